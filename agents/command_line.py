@@ -1,0 +1,96 @@
+"""Command lines from dataclasses: defaults from a preset or from a run's own settings, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import tyro
+
+from agents.run_directory import RunDirectory, to_json
+from agents.settings import RunSettings
+
+Settings = TypeVar("Settings", bound=RunSettings)
+
+# What may change when a run goes on: nothing that the learner has seen.
+RESUMABLE = {"steps", "device", "resume", "run_dir", "log_interval", "checkpoint_interval"} | {
+    "eval_interval",
+    "eval_episodes",
+    "eval_steps",
+    "eval_epsilon",
+}
+
+
+def parse(
+    kind: type[Settings], defaults: Callable[..., dict[str, Any]], description: str, argv: list[str] | None = None
+) -> Settings:
+    """Settings of type `kind` from a command line.
+
+    Args:
+        kind: a dataclass whose fields become flags, their docstrings the help.
+        defaults: takes a preset's name, `images` and `norm`, and returns the preset's values.
+        description: one line above the help.
+        argv: the arguments; the process's own by default.
+
+    Raises:
+        ValueError: a value is out of its range, or a resumed run's settings are changed.
+    """
+    first = _first_look(argv)
+    given: dict[str, Any]
+    if first.resume is not None:
+        given = _resumed(kind, first.resume)
+    else:
+        given = defaults(first.preset, images=first.env is None, norm=first.norm)
+    base = _unchecked(kind, given)
+    settings = tyro.cli(kind, args=argv, default=base, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    if first.resume is not None:
+        _refuse_changes(given, to_json(settings))
+    return settings
+
+
+def fail(error: BaseException | str) -> NoReturn:
+    """Say what is wrong in one line and leave with exit code 2."""
+    line = " ".join(str(error).split())
+    print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _first_look(argv: list[str] | None) -> argparse.Namespace:
+    """The flags on which the others' defaults depend."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--env")
+    parser.add_argument("--norm", default="weight")
+    parser.add_argument("--resume", type=Path)
+    return parser.parse_known_args(argv)[0]
+
+
+def _resumed(kind: type[Settings], path: Path) -> dict[str, Any]:
+    """The settings of the run in that folder."""
+    stored = RunDirectory.open(path).config["settings"]
+    names = {field.name for field in dataclasses.fields(kind)}
+    if names - stored.keys() or stored.keys() - names:
+        raise ValueError(f"{path} was made by another version: its settings differ in {sorted(names ^ stored.keys())}")
+    return {**stored, "hidden": tuple(stored["hidden"]), "resume": path, "run_dir": path}
+
+
+def _refuse_changes(stored: dict[str, Any], settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        before = list(stored[name]) if isinstance(stored[name], tuple) else stored[name]
+        after = list(value) if isinstance(value, tuple) else value
+        if name not in RESUMABLE and after != before:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} cannot change in a resumed run: it is {before}, {after} was given")
+
+
+def _unchecked(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """An instance that is not checked yet: the task is still missing from a preset's defaults."""
+    instance = object.__new__(kind)
+    for field in dataclasses.fields(kind):
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        object.__setattr__(instance, field.name, values.get(field.name, default))
+    return instance

@@ -1,0 +1,46 @@
+"""Where and in what precision an agent computes."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the first CUDA device, or else the CPU.
+
+    Raises:
+        ValueError: the name is unknown to torch, or the device is not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        raise ValueError(f"device {name!r} is not there; this machine has {', '.join(there)}") from error
+    return device
+
+
+def resolve_dtype(precision: Precision, device: torch.device, images: bool) -> torch.dtype:
+    """The type of the networks' products; `auto` is bfloat16 for images where the hardware multiplies it, else float32.
+
+    Raises:
+        ValueError: an unknown precision.
+    """
+    if precision not in get_args(Precision):
+        raise ValueError(f"unknown precision {precision!r}: choose from {', '.join(get_args(Precision))}")
+    if precision == "auto":
+        return torch.bfloat16 if images and _multiplies_bfloat16(device) else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and supported is not None and bool(supported())

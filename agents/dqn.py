@@ -1,0 +1,272 @@
+"""Deep Q learning (Mnih et al. 2015), with the double target as an option, over any normalizer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.losses import huber, td_error
+from agents.optimizers import OptimizerName, make_optimizer
+from agents.targets import double_q_target, q_target
+from envs import TimeStep
+from wnrl.diagnostics import norm_figures
+from wnrl.initialization import data_init
+from wnrl.networks import QNetwork
+from wnrl.normalizers import fold, normalize, polyak, refresh
+from wnrl.replay import Replay, Transition
+from wnrl.schedules import Every, Linear
+from wnrl.tracking import Means
+
+Init = Literal["preserve", "data", "he"]
+
+
+@dataclass(frozen=True)
+class DQNSettings:
+    """The numbers of a DQN agent; each interval is in environment steps."""
+
+    learning_rate: float = 1e-4
+    """Step size of the optimizer."""
+    optimizer: OptimizerName = "adam"
+    """Optimizer by name."""
+    beta1: float = 0.9
+    """Decay of the gradient's running mean (Adam, Adamax), per update."""
+    optimizer_eps: float = 1e-8
+    """Added to the optimizer's denominator, in units of the gradient."""
+    batch_size: int = 32
+    """Transitions per update."""
+    train_interval: int = 4
+    """Steps per update (one update every so many steps, for any number of environments)."""
+    learning_starts: int = 8_000
+    """Steps of uniformly random play before the first update."""
+    replay_size: int = 100_000
+    """Transitions that the replay holds, in steps."""
+    gamma: float = 0.99
+    """Discount per step."""
+    n_step: int = 1
+    """Steps of reward before the target network's value is used."""
+    double: bool = False
+    """Let the learner choose the action that the target network values (double Q learning)."""
+    target_interval: int = 1_000
+    """Steps between two updates of the target network."""
+    tau: float = 1.0
+    """Share of the learner that the target network takes over at each of its updates; 1 copies."""
+    epsilon_start: float = 1.0
+    """Share of random actions when learning starts."""
+    epsilon_end: float = 0.05
+    """Share of random actions at the end of the slope."""
+    epsilon_steps: int = 100_000
+    """Length of the slope of epsilon, in steps from `learning_starts`."""
+    huber_delta: float = 1.0
+    """TD error at which the loss turns from quadratic to linear."""
+    loss_reduction: Literal["mean", "sum"] = "mean"
+    """How the losses of a batch become one."""
+    max_grad_norm: float = 10.0
+    """Gradients are scaled down to this norm; 0 leaves them."""
+    reward_clip: float = 1.0
+    """Rewards are clipped to this size for learning, scores are not; 0 leaves them."""
+    init: Init = "preserve"
+    """Initial weights: `preserve` keeps the plain network's function, `data` gives each unit mean 0 and variance 1 on
+    the first observations, `he` draws He-uniform weights with bias 0.1."""
+    init_batch: int = 500
+    """Observations that `--init data` looks at."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "train_interval", "replay_size", "n_step", "target_interval", "init_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "huber_delta"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("gamma", "tau", "epsilon_start", "epsilon_end", "beta1"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        for name in ("learning_starts", "epsilon_steps", "optimizer_eps", "max_grad_norm", "reward_clip"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+class DQN:
+    """A DQN agent: a learner that holds `(g, v)`, and folded acting and target networks that hold `w`.
+
+    Args:
+        network: the learner, normalized and on its device.
+        replay: on the same device, built with the settings' `n_step` and `gamma`.
+        settings: the agent's numbers.
+        rng: of exploration.
+        dtype: of the networks' products (`torch.bfloat16` runs them under autocast).
+    """
+
+    def __init__(
+        self,
+        network: QNetwork,
+        replay: Replay,
+        settings: DQNSettings,
+        *,
+        rng: np.random.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.network, self.replay, self.settings = network, replay, settings
+        self.acting, self.target = fold(network), fold(network)
+        self.optimizer = make_optimizer(
+            settings.optimizer,
+            network.parameters(),
+            learning_rate=settings.learning_rate,
+            beta1=settings.beta1,
+            eps=settings.optimizer_eps,
+        )
+        self.num_updates = 0
+        self._rng = rng
+        self._dtype = dtype
+        self._device = next(network.parameters()).device
+        self._means = Means()
+        self._epsilon = Linear(
+            settings.epsilon_start, settings.epsilon_end, settings.epsilon_steps, begin=settings.learning_starts
+        )
+        self._update_clock = Every(settings.train_interval, start=settings.learning_starts)
+        self._target_clock = Every(settings.target_interval)
+
+    # Acting
+
+    def act(self, obs: np.ndarray, step: int) -> np.ndarray:
+        """Actions `[N]` for observations `[N, *obs_shape]` while learning: at random at first, then ε-greedy."""
+        if step < self.settings.learning_starts:
+            return self._rng.integers(self._num_actions, size=len(obs))
+        return self.act_greedily(obs, self._epsilon(step), self._rng)
+
+    def act_greedily(self, obs: np.ndarray, epsilon: float, rng: np.random.Generator) -> np.ndarray:
+        """Actions `[N]` of greatest value, each replaced by a random one with probability `epsilon`."""
+        with torch.no_grad():
+            action = self._q_values(self.acting, torch.as_tensor(obs, device=self._device)).argmax(1).cpu().numpy()
+        explore = rng.random(len(obs)) < epsilon
+        return np.where(explore, rng.integers(self._num_actions, size=len(obs)), action)
+
+    def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
+        """Store what was seen and what was done; rewards are clipped here, not in the environment."""
+        clip = self.settings.reward_clip
+        reward = np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
+        self.replay.add(timestep.obs, action, reward, timestep.discount, timestep.first)
+
+    # Learning
+
+    def learn(self, before: int, after: int) -> None:
+        """Make the updates that are due in the steps (before, after]."""
+        due = self._update_clock.ticks(before, after)
+        if due and not self.num_updates:
+            self._initialize()
+        for _ in range(due):
+            self.update()
+        if self.num_updates and self._target_clock.ticks(before, after):
+            polyak(self.target, self.network, self.settings.tau)
+        if due:
+            refresh(self.acting, self.network)
+
+    def update(self) -> None:
+        """One update of the learner on a fresh batch."""
+        self._means.add(self._update(self.replay.sample(self.settings.batch_size)))
+        self.num_updates += 1
+
+    def _update(self, batch: Transition) -> dict[str, Tensor]:
+        """A gradient step; returns 0-dim tensors and never waits for the device."""
+        q_values = self._q_values(self.network, batch.obs)
+        error = td_error(q_values, batch.action, self._target_values(batch))
+        losses = huber(error, self.settings.huber_delta)
+        loss = losses.sum() if self.settings.loss_reduction == "sum" else losses.mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = self._clip_gradients()
+        self.optimizer.step()
+        return {
+            "train/loss": loss,
+            "train/q_mean": q_values.mean(),
+            "train/td_error": error.abs().mean(),
+            "train/grad_norm": grad_norm,
+        }
+
+    @torch.no_grad()
+    def _target_values(self, batch: Transition) -> Tensor:
+        next_q = self._q_values(self.target, batch.next_obs)
+        if not self.settings.double:
+            return q_target(batch.reward, batch.discount, next_q)
+        return double_q_target(batch.reward, batch.discount, self._q_values(self.network, batch.next_obs), next_q)
+
+    def _clip_gradients(self) -> Tensor:
+        limit = self.settings.max_grad_norm or float("inf")
+        return nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+
+    def _q_values(self, network: nn.Module, obs: Tensor) -> Tensor:
+        with torch.autocast(obs.device.type, dtype=torch.bfloat16, enabled=self._dtype is torch.bfloat16):
+            return network(obs).q_values
+
+    def _initialize(self) -> None:
+        """Before the first update: the data-dependent initialization, if asked for, and equal networks."""
+        if self.settings.init == "data":
+            generator = torch.Generator(self._device).manual_seed(int(self._rng.integers(2**62)))
+            obs = self.replay.sample(self.settings.init_batch).obs
+            initialize_from_data(self.network, obs, generator)
+        for network in (self.acting, self.target):
+            refresh(network, self.network)
+
+    # What a run shows and keeps
+
+    def figures(self, step: int) -> dict[str, float]:
+        """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers."""
+        layers = norm_figures(self.network, self.settings.learning_rate)
+        epsilon = 1.0 if step < self.settings.learning_starts else self._epsilon(step)
+        return {
+            **self._means.read(),
+            "train/learning_rate": self.settings.learning_rate,
+            "train/n_updates": self.num_updates,
+            "rollout/exploration_rate": epsilon,
+            **{name: value.item() for name, value in layers.items()},
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that the agent needs to go on as if it had not stopped."""
+        return {
+            "network": self.network.state_dict(),
+            "target": self.target.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "replay": self.replay.get_state(),
+            "means": self._means.get_state(),
+            "rng": self._rng.bit_generator.state,
+            "num_updates": self.num_updates,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s state."""
+        for name in ("network", "target", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        refresh(self.acting, self.network)
+        self.replay.set_state(state["replay"])
+        self._means.set_state(state["means"])
+        self._rng.bit_generator.state = state["rng"]
+        self.num_updates = state["num_updates"]
+
+    @property
+    def _num_actions(self) -> int:
+        return self.network.head.out_features
+
+
+def initialize_from_data(network: nn.Module, obs: Tensor, generator: torch.Generator) -> None:
+    """The data-dependent initialization for a network with or without weight normalization.
+
+    A network without any gets the weights that a normalized twin gets: the starting point of the paper's "normal
+    parameterization" baseline (Salimans & Kingma 2016, section 5.1).
+
+    Args:
+        network: initialized in place; its optimizer stays valid.
+        obs: `[B, *obs_shape]`, observations that the agent really meets.
+        generator: of the directions v.
+    """
+    if list(norm_figures(network, 0.0)):
+        data_init(network, obs, generator=generator)
+        return
+    twin = normalize(copy.deepcopy(network), "weight")
+    data_init(twin, obs, generator=generator)
+    refresh(network, twin)

@@ -1,0 +1,36 @@
+"""Optimizers by name, with the variants that the presets need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+OptimizerName = Literal["adam", "adamax", "rmsprop"]
+
+
+def make_optimizer(
+    name: OptimizerName, parameters: Iterable[nn.Parameter], *, learning_rate: float, beta1: float, eps: float
+) -> Optimizer:
+    """An optimizer over `parameters`.
+
+    Args:
+        name: `adam`, `adamax` or `rmsprop` (centred, as Mnih et al. 2015 describe it, without momentum).
+        parameters: of the network as it is now; build the optimizer after the network is normalized.
+        learning_rate: step size.
+        beta1: decay of the gradient's mean (Adam, Adamax); RMSprop decays both of its means by 0.95.
+        eps: added to the denominator, in units of the gradient.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, 0.999), eps=eps, fused=True)
+    if name == "adamax":
+        return torch.optim.Adamax(parameters, lr=learning_rate, betas=(beta1, 0.999), eps=eps)
+    if name == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=learning_rate, alpha=0.95, eps=eps, centered=True)
+    raise ValueError(f"unknown optimizer {name!r}: choose from {', '.join(get_args(OptimizerName))}")

@@ -1,0 +1,116 @@
+"""Defaults of a run by name: what each value is, and where it comes from."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from agents.settings import PresetName
+
+Values = dict[str, Any]
+
+
+def dqn_preset(name: str, *, images: bool, norm: str) -> Values:
+    """Defaults of a DQN run.
+
+    Args:
+        name: `fast`, `nature` or `paper`.
+        images: whether the task is an Atari game; `nature` and `paper` are defined for these alone.
+        norm: the normalizer; the paper searched the learning rate for each.
+
+    Raises:
+        ValueError: an unknown name, or a preset that has no meaning for the task.
+    """
+    if name not in get_args(PresetName):
+        raise ValueError(f"unknown preset {name!r}: choose from {', '.join(get_args(PresetName))}")
+    if name == "fast":
+        return {"preset": name, **(FAST_ATARI if images else FAST_VECTOR)}
+    if not images:
+        raise ValueError(f"preset {name!r} is defined for Atari games: use it with --game, or --preset fast with --env")
+    return {"preset": name, **(NATURE if name == "nature" else {**NATURE, **PAPER, **_paper_by_norm(norm)})}
+
+
+# Tuned here: see the README for what was tried.
+FAST_ATARI: Values = {
+    "learning_rate": 1e-4,
+    "optimizer_eps": 1.5e-4,  # Hessel et al. 2018, table 1
+    "replay_size": 400_000,
+    "learning_starts": 8_000,
+    "target_interval": 2_000,
+    "epsilon_end": 0.01,
+    "epsilon_steps": 200_000,
+    "double": True,
+    "n_step": 3,
+}
+
+FAST_VECTOR: Values = {
+    "hidden": (256, 256),
+    "steps": 100_000,
+    "num_envs": 4,
+    "learning_rate": 5e-4,
+    "batch_size": 64,
+    "train_interval": 2,
+    "learning_starts": 1_000,
+    "replay_size": 50_000,
+    "target_interval": 500,
+    "epsilon_end": 0.05,
+    "epsilon_steps": 10_000,
+    "double": True,
+    "reward_clip": 0.0,
+    "eval_interval": 5_000,
+    "eval_epsilon": 0.0,
+    "log_interval": 1_000,
+    "checkpoint_interval": 50_000,
+}
+
+# Mnih et al. 2015, extended data table 1, unless another source stands beside the value.
+NATURE: Values = {
+    "norm": "none",
+    "num_envs": 1,
+    "steps": 50_000_000,  # 200 million frames
+    "hidden": (512,),
+    "precision": "float32",
+    "batch_size": 32,
+    "replay_size": 1_000_000,
+    "target_interval": 40_000,  # "target network update frequency" 10,000, in updates; one update is 4 steps
+    "tau": 1.0,
+    "gamma": 0.99,
+    "n_step": 1,
+    "double": False,
+    "train_interval": 4,  # "update frequency"
+    "optimizer": "rmsprop",  # centred: "squared gradient momentum" and "gradient momentum" 0.95
+    "learning_rate": 0.00025,
+    "optimizer_eps": 0.1,  # "min squared gradient" 0.01 stands under the root; torch adds the root of it outside
+    "epsilon_start": 1.0,
+    "epsilon_end": 0.1,
+    "epsilon_steps": 1_000_000,
+    "learning_starts": 50_000,
+    "noop_max": 30,
+    "fire_reset": False,  # the published code presses nothing
+    "life_loss": True,  # methods, "training details"
+    "sticky_actions": 0.0,
+    "full_action_set": False,
+    "reward_clip": 1.0,  # methods, "training details"
+    "huber_delta": 1.0,  # methods: "error clipping"
+    "loss_reduction": "sum",  # the published code adds the gradients of a batch up
+    "max_grad_norm": 0.0,
+    "eval_interval": 250_000,  # published code: an epoch
+    "eval_steps": 125_000,  # published code
+    "eval_epsilon": 0.05,  # methods, "evaluation procedure"
+    "checkpoint_interval": 1_000_000,
+}
+
+# Salimans & Kingma 2016, section 5.4, and the code base that it adapted; what is not here is as in NATURE.
+PAPER: Values = {
+    "optimizer": "adamax",  # section 5.4
+    "beta1": 0.5,  # section 5.4
+    "optimizer_eps": 1e-8,  # Adamax's own default (Kingma & Ba 2015)
+    "batch_size": 64,  # section 5.4
+    "units": "paper",  # g as equation 2 has it
+}
+
+
+def _paper_by_norm(norm: str) -> Values:
+    """What the paper chose for the network with weight normalization, and for the one without."""
+    if norm == "none":
+        return {"norm": norm, "learning_rate": 0.0001, "init": "he"}  # section 5.4; the code base's He-uniform, 0.1
+    return {"norm": norm, "learning_rate": 0.0003, "init": "data"}  # section 5.4; section 3

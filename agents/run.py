@@ -1,0 +1,165 @@
+"""A whole training run: its folder, its parts, the loop, and leaving it in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from agents.building import make_evaluation_environment, make_training_environment, network_description
+from agents.dqn import DQN
+from agents.evaluation import Policy, evaluate, evaluate_steps
+from agents.run_directory import RunDirectory
+from agents.settings import RunSettings, emulator_options
+from agents.signals import StopSignal
+from agents.terminal import Progress
+from agents.training import Checkpointing, Evaluation, Log, Trainer
+from envs import Environment, Episode
+from wnrl.checkpoints import Checkpoints
+from wnrl.normalizers import fold
+from wnrl.tracking import RunTracker
+
+
+def train(settings: RunSettings, name: str, make_agent: Callable[[Environment], DQN]) -> int:
+    """Train until the run's length is reached or a signal asks to stop; the process's exit code.
+
+    Args:
+        settings: of the run; with `resume` set, its last checkpoint is where it begins.
+        name: of the agent, for the folder and the models.
+        make_agent: builds the agent for the environment.
+
+    Raises:
+        ValueError: a setting does not fit the task or the machine, or there is no checkpoint to resume from.
+    """
+    environment = make_training_environment(settings)
+    agent = make_agent(environment)
+    trainer = Trainer(agent, environment, seed=settings.seed)
+    with StopSignal() as stop:
+        if settings.resume is not None:
+            directory = RunDirectory.open(settings.resume)
+        else:
+            directory = RunDirectory.create(settings, name)
+        run = Run(settings, name, directory, trainer, agent, stop)
+        if settings.resume is not None:
+            run.resume()
+        run.go()
+        return stop.exit_code
+
+
+class Run:
+    """The parts of a run, put together.
+
+    Args:
+        settings: of the run.
+        name: of the agent.
+        directory: where everything is written.
+        trainer: of `agent`; the run's hooks are added to it.
+        agent: learns.
+        stop: says when to leave early.
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        name: str,
+        directory: RunDirectory,
+        trainer: Trainer,
+        agent: DQN,
+        stop: StopSignal,
+    ) -> None:
+        self._settings, self._name, self._directory = settings, name, directory
+        self._trainer, self._agent, self._stop = trainer, agent, stop
+        self._checkpoints = Checkpoints(directory.checkpoints)
+        self._best = -np.inf
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint that is whole."""
+        _, state = self._checkpoints.latest()
+        for path in self._checkpoints.damaged:
+            print(f"checkpoint {path} is damaged: going on from the one before", flush=True)
+        self._trainer.set_state(state["trainer"])
+        self._best = state["best"]
+
+    def go(self) -> None:
+        """Train, and leave a checkpoint and a model whatever ends the run."""
+        first = self._trainer.steps
+        resumed = self._settings.resume is not None
+        tracker = RunTracker(self._directory.path, first if resumed else None)
+        progress = Progress(self._settings.steps, first, self._trainer.environment.frame_skip)
+        progress.say(f"{'resuming at step ' + format(first, ',') if resumed else 'training'} in {self._directory.path}")
+        evaluation = self._evaluation(tracker, progress)
+        self._trainer.hooks = [
+            progress,
+            Log(tracker, self._settings.log_interval, self._trainer.environment.frame_skip, progress.report),
+            evaluation,
+            Checkpointing(self._checkpoints, self._settings.checkpoint_interval, self._state),
+        ]
+        self._trainer.run(self._settings.steps, self._stop)
+        progress.close()
+        tracker.close()
+        if self._trainer.steps > first:
+            self._checkpoints.save(self._trainer.steps, self._state())
+            self._save_model("model", self._trainer.steps)
+        self._say_end()
+
+    def _say_end(self) -> None:
+        path, steps = self._directory.path, self._trainer.steps
+        if self._stop():
+            print(f"stopped at step {steps:,} with a checkpoint: go on with --resume {path}", flush=True)
+        else:
+            print(f"finished {steps:,} steps: python scripts/evaluate.py {path} measures the model", flush=True)
+
+    def _state(self) -> dict[str, Any]:
+        return {"trainer": self._trainer.get_state(), "best": self._best}
+
+    def _evaluation(self, tracker: RunTracker, progress: Progress) -> Evaluation:
+        evaluation = Evaluation(
+            self._play,
+            self._policy,
+            self._settings.eval_interval,
+            tracker=tracker,
+            keep_best=self._keep_best,
+            report=progress.report,
+        )
+        evaluation.best = self._best
+        return evaluation
+
+    def _policy(self, step: int) -> Policy:
+        rng = np.random.default_rng([self._settings.seed, 2, step])
+        return lambda obs: self._agent.act_greedily(obs, self._settings.eval_epsilon, rng)
+
+    def _play(self, policy: Policy, step: int) -> list[Episode]:
+        """The games of one evaluation; none when a stop is asked for meanwhile."""
+        settings = self._settings
+        seed = EVALUATION_SEED + settings.seed
+        if settings.eval_steps:
+            environment = make_evaluation_environment(settings, settings.num_envs)
+            episodes = evaluate_steps(policy, environment, steps=settings.eval_steps, seed=seed, stopped=self._stop)
+        else:
+            environment = make_evaluation_environment(settings, min(settings.num_envs, settings.eval_episodes))
+            episodes = evaluate(
+                policy, environment, episodes=settings.eval_episodes, seed=seed, stopped=self._stop
+            )
+        environment.close()
+        return [] if self._stop() else episodes
+
+    def _keep_best(self, step: int, score: float) -> None:
+        self._best = score
+        self._save_model("best", step, score)
+
+    def _save_model(self, name: str, step: int, score: float | None = None) -> None:
+        description = {
+            "agent": self._name,
+            "network": network_description(self._settings, self._trainer.environment),
+            "game": self._settings.game,
+            "env": self._settings.env,
+            "emulator": emulator_options(self._settings),
+            "epsilon": self._settings.eval_epsilon,
+            "step": step,
+            "mean_reward": score,
+        }
+        self._directory.save_model(name, fold(self._agent.network).state_dict(), description)
+
+
+EVALUATION_SEED = 1_000_000  # apart from the seeds of training

@@ -1,0 +1,213 @@
+"""The loop in which an agent meets an environment, and what happens beside it at intervals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from agents.evaluation import Policy
+from envs import Environment, Episode, EpisodeStatistics, TimeStep
+from wnrl.checkpoints import Checkpoints, NullCheckpoints
+from wnrl.schedules import Every
+from wnrl.tracking import Tracker
+
+
+class Agent(Protocol):
+    """What the loop asks of an agent."""
+
+    def act(self, obs: np.ndarray, step: int) -> np.ndarray:
+        """Actions `[N]` for observations `[N, *obs_shape]` at `step`, while learning."""
+
+    def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
+        """See a row of the stream and the actions chosen at it."""
+
+    def learn(self, before: int, after: int) -> None:
+        """Make the updates due in the steps (before, after]."""
+
+    def figures(self, step: int) -> dict[str, float]:
+        """Scalars by TensorBoard tag since the last call."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to go on."""
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+
+
+class Hook(Protocol):
+    """Something that happens beside the loop."""
+
+    def __call__(self, trainer: Trainer, before: int) -> None:
+        """Called after each vector step; the steps (before, trainer.steps] have just passed."""
+
+
+class Trainer:
+    """Steps an agent and an environment together.
+
+    Args:
+        agent: learns.
+        environment: N environments in lockstep.
+        seed: of the environment.
+        hooks: called in order after each vector step.
+    """
+
+    def __init__(self, agent: Agent, environment: Environment, *, seed: int, hooks: Sequence[Hook] = ()) -> None:
+        self.agent, self.environment, self.hooks = agent, environment, hooks
+        self.statistics = EpisodeStatistics(environment.num_envs)
+        self.steps = 0
+        self.seconds = 0.0
+        self._seed = seed  # of the environment
+        self._timestep: TimeStep | None = None
+
+    def run(self, total_steps: int, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Go on until `total_steps` steps have been made in all, or `stopped()` says so."""
+        timestep = self._timestep or self._start()
+        while self.steps < total_steps and not stopped():
+            clock = time.perf_counter()
+            action = self.agent.act(timestep.obs, self.steps)
+            self.agent.observe(timestep, action)
+            timestep = self._timestep = self.environment.step(action)
+            before, self.steps = self.steps, self.steps + int((~timestep.first).sum())
+            self.statistics.update(timestep)
+            self.agent.learn(before, self.steps)
+            self.seconds += time.perf_counter() - clock
+            for hook in self.hooks:
+                hook(self, before)
+
+    def _start(self) -> TimeStep:
+        """First rows; after a resume of an emulator that cannot be restored, new games under a seed of their own."""
+        timestep = self.environment.reset(seed=self._seed + self.steps)
+        self.statistics.interrupt()
+        self.statistics.update(timestep)
+        return timestep
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to go on; the environment's part only where the environment can be restored."""
+        state = {
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "agent": self.agent.get_state(),
+            "statistics": self.statistics.get_state(),
+        }
+        if self.environment.resumable and self._timestep is not None:
+            state["environment"] = self.environment.get_state()
+            state["timestep"] = self._timestep._asdict()
+        return state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s state."""
+        self.steps, self.seconds = state["steps"], state["seconds"]
+        self.agent.set_state(state["agent"])
+        self.statistics.set_state(state["statistics"])
+        if "environment" in state:
+            self.environment.set_state(state["environment"])
+            self._timestep = TimeStep(**state["timestep"])
+
+
+class Log:
+    """Writes the run's figures at an interval.
+
+    Args:
+        tracker: where they go.
+        interval: in steps.
+        frame_skip: emulator frames per step.
+        report: called with the step and all figures, for the terminal.
+    """
+
+    def __init__(
+        self, tracker: Tracker, interval: int, frame_skip: int, report: Callable[[int, dict[str, float]], None]
+    ) -> None:
+        self._tracker, self._clock, self._frame_skip, self._report = tracker, Every(interval), frame_skip, report
+        self._last: tuple[int, float] | None = None
+
+    def __call__(self, trainer: Trainer, before: int) -> None:
+        """Write when a tick has passed."""
+        if self._last is None:
+            self._last = (before, 0.0 if before == 0 else trainer.seconds)
+        if self._clock.ticks(before, trainer.steps):
+            figures = self._figures(trainer)
+            self._tracker.write(trainer.steps, figures)
+            self._report(trainer.steps, figures)
+
+    def _figures(self, trainer: Trainer) -> dict[str, float]:
+        assert self._last is not None
+        steps, seconds = trainer.steps - self._last[0], trainer.seconds - self._last[1]
+        self._last = (trainer.steps, trainer.seconds)
+        fps = steps / max(seconds, 1e-9)
+        figures = {
+            **trainer.agent.figures(trainer.steps),
+            "time/fps": fps,
+            "time/frames_per_second": fps * self._frame_skip,
+            "time/time_elapsed": trainer.seconds,
+        }
+        if trainer.statistics.mean_score == trainer.statistics.mean_score:  # no game has ended yet: nan
+            figures["rollout/ep_rew_mean"] = trainer.statistics.mean_score
+            figures["rollout/ep_len_mean"] = trainer.statistics.mean_length
+        return figures
+
+
+class Evaluation:
+    """Plays whole games at an interval with an environment of its own, and keeps the best model.
+
+    Args:
+        play: plays with a policy under a seed and returns the games.
+        policy: the agent's policy for evaluation, made for the seed of its exploration.
+        interval: in steps; 0 never.
+        tracker: where the figures go.
+        keep_best: called with the step and the mean score when that is the best so far.
+        report: called with the step and the figures, for the terminal.
+    """
+
+    def __init__(
+        self,
+        play: Callable[[Policy, int], list[Episode]],
+        policy: Callable[[int], Policy],
+        interval: int,
+        *,
+        tracker: Tracker,
+        keep_best: Callable[[int, float], None],
+        report: Callable[[int, dict[str, float]], None],
+    ) -> None:
+        self._play, self._policy, self._clock = play, policy, Every(interval)
+        self._tracker, self._keep_best, self._report = tracker, keep_best, report
+        self.best = -np.inf
+
+    def __call__(self, trainer: Trainer, before: int) -> None:
+        """Evaluate when a tick has passed."""
+        if not self._clock.ticks(before, trainer.steps):
+            return
+        episodes = self._play(self._policy(trainer.steps), trainer.steps)
+        if not episodes:
+            return
+        figures = {
+            "eval/mean_reward": float(np.mean([episode.score for episode in episodes])),
+            "eval/mean_ep_length": float(np.mean([episode.length for episode in episodes])),
+        }
+        self._tracker.write(trainer.steps, figures)
+        self._report(trainer.steps, figures)
+        if figures["eval/mean_reward"] > self.best:
+            self.best = figures["eval/mean_reward"]
+            self._keep_best(trainer.steps, self.best)
+
+
+class Checkpointing:
+    """Writes checkpoints at an interval.
+
+    Args:
+        checkpoints: where they go.
+        interval: in steps; 0 never.
+        state: what a checkpoint holds.
+    """
+
+    def __init__(
+        self, checkpoints: Checkpoints | NullCheckpoints, interval: int, state: Callable[[], dict[str, Any]]
+    ) -> None:
+        self._checkpoints, self._clock, self._state = checkpoints, Every(interval), state
+
+    def __call__(self, trainer: Trainer, before: int) -> None:
+        """Save when a tick has passed."""
+        if self._clock.ticks(before, trainer.steps):
+            self._checkpoints.save(trainer.steps, self._state())

@@ -1,0 +1,148 @@
+"""Atari games on ale-py's vector environment, which steps, pools, resizes and stacks frames in C++ threads."""
+
+from __future__ import annotations
+
+import numpy as np
+from ale_py.vector_env import AtariVectorEnv
+from gymnasium.vector import AutoresetMode
+
+from envs.games import rom_id
+from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
+
+_SCREEN = (210, 160)  # rows and columns of the picture that render() gives
+
+
+class Atari(Environment):
+    """N games of one kind: grey uint8 observations ``[N, stack, 84, 84]``, zero-padded at an episode's start.
+
+    Preprocessing is that of Mnih et al. 2015 (Methods), and frame for frame that of Gymnasium's ``AtariPreprocessing``
+    and zero-padded ``FrameStackObservation``: each action is repeated for ``frame_skip`` frames, the last two are
+    pooled by their maximum, and the pool is resized by area. Rewards are the game's own, not clipped. The frame in
+    which an episode ends is not drawn, there as here: its final observation shows the frames before it.
+
+    Every time step has arrays of its own: a later step does not overwrite them.
+
+    Args:
+        game: name as Gymnasium writes it or ROM id, see `envs.games`.
+        num_envs: N.
+        life_loss: whether a lost life sets the discount to 0. The game and its frame stack go on.
+        noop_max: a game starts after a random number of no-ops, uniform in ``0 … noop_max - 1``; 0 for none.
+        fire_reset: whether FIRE is pressed first, where the game has it; it counts as one of the no-ops.
+        sticky_actions: probability, frame by frame, that the emulator repeats its last action (Machado et al. 2018).
+        full_action_set: all 18 actions, rather than those that do something in this game.
+        max_frames: emulator frames after which an episode is truncated, not counting those before its first row.
+        frame_skip: emulator frames per step.
+        stack: frames in an observation, oldest first.
+        num_threads: emulator threads; 0 for as many as there are processors, or environments. Does not change play.
+        seed: for the first `reset` if that is given none; None draws one.
+        render_mode: ``"rgb_array"`` to have `render`: a second, coloured emulator then plays environment 0's game.
+
+    Raises:
+        ValueError: unknown game, or a number outside its range.
+    """
+
+    def __init__(
+        self,
+        game: str,
+        num_envs: int = 1,
+        *,
+        life_loss: bool = False,
+        noop_max: int = 30,
+        fire_reset: bool = True,
+        sticky_actions: float = 0.0,
+        full_action_set: bool = False,
+        max_frames: int = 108_000,
+        frame_skip: int = 4,
+        stack: int = 4,
+        num_threads: int = 0,
+        seed: int | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        _check_numbers(noop_max, sticky_actions, max_frames, frame_skip, stack, num_threads)
+        self.num_envs = check_num_envs(num_envs)
+        self.life_loss, self.frame_skip, self.stack = life_loss, frame_skip, stack
+        self._rom, self._seed, self._num_threads = rom_id(game), seed, num_threads
+        self._options = {
+            "noop_max": noop_max,
+            "use_fire_reset": fire_reset,
+            "repeat_action_probability": sticky_actions,
+            "full_action_space": full_action_set,
+            "max_num_frames_per_episode": max_frames,
+            "frameskip": frame_skip,
+            "reward_clipping": False,
+            "autoreset_mode": AutoresetMode.NEXT_STEP,
+        }
+        self._emulators = AtariVectorEnv(self._rom, num_envs, stack_num=stack, num_threads=num_threads, **self._options)
+        self._camera = self._colour_emulator() if _wants_picture(render_mode) else None
+        self.num_actions = int(self._emulators.single_action_space.n)
+        self.obs_shape = (stack, 84, 84)
+        self.obs_dtype = np.dtype(np.uint8)
+        self._last: np.ndarray | None = None  # [N]
+        self._lives = np.zeros(num_envs, np.int32)
+        self._picture = np.zeros((*_SCREEN, 3), np.uint8)
+
+    def reset(self, seed: int | None = None) -> TimeStep:
+        if seed is None and self._last is None:
+            seed = _drawn_seed() if self._seed is None else self._seed
+        obs, info = self._emulators.reset(seed=seed)
+        if self._camera is not None:
+            self._picture = self._camera.reset(seed=seed)[0][0, 0]
+        self._last = np.zeros(self.num_envs, np.bool_)
+        self._lives = info["lives"]
+        return first_rows(obs)
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        action = check_action(action, self.num_envs, self.num_actions)  # ale-py 0.12 hangs on one out of range
+        if self._last is None:
+            raise RuntimeError("reset() comes before the first step()")
+        obs, reward, terminated, truncated, info = self._emulators.step(action)
+        if self._camera is not None:
+            self._picture = self._camera.step(action[:1])[0][0, 0]
+        first, self._last = self._last, terminated | truncated
+        lost_life = (info["lives"] < self._lives) & ~first
+        self._lives = info["lives"]
+        end = terminated | lost_life if self.life_loss else terminated
+        return TimeStep(obs, reward.astype(np.float32), (~end).astype(np.float32), first, self._last.copy())
+
+    def render(self) -> np.ndarray:
+        if self._camera is None:
+            raise RuntimeError('nothing to render: make the environment with render_mode="rgb_array"')
+        return self._picture
+
+    def close(self) -> None:
+        self._emulators.close()
+        if self._camera is not None:
+            self._camera.close()
+
+    def _colour_emulator(self) -> AtariVectorEnv:
+        """One emulator that plays as environment 0 does, from the same seed and actions, and shows the full picture."""
+        height, width = _SCREEN
+        picture = {"grayscale": False, "img_height": height, "img_width": width, "stack_num": 1}
+        return AtariVectorEnv(self._rom, 1, num_threads=1, **picture, **self._options)
+
+
+def _wants_picture(render_mode: str | None) -> bool:
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+    return render_mode is not None
+
+
+def _drawn_seed() -> int:
+    return int(np.random.SeedSequence().generate_state(1)[0] >> 2)  # ale-py takes 31 bits, and adds the index
+
+
+def _check_numbers(
+    noop_max: int, sticky_actions: float, max_frames: int, frame_skip: int, stack: int, num_threads: int
+) -> None:
+    least = {
+        "noop_max": (noop_max, 0),
+        "max_frames": (max_frames, 1),
+        "frame_skip": (frame_skip, 1),
+        "stack": (stack, 1),
+        "num_threads": (num_threads, 0),
+    }
+    for name, (value, minimum) in least.items():
+        if value < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    if not 0 <= sticky_actions <= 1:
+        raise ValueError(f"sticky_actions must be a probability, got {sticky_actions}")

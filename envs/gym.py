@@ -1,0 +1,131 @@
+"""Any Gymnasium environment that has a Discrete action space."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import FlattenObservation, TransformObservation
+
+from envs.games import game_name
+from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
+
+
+class Gym(Environment):
+    """N copies of a Gymnasium environment, stepped one after the other.
+
+    Observations are float32 vectors. Spaces that are not a vector are flattened, discrete ones to one-hot. Pictures,
+    uint8 ``[H, W, C]``, stay uint8 and come channels first, ``[C, H, W]``.
+
+    Args:
+        id: a registered id, for example ``CartPole-v1``.
+        num_envs: N.
+        render_mode: passed to Gymnasium; ``"rgb_array"`` to have `render`.
+        kwargs: passed to the environment.
+
+    Raises:
+        ValueError: unknown id (the message names the nearest), an Atari id, a dependency that is not installed, an
+            action space that is not Discrete, or an observation space of no fixed size.
+    """
+
+    def __init__(self, id: str, num_envs: int = 1, *, render_mode: str | None = None, **kwargs: Any) -> None:
+        self.num_envs = check_num_envs(num_envs)
+        self._env = _make(id, num_envs, render_mode, kwargs)
+        actions, observations = self._env.single_action_space, self._env.single_observation_space
+        assert isinstance(actions, spaces.Discrete)
+        assert isinstance(observations, spaces.Box)
+        self.num_actions, self._start = int(actions.n), int(actions.start)
+        self.obs_shape = observations.shape
+        self.obs_dtype = np.dtype(np.uint8 if len(self.obs_shape) == 3 else np.float32)
+        self._last: np.ndarray | None = None  # [N]
+
+    def reset(self, seed: int | None = None) -> TimeStep:
+        obs, _ = self._env.reset(seed=seed)
+        self._last = np.zeros(self.num_envs, np.bool_)
+        return first_rows(obs.astype(self.obs_dtype, copy=False))
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        action = check_action(action, self.num_envs, self.num_actions)
+        if self._last is None:
+            raise RuntimeError("reset() comes before the first step()")
+        obs, reward, terminated, truncated, _ = self._env.step(action + self._start)
+        first, self._last = self._last, terminated | truncated
+        obs = obs.astype(self.obs_dtype, copy=False)
+        return TimeStep(obs, reward.astype(np.float32), (~terminated).astype(np.float32), first, self._last.copy())
+
+    def render(self) -> np.ndarray:
+        if self._env.render_mode != "rgb_array":
+            raise RuntimeError('nothing to render: make the environment with render_mode="rgb_array"')
+        try:
+            return np.asarray(self._env.envs[0].render())
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise RuntimeError(_one_line(error)) from error
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def _make(id: str, num_envs: int, render_mode: str | None, kwargs: dict[str, Any]) -> SyncVectorEnv:
+    """The vector environment, every failure to make it told in one line."""
+    _refuse_atari(id)
+    try:
+        env = gymnasium.make_vec(
+            id,
+            num_envs,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": AutoresetMode.NEXT_STEP},
+            wrappers=[_preprocess],
+            render_mode=render_mode,
+            **kwargs,
+        )
+    except gymnasium.error.UnregisteredEnv as error:
+        raise ValueError(_unknown(id)) from error
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"cannot make {id}: {_one_line(error)}") from error
+    assert isinstance(env, SyncVectorEnv)
+    return env
+
+
+def _preprocess(env: gymnasium.Env) -> gymnasium.Env:
+    """Check the action space of one environment, and turn its observations into vectors or pictures."""
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise ValueError(f"wnrl's discrete agents need a Discrete action space, got {env.action_space}")
+    space = env.observation_space
+    if isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8:
+        return _channels_first(env, space)
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return env
+    if not space.is_np_flattenable:
+        raise ValueError(f"observations must have a fixed size, got {space}")
+    return FlattenObservation(env)
+
+
+def _channels_first(env: gymnasium.Env, space: spaces.Box) -> gymnasium.Env:
+    if space.shape[0] < space.shape[2]:  # the shortest axis has the channels, and comes first already
+        return env
+    turned = spaces.Box(space.low.transpose(2, 0, 1), space.high.transpose(2, 0, 1), dtype=np.uint8)
+    return TransformObservation(env, lambda obs: np.ascontiguousarray(obs.transpose(2, 0, 1)), turned)
+
+
+def _refuse_atari(id: str) -> None:
+    spec = gymnasium.registry.get(id)
+    if spec is not None and str(spec.entry_point).startswith("ale_py"):
+        name = game_name(spec.kwargs["game"])
+        raise ValueError(f"{id} is an Atari game: use --game {name} (game={name!r}), not --env")
+    if id.startswith("ALE/"):
+        raise ValueError(f"{id} is an Atari id: use --game NAME (game='Breakout'), not --env")
+
+
+def _unknown(id: str) -> str:
+    ids = [i for i, spec in gymnasium.registry.items() if not str(spec.entry_point).startswith("ale_py")]
+    near = difflib.get_close_matches(id, ids, n=3)
+    suggestion = f"did you mean {' or '.join(near)}?" if near else "no registered id is like it"
+    return f"unknown environment {id!r}: {suggestion}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

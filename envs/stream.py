@@ -1,0 +1,125 @@
+"""The stream that every environment gives: time steps of N environments in lockstep, with next-step autoreset."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+
+class TimeStep(NamedTuple):
+    """One row for each of N environments.
+
+    A row with ``last`` is followed by a row with ``first``. The action given in between is ignored, and the two rows
+    do not form a transition.
+
+    Attributes:
+        obs: ``[N, *obs_shape]``; at an episode's end its true final observation.
+        reward: ``[N]`` float32, as the environment gives it, never clipped; 0 on a first row.
+        discount: ``[N]`` float32, 0 at termination and 1 otherwise; truncation is not termination.
+        first: ``[N]`` bool, the first observation of an episode: no transition leads to this row.
+        last: ``[N]`` bool, the end of the whole episode, terminated or truncated.
+    """
+
+    obs: np.ndarray
+    reward: np.ndarray
+    discount: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+
+def first_rows(obs: np.ndarray) -> TimeStep:
+    """The time step of a reset: N first rows with the observations ``obs`` ``[N, *obs_shape]``."""
+    n = len(obs)
+    return TimeStep(obs, np.zeros(n, np.float32), np.ones(n, np.float32), np.ones(n, np.bool_), np.zeros(n, np.bool_))
+
+
+class Environment(ABC):
+    """N environments in lockstep.
+
+    Attributes:
+        num_envs: N.
+        num_actions: actions are 0 to ``num_actions - 1``.
+        obs_shape: shape of one observation.
+        obs_dtype: dtype of an observation, uint8 for images and float32 for vectors.
+        stack: leading frames of an observation that are a history, oldest first; 1 where there is none.
+        frame_skip: emulator frames in a step; 1 outside Atari.
+        resumable: whether ``get_state()`` and ``set_state()`` exist and are exact.
+    """
+
+    resumable: ClassVar[bool] = False
+    num_envs: int
+    num_actions: int
+    obs_shape: tuple[int, ...]
+    obs_dtype: np.dtype
+    stack: int = 1
+    frame_skip: int = 1
+
+    @abstractmethod
+    def reset(self, seed: int | None = None) -> TimeStep:
+        """Start an episode in every environment.
+
+        Args:
+            seed: environment ``i`` is seeded with ``seed + i``; None lets the random generators go on.
+        """
+
+    @abstractmethod
+    def step(self, action: np.ndarray) -> TimeStep:
+        """Act once in every environment.
+
+        Args:
+            action: ``[N]`` integer; ignored, though checked, where the row before was ``last``.
+
+        Raises:
+            ValueError: on a wrong shape, a dtype that is not integer, or a value outside ``0 … num_actions - 1``.
+            RuntimeError: before the first ``reset()``.
+        """
+
+    def render(self) -> np.ndarray:
+        """What environment 0 shows: RGB ``[H, W, 3]`` uint8.
+
+        Raises:
+            RuntimeError: where there is no picture, or none was asked for with ``render_mode="rgb_array"``.
+        """
+        raise RuntimeError(f"{type(self).__name__} has no picture to render")
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Everything that the play from here on depends on, as arrays.
+
+        Raises:
+            RuntimeError: where ``resumable`` is False.
+        """
+        raise RuntimeError(f"the state of {type(self).__name__} cannot be saved: it is not resumable")
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Go on exactly where ``get_state()`` gave ``state``.
+
+        Raises:
+            RuntimeError: where ``resumable`` is False.
+        """
+        raise RuntimeError(f"the state of {type(self).__name__} cannot be restored: it is not resumable")
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to release
+        """Release threads and windows; the environment is not used afterwards."""
+
+
+def check_num_envs(num_envs: int) -> int:
+    """Return ``num_envs``, or raise ValueError where it is under 1."""
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    return num_envs
+
+
+def check_action(action: np.ndarray, num_envs: int, num_actions: int) -> np.ndarray:
+    """Return ``action`` as ``[N]`` int64.
+
+    Raises:
+        ValueError: on a wrong shape, a dtype that is not integer, or a value outside ``0 … num_actions - 1``.
+    """
+    action = np.asarray(action)
+    if action.shape != (num_envs,) or action.dtype.kind not in "iu":
+        raise ValueError(f"action must be [{num_envs}] integer, got {list(action.shape)} {action.dtype}")
+    if action.min() < 0 or action.max() >= num_actions:
+        raise ValueError(f"action must be in 0 … {num_actions - 1}, got {action.tolist()}")
+    return action.astype(np.int64, copy=False)

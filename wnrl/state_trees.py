@@ -1,0 +1,115 @@
+"""Trees of tensors, arrays and plain values, taken apart into JSON and named tensors."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["flatten", "put_tensor", "unflatten"]
+
+
+def flatten(state: Mapping[Any, Any]) -> tuple[Any, dict[str, Tensor]]:
+    """Take a tree apart.
+
+    Args:
+        state: dicts with str or int keys, lists and tuples of tensors, NumPy arrays and scalars, int of any size, float,
+            str, bool and None.
+
+    Returns:
+        What JSON holds, and contiguous tensors in the CPU's memory, no two sharing it, by the place where they stood.
+
+    Raises:
+        ValueError: something else stands in the tree; the message names its place.
+    """
+    tensors: dict[str, Tensor] = {}
+    return _encode(state, "", tensors), tensors
+
+
+def unflatten(tree: Any, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> dict[Any, Any]:
+    """Put together what `flatten` took apart, with tensors on `device`.
+
+    Raises:
+        ValueError: `tree` is none that `flatten` gives, or a tensor is missing.
+    """
+    try:
+        return dict(_decode(tree, tensors, torch.device(device)))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a tree of tensors and values: {error!r}") from error
+
+
+def put_tensor(tensor: Tensor, name: str, tensors: dict[str, Tensor]) -> str:
+    """Add a tensor as safetensors wants it, dense and with memory of its own; return the name that it got."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+        raise ValueError(f"cannot store {name}, a {tensor.dtype} tensor ({tensor.layout}): give a dense real one")
+    while name in tensors:
+        name += "'"
+    tensor = tensor.detach().cpu().contiguous()
+    memory = tensor.untyped_storage().data_ptr()
+    shared = any(other.untyped_storage().data_ptr() == memory for other in tensors.values())
+    tensors[name] = tensor.clone() if shared else tensor
+    return name
+
+
+def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """The JSON of `value`; its tensors go to `tensors` under the place where they stood."""
+    if isinstance(value, Tensor):
+        return {"$tensor": put_tensor(value, place, tensors)}
+    if isinstance(value, np.ndarray | np.generic):
+        tag = "$array" if isinstance(value, np.ndarray) else "$scalar"
+        return {tag: put_tensor(_from_numpy(np.asarray(value), place), place, tensors)}
+    if isinstance(value, Mapping):
+        return _encode_mapping(value, place, tensors)
+    if type(value) in (list, tuple):
+        items = [_encode(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]
+        return items if type(value) is list else {"$tuple": items}
+    if type(value) is float and not math.isfinite(value):
+        return {"$float": str(value)}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise ValueError(f"cannot store {place or 'the state'}, a {type(value).__name__}: give tensors or plain values")
+
+
+def _encode_mapping(value: Mapping[Any, Any], place: str, tensors: dict[str, Tensor]) -> Any:
+    """A JSON object where all keys are plain str, else a list of pairs."""
+    for key in value:
+        if type(key) not in (str, int):
+            raise ValueError(f"cannot store {place or 'the state'}, it has the key {key!r}: use str or int")
+    items = [(key, _encode(item, f"{place}/{_ascii(key)}", tensors)) for key, item in value.items()]
+    plain = all(type(key) is str and not key.startswith("$") for key in value)
+    return dict(items) if plain else {"$dict": items}
+
+
+def _decode(node: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
+    """The value that `_encode` turned into `node`."""
+    if isinstance(node, list):
+        return [_decode(item, tensors, device) for item in node]
+    if not isinstance(node, dict):
+        return node
+    tag: str
+    content: Any
+    tag, content = next(iter(node.items()), ("", None))
+    if tag == "$tensor":
+        return tensors[content].to(device)
+    if tag in ("$array", "$scalar"):
+        array = tensors[content].numpy()
+        return array if tag == "$array" else array[()]
+    if tag == "$tuple":
+        return tuple(_decode(content, tensors, device))
+    if tag == "$float":
+        return float(content)
+    pairs = content if tag == "$dict" else node.items()
+    return {key: _decode(item, tensors, device) for key, item in pairs}
+
+
+def _ascii(key: str | int) -> str:
+    return str(key).encode("ascii", "backslashreplace").decode()
+
+
+def _from_numpy(array: np.ndarray, place: str) -> Tensor:
+    try:
+        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"cannot store {place}, an array of {array.dtype}: give numbers or bool") from error
