@@ -32,12 +32,11 @@ def dqn_preset(name: str, *, images: bool, norm: str) -> Values:
 # Tuned here: see the README for what was tried.
 FAST_ATARI: Values = {
     "learning_rate": 1e-4,
-    "optimizer_eps": 1.5e-4,  # Hessel et al. 2018, table 1
     "replay_size": 400_000,
     "learning_starts": 8_000,
-    "target_interval": 2_000,
+    "target_interval": 1_000,
     "epsilon_end": 0.01,
-    "epsilon_steps": 200_000,
+    "epsilon_steps": 150_000,
     "double": True,
     "n_step": 3,
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from ale_py.vector_env import AtariVectorEnv
+from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 
 from envs.games import rom_id
@@ -62,7 +65,7 @@ class Atari(Environment):
         self.num_envs = check_num_envs(num_envs)
         self.life_loss, self.frame_skip, self.stack = life_loss, frame_skip, stack
         self._rom, self._seed, self._num_threads = rom_id(game), seed, num_threads
-        self._options = {
+        self._options: dict[str, Any] = {
             "noop_max": noop_max,
             "use_fire_reset": fire_reset,
             "repeat_action_probability": sticky_actions,
@@ -74,7 +77,9 @@ class Atari(Environment):
         }
         self._emulators = AtariVectorEnv(self._rom, num_envs, stack_num=stack, num_threads=num_threads, **self._options)
         self._camera = self._colour_emulator() if _wants_picture(render_mode) else None
-        self.num_actions = int(self._emulators.single_action_space.n)
+        actions = self._emulators.single_action_space
+        assert isinstance(actions, Discrete)
+        self.num_actions = int(actions.n)
         self.obs_shape = (stack, 84, 84)
         self.obs_dtype = np.dtype(np.uint8)
         self._last: np.ndarray | None = None  # [N]
@@ -117,7 +122,7 @@ class Atari(Environment):
     def _colour_emulator(self) -> AtariVectorEnv:
         """One emulator that plays as environment 0 does, from the same seed and actions, and shows the full picture."""
         height, width = _SCREEN
-        picture = {"grayscale": False, "img_height": height, "img_width": width, "stack_num": 1}
+        picture: dict[str, Any] = {"grayscale": False, "img_height": height, "img_width": width, "stack_num": 1}
         return AtariVectorEnv(self._rom, 1, num_threads=1, **picture, **self._options)
 
 

@@ -72,8 +72,8 @@ class Chain(Environment):
         """
         if self.slip:
             raise ValueError(f"optimal values are known for slip 0 only, got slip {self.slip}")
-        values = np.float64(gamma) ** np.arange(self.length - 2, -2, -1)
-        values[-1] = 0.0
+        values = np.zeros(self.length)
+        values[:-1] = np.float64(gamma) ** np.arange(self.length - 2, -1, -1)
         return values
 
     def get_state(self) -> dict[str, np.ndarray]:

@@ -90,7 +90,7 @@ def _make(id: str, num_envs: int, render_mode: str | None, kwargs: dict[str, Any
     return env
 
 
-def _preprocess(env: gymnasium.Env) -> gymnasium.Env:
+def _preprocess(env: gymnasium.Env) -> gymnasium.Wrapper:
     """Check the action space of one environment, and turn its observations into vectors or pictures."""
     if not isinstance(env.action_space, spaces.Discrete):
         raise ValueError(f"wnrl's discrete agents need a Discrete action space, got {env.action_space}")
@@ -98,15 +98,15 @@ def _preprocess(env: gymnasium.Env) -> gymnasium.Env:
     if isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8:
         return _channels_first(env, space)
     if isinstance(space, spaces.Box) and len(space.shape) == 1:
-        return env
+        return gymnasium.Wrapper(env)
     if not space.is_np_flattenable:
         raise ValueError(f"observations must have a fixed size, got {space}")
     return FlattenObservation(env)
 
 
-def _channels_first(env: gymnasium.Env, space: spaces.Box) -> gymnasium.Env:
+def _channels_first(env: gymnasium.Env, space: spaces.Box) -> gymnasium.Wrapper:
     if space.shape[0] < space.shape[2]:  # the shortest axis has the channels, and comes first already
-        return env
+        return gymnasium.Wrapper(env)
     turned = spaces.Box(space.low.transpose(2, 0, 1), space.high.transpose(2, 0, 1), dtype=np.uint8)
     return TransformObservation(env, lambda obs: np.ascontiguousarray(obs.transpose(2, 0, 1)), turned)
 

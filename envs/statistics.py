@@ -50,7 +50,7 @@ class EpisodeStatistics:
         self._running |= step.first
         self._score = np.where(step.first, 0.0, self._score + step.reward)
         self._length = np.where(step.first, 0, self._length + 1)
-        return [self._finish(env) for env in np.flatnonzero(step.last & self._running)]
+        return [self._finish(env) for env in np.flatnonzero(step.last & self._running).tolist()]
 
     @property
     def mean_score(self) -> float:
@@ -92,7 +92,7 @@ class EpisodeStatistics:
 
     def _finish(self, env: int) -> Episode:
         self._running[env] = False
-        episode = Episode(int(env), float(self._score[env]), int(self._length[env]))
+        episode = Episode(env, float(self._score[env]), int(self._length[env]))
         self._scores.append(episode.score)
         self._lengths.append(episode.length)
         return episode

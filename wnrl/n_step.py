@@ -28,7 +28,16 @@ class Return(NamedTuple):
 
 
 def n_step_return(window: Iterable[Row], gamma: float) -> Return:
-    """Add up what followed the window's oldest row, up to the window's end or the episode's."""
+    """Add up what followed the oldest row of `window`, up to the window's end or the episode's.
+
+    Args:
+        window: n + 1 consecutive rows of N environments, oldest first.
+        gamma: discount γ of one step.
+
+    Returns:
+        Over the k ≤ n steps that are left: Σ γ^i r_{t+1+i} up to the first discount of 0, γ^k or 0, k, and the history
+        of the row k on.
+    """
     oldest, *later = window
     going = np.ones_like(oldest.first)
     reward, discount = np.zeros(len(going)), np.ones(len(going))

@@ -15,8 +15,8 @@ def flatten(state: Mapping[Any, Any]) -> tuple[Any, dict[str, Tensor]]:
     """Take a tree apart.
 
     Args:
-        state: dicts with str or int keys, lists and tuples of tensors, NumPy arrays and scalars, int of any size, float,
-            str, bool and None.
+        state: dicts with str or int keys, lists and tuples of tensors, NumPy arrays and scalars, int of any size,
+            float, str, bool and None.
 
     Returns:
         What JSON holds, and contiguous tensors in the CPU's memory, no two sharing it, by the place where they stood.
@@ -41,7 +41,19 @@ def unflatten(tree: Any, tensors: Mapping[str, Tensor], device: torch.device | s
 
 
 def put_tensor(tensor: Tensor, name: str, tensors: dict[str, Tensor]) -> str:
-    """Add a tensor as safetensors wants it, dense and with memory of its own; return the name that it got."""
+    """Add a tensor to `tensors` as safetensors wants it: dense, on the CPU, with memory of its own.
+
+    Args:
+        tensor: any shape, real and dense.
+        name: the wanted name; a taken one gets a prime.
+        tensors: where it goes; a tensor that shares memory with one of them is copied, others are not.
+
+    Returns:
+        The name that it got.
+
+    Raises:
+        ValueError: the tensor is sparse, quantized or complex.
+    """
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
         raise ValueError(f"cannot store {name}, a {tensor.dtype} tensor ({tensor.layout}): give a dense real one")
     while name in tensors:

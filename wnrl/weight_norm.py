@@ -49,50 +49,55 @@ def effective_weight(v: Tensor, g: Tensor, scale: float = 1.0, dim: int = 0) -> 
     return cast(Callable[..., Tensor], _EffectiveWeight.apply)(v, g, scale)
 
 
-def _norm(v: Tensor) -> Tensor:
-    """‖v‖ of each row, `[out, 1, ...]`; the norm of a zero row is taken as infinite, so that 1/‖v‖ is zero."""
-    norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
-    return F.threshold(norm, 0.0, math.inf)
-
-
 def _traced_weight(v: Tensor, g: Tensor, scale: float) -> Tensor:
     norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
     gain = scale * g.view_as(norm) / torch.where(norm > 0, norm, 1.0)
     return v * torch.where(norm > 0, gain, 0.0)
 
 
+def _eager_weight(v: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """gain · v/‖v‖ and ‖v‖ `[out, 1, ...]`, where the norm of a zero row is infinite and 1/‖v‖ so zero."""
+    if v.device.type == "cpu" and v.is_contiguous():  # on other devices, to look for zero rows would be to wait
+        weight, norm = torch._weight_norm_interface(v, gain, 0)
+        if norm.all():
+            return weight, norm
+    norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
+    norm = F.threshold(norm, 0.0, math.inf)
+    return v * (gain / norm), norm
+
+
 class _EffectiveWeight(torch.autograd.Function):
-    """The eager path: one pass over `v` for the norm, one for the product, one fused pass backward."""
+    """The eager path: few passes over `v`, one of them backward, and right second derivatives.
+
+    (Those of torch's fused operation, which takes the norm for a constant, are wrong.)
+    """
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, g: Tensor, scale: float) -> Tensor:
-        norm = _norm(v)
-        ctx.save_for_backward(v, g, norm)
+        gain = (g * scale).view(-1, *[1] * (v.ndim - 1))
+        weight, norm = _eager_weight(v, gain)
+        ctx.save_for_backward(v, g, gain, norm)
         ctx.scale = scale
-        return v * ((g * scale).view_as(norm) / norm)
+        return weight
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        v, g, norm = ctx.saved_tensors
-        fused = v.device.type in ("cpu", "cuda") and v.is_contiguous() and not torch.is_grad_enabled()
-        dv, dg = (_fused_backward if fused else _closed_form_backward)(grads[0], v, g, norm, ctx.scale)
-        return dv, dg, None
+        v, g, gain, norm = ctx.saved_tensors
+        if torch.is_grad_enabled() or v.device.type not in ("cpu", "cuda") or not v.is_contiguous():
+            dv, dg = _closed_form_backward(grads[0], v, g, ctx.scale)
+        else:
+            dv, dg = torch.ops.aten._weight_norm_interface_backward(grads[0].contiguous(), v, gain, norm, 0)
+        return dv, dg.flatten() * ctx.scale, None
 
 
-def _fused_backward(dw: Tensor, v: Tensor, g: Tensor, norm: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    gain = (g * scale).view_as(norm)
-    dv, dg = torch.ops.aten._weight_norm_interface_backward(dw.contiguous(), v, gain, norm, 0)
-    return dv, dg.flatten() * scale
-
-
-def _closed_form_backward(dw: Tensor, v: Tensor, g: Tensor, norm: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def _closed_form_backward(dw: Tensor, v: Tensor, g: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Equation 3 as differentiable operations, for second derivatives and for layouts without a fused kernel."""
-    if torch.is_grad_enabled():
-        norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
-        norm = torch.where(norm > 0, norm, math.inf)
+    dims = tuple(range(1, v.ndim))
+    norm = torch.linalg.vector_norm(v, dim=dims, keepdim=True)
+    norm = torch.where(norm > 0, norm, math.inf)
     unit = v / norm
-    dg = (dw * unit).sum(dim=tuple(range(1, v.ndim)), keepdim=True)
-    return (scale * g.view_as(norm) / norm) * (dw - unit * dg), scale * dg.flatten()
+    dg = (dw * unit).sum(dim=dims, keepdim=True)
+    return (scale * g.view_as(norm) / norm) * (dw - unit * dg), dg
 
 
 class EffectiveWeight(Tensor):

@@ -21,9 +21,8 @@ def images(batch=4):
     return torch.randn(batch, 3, 5, 5)
 
 
-def step(network, optimizer=None):
-    optimizer = optimizer or torch.optim.Adam(network.parameters(), lr=0.1)
-    optimizer.zero_grad()
+def step(network):
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
     network(images()).square().sum().backward()
     optimizer.step()
 
@@ -91,15 +90,16 @@ def test_subclasses_keep_their_own_forward():
     assert type(network[0]) is Doubled
 
 
-def test_optimizer_built_before_does_not_train_the_network():
-    network = make_network().eval()
+def test_only_an_optimizer_built_after_trains_the_weights():
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     early = torch.optim.SGD(network.parameters(), lr=0.1)
     normalize(network, "weight")
-    x = images()
+    x = torch.randn(5, 3)
     expected = network(x)
-    step(network[4:], early) if False else early.step()
-    assert torch.equal(network(x), expected)
-    step(network, torch.optim.SGD(network.parameters(), lr=0.1))
+    expected.square().sum().backward()
+    early.step()
+    assert torch.equal(network(x), expected)  # the trap
+    torch.optim.SGD(network.parameters(), lr=0.1).step()
     assert not torch.equal(network(x), expected)
 
 

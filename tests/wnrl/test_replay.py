@@ -1,5 +1,6 @@
 import copy
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wnrl.checkpoints import load, save
 from wnrl.replay import Replay, Transition, replay_bytes
 
 DEVICES = [
@@ -232,6 +234,17 @@ def test_a_state_continues_bit_for_bit(rows: int) -> None:
         if len(replay):
             for one, other in zip(replay.sample(9), restored.sample(9), strict=True):
                 assert torch.equal(one, other)
+
+
+def test_a_state_passes_through_a_checkpoint(tmp_path: Path) -> None:
+    replay, restored, stream = make(2, 2, n_step=2), make(2, 2, n_step=2, seed=9), Stream(2, 2, (3,), np.uint8, seed=3)
+    for rows in (0, 20):
+        for _ in range(rows):
+            replay.add(*stream.next())
+        save(tmp_path / "state", replay.get_state())
+        restored.set_state(load(tmp_path / "state"))
+    for one, other in zip(replay.sample(9), restored.sample(9), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_state_holds_only_what_is_filled() -> None:

@@ -1,0 +1,257 @@
+import cv2
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+
+from envs import Atari, EpisodeStatistics
+from envs.atari import _drawn_seed
+
+
+def play(env, steps, seed=0, actions=None):
+    """The rows of a reset and of random play, fields stacked to ``[T + 1, N, ...]``."""
+    if actions is None:
+        actions = np.random.default_rng(0).integers(0, env.num_actions, (steps, env.num_envs))
+    rows = [env.reset(seed=seed)] + [env.step(a) for a in actions]
+    return type(rows[0])(*map(np.stack, zip(*rows, strict=True)))
+
+
+def assert_same(rows, others):
+    for field, other in zip(rows, others, strict=True):
+        np.testing.assert_array_equal(field, other, strict=True)
+
+
+class PressFire(gymnasium.Wrapper):
+    def reset(self, **kwargs):
+        self.env.reset(**kwargs)
+        obs, _, _, _, info = self.env.step(1)
+        return obs, info
+
+
+def reference(game, fire_reset, max_frames):
+    """Gymnasium's wrappers on the plain emulator, whose own frame limit counts the FIRE of a reset too."""
+    env = gymnasium.make(
+        f"ALE/{game}-v5",
+        frameskip=1,
+        repeat_action_probability=0.0,
+        max_num_frames_per_episode=max_frames + int(fire_reset),
+    )
+    env = AtariPreprocessing(PressFire(env) if fire_reset else env, noop_max=0, frame_skip=4, screen_size=84)
+    return FrameStackObservation(env, 4, padding_type="zero")
+
+
+@pytest.mark.parametrize(
+    ("game", "fire_reset", "max_frames", "steps", "ends"),
+    [
+        ("Breakout", False, 108_000, 450, 2),
+        ("SpaceInvaders", True, 108_000, 560, 1),
+        ("Breakout", True, 300, 160, 2),
+        ("Pong", False, 301, 160, 2),
+    ],
+)
+def test_frame_for_frame_as_gymnasiums_wrappers(game, fire_reset, max_frames, steps, ends):
+    """No difference at all, an episode's last frames and the pixels of the resizing included."""
+    truth = reference(game, fire_reset, max_frames)
+    env = Atari(game, noop_max=0, fire_reset=fire_reset, max_frames=max_frames)
+    rng, step, ended = np.random.default_rng(0), env.reset(seed=1), 0
+    np.testing.assert_array_equal(step.obs[0], truth.reset(seed=1)[0])
+    for _ in range(steps):
+        action, over = rng.integers(env.num_actions), step.last[0]
+        step = env.step(np.array([action]))
+        assert step.first[0] == over
+        if over:
+            obs, reward, terminated, truncated = truth.reset()[0], 0.0, False, False
+        else:
+            obs, reward, terminated, truncated, _ = truth.step(action)
+        np.testing.assert_array_equal(step.obs[0], obs)
+        assert (step.reward[0], step.discount[0]) == (reward, 1 - terminated)
+        assert step.last[0] == (terminated or truncated)
+        ended += step.last[0]
+    assert ended == ends
+    truth.close()
+    env.close()
+
+
+def test_what_an_environment_says_of_itself():
+    env = Atari("space_invaders", 2, frame_skip=3, stack=2, num_threads=1)
+    assert (env.num_envs, env.num_actions, env.frame_skip, env.stack) == (2, 6, 3, 2)
+    assert (env.obs_shape, env.obs_dtype, env.resumable) == ((2, 84, 84), np.uint8, False)
+    step = env.reset(seed=0)
+    assert [field.dtype for field in step] == [np.uint8, np.float32, np.float32, np.bool_, np.bool_]
+    step = env.step(np.array([0, 5], np.int32))
+    assert [field.dtype for field in step] == [np.uint8, np.float32, np.float32, np.bool_, np.bool_]
+    assert [field.shape for field in step] == [(2, 2, 84, 84), (2,), (2,), (2,), (2,)]
+    assert Atari("Breakout").num_actions == 4
+    assert Atari("Breakout", full_action_set=True).num_actions == 18
+
+
+def test_the_number_of_threads_does_not_change_play():
+    options = {"sticky_actions": 0.25, "max_frames": 200}
+    assert_same(play(Atari("Breakout", 3, num_threads=1, **options), 80), play(Atari("Breakout", 3, **options), 80))
+
+
+@pytest.fixture(scope="module")
+def breakout():
+    """The same 500 steps of 2 games, without and with an end of the discount at each lost life."""
+    return [play(Atari("Breakout", 2, life_loss=life_loss), 500) for life_loss in (False, True)]
+
+
+def test_a_lost_life_changes_nothing_but_the_discount(breakout):
+    plain, lives = breakout
+    assert_same(plain._replace(discount=lives.discount), lives)
+    ends = plain.last.sum()
+    assert ends >= 2
+    assert (plain.discount == 0).sum() == ends
+    np.testing.assert_array_equal(plain.discount == 0, plain.last)
+    for env in range(2):
+        whole = slice(0, np.flatnonzero(plain.last[:, env])[0] + 1)
+        assert (lives.discount[whole, env] == 0).sum() == 5  # the fifth is the end of the game
+    assert not lives.first[1:][lives.discount[:-1] == 0].all()  # the game goes on after most of them
+
+
+def test_first_rows_follow_last_rows_and_are_no_transitions(breakout):
+    for rows in breakout:
+        assert rows.first[0].all()
+        np.testing.assert_array_equal(rows.first[1:], rows.last[:-1])
+        assert (rows.reward[rows.first] == 0).all()
+        assert (rows.discount[rows.first] == 1).all()
+        assert not rows.obs[rows.first][:, :3].any()  # the stack is zero-padded, and starts with one frame
+        assert rows.obs[rows.first][:, 3].any(axis=(1, 2)).all()
+
+
+def test_stacks_go_on_except_at_a_start(breakout):
+    for rows in breakout:
+        goes_on = ~rows.first[1:]
+        np.testing.assert_array_equal(rows.obs[1:, :, :3][goes_on], rows.obs[:-1, :, 1:][goes_on])
+
+
+def test_rewards_are_not_clipped():
+    rows = play(Atari("SpaceInvaders"), 150)
+    assert {5.0, 10.0} <= set(rows.reward.ravel().tolist())
+
+
+def test_more_lives_before_a_reset_row_than_on_it_are_no_loss():
+    env = Atari("Breakout", 2, max_frames=4, life_loss=True)
+    env.reset(seed=0)
+    assert env.step(np.array([0, 0])).last.all()
+    env._lives = np.array([9, 9])
+    assert env.step(np.array([0, 0])).discount.tolist() == [1, 1]
+    env._lives = np.array([9, 5])
+    assert env.step(np.array([0, 0])).discount.tolist() == [0, 1]
+
+
+def test_scores_are_of_whole_games(breakout):
+    _, lives = breakout
+    statistics = EpisodeStatistics(2)
+    episodes = [e for t in range(501) for e in statistics.update(type(lives)(*(field[t] for field in lives)))]
+    assert len(episodes) == lives.last.sum()
+    for env in range(2):
+        end = np.flatnonzero(lives.last[:, env])[0]
+        first = next(e for e in episodes if e.env == env)
+        assert (first.score, first.length) == (lives.reward[: end + 1, env].sum(), end)
+
+
+def test_the_frame_limit_is_in_frames_after_the_first_row_and_truncates():
+    rows = play(Atari("Breakout", 2, max_frames=42, life_loss=True), 36)  # 10 steps and half a one, then a reset row
+    assert np.flatnonzero(rows.last[:, 0]).tolist() == np.flatnonzero(rows.last[:, 1]).tolist() == [11, 23, 35]
+    assert (rows.discount == 1).all()
+    newest = rows.obs[rows.last][:, -2:]
+    np.testing.assert_array_equal(newest[:, 1], newest[:, 0])  # the ending frame is not drawn
+
+
+def test_the_action_of_a_reset_row_is_ignored():
+    env = Atari("Breakout", 1, max_frames=40)
+    actions = np.random.default_rng(1).integers(0, 4, (35, 1))
+    rows = play(env, 35, actions=actions)
+    changed = actions.copy()
+    changed[rows.last[:-1, 0]] = (changed[rows.last[:-1, 0]] + 1) % 4
+    assert (changed != actions).sum() == 3
+    assert_same(play(env, 35, actions=changed), rows)
+    changed[5:] = (changed[5:] + 1) % 4
+    assert (play(env, 35, actions=changed).obs != rows.obs).any()
+
+
+def test_a_time_step_is_not_overwritten_by_later_ones():
+    env = Atari("Breakout", 2, max_frames=20)
+    held = [env.reset(seed=0)]
+    copies = [[field.copy() for field in held[0]]]
+    for _ in range(15):
+        held.append(env.step(np.array([2, 3])))
+        copies.append([field.copy() for field in held[-1]])
+    for step, copy in zip(held, copies, strict=True):
+        assert_same(step, copy)
+
+
+def test_seeds_are_consecutive_and_reproduce():
+    two, one = Atari("Breakout", 2, seed=3), Atari("Breakout", 1)
+    ignored = two.reset()
+    rows = play(two, 30, seed=3, actions=np.ones((30, 2), np.int64))
+    assert_same(ignored, [field[0] for field in rows])
+    again = play(one, 30, seed=4, actions=np.ones((30, 1), np.int64))
+    assert_same([field[:, 1:] for field in rows], again)
+    assert (rows.obs[:, 0] != rows.obs[:, 1]).any()
+    assert _drawn_seed() != _drawn_seed()
+
+
+def test_noops_vary_the_start():
+    varied, same = Atari("Breakout", 4).reset(seed=0).obs, Atari("Breakout", 4, noop_max=0).reset(seed=0).obs
+    assert (varied != varied[:1]).any()
+    np.testing.assert_array_equal(same, same[:1].repeat(4, axis=0))
+
+
+def test_sticky_actions_repeat_the_last_one():
+    env = Atari("Breakout", 1, sticky_actions=1.0, noop_max=0)
+    left, right = (play(env, 20, actions=np.full((20, 1), a)) for a in (2, 3))
+    assert_same(left, right)
+    env = Atari("Breakout", 1, noop_max=0)
+    left, right = (play(env, 20, actions=np.full((20, 1), a)) for a in (2, 3))
+    assert (left.obs != right.obs).any()
+
+
+def test_the_picture_shows_what_environment_0_sees():
+    env = Atari("Breakout", 2, sticky_actions=0.25, max_frames=60, render_mode="rgb_array")
+    rng, step = np.random.default_rng(0), env.reset()
+    for t in range(40):
+        picture = env.render()
+        assert (picture.shape, picture.dtype) == ((210, 160, 3), np.uint8)
+        grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (84, 84), interpolation=cv2.INTER_AREA)
+        error = np.abs(grey.astype(int) - step.obs[:, -1])  # [2, 84, 84]
+        assert error[0].max() <= 4, t
+        assert error[1].max() > 4 or t % 16 == 0
+        step = env.step(rng.integers(0, 4, 2))
+    env.close()
+
+
+def test_no_picture_unless_asked_for():
+    with pytest.raises(RuntimeError, match='render_mode="rgb_array"'):
+        Atari("Breakout").render()
+    with pytest.raises(ValueError, match="render_mode must be None or 'rgb_array', got 'human'"):
+        Atari("Breakout", render_mode="human")
+
+
+def test_wrong_actions_and_calls_are_told():
+    env = Atari("Breakout", 2)
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(np.array([0, 0]))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"action must be in 0 … 3, got \[0, 4\]"):
+        env.step(np.array([0, 4]))  # the emulator would wait for ever
+    assert not env.step(np.array([0, 3])).first.any()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"game": "Brekout"}, "unknown game 'Brekout': did you mean Breakout?"),
+        ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
+        ({"noop_max": -1}, "noop_max must be at least 0, got -1"),
+        ({"max_frames": 0}, "max_frames must be at least 1, got 0"),
+        ({"frame_skip": 0}, "frame_skip must be at least 1, got 0"),
+        ({"stack": 0}, "stack must be at least 1, got 0"),
+        ({"num_threads": -2}, "num_threads must be at least 0, got -2"),
+        ({"sticky_actions": 1.5}, "sticky_actions must be a probability, got 1.5"),
+    ],
+)
+def test_wrong_arguments_are_told(wrong, message):
+    with pytest.raises(ValueError, match="^" + message.replace("?", r"\?") + "$"):
+        Atari(**{"game": "Breakout", **wrong})

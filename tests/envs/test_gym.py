@@ -1,0 +1,195 @@
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from envs import Gym
+
+
+class Probe(gymnasium.Env):
+    """Shows samples of any space, is paid the action, and ends after 3 steps as its action says."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
+
+    def __init__(self, space=None, actions=None, missing=False, render_mode=None):
+        if missing:
+            raise gymnasium.error.DependencyNotInstalled("Probe needs\n  a thing")
+        self.observation_space = space or spaces.Box(-1, 1, (2,), np.float64)
+        self.action_space = actions or spaces.Discrete(3, start=-1)
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.steps += 1
+        end = self.steps == 3
+        obs = self.observation_space.sample()
+        return obs, 2.5 * float(action), bool(end and action == 1), bool(end and action == 0), {}
+
+    def render(self):
+        if self.steps == 2:
+            raise gymnasium.error.DependencyNotInstalled("no\nscreen")
+        return np.full((4, 5, 3), self.steps, np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def probe():
+    gymnasium.register("WnrlProbe-v0", Probe, disable_env_checker=True)
+    yield
+    del gymnasium.registry["WnrlProbe-v0"]
+
+
+def gym(num_envs=1, **kwargs):
+    return Gym("WnrlProbe-v0", num_envs, **kwargs)
+
+
+def test_cartpole_as_gymnasium_plays_it():
+    env, truth = Gym("CartPole-v1", 2), gymnasium.make("CartPole-v1")
+    assert (env.num_actions, env.obs_shape, env.obs_dtype, env.stack, env.frame_skip) == (2, (4,), np.float32, 1, 1)
+    step, over, ended = env.reset(seed=7), False, 0
+    np.testing.assert_array_equal(step.obs[1], truth.reset(seed=8)[0])
+    assert step.first.all()
+    rng = np.random.default_rng(0)
+    for _ in range(120):
+        action = rng.integers(0, 2, 2)
+        step = env.step(action)
+        if over:
+            obs, reward, terminated = truth.reset()[0], 0.0, False
+        else:
+            obs, reward, terminated, _, _ = truth.step(action[1])
+        np.testing.assert_array_equal(step.obs[1], obs)
+        assert (step.reward[1], step.discount[1]) == (reward, 1 - terminated)
+        assert (step.first[1], step.last[1]) == (over, terminated)
+        over, ended = terminated, ended + terminated
+    assert ended >= 3
+    env.close()
+
+
+def test_termination_and_truncation_differ_in_the_discount_only():
+    env = gym(2)
+    env.reset(seed=0)
+    rows = [env.step(np.array([2, 1])) for _ in range(5)]  # actions 1 and 0, as the start is -1
+    assert [r.last.tolist() for r in rows] == [[False] * 2] * 2 + [[True] * 2] + [[False] * 2] * 2
+    assert [r.first.tolist() for r in rows] == [[False] * 2] * 3 + [[True] * 2] + [[False] * 2]
+    assert [r.discount.tolist() for r in rows] == [[1, 1], [1, 1], [0, 1], [1, 1], [1, 1]]
+    assert [r.reward.tolist() for r in rows] == [[2.5, 0], [2.5, 0], [2.5, 0], [0, 0], [2.5, 0]]
+
+
+def test_actions_start_where_the_space_does():
+    env = gym(3)
+    assert env.num_actions == 3
+    env.reset()
+    assert env.step(np.array([0, 1, 2])).reward.tolist() == [-2.5, 0, 2.5]
+    with pytest.raises(ValueError, match=r"action must be in 0 … 2, got \[-1, 0, 0\]"):
+        env.step(np.array([-1, 0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("space", "shape"),
+    [
+        (spaces.Box(-1, 1, (2,), np.float64), (2,)),
+        (spaces.Box(-1, 1, (2, 3), np.float32), (6,)),
+        (spaces.Box(0, 255, (4,), np.uint8), (4,)),
+        (spaces.Discrete(5), (5,)),
+        (spaces.MultiDiscrete([2, 3]), (5,)),
+        (spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 1, (3,))]), (5,)),
+        (spaces.Dict(a=spaces.MultiBinary(3), b=spaces.Discrete(2)), (5,)),
+    ],
+)
+def test_observations_become_float32_vectors(space, shape):
+    env = gym(2, space=space)
+    assert (env.obs_shape, env.obs_dtype) == (shape, np.float32)
+    space.seed(0)
+    step = env.reset(seed=0)
+    assert (step.obs.shape, step.obs.dtype) == ((2, *shape), np.float32)
+    assert env.step(np.array([1, 1])).obs.dtype == np.float32
+
+
+def test_discrete_observations_are_one_hot():
+    obs = Gym("FrozenLake-v1").reset(seed=0).obs
+    np.testing.assert_array_equal(obs, np.eye(16, dtype=np.float32)[:1], strict=True)
+
+
+@pytest.mark.parametrize(("shape", "turn"), [((8, 9, 3), (2, 0, 1)), ((4, 8, 9), (0, 1, 2))])
+def test_pictures_stay_uint8_with_channels_first(shape, turn):
+    space = spaces.Box(0, 255, shape, np.uint8)
+    env = gym(space=space)
+    assert (env.obs_shape, env.obs_dtype, env.stack) == ((shape[turn[0]], 8, 9), np.uint8, 1)
+    obs = env.reset(seed=4).obs
+    space.seed(4)
+    np.testing.assert_array_equal(obs[0], space.sample().transpose(turn), strict=True)
+
+
+def test_a_time_step_is_not_overwritten_by_later_ones():
+    env = gym(2)
+    env.reset(seed=0)
+    held = [env.step(np.array([2, 1])) for _ in range(3)]
+    copies = [[field.copy() for field in step] for step in held]
+    for _ in range(3):
+        env.step(np.array([2, 1]))
+    for step, copy in zip(held, copies, strict=True):
+        for field, other in zip(step, copy, strict=True):
+            np.testing.assert_array_equal(field, other)
+    assert (held[0].obs != held[1].obs).any()
+
+
+def test_render():
+    env = gym(2, render_mode="rgb_array")
+    env.reset()
+    env.step(np.array([0, 0]))
+    np.testing.assert_array_equal(env.render(), np.full((4, 5, 3), 1, np.uint8))
+    env.step(np.array([0, 0]))
+    with pytest.raises(RuntimeError, match=r"^no screen$"):
+        env.render()
+    with pytest.raises(RuntimeError, match='render_mode="rgb_array"'):
+        gym().render()
+
+
+@pytest.mark.parametrize("actions", [spaces.Box(-2, 2, (1,), np.float32), spaces.MultiDiscrete([2, 2])])
+def test_other_action_spaces_are_refused(actions):
+    with pytest.raises(ValueError, match=r"^wnrl's discrete agents need a Discrete action space, got ") as error:
+        gym(actions=actions)
+    assert str(error.value).endswith(str(actions))
+
+
+def test_observations_of_no_fixed_size_are_refused():
+    with pytest.raises(ValueError, match=r"^observations must have a fixed size, got Sequence"):
+        gym(space=spaces.Sequence(spaces.Discrete(2)))
+
+
+@pytest.mark.parametrize(
+    ("id", "message"),
+    [
+        ("CartPol-v1", r"^unknown environment 'CartPol-v1': did you mean CartPole-v1 or .*\?$"),
+        ("CartPole-v99", r"^unknown environment 'CartPole-v99': did you mean CartPole-v1 or"),
+        ("Zq", r"^unknown environment 'Zq': no registered id is like it$"),
+        ("a b!", r"^cannot make a b!: Malformed environment ID"),
+        ("nomodule:X-v0", r"^cannot make nomodule:X-v0: No module named 'nomodule'\..*$"),
+        ("ALE/SpaceInvaders-v5", r"^ALE/SpaceInvaders-v5 is an Atari game: use --game SpaceInvaders "),
+        ("PongNoFrameskip-v4", r"^PongNoFrameskip-v4 is an Atari game: use --game Pong "),
+        ("ALE/Nothing", r"^ALE/Nothing is an Atari id: use --game NAME"),
+    ],
+)
+def test_ids_that_cannot_be_made(id, message):
+    with pytest.raises(ValueError, match=message) as error:
+        Gym(id)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_dependency_is_told_in_one_line():
+    with pytest.raises(ValueError, match=r"^cannot make WnrlProbe-v0: Probe needs a thing$"):
+        gym(missing=True)
+
+
+def test_step_comes_after_reset():
+    with pytest.raises(RuntimeError, match="reset"):
+        gym().step(np.array([0]))
+
+
+def test_the_number_of_environments_is_checked():
+    with pytest.raises(ValueError, match="num_envs must be at least 1, got -1"):
+        gym(-1)

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
+
+
+class Still(Environment):
+    """The least that an environment can be."""
+
+    num_envs, num_actions, obs_shape, obs_dtype = 1, 2, (3,), np.dtype(np.float32)
+
+    def reset(self, seed=None):
+        return first_rows(np.zeros((1, 3), np.float32))
+
+    def step(self, action):
+        return self.reset()
+
+
+def test_first_rows_have_no_reward_and_go_on():
+    obs = np.ones((2, 3), np.float32)
+    step = first_rows(obs)
+    assert TimeStep._fields == ("obs", "reward", "discount", "first", "last")
+    assert step.obs is obs
+    np.testing.assert_array_equal(step.reward, np.array([0, 0], np.float32), strict=True)
+    np.testing.assert_array_equal(step.discount, np.array([1, 1], np.float32), strict=True)
+    np.testing.assert_array_equal(step.first, [True, True], strict=True)
+    np.testing.assert_array_equal(step.last, [False, False], strict=True)
+
+
+def test_a_plain_environment_has_no_history_no_picture_and_no_state():
+    env = Still()
+    assert (env.stack, env.frame_skip, env.resumable) == (1, 1, False)
+    with pytest.raises(RuntimeError, match="Still has no picture to render"):
+        env.render()
+    with pytest.raises(RuntimeError, match="Still cannot be saved"):
+        env.get_state()
+    with pytest.raises(RuntimeError, match="Still cannot be restored"):
+        env.set_state({})
+    env.close()
+
+
+def test_actions_are_checked_and_made_int64():
+    checked = check_action(np.array([0, 2], np.uint8), 2, 3)
+    np.testing.assert_array_equal(checked, np.array([0, 2], np.int64), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.array([0, 1, 2]), r"action must be \[2\] integer, got \[3\] int64"),
+        (np.array([[0], [1]]), r"action must be \[2\] integer, got \[2, 1\] int64"),
+        (np.array([0.0, 1.0]), r"action must be \[2\] integer, got \[2\] float64"),
+        (np.array([True, False]), r"got \[2\] bool"),
+        (np.array([0, 3]), r"action must be in 0 … 2, got \[0, 3\]"),
+        (np.array([-1, 0]), r"action must be in 0 … 2, got \[-1, 0\]"),
+    ],
+)
+def test_a_wrong_action_is_named(action, message):
+    with pytest.raises(ValueError, match=message):
+        check_action(action, 2, 3)
+
+
+def test_a_wrong_number_of_environments_is_named():
+    assert check_num_envs(1) == 1
+    with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
+        check_num_envs(0)
