@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import io
+import itertools
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +18,7 @@ import tyro
 from agents.run_directory import RunDirectory, to_json
 from agents.settings import RunSettings
 
+Parsed = TypeVar("Parsed")
 Settings = TypeVar("Settings", bound=RunSettings)
 
 # What may change when a run goes on: nothing that the learner has seen.
@@ -46,10 +51,40 @@ def parse(
     else:
         given = defaults(first.preset, images=first.env is None, norm=first.norm)
     base = _unchecked(kind, given)
-    settings = tyro.cli(kind, args=argv, default=base, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    settings = read(kind, description, argv, base)
     if first.resume is not None:
         _refuse_changes(given, to_json(settings))
     return settings
+
+
+def read(kind: type[Parsed], description: str, argv: list[str] | None = None, default: Parsed | None = None) -> Parsed:
+    """An instance of the dataclass `kind` from a command line.
+
+    Args:
+        kind: its fields become flags, their docstrings the help.
+        description: one line above the help.
+        argv: the arguments; the process's own by default.
+        default: where the flags' defaults come from; the dataclass itself by default.
+
+    Raises:
+        ValueError: an unknown flag, or a value of the wrong type or out of its range.
+    """
+    complaint = io.StringIO()
+    options: dict[str, Any] = {} if default is None else {"default": default}
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(kind, args=argv, description=description, config=(tyro.conf.OmitArgPrefixes,), **options)
+    except SystemExit as end:
+        if end.code != 2:
+            raise
+        raise ValueError(_without_box(complaint.getvalue())) from None
+
+
+def _without_box(text: str) -> str:
+    """The sentences of a message that stands in a box: title, sentences, a rule, a hint."""
+    lines = [line.strip("│╭╮╰╯─ ") for line in text.splitlines()[1:]]
+    said = itertools.takewhile(lambda line: not line.startswith(("For full helptext", "Argument helptext")), lines)
+    return re.sub(r"^Error parsing [A-Z]\w*: ", "", " ".join(line for line in said if line))
 
 
 def fail(error: BaseException | str) -> NoReturn:

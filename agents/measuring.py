@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,7 +136,8 @@ class Recording:
     def __init__(self, environment: Environment, folder: Path, model: Model) -> None:
         try:
             import imageio.v2 as imageio
-            import imageio_ffmpeg  # noqa: F401
+
+            importlib.import_module("imageio_ffmpeg")
         except ImportError as error:
             raise ValueError('--video needs imageio with ffmpeg: pip install "wnrl[video]"') from error
         folder.mkdir(exist_ok=True)
@@ -146,10 +148,20 @@ class Recording:
         self._recording = True
 
     def watch(self, timestep: TimeStep) -> None:
-        """Take the picture of a row, until the first game ends."""
-        if self._recording:
+        """Take the picture of a row, until the first game ends.
+
+        Raises:
+            ValueError: the environment cannot be shown.
+        """
+        if not self._recording:
+            return
+        try:
             self._writer.append_data(self._environment.render())
-            self._recording = not timestep.last[0]
+        except RuntimeError as error:
+            self.close()
+            self._path.unlink(missing_ok=True)
+            raise ValueError(f"no video: {error}") from error
+        self._recording = not timestep.last[0]
 
     def close(self) -> Path:
         """Finish the file; its path."""

@@ -78,6 +78,8 @@ class Run:
         _, state = self._checkpoints.latest()
         for path in self._checkpoints.damaged:
             print(f"checkpoint {path} is damaged: going on from the one before", flush=True)
+        if state["trainer"]["steps"] >= self._settings.steps:
+            raise ValueError(f"the run is at step {state['trainer']['steps']} already: ask for more by --steps")
         self._trainer.set_state(state["trainer"])
         self._best = state["best"]
 
@@ -138,9 +140,7 @@ class Run:
             episodes = evaluate_steps(policy, environment, steps=settings.eval_steps, seed=seed, stopped=self._stop)
         else:
             environment = make_evaluation_environment(settings, min(settings.num_envs, settings.eval_episodes))
-            episodes = evaluate(
-                policy, environment, episodes=settings.eval_episodes, seed=seed, stopped=self._stop
-            )
+            episodes = evaluate(policy, environment, episodes=settings.eval_episodes, seed=seed, stopped=self._stop)
         environment.close()
         return [] if self._stop() else episodes
 

@@ -104,5 +104,6 @@ def provenance() -> dict[str, Any]:
 
 def to_json(settings: Any) -> dict[str, Any]:
     """A dataclass of settings as JSON-able values."""
-    assert is_dataclass(settings) and not isinstance(settings, type)
+    assert is_dataclass(settings)
+    assert not isinstance(settings, type)
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from agents.devices import Precision
 
@@ -15,9 +17,9 @@ PresetName = Literal["fast", "nature", "paper"]
 class RunSettings:
     """The task, the network, the length of a run, and what is written while it goes on."""
 
-    game: str | None = None
+    game: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Atari game as Gymnasium names it (Breakout) or its ROM id (breakout)."""
-    env: str | None = None
+    env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
     """Any other Gymnasium id with a discrete action space (CartPole-v1), instead of --game."""
     norm: str = "weight"
     """Normalizer of the network: weight or none."""
@@ -41,9 +43,9 @@ class RunSettings:
     precision: Precision = "auto"
     """Type of the networks' products: float32, bfloat16, or auto (bfloat16 for images where the hardware multiplies
     it). Parameters, norms, heads and losses are float32 always."""
-    run_dir: Path | None = None
+    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of this run; the default is runs/GAME-AGENT-NORM-sSEED-TIME."""
-    resume: Path | None = None
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN_DIR")] = None
     """Folder of a run to go on with; its own settings are the defaults then."""
     log_interval: int = 10_000
     """Steps between two rows of figures."""

@@ -23,7 +23,7 @@ def q_target(reward: Tensor, discount: Tensor, next_q: Tensor) -> Tensor:
 
 
 def double_q_target(reward: Tensor, discount: Tensor, next_q_learner: Tensor, next_q_target: Tensor) -> Tensor:
-    """Target of double Q learning (van Hasselt et al. 2016, equation 4): the learner chooses, the target network values.
+    """Target of double Q learning (van Hasselt et al. 2016, equation 4): the learner chooses, the target values.
 
     Args:
         reward: `[B]`, n-step return without the bootstrap.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agents.command_line import fail
+from agents.command_line import fail, read
 from agents.measuring import measure
 
 
@@ -20,7 +20,7 @@ class Evaluate:
     """Folder of the run."""
     episodes: int = 30
     """Whole games to play."""
-    epsilon: float | None = None
+    epsilon: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Share of random actions; the run's own in evaluation by default."""
     model: Literal["auto", "best", "last"] = "auto"
     """The model with the best evaluation, or the last one; auto is the best where the run evaluated, else the last."""
@@ -37,7 +37,7 @@ class Evaluate:
 def main() -> int:
     """Parse the command line and measure; the exit code."""
     try:
-        arguments = tyro.cli(Evaluate, description=__doc__)
+        arguments = read(Evaluate, __doc__ or "")
         print(measure(**vars(arguments)))
         return 0
     except ValueError as error:

@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from agents import devices
+from agents.devices import resolve_device, resolve_dtype
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_the_gpu_where_there_is_one(monkeypatch):
+    for there, name in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert resolve_device("auto") == torch.device(name)
+
+
+def test_a_named_device():
+    assert resolve_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda:77", "nonsense", "", "cpu:x"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
+    with pytest.raises(ValueError, match=r"is not there; this machine has cpu") as refusal:
+        resolve_device(name)
+    assert repr(name) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("precision", "images", "hardware", "dtype"),
+    [
+        ("auto", True, True, torch.bfloat16),
+        ("auto", True, False, torch.float32),
+        ("auto", False, True, torch.float32),
+        ("float32", True, True, torch.float32),
+        ("bfloat16", False, False, torch.bfloat16),
+    ],
+)
+def test_the_type_of_products(monkeypatch, precision, images, hardware, dtype):
+    monkeypatch.setattr(devices, "_multiplies_bfloat16", lambda device: hardware)
+    assert resolve_dtype(precision, CPU, images) == dtype
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="'float16': choose from auto, float32, bfloat16"):
+        resolve_dtype("float16", CPU, images=True)
+
+
+def test_a_cpu_that_cannot_say_computes_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    assert resolve_dtype("auto", CPU, images=True) == torch.float32

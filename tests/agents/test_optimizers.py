@@ -1,0 +1,48 @@
+import pytest
+import torch
+from torch import nn
+
+from agents.optimizers import make_optimizer
+
+
+def moves(name, gradients, **numbers):
+    """How far one parameter, beginning at 0, has gone after each of the gradients."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = make_optimizer(name, [parameter], **{"learning_rate": 0.1, "beta1": 0.5, "eps": 1e-8, **numbers})
+    places = []
+    for gradient in gradients:
+        parameter.grad = torch.tensor([gradient])
+        optimizer.step()
+        places.append(parameter.item())
+    return places
+
+
+def test_adam_by_hand():
+    # mean: 1, (0.5·0.5·2 + 0.5·4)/0.75; square: 4, (0.999·0.001·4 + 0.001·16)/(1 − 0.999²)
+    first = -0.1
+    second = first - 0.1 * ((0.5 * 1 + 0.5 * 4) / 0.75) / ((0.999 * 0.004 + 0.016) / (1 - 0.999**2)) ** 0.5
+    assert moves("adam", [2.0, 4.0]) == pytest.approx([first, second], rel=1e-5)
+
+
+def test_adamax_by_hand():
+    # the step is lr / (1 − β₁^t) · mean / greatest gradient so far
+    second = -0.1 - 0.1 / 0.75 * (0.5 * 2 + 0.5 * -1) / (4 * 0.999)
+    assert moves("adamax", [4.0, -1.0]) == pytest.approx([-0.1, second], rel=1e-5)
+
+
+def test_rmsprop_is_centred_without_momentum():
+    mean, square = 0.05 * 3, 0.05 * 9
+    first = -0.1 * 3 / ((square - mean**2) ** 0.5 + 0.1)
+    assert moves("rmsprop", [3.0], eps=0.1) == pytest.approx([first], rel=1e-5)
+    assert moves("rmsprop", [3.0], eps=0.1, beta1=0.9) == moves("rmsprop", [3.0], eps=0.1, beta1=0.0)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax"])
+def test_beta1_and_eps_reach_the_optimizer(name):
+    assert moves(name, [1.0, -1.0], beta1=0.9) != moves(name, [1.0, -1.0])
+    assert moves(name, [1.0], eps=1.0) == pytest.approx([-0.05], rel=1e-5)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'sgd': choose from adam, adamax, rmsprop"):
+        make_optimizer("sgd", [nn.Parameter(torch.zeros(1))], learning_rate=0.1, beta1=0.9, eps=1e-8)
