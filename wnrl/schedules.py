@@ -25,7 +25,9 @@ class Linear:
         """The value at `step`."""
         if step >= self.begin + self.steps:
             return self.end
-        share = max(0, step - self.begin) / self.steps
+        if step <= self.begin:
+            return self.start
+        share = (step - self.begin) / self.steps
         return self.start + share * (self.end - self.start)
 
 

@@ -52,8 +52,7 @@ class DQNContract(AgentContract):
     def make(self, environment, seed):
         return make(environment, seed, **self.changes)
 
-    def test_values_come_near_the_optimal_ones(self):
-        trainer = self.trained(self.steps_to_solve)
+    def check_solution(self, trainer):
         optimal = trainer.environment.optimal_values(0.9)[:3]
         assert values(trainer.agent, np.eye(4, dtype=np.float32)[:3])[:, 1] == pytest.approx(optimal, abs=0.1)
 
@@ -101,7 +100,7 @@ def value_of_clockwork(period=2, terminates=False, **changes):
     """What is learned of a world that pays 1 a step and ends each `period` steps."""
     numbers = {"gamma": 0.8, "learning_rate": 0.01, "target_interval": 20, "learning_starts": 50, **changes}
     environment = Clockwork(period, terminates=terminates)
-    agent = trained(environment, 2_000, **numbers).agent
+    agent = trained(environment, 1_500, **numbers).agent
     return values(agent, np.ones((1, 1), np.float32)).mean()
 
 
@@ -132,7 +131,7 @@ def test_updates_are_counted_in_steps_for_any_number_of_environments(num_envs, t
 def naive_update(agent, batch):
     """The learner after one update, one transition after the other."""
     s, network = agent.settings, copy.deepcopy(agent.network)
-    optimizer = torch.optim.Adam(network.parameters(), lr=s.learning_rate)
+    optimizer = torch.optim.Adam(network.parameters(), lr=s.learning_rate, eps=s.optimizer_eps)
     losses = []
     for obs, action, reward, discount, next_obs in zip(*batch, strict=True):
         q, after, judge = (n(o[None]).q_values[0] for n, o in ((network, obs), (network, next_obs), (agent.target, next_obs)))
@@ -151,8 +150,9 @@ def naive_update(agent, batch):
     [{}, {"double": True}, {"loss_reduction": "sum"}, {"max_grad_norm": 0.01}, {"max_grad_norm": 0.0}, {"n_step": 2}],
 )
 def test_an_update_is_the_naive_one(changes):
-    agent = trained(Chain(2, length=4), 150, learning_starts=80, huber_delta=0.1, optimizer_eps=1e-2, **changes).agent
-    fresh = make(Chain(2, length=4), seed=3, huber_delta=0.1, **changes)  # with a new optimizer, and another learner
+    agent = trained(Chain(2, length=4), 150, learning_starts=80, **changes).agent
+    # Another learner, under an optimizer that sees the size of gradients: Adam's first step with a small eps does not.
+    fresh = make(Chain(2, length=4), seed=3, huber_delta=0.1, optimizer_eps=0.1, **changes)
     fresh.target.load_state_dict(agent.target.state_dict())
     batch = agent.replay.sample(16)
     expected = naive_update(fresh, batch)
@@ -193,15 +193,15 @@ def test_the_optimizer_holds_g_and_v():
     head = agent.network.head
     assert {id(head.g), id(head.v), id(head.bias)} <= held
     before = head.g.clone(), head.v.clone()
-    trained_agent = trained(Chain(2), 300).agent
-    assert not torch.equal(trained_agent.network.head.g, before[0])
-    assert not torch.equal(trained_agent.network.head.v, before[1])
+    Trainer(agent, Chain(2), seed=0).run(220)
+    assert not torch.equal(head.g, before[0])
+    assert not torch.equal(head.v, before[1])
 
 
 @pytest.mark.parametrize(("clip", "value"), [(1.0, 1.0), (0.0, 10.0)])
 def test_rewards_are_clipped_for_learning_and_scores_are_not(clip, value):
     environment = Clockwork(1, reward=10.0)
-    trainer = trained(environment, 2_500, learning_rate=0.02, learning_starts=50, reward_clip=clip)
+    trainer = trained(environment, 1_500, learning_rate=0.03, learning_starts=50, reward_clip=clip)
     assert values(trainer.agent, np.ones((1, 1), np.float32)).mean() == pytest.approx(value, rel=0.05)
     assert trainer.statistics.mean_score == 10
 
@@ -210,7 +210,7 @@ def test_bfloat16_products_leave_parameters_in_float32_and_learn():
     environment = Chain(2, length=4)
     agent = make(environment)
     agent._dtype = torch.bfloat16
-    Trainer(agent, environment, seed=0).run(2_000)
+    Trainer(agent, environment, seed=0).run(1_500)
     assert {parameter.dtype for parameter in agent.network.parameters()} == {torch.float32}
     assert agent.act_greedily(np.eye(4, dtype=np.float32)[:3], 0.0, np.random.default_rng(0)).tolist() == [1, 1, 1]
 

@@ -1,0 +1,147 @@
+import builtins
+import re
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+import torch
+
+from agents import measuring
+from agents.building import make_network
+from agents.measuring import Model, describe, greedy_policy, load, measure
+from agents.run_directory import RunDirectory
+from tests.agents.environments import Coloured
+from wnrl.normalizers import fold
+
+NETWORK = {"obs_shape": [5], "num_actions": 2, "hidden": [6], "norm": "weight", "units": "sqrt", "normalize_output": True}
+CHAIN = {"network": NETWORK, "game": None, "env": "Chain", "emulator": {}, "epsilon": 0.0, "step": 12_000}
+CALL = {"episodes": 3, "epsilon": None, "model": "auto", "num_envs": 8, "seed": 0, "device": "cpu", "video": False}
+
+
+def chain_model(right):
+    """A network that always goes right, or always left."""
+    network = fold(make_network(**NETWORK))
+    with torch.no_grad():
+        network.head.weight.zero_()
+        network.head.bias.copy_(torch.tensor([-1.0, 1.0] if right else [1.0, -1.0]))
+    return network
+
+
+def save(path, name, network, **changes):
+    path.mkdir(exist_ok=True)
+    (path / "config.json").write_text("{}")
+    RunDirectory(path).save_model(name, network.state_dict(), {**CHAIN, **changes})
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    save(tmp_path / "run", "model", chain_model(right=True))
+    return tmp_path / "run"
+
+
+def test_a_model_that_solves_the_chain_scores_1(run_dir):
+    said = measure(run_dir=run_dir, **CALL)
+    assert said == "Chain: 1.0 ± 0.0 over 3 whole games (epsilon 0, model.safetensors of step 12,000)"
+
+
+def test_a_model_that_does_not_scores_0(run_dir):
+    save(run_dir, "best", chain_model(right=False), step=5)
+    assert measure(run_dir=run_dir, **CALL).startswith("Chain: 0.0 ± 0.0 over 3 whole games (epsilon 0, best.")
+
+
+def test_epsilon_is_the_runs_own_unless_given(run_dir):
+    save(run_dir, "model", chain_model(right=True), epsilon=0.25)
+    assert "(epsilon 0.25," in measure(run_dir=run_dir, **CALL)
+    assert "(epsilon 0," in measure(run_dir=run_dir, **{**CALL, "epsilon": 0.0})
+
+
+@pytest.mark.parametrize(("wanted", "there", "taken"), [
+    ("auto", ["best", "model"], "best"), ("auto", ["model"], "model"), ("last", ["best", "model"], "model"),
+    ("best", ["best", "model"], "best"),
+])  # fmt: skip
+def test_which_model_is_taken(tmp_path, wanted, there, taken):
+    for name in there:
+        save(tmp_path, name, chain_model(right=name == taken))
+    model = load(RunDirectory(tmp_path), wanted, torch.device("cpu"))
+    assert model.name == taken
+    assert model.network(torch.eye(5)).q_values.argmax(1).tolist() == [1] * 5
+
+
+def test_a_model_that_is_not_there_is_refused(run_dir):
+    with pytest.raises(ValueError, match=r"has no best.safetensors yet: train it longer"):
+        measure(run_dir=run_dir, **{**CALL, "model": "best"})
+
+
+def test_a_damaged_model_is_refused(run_dir):
+    file = run_dir / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged"):
+        measure(run_dir=run_dir, **CALL)
+
+
+def test_the_policy_explores_its_share_from_its_seed():
+    obs = np.zeros((10_000, 5), np.float32)
+    network = chain_model(right=True)
+    first, again, other = (greedy_policy(network, 0.3, seed)(obs) for seed in (0, 0, 1))
+    assert (first == 0).mean() == pytest.approx(0.15, abs=0.02)
+    assert (first == again).all()
+    assert (first != other).any()
+    assert greedy_policy(network, 0.0, 0)(obs).all()
+
+
+def test_a_game_is_compared_with_a_person():
+    model = Model(None, {"game": "Breakout", "env": None, "step": 1_000_000}, "best")
+    said = describe(model, [1.7, 59.3], 0.05)
+    assert said.startswith("Breakout: 30.5 ± 28.8 over 2 whole games (epsilon 0.05, best.safetensors of step 1,000,000)")
+    normalized = float(re.search(r"human-normalized ([\d.]+)", said)[1])
+    assert normalized == pytest.approx((30.5 - 1.7) / (30.5 - 1.7), abs=0.01)
+
+
+# Videos
+
+
+def test_the_video_is_the_first_game_of_the_first_environment(run_dir, monkeypatch):
+    save(run_dir, "model", chain_model(right=True))
+    monkeypatch.setattr(measuring, "make", lambda **options: Coloured(7, 9, obs_shape=(5,)))
+    said = measure(run_dir=run_dir, **{**CALL, "video": True})
+    file = run_dir / "videos" / "model-step-12000.mp4"
+    assert said.splitlines()[1] == f"video of the first game: {file}"
+    frames = imageio.mimread(file)
+    assert len(frames) == 8  # the first row and seven steps
+    assert {frame.shape for frame in frames} == {(210, 160, 3)}
+    assert np.mean(frames, axis=(1, 2, 3)) == pytest.approx(20 * np.arange(8), abs=6)
+    assert imageio.get_reader(file).get_meta_data()["fps"] == 15  # real time at 4 frames a step
+
+
+def test_a_video_of_an_atari_game(tmp_path):
+    network = {**NETWORK, "obs_shape": [4, 84, 84], "num_actions": 4, "hidden": [8]}
+    emulator = {"noop_max": 0, "max_frames": 80, "fire_reset": True}
+    save(tmp_path, "model", fold(make_network(**network)), network=network, game="Breakout", env=None, emulator=emulator)
+    said = measure(run_dir=tmp_path, **{**CALL, "episodes": 1, "video": True})
+    assert said.startswith("Breakout: ")
+    frames = imageio.mimread(next((tmp_path / "videos").iterdir()))
+    assert len(frames) == 21
+    assert {frame.shape for frame in frames} == {(210, 160, 3)}
+    assert np.ptp(frames[0]) > 100  # a picture, not a blank
+
+
+def test_what_has_no_picture_is_refused(run_dir):
+    with pytest.raises(ValueError, match=r".+"):
+        measure(run_dir=run_dir, **{**CALL, "video": True})
+
+
+def test_video_without_its_packages_is_refused_with_what_to_install(run_dir, monkeypatch):
+    real = builtins.__import__
+
+    def lacking(name, *args, **kwargs):
+        if name.startswith("imageio"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(measuring, "make", lambda **options: Coloured(7, obs_shape=(5,)))
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    with pytest.raises(ValueError, match=r'pip install "wnrl\[video\]"'):
+        measure(run_dir=run_dir, **{**CALL, "video": True})
+    assert not (run_dir / "videos").exists()

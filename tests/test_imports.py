@@ -1,0 +1,66 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = {"wnrl", "envs", "agents", "scripts", "tests"}
+MAY_IMPORT = {"wnrl": {"wnrl"}, "envs": {"envs"}, "agents": {"agents", "wnrl", "envs"}}
+
+
+def files(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(source):
+    """The full names of all modules that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def tops(path):
+    return {name.split(".")[0] for name in imported(path.read_text())}
+
+
+def test_imports_are_found_wherever_they_stand():
+    source = "import a.b, c\nfrom d.e import f\ndef g():\n    if h:\n        from i import j as k\n"
+    assert imported(source) == {"a.b", "c", "d.e.f", "i.j"}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_only_what_lies_below_them(package):
+    assert len(files(package)) > 3
+    wrong = {path.name: sorted(tops(path) & PROJECT - MAY_IMPORT[package]) for path in files(package)}
+    assert {name: found for name, found in wrong.items() if found} == {}
+
+
+def test_only_wnrl_sb3_imports_stable_baselines3():
+    wrong = [
+        path.relative_to(ROOT)
+        for package in MAY_IMPORT
+        for path in files(package)
+        if tops(path) & {"stable_baselines3", "sb3_contrib"} and path.relative_to(ROOT).parts[:2] != ("wnrl", "sb3")
+    ]
+    assert [path for path in wrong if path != Path("wnrl/sb3.py")] == []
+
+
+def test_nothing_but_wnrl_sb3_imports_wnrl_sb3():
+    for package in ("wnrl", "envs"):
+        for path in files(package):
+            if path.relative_to(ROOT).parts[1] not in ("sb3", "sb3.py"):
+                assert not {name for name in imported(path.read_text()) if name.startswith("wnrl.sb3")}, path
+
+
+def test_import_wnrl_is_light():
+    heavy = {"stable_baselines3", "gymnasium", "ale_py", "tensorboard", "tyro", "agents", "envs"}
+    code = f"import sys, wnrl; print(sorted({heavy!r} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
