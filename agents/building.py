@@ -77,8 +77,10 @@ def make_dqn(run: RunSettings, settings: DQNSettings, environment: Environment) 
     """A DQN agent for the environment, on the run's device.
 
     Raises:
-        ValueError: the device is not there, a name is unknown, or the replay does not fit in memory.
+        ValueError: the device is not there, a name is unknown, learning starts before there is a transition, or the
+            replay does not fit in memory.
     """
+    _check_start(settings, environment.num_envs)
     device = resolve_device(run.device)
     obs_dtype = torch.from_numpy(np.zeros(0, environment.obs_dtype)).dtype
     description = network_description(run, environment)
@@ -90,6 +92,16 @@ def make_dqn(run: RunSettings, settings: DQNSettings, environment: Environment) 
         rng=np.random.default_rng([run.seed, 1]),
         dtype=resolve_dtype(run.precision, device, images=len(environment.obs_shape) == 3),
     )
+
+
+def _check_start(settings: DQNSettings, num_envs: int) -> None:
+    """Refuse a first update that comes before each environment has made `n_step` steps."""
+    least = settings.n_step * num_envs - settings.train_interval + 1
+    if settings.learning_starts < least:
+        raise ValueError(
+            f"learning_starts must be at least {least} for {num_envs} environments and transitions of "
+            f"{settings.n_step} steps, got {settings.learning_starts}"
+        )
 
 
 def _make_replay(

@@ -84,7 +84,7 @@ def _without_box(text: str) -> str:
     """The sentences of a message that stands in a box: title, sentences, a rule, a hint."""
     lines = [line.strip("│╭╮╰╯─ ") for line in text.splitlines()[1:]]
     said = itertools.takewhile(lambda line: not line.startswith(("For full helptext", "Argument helptext")), lines)
-    return re.sub(r"^Error parsing [A-Z]\w*: ", "", " ".join(line for line in said if line))
+    return re.sub(r"^Error parsing [A-Z]\w*: ", "", " ".join(line for line in said if line.strip("-")))
 
 
 def fail(error: BaseException | str) -> NoReturn:

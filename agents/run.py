@@ -95,7 +95,7 @@ class Run:
             progress,
             Log(tracker, self._settings.log_interval, self._trainer.environment.frame_skip, progress.report),
             evaluation,
-            Checkpointing(self._checkpoints, self._settings.checkpoint_interval, self._state),
+            Checkpointing(self._checkpoints, self._settings.checkpoint_interval, self._state, progress.say),
         ]
         self._trainer.run(self._settings.steps, self._stop)
         progress.close()

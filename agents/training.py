@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.evaluation import Policy
 from envs import Environment, Episode, EpisodeStatistics, TimeStep
-from wnrl.checkpoints import Checkpoints, NullCheckpoints
+from wnrl.checkpoints import CheckpointError, Checkpoints, NullCheckpoints
 from wnrl.schedules import Every
 from wnrl.tracking import Tracker
 
@@ -200,14 +200,23 @@ class Checkpointing:
         checkpoints: where they go.
         interval: in steps; 0 never.
         state: what a checkpoint holds.
+        say: told when a checkpoint could not be written; the run and the earlier checkpoints go on.
     """
 
     def __init__(
-        self, checkpoints: Checkpoints | NullCheckpoints, interval: int, state: Callable[[], dict[str, Any]]
+        self,
+        checkpoints: Checkpoints | NullCheckpoints,
+        interval: int,
+        state: Callable[[], dict[str, Any]],
+        say: Callable[[str], None],
     ) -> None:
-        self._checkpoints, self._clock, self._state = checkpoints, Every(interval), state
+        self._checkpoints, self._clock, self._state, self._say = checkpoints, Every(interval), state, say
 
     def __call__(self, trainer: Trainer, before: int) -> None:
         """Save when a tick has passed."""
-        if self._clock.ticks(before, trainer.steps):
+        if not self._clock.ticks(before, trainer.steps):
+            return
+        try:
             self._checkpoints.save(trainer.steps, self._state())
+        except CheckpointError as error:
+            self._say(f"no checkpoint at step {trainer.steps:,}: {error}")

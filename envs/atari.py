@@ -29,7 +29,7 @@ class Atari(Environment):
         game: name as Gymnasium writes it or ROM id, see `envs.games`.
         num_envs: N.
         life_loss: whether a lost life sets the discount to 0. The game and its frame stack go on.
-        noop_max: a game starts after a random number of no-ops, uniform in ``0 … noop_max - 1``; 0 for none.
+        noop_max: a game starts after a random number of no-ops, uniform in ``0 … noop_max``.
         fire_reset: whether FIRE is pressed first, where the game has it; it counts as one of the no-ops.
         sticky_actions: probability, frame by frame, that the emulator repeats its last action (Machado et al. 2018).
         full_action_set: all 18 actions, rather than those that do something in this game.
@@ -66,7 +66,7 @@ class Atari(Environment):
         self.life_loss, self.frame_skip, self.stack = life_loss, frame_skip, stack
         self._rom, self._seed, self._num_threads = rom_id(game), seed, num_threads
         self._options: dict[str, Any] = {
-            "noop_max": noop_max,
+            "noop_max": noop_max + 1,  # ale-py 0.12 stays under its own
             "use_fire_reset": fire_reset,
             "repeat_action_probability": sticky_actions,
             "full_action_space": full_action_set,

@@ -20,14 +20,25 @@ class Chain(Environment):
         length: number of states, at least 2.
         max_steps: steps after which an episode is truncated, unless it terminates there.
         slip: probability that a move goes the other way.
+        render_mode: None, the only one; there is no picture.
 
     Raises:
-        ValueError: on a number outside its range.
+        ValueError: on a number outside its range, or a `render_mode`.
     """
 
     resumable: ClassVar[bool] = True
 
-    def __init__(self, num_envs: int = 1, *, length: int = 5, max_steps: int = 100, slip: float = 0.0) -> None:
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        length: int = 5,
+        max_steps: int = 100,
+        slip: float = 0.0,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None:
+            raise ValueError(f"Chain has no picture to render, got {render_mode=}")
         if length < 2 or max_steps < 1 or not 0 <= slip <= 1:
             raise ValueError(
                 f"needs length >= 2, max_steps >= 1 and slip in [0, 1], got {length=}, {max_steps=}, {slip=}"

@@ -184,6 +184,8 @@ def _beside(path_stem: str | Path, suffix: str) -> Path:
 
 
 def _crc(tensor: Tensor) -> int:
+    if not tensor.numel():  # may have strides that `view` refuses
+        return zlib.crc32(b"")
     return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data)
 
 

@@ -113,7 +113,7 @@ class Means:
         """Add one set of 0-dim tensors, with the same names each time."""
         values = torch.stack([value.detach().float() for value in figures.values()])
         self._names = list(figures)
-        self._sums = values if self._sums is None else self._sums + values
+        self._sums = values if self._sums is None else self._sums.to(values.device) + values
         self._count += 1
 
     def read(self) -> dict[str, float]:

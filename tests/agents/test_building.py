@@ -14,13 +14,21 @@ from agents.building import (
 )
 from agents.dqn import DQNSettings
 from agents.settings import RunSettings
+from agents.training import Trainer
 from envs import Atari, Chain, Gym
 from wnrl.networks import NatureCNN
 from wnrl.weight_norm import WeightNormLinear
 
 RUN = RunSettings(env="Chain", hidden=(8,), device="cpu", num_envs=3)
 NUMBERS = DQNSettings(replay_size=100)
-SHAPE = {"obs_shape": [4], "num_actions": 3, "hidden": [8, 6], "norm": "weight", "units": "sqrt", "normalize_output": True}
+SHAPE = {
+    "obs_shape": [4],
+    "num_actions": 3,
+    "hidden": [8, 6],
+    "norm": "weight",
+    "units": "sqrt",
+    "normalize_output": True,
+}
 
 
 def test_environments_of_each_kind():
@@ -31,14 +39,26 @@ def test_environments_of_each_kind():
 
 
 def test_a_lost_life_counts_in_training_and_never_in_evaluation():
-    run = RunSettings(game="Breakout", num_envs=1, noop_max=0, max_frames=400)
+    run = RunSettings(game="Breakout", num_envs=1)
     training, evaluation = make_training_environment(run), make_evaluation_environment(run, 1)
     assert isinstance(training, Atari)
     assert (training.life_loss, evaluation.life_loss) == (True, False)
     assert make_training_environment(replace(run, life_loss=False)).life_loss is False
-    for environment in (training, evaluation):
-        assert environment._options["noop_max"] == 0
-        assert environment._options["max_num_frames_per_episode"] == 400
+
+
+def test_both_environments_have_the_settings_emulator(monkeypatch):
+    monkeypatch.setattr("agents.building.make", lambda **options: options)
+    emulator = {
+        "noop_max": 7, "fire_reset": False, "sticky_actions": 0.25, "full_action_set": True, "max_frames": 400
+    }  # fmt: skip
+    run = RunSettings(game="Breakout", num_envs=5, life_loss=False, **emulator)
+    made = {"game": "Breakout", "env": None, **emulator}
+    assert make_training_environment(run) == {**made, "num_envs": 5, "life_loss": False}
+    assert make_evaluation_environment(run, 2, render_mode="rgb_array") == {
+        **made,
+        "num_envs": 2,
+        "render_mode": "rgb_array",
+    }
 
 
 def test_a_description_builds_the_same_network():
@@ -104,7 +124,9 @@ def test_a_replay_of_frames_is_stored_once_each():
 
 
 def test_a_replay_larger_than_memory_is_refused_before_it_is_made():
-    with pytest.raises(ValueError, match=r"a replay of 2,000,000,000 steps needs [\d.]+ GB, [\d.]+ GB are free on cpu: use"):
+    with pytest.raises(
+        ValueError, match=r"a replay of 2,000,000,000 steps needs [\d.]+ GB, [\d.]+ GB are free on cpu: use"
+    ):
         make_dqn(replace(RUN, num_envs=1), replace(NUMBERS, replay_size=2_000_000_000), _Wide())
 
 
@@ -122,3 +144,18 @@ class _Wide(Chain):
 def test_names_that_are_unknown_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         make_dqn(replace(RUN, **change), NUMBERS, Chain(3))
+
+
+@pytest.mark.parametrize(
+    ("n_step", "train_interval", "num_envs"), [(1, 1, 1), (1, 4, 8), (3, 1, 2), (5, 4, 3), (1, 50, 8)]
+)
+def test_learning_may_start_as_soon_as_there_is_a_transition(n_step, train_interval, num_envs):
+    numbers = replace(NUMBERS, n_step=n_step, train_interval=train_interval, batch_size=2)
+    least = max(0, n_step * num_envs - train_interval + 1)
+    environment = Chain(num_envs)
+    agent = make_dqn(RUN, replace(numbers, learning_starts=least), environment)
+    Trainer(agent, environment, seed=0).run(60)
+    assert agent.num_updates > 0
+    if least:
+        with pytest.raises(ValueError, match=f"learning_starts must be at least {least} for {num_envs} environments"):
+            make_dqn(RUN, replace(numbers, learning_starts=least - 1), environment)

@@ -21,7 +21,7 @@ NUMBERS = DQNSettings(
     learning_rate=3e-3,
     batch_size=16,
     train_interval=2,
-    learning_starts=200,
+    learning_starts=100,
     replay_size=1_000,
     gamma=0.9,
     target_interval=50,
@@ -98,9 +98,9 @@ class TestEverythingElse(DQNContract):
 
 def value_of_clockwork(period=2, terminates=False, **changes):
     """What is learned of a world that pays 1 a step and ends each `period` steps."""
-    numbers = {"gamma": 0.8, "learning_rate": 0.01, "target_interval": 20, "learning_starts": 50, **changes}
+    numbers = {"gamma": 0.8, "learning_rate": 0.02, "target_interval": 16, "learning_starts": 50, **changes}
     environment = Clockwork(period, terminates=terminates)
-    agent = trained(environment, 1_500, **numbers).agent
+    agent = trained(environment, 900, **numbers).agent
     return values(agent, np.ones((1, 1), np.float32)).mean()
 
 
@@ -110,7 +110,8 @@ def test_truncation_is_bootstrapped(n_step):
 
 
 def test_termination_is_not_bootstrapped():
-    assert value_of_clockwork(terminates=True) == pytest.approx(1 / (1 - 0.8 / 2), rel=0.06)
+    value = value_of_clockwork(terminates=True, learning_rate=0.01)
+    assert value == pytest.approx(1 / (1 - 0.8 / 2), rel=0.1)
 
 
 def test_discount_0_stops_the_bootstrap():
@@ -134,7 +135,9 @@ def naive_update(agent, batch):
     optimizer = torch.optim.Adam(network.parameters(), lr=s.learning_rate, eps=s.optimizer_eps)
     losses = []
     for obs, action, reward, discount, next_obs in zip(*batch, strict=True):
-        q, after, judge = (n(o[None]).q_values[0] for n, o in ((network, obs), (network, next_obs), (agent.target, next_obs)))
+        q, after, judge = (
+            n(o[None]).q_values[0] for n, o in ((network, obs), (network, next_obs), (agent.target, next_obs))
+        )
         value = judge[after.argmax()] if s.double else judge.max()
         losses.append(F.huber_loss(q[action], (reward + discount * value).detach(), delta=s.huber_delta))
     (sum(losses) / (len(losses) if s.loss_reduction == "mean" else 1)).backward()
@@ -156,12 +159,14 @@ def test_an_update_is_the_naive_one(changes):
     fresh.target.load_state_dict(agent.target.state_dict())
     batch = agent.replay.sample(16)
     expected = naive_update(fresh, batch)
+    for parameter in fresh.network.parameters():
+        parameter.grad = torch.ones_like(parameter)  # of an update before: it must not count
     fresh._update(batch)
     torch.testing.assert_close(dict(fresh.network.named_parameters()), dict(expected.named_parameters()))
 
 
 def test_no_gradient_reaches_the_target_network():
-    agent = trained(Chain(2), 300).agent
+    agent = trained(Chain(2), 150).agent
     assert all(parameter.grad is None for parameter in agent.target.parameters())
     assert all(parameter.grad is not None for parameter in agent.network.parameters())
 
@@ -201,7 +206,7 @@ def test_the_optimizer_holds_g_and_v():
 @pytest.mark.parametrize(("clip", "value"), [(1.0, 1.0), (0.0, 10.0)])
 def test_rewards_are_clipped_for_learning_and_scores_are_not(clip, value):
     environment = Clockwork(1, reward=10.0)
-    trainer = trained(environment, 1_500, learning_rate=0.03, learning_starts=50, reward_clip=clip)
+    trainer = trained(environment, 1_000, learning_rate=0.05, learning_starts=50, reward_clip=clip)
     assert values(trainer.agent, np.ones((1, 1), np.float32)).mean() == pytest.approx(value, rel=0.05)
     assert trainer.statistics.mean_score == 10
 
@@ -210,7 +215,7 @@ def test_bfloat16_products_leave_parameters_in_float32_and_learn():
     environment = Chain(2, length=4)
     agent = make(environment)
     agent._dtype = torch.bfloat16
-    Trainer(agent, environment, seed=0).run(1_500)
+    Trainer(agent, environment, seed=0).run(1_200)
     assert {parameter.dtype for parameter in agent.network.parameters()} == {torch.float32}
     assert agent.act_greedily(np.eye(4, dtype=np.float32)[:3], 0.0, np.random.default_rng(0)).tolist() == [1, 1, 1]
 
@@ -221,11 +226,11 @@ def test_bfloat16_products_leave_parameters_in_float32_and_learn():
 def test_plays_at_random_until_learning_starts_and_greedily_after_the_slope():
     agent = make(Chain(1), epsilon_start=0.0, epsilon_end=0.0)
     obs = np.zeros((200, 5), np.float32)
-    assert set(agent.act(obs, 199)) == {0, 1}
-    assert len(set(agent.act(obs, 200))) == 1
+    assert set(agent.act(obs, 99)) == {0, 1}
+    assert len(set(agent.act(obs, 100))) == 1
 
 
-@pytest.mark.parametrize(("step", "epsilon"), [(0, 1.0), (199, 1.0), (200, 0.8), (450, 0.55), (700, 0.3), (9_999, 0.3)])
+@pytest.mark.parametrize(("step", "epsilon"), [(0, 1.0), (99, 1.0), (100, 0.8), (350, 0.55), (600, 0.3), (9_999, 0.3)])
 def test_epsilon_follows_its_slope(step, epsilon):
     agent = make(Chain(1), epsilon_start=0.8)
     assert agent.figures(step)["rollout/exploration_rate"] == pytest.approx(epsilon)
@@ -244,15 +249,15 @@ def test_each_part_of_the_state_matters(part):
     results = []
     for left_out in (None, part):
         environment = Chain(2, length=4)
-        first = trained(environment, 390, init="data")
+        first = trained(environment, 190, init="data")
         state = first.get_state()
         if left_out:
             state["agent"][left_out] = make(Chain(2, length=4), seed=7, init="data").get_state()[left_out]
             if left_out == "replay":
-                state["agent"]["replay"] = trained(Chain(2, length=4), 390, seed=7).agent.replay.get_state()
+                state["agent"]["replay"] = trained(Chain(2, length=4), 190, seed=7).agent.replay.get_state()
         rest = Trainer(make(environment, init="data"), environment, seed=0)
         rest.set_state(copy.deepcopy(state))
-        rest.run(500)
+        rest.run(260)
         results.append(parameters(rest.agent))
     assert not torch.equal(*results)
 
@@ -286,13 +291,13 @@ def test_data_initialization_happens_once_before_the_first_update():
     environment = Chain(2, length=4)
     agent = make(environment, init="data", learning_rate=1e-12)
     trainer, start = Trainer(agent, environment, seed=0), parameters(agent)
-    trainer.run(200)
+    trainer.run(100)
     assert torch.equal(parameters(agent), start)
-    trainer.run(210)
+    trainer.run(110)
     initialized = parameters(agent)
     assert not torch.allclose(initialized, start)
     assert differences(agent.target.state_dict(), fold(agent.network).state_dict()) == [] or agent.num_updates > 1
-    trainer.run(300)
+    trainer.run(150)
     torch.testing.assert_close(parameters(agent), initialized)
 
 

@@ -30,7 +30,13 @@ def test_each_environment_plays_its_share_so_that_short_games_do_not_count_more(
 
 @pytest.mark.parametrize(
     ("episodes", "lengths", "shares"),
-    [(1, (3, 1, 2), [1, 0, 0]), (5, (3, 1), [3, 2]), (7, (1, 2, 3), [3, 2, 2]), (3, (2, 2, 2), [1, 1, 1]), (4, (5,), [4])],
+    [
+        (1, (3, 1, 2), [1, 0, 0]),
+        (5, (3, 1), [3, 2]),
+        (7, (1, 2, 3), [3, 2, 2]),
+        (3, (2, 2, 2), [1, 1, 1]),
+        (4, (5,), [4]),
+    ],
 )
 def test_the_number_of_games_is_exact(episodes, lengths, shares):
     games = evaluate(left, Clockwork(*lengths), episodes=episodes, seed=0)

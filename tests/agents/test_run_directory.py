@@ -17,8 +17,7 @@ def test_the_folder_says_everything_about_the_run(tmp_path):
     directory = RunDirectory.create(replace(RUN, run_dir=tmp_path / "a" / "b"), "dqn")
     config = directory.config
     assert config["agent"] == "dqn"
-    assert config["settings"] == {**to_json(RUN), "run_dir": str(tmp_path / "a" / "b")}
-    assert config["settings"]["hidden"] == [8, 8]
+    assert config["settings"] == {**to_json(RUN), "hidden": [8, 8], "run_dir": str(tmp_path / "a" / "b")}
     assert config["versions"].keys() == {"python", *PACKAGES}
     assert config["versions"]["torch"] == torch.__version__
     assert {"git_commit", "started", "command"} <= config.keys()
@@ -34,7 +33,7 @@ def test_settings_are_json(tmp_path):
 
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine").write_text("x")
-    with pytest.raises(ValueError, match="already holds files: choose another --run-dir, or .* --resume"):
+    with pytest.raises(ValueError, match=r"already holds files: choose another --run-dir, or .* --resume"):
         RunDirectory.create(replace(RUN, run_dir=tmp_path), "dqn")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     with pytest.raises(ValueError, match="already holds files"):

@@ -15,7 +15,9 @@ FIGURES = {
 
 def test_summary_shows_what_a_person_watches():
     assert summary(FIGURES) == "return 1.2, epsilon 0.46, loss 0.0123, frames/s 12,346"
-    assert summary({"eval/mean_reward": 3.0, "eval/mean_ep_length": 9.6}) == "evaluation return 3.0, evaluation length 10"
+    assert (
+        summary({"eval/mean_reward": 3.0, "eval/mean_ep_length": 9.6}) == "evaluation return 3.0, evaluation length 10"
+    )
     assert summary({}) == ""
 
 

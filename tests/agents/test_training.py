@@ -147,7 +147,7 @@ def test_hooks_fire_once_an_interval(num_envs):
         Clockwork(*[1000] * num_envs),
         100,
         Log(table, 10, 1, silent),
-        Checkpointing(Saved(), 25, lambda: {"x": 1}),
+        Checkpointing(Saved(), 25, lambda: {"x": 1}, print),
         Evaluation(
             lambda policy, step: played.append((policy, step)) or [Episode(0, 1.0, 2)],
             lambda step: f"policy {step}",
@@ -157,14 +157,17 @@ def test_hooks_fire_once_an_interval(num_envs):
             report=silent,
         ),
     )
-    due = {interval: [-(-tick // num_envs) * num_envs for tick in range(interval, 101, interval)] for interval in (10, 25, 50)}
+    due = {
+        interval: [-(-tick // num_envs) * num_envs for tick in range(interval, 101, interval)]
+        for interval in (10, 25, 50)
+    }
     assert [step for step, _ in table.rows] == due[10]
     assert saved == [(step, {"x": 1}) for step in due[25]]
     assert played == [(f"policy {step}", step) for step in due[50]]
 
 
 def test_an_interval_of_0_never_fires():
-    never = Checkpointing(None, 0, None), Evaluation(None, None, 0, tracker=None, keep_best=None, report=None)
+    never = Checkpointing(None, 0, None, None), Evaluation(None, None, 0, tracker=None, keep_best=None, report=None)
     run(Clockwork(5), 30, *never)
 
 

@@ -199,6 +199,12 @@ def test_noops_vary_the_start():
     np.testing.assert_array_equal(same, same[:1].repeat(4, axis=0))
 
 
+def test_noops_are_up_to_noop_max():
+    env = Atari("Breakout", 1, noop_max=2, fire_reset=False)
+    numbers = {int(env._emulators.reset(seed=seed)[1]["episode_frame_number"][0]) for seed in range(12)}
+    assert numbers == {0, 1, 2}
+
+
 def test_sticky_actions_repeat_the_last_one():
     env = Atari("Breakout", 1, sticky_actions=1.0, noop_max=0)
     left, right = (play(env, 20, actions=np.full((20, 1), a)) for a in (2, 3))

@@ -130,3 +130,8 @@ def test_a_state_of_another_size_is_refused():
 def test_step_comes_after_reset():
     with pytest.raises(RuntimeError, match="reset"):
         Chain().step(RIGHT)
+
+
+def test_there_is_no_picture():
+    with pytest.raises(ValueError, match=r"no picture to render, got render_mode='rgb_array'"):
+        Chain(1, render_mode="rgb_array")

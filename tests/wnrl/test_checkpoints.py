@@ -257,3 +257,10 @@ def test_tensors_travel_from_and_to_the_device(tmp_path: Path) -> None:
     assert loaded["a"].device.type == "cuda"
     assert loaded["a"].tolist() == [0, 1, 2]
     assert isinstance(loaded["b"], np.ndarray)
+
+
+def test_arrays_without_numbers_come_back(tmp_path: Path) -> None:
+    save(tmp_path / "state", {"scores": np.array([], np.float64), "rows": np.zeros((0, 3), np.int32)})
+    back = load(tmp_path / "state")
+    assert (back["scores"].dtype, back["scores"].shape) == (np.float64, (0,))
+    assert (back["rows"].dtype, back["rows"].shape) == (np.int32, (0, 3))

@@ -15,7 +15,9 @@ def test_the_nature_network_has_the_papers_layers():
     network = q_network((4, 84, 84), 18)
     kinds = [(layer.kernel_size, layer.stride) for layer in network.torso.layers if isinstance(layer, nn.Conv2d)]
     assert kinds == [((8, 8), (4, 4)), ((4, 4), (2, 2)), ((3, 3), (1, 1))]
-    assert count(network.torso) == (8 * 8 * 4 + 1) * 32 + (4 * 4 * 32 + 1) * 64 + (3 * 3 * 64 + 1) * 64 + (3136 + 1) * 512
+    assert (
+        count(network.torso) == (8 * 8 * 4 + 1) * 32 + (4 * 4 * 32 + 1) * 64 + (3 * 3 * 64 + 1) * 64 + (3136 + 1) * 512
+    )
     assert count(network.head) == 513 * 18
 
 

@@ -4,7 +4,8 @@ from wnrl.schedules import Every, Linear
 
 
 @pytest.mark.parametrize(
-    ("step", "value"), [(0, 1.0), (99, 1.0), (100, 1.0), (101, 0.9991), (600, 0.55), (1_099, 0.1009), (1_100, 0.1), (10**9, 0.1)]
+    ("step", "value"),
+    [(0, 1.0), (99, 1.0), (100, 1.0), (101, 0.9991), (600, 0.55), (1_099, 0.1009), (1_100, 0.1), (10**9, 0.1)],
 )
 def test_linear_by_hand(step, value):
     assert Linear(1.0, 0.1, 1_000, begin=100)(step) == pytest.approx(value, abs=1e-12)
@@ -23,7 +24,8 @@ def test_the_end_is_exact():
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "ticks"), [(0, 9, 0), (0, 10, 1), (9, 10, 1), (10, 10, 0), (10, 19, 0), (10, 45, 3), (0, 100, 10)]
+    ("before", "after", "ticks"),
+    [(0, 9, 0), (0, 10, 1), (9, 10, 1), (10, 10, 0), (10, 19, 0), (10, 45, 3), (0, 100, 10)],
 )
 def test_every_by_hand(before, after, ticks):
     assert Every(10).ticks(before, after) == ticks

@@ -93,7 +93,11 @@ def test_a_resumed_curve_has_no_loop(tmp_path):
     tracker.write(30, {"a": 2.0})
     tracker.close()
     assert curves(tmp_path) == {"a": [(10, 1.0), (20, 1.0), (30, 2.0)]}
-    assert [(row["step"], row["a"]) for row in rows(tmp_path / "progress.csv")] == [("10", "1.0"), ("20", "1.0"), ("30", "2.0")]
+    assert [(row["step"], row["a"]) for row in rows(tmp_path / "progress.csv")] == [
+        ("10", "1.0"),
+        ("20", "1.0"),
+        ("30", "2.0"),
+    ]
 
 
 def test_the_null_tracker_writes_nothing(tmp_path, monkeypatch):

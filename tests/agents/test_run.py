@@ -1,0 +1,133 @@
+import os
+import signal
+from dataclasses import dataclass, replace
+
+import pytest
+
+from agents.building import make_dqn
+from agents.dqn import DQNSettings
+from agents.run import train
+from agents.settings import RunSettings
+from envs import Chain
+from tests.agents.contract import differences
+from wnrl.checkpoints import Checkpoints, load_model
+
+NUMBERS = DQNSettings(learning_starts=20, batch_size=4, replay_size=200)
+
+
+@dataclass
+class Interrupted:
+    """Makes agents that send this process a signal at a step, when they act or when they are evaluated."""
+
+    step: int
+    method: str
+
+    def __call__(self, settings):
+        def make(environment):
+            agent = make_dqn(settings, NUMBERS, environment)
+            original, calls = getattr(agent, self.method), []
+
+            def interrupting(*arguments):
+                calls.append(None)
+                if len(calls) == self.step:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return original(*arguments)
+
+            setattr(agent, self.method, interrupting)
+            return agent
+
+        return make
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return RunSettings(
+        env="Chain", hidden=(4,), device="cpu", num_envs=1, steps=60, eval_interval=0, run_dir=tmp_path / "run"
+    )  # fmt: skip
+
+
+def run(settings, make=None):
+    return train(settings, "dqn", make or (lambda environment: make_dqn(settings, NUMBERS, environment)))
+
+
+def state(settings):
+    return Checkpoints(settings.run_dir / "checkpoints").latest()
+
+
+def test_a_run_to_its_end(settings, capsys):
+    assert run(settings) == 0
+    step, kept = state(settings)
+    assert step == kept["trainer"]["steps"] == 60
+    assert capsys.readouterr().out.splitlines()[-1].startswith("finished 60 steps: python scripts/evaluate.py ")
+
+
+def test_a_run_without_a_finished_game_can_be_kept(settings):
+    """An empty window of scores is part of the state too."""
+    assert run(replace(settings, steps=2, num_envs=2)) == 0
+    assert len(state(settings)[1]["trainer"]["statistics"]["scores"]) == 0
+
+
+def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(settings, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(settings, Interrupted(10, "act")(settings)) == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+    step = state(settings)[0]
+    assert step == load_model(settings.run_dir / "model")[1]["step"] <= 10
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"stopped at step {step} with a checkpoint: go on with --resume {settings.run_dir}"
+    )
+
+
+def test_an_evaluation_that_is_cut_short_counts_for_nothing(settings):
+    settings = replace(settings, eval_interval=10, eval_episodes=10_000, steps=1_000)
+    assert run(settings, Interrupted(30, "act_greedily")(settings)) == 128 + signal.SIGTERM
+    assert not (settings.run_dir / "best.json").exists()
+    assert "eval/mean_reward" not in (settings.run_dir / "progress.csv").read_text()
+    assert state(settings)[0] == 10
+
+
+def test_evaluation_leaves_training_as_it_is(settings):
+    """Whether and how often a run is evaluated does not change what it learns."""
+    run(settings)
+    other = replace(settings, eval_interval=20, eval_epsilon=0.5, eval_episodes=3, run_dir=settings.run_dir / "other")
+    run(other)
+    assert differences(load_model(settings.run_dir / "model")[0], load_model(other.run_dir / "model")[0]) == []
+
+
+def test_evaluations_have_their_own_games_and_as_few_environments_as_needed(settings, monkeypatch):
+    made = []
+
+    class Watched(Chain):
+        def reset(self, seed=None):
+            made.append((self.num_envs, seed))
+            return super().reset(seed)
+
+    monkeypatch.setattr("agents.run.make_evaluation_environment", lambda settings, number: Watched(number))
+    run(replace(settings, eval_interval=30, eval_episodes=1, seed=5, num_envs=3))
+    assert made == [(1, 1_000_005)] * 2
+
+
+def test_the_best_score_is_remembered_over_a_resume(settings):
+    settings = replace(settings, eval_interval=20, eval_epsilon=1.0)
+    run(settings)
+    best = state(settings)[1]["best"]
+    assert best == load_model(settings.run_dir / "best")[1]["mean_reward"] == 1
+    (settings.run_dir / "best.json").unlink()
+    run(replace(settings, steps=100, resume=settings.run_dir))
+    assert not (settings.run_dir / "best.json").exists()  # no later score was above it
+    assert state(settings)[1]["best"] == best
+
+
+def test_a_run_that_is_long_enough_already_is_refused(settings):
+    run(settings)
+    with pytest.raises(ValueError, match="the run is at step 60 already: ask for more by --steps"):
+        run(replace(settings, resume=settings.run_dir))
+
+
+def test_nothing_is_made_when_the_agent_cannot_be(settings):
+    def refuse(environment):
+        raise ValueError("too large")
+
+    with pytest.raises(ValueError, match="too large"):
+        run(settings, refuse)
+    assert not settings.run_dir.exists()

@@ -1,0 +1,302 @@
+import math
+import signal
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.scripts.processes import CHAIN, call, checkpoints, read_json, read_progress, start, train
+from wnrl.checkpoints import load_model
+
+NUMBERS = [
+    "--steps",
+    450,
+    "--log-interval",
+    60,
+    "--eval-interval",
+    150,
+    "--eval-episodes",
+    4,
+    "--checkpoint-interval",
+    100,
+]
+TAGS = {
+    "rollout/ep_rew_mean",
+    "rollout/ep_len_mean",
+    "rollout/exploration_rate",
+    "eval/mean_reward",
+    "eval/mean_ep_length",
+    "train/loss",
+    "train/learning_rate",
+    "train/n_updates",
+    "train/q_mean",
+    "train/td_error",
+    "train/grad_norm",
+    "time/fps",
+    "time/frames_per_second",
+    *(f"norm/{layer}/{figure}" for layer in ("torso.layers.1", "head") for figure in ("g", "v_norm", "effective_lr")),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of 450 steps from beginning to end, and what it said."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    return run_dir, train(run_dir, *NUMBERS)
+
+
+# What a run writes
+
+
+def test_a_run_says_what_it_does(whole):
+    run_dir, result = whole
+    lines = result.out.splitlines()
+    assert lines[0] == f"training in {run_dir}"
+    assert lines[1].startswith("step 6")
+    assert any("evaluation return" in line for line in lines)
+    assert lines[-1].endswith(f"steps: python scripts/evaluate.py {run_dir} measures the model")
+    assert result.err == ""
+
+
+def test_the_folder_is_complete(whole):
+    run_dir, _ = whole
+    names = {path.name for path in run_dir.iterdir() if not path.name.startswith("events.out.tfevents")}
+    assert names == {
+        "config.json", "progress.csv", "checkpoints", "model.safetensors", "model.json", "best.safetensors", "best.json"
+    }  # fmt: skip
+
+
+def test_the_config_holds_every_argument(whole):
+    run_dir, _ = whole
+    settings = read_json(run_dir / "config.json")["settings"]
+    assert (settings["steps"], settings["env"], settings["hidden"], settings["double"]) == (450, "Chain", [16], True)
+    assert settings["run_dir"] == str(run_dir)
+
+
+def test_two_checkpoints_are_kept(whole):
+    run_dir, _ = whole
+    last, final = checkpoints(run_dir)
+    assert 400 <= last < 403
+    assert 450 <= final < 453
+
+
+def test_events_and_table_hold_the_same_scalars(whole):
+    run_dir, _ = whole
+    events = EventAccumulator(str(run_dir)).Reload()
+    rows = read_progress(run_dir)
+    assert set(events.Tags()["scalars"]) >= TAGS
+    for tag in TAGS - {"time/fps", "time/frames_per_second"}:
+        curve = [(event.step, event.value) for event in events.Scalars(tag)]
+        table = [(int(row["step"]), np.float32(row[tag])) for row in rows if row[tag]]
+        assert curve == table
+        assert all(math.isfinite(value) for _, value in curve)
+
+
+def test_rows_come_at_their_intervals(whole):
+    rows = read_progress(whole[0])
+    for tag, interval in (("train/n_updates", 60), ("eval/mean_reward", 150)):
+        steps = [int(row["step"]) for row in rows if row[tag]]
+        assert [step // interval for step in steps] == list(range(1, 450 // interval + 1))
+        assert all(step % interval < 3 for step in steps)
+    updates = [(int(row["step"]), int(row["train/n_updates"])) for row in rows if row["train/n_updates"]]
+    assert all(count == max(0, step - 50) // 2 for step, count in updates)
+
+
+def test_models_are_folded_and_described(whole):
+    run_dir, _ = whole
+    tensors, description = load_model(run_dir / "model")
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        "torso.layers.1.weight": (16, 5),
+        "torso.layers.1.bias": (16,),
+        "head.weight": (2, 16),
+        "head.bias": (2,),
+    }
+    assert (description["agent"], description["env"], description["game"]) == ("dqn", "Chain", None)
+    assert description["step"] == checkpoints(run_dir)[-1]
+
+
+def test_the_best_model_has_the_best_score(whole):
+    run_dir, _ = whole
+    scores = {
+        int(row["step"]): float(row["eval/mean_reward"]) for row in read_progress(run_dir) if row["eval/mean_reward"]
+    }
+    best = read_json(run_dir / "best.json")
+    assert best["mean_reward"] == max(scores.values())
+    assert best["step"] == max(scores, key=lambda step: (scores[step], -step))
+
+
+def test_without_intervals_nothing_but_the_end_is_written(tmp_path):
+    train(tmp_path / "run", "--steps", 100, "--eval-interval", 0, "--checkpoint-interval", 0)
+    assert len(checkpoints(tmp_path / "run")) == 1
+    assert not (tmp_path / "run" / "best.json").exists()
+
+
+def test_the_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("train_dqn", *CHAIN, "--steps", 60, "--seed", 4, "--norm", "none")
+    (run_dir,) = (tmp_path / "runs").iterdir()
+    assert result.out.startswith(f"training in runs/{run_dir.name}\n")
+    assert run_dir.name.startswith("Chain-dqn-none-s4-20")
+
+
+def test_the_papers_evaluation_counts_steps(tmp_path):
+    train(tmp_path / "run", "--steps", 100, "--eval-interval", 50, "--eval-steps", 250, "--eval-epsilon", 1.0)
+    assert [row["eval/mean_reward"] for row in read_progress(tmp_path / "run") if row["eval/mean_reward"]]
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("cut", [230, 40])
+def test_a_run_cut_in_two_is_the_uncut_run(whole, tmp_path, cut):
+    run_dir = tmp_path / "run"
+    train(run_dir, *NUMBERS, "--steps", cut)
+    result = call("train_dqn", "--resume", run_dir, "--steps", 450)
+    assert result.code == 0, result.err
+    assert f"resuming at step {checkpoints_at(result.out)} in {run_dir}" in result.out
+    assert model(run_dir) == model(whole[0])
+    assert read_json(run_dir / "best.json") == read_json(whole[0] / "best.json")
+    assert read_progress(run_dir) == read_progress(whole[0])
+
+
+def model(run_dir):
+    """The last model, to the bit."""
+    tensors, description = load_model(run_dir / "model")
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, description
+
+
+def checkpoints_at(out):
+    """The step that a resumed run says it begins at."""
+    return out.split("resuming at step ")[1].split(" ")[0]
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(whole, tmp_path):
+    run_dir = tmp_path / "run"
+    train(run_dir, *NUMBERS, "--steps", 330)
+    before, last = checkpoints(run_dir)
+    file = run_dir / "checkpoints" / f"{last:012d}.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    result = call("train_dqn", "--resume", run_dir, "--steps", 450)
+    assert result.code == 0
+    assert f"{file} is damaged: going on from the one before" in result.out
+    assert f"resuming at step {before} " in result.out
+    assert model(run_dir) == model(whole[0])
+    assert read_progress(run_dir) == read_progress(whole[0])
+    assert EventAccumulator(str(run_dir)).Reload().Tags()["scalars"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(tmp_path, number, code):
+    run_dir = tmp_path / "run"
+    process = start("train_dqn", *CHAIN, "--run-dir", run_dir, "--steps", 10_000_000, "--log-interval", 100)
+    for line in process.stdout:
+        if line.startswith("step 2"):
+            process.send_signal(number)
+            break
+    out, err = process.communicate(timeout=60)
+    (step,) = checkpoints(run_dir)
+    assert (process.returncode, err) == (code, "")
+    assert out.splitlines()[-1] == f"stopped at step {step:,} with a checkpoint: go on with --resume {run_dir}"
+    result = call("train_dqn", "--resume", run_dir, "--steps", step + 40)
+    assert result.code == 0
+    assert f"resuming at step {step:,} in" in result.out
+    assert read_json(run_dir / "model.json")["step"] >= step + 40
+
+
+def test_a_change_of_the_task_is_refused_and_of_the_length_is_not(whole, tmp_path):
+    run_dir, _ = whole
+    for flags, name in ((["--norm", "none"], "norm"), (["--gamma", "0.5"], "gamma"), (["--num-envs", 2], "num-envs")):
+        refused("--resume", run_dir, *flags, saying=[f"--{name} cannot change in a resumed run"])
+
+
+def test_what_cannot_be_resumed_is_refused(tmp_path):
+    refused("--resume", tmp_path, saying=["is not the folder of a run: it has no config.json"])
+    train(tmp_path / "run", "--steps", 60)
+    for file in (tmp_path / "run" / "checkpoints").iterdir():
+        file.write_bytes(b"nonsense")
+    refused("--resume", tmp_path / "run", "--steps", 90, saying=["no checkpoint to resume from", "damaged"])
+    for file in (tmp_path / "run" / "checkpoints").iterdir():
+        file.unlink()
+    refused("--resume", tmp_path / "run", "--steps", 90, saying=["no checkpoint to resume from", "none was saved"])
+
+
+def test_a_second_run_into_the_same_folder_is_refused(whole):
+    run_dir, _ = whole
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+    refused(*CHAIN, "--run-dir", run_dir, "--steps", 100, saying=["already holds files", f"--resume {run_dir}"])
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+
+
+# Bad input
+
+
+def refused(*arguments, saying):
+    """The command fails with one line that says all of that."""
+    result = call("train_dqn", *arguments)
+    assert result.code == 2
+    assert result.err.startswith("train_dqn.py: error: ")
+    assert result.err.count("\n") == 1
+    assert result.err.endswith("\n")
+    assert result.out == ""
+    for words in saying:
+        assert words in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (["--game", "Brekout"], ["'Brekout'", "Breakout"]),
+        (["--env", "CartPol-v1"], ["'CartPol-v1'", "CartPole-v1"]),
+        (["--env", "Pendulum-v1"], ["Discrete", "Box"]),
+        (["--env", "ALE/Pong-v5"], ["--game"]),
+        (["--env", "Chain", "--steps", "0"], ["steps must be at least 1, got 0"]),
+        (["--env", "Chain", "--num-envs", "0"], ["num_envs must be at least 1, got 0"]),
+        (["--env", "Chain", "--norm", "wieght"], ["'wieght'", "nearest: weight"]),
+        (["--env", "Chain", "--device", "cuda:7"], ["'cuda:7' is not there", "cpu"]),
+        (["--env", "Chain", "--device", "nonsense"], ["'nonsense' is not there", "cpu"]),
+        (["--env", "Chain", "--gamma", "2"], ["gamma must lie between 0 and 1, got 2"]),
+        (["--env", "Chain", "--game", "Pong"], ["one of the two"]),
+        ([], ["one of the two"]),
+        (["--env", "Chain", "--preset", "nature"], ["preset 'nature' is defined for Atari games"]),
+        (["--env", "Chain", "--preset", "slow"], ["'slow'", "fast, nature, paper"]),
+        (["--env", "Chain", "--steps", "abc"], ["--steps", "'abc'"]),
+        (["--env", "Chain", "--foo", "1"], ["--foo"]),
+        (["--env", "Chain", "--init", "zero"], ["--init", "zero"]),
+        (["--game", "Pong", "--hidden", "64", "64"], ["one hidden layer"]),
+        (["--env", "Chain", "--replay-size", "2000000000000"], ["2000000000000"]),
+        (["--env", "Chain", "--n-step", "0"], ["n_step must be at least 1, got 0"]),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, arguments, saying):
+    monkeypatch.chdir(tmp_path)
+    refused(*arguments, saying=saying)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replay_larger_than_memory_names_what_is_needed_and_free(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("wnrl.memory.free_memory", lambda device: 3_000_000_000)
+    arguments = ["--game", "Pong", "--device", "cpu", "--replay-size", "1000000"]
+    refused(*arguments, saying=["a replay of 1,000,000 steps needs 7.1 GB, 3.0 GB are free on cpu", "--replay-size 42"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    refused(*CHAIN, "--run-dir", tmp_path / "file" / "run", saying=["cannot write the run to", "file/run"])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("number", [["--learning-starts", "0"], ["--learning-starts", "1", "--n-step", "5"]])
+def test_learning_that_starts_before_there_is_a_transition_is_refused(tmp_path, number):
+    arguments = ["--env", "Chain", "--num-envs", 8, "--run-dir", tmp_path / "run", *number]
+    refused(*arguments, saying=["learning_starts must be at least", "for 8 environments"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_names_the_flags_and_their_units():
+    result = call("train_dqn", "--help")
+    assert result.code == 0
+    for flag in ("--game", "--env", "--norm", "--resume", "--replay-size", "--learning-starts", "--eval-interval"):
+        assert flag in result.out
+    assert "in steps" in result.out
