@@ -22,7 +22,7 @@ Parsed = TypeVar("Parsed")
 Settings = TypeVar("Settings", bound=RunSettings)
 
 # What may change when a run goes on: nothing that the learner has seen.
-RESUMABLE = {"steps", "device", "resume", "run_dir", "log_interval", "checkpoint_interval"} | {
+RESUMABLE = {"steps", "device", "log_interval", "checkpoint_interval"} | {
     "eval_interval",
     "eval_episodes",
     "eval_steps",
@@ -53,7 +53,7 @@ def parse(
     base = _unchecked(kind, given)
     settings = read(kind, description, argv, base)
     if first.resume is not None:
-        _refuse_changes(given, to_json(settings))
+        _refuse_changes(to_json(base), to_json(settings))
     return settings
 
 
@@ -115,11 +115,9 @@ def _resumed(kind: type[Settings], path: Path) -> dict[str, Any]:
 
 def _refuse_changes(stored: dict[str, Any], settings: dict[str, Any]) -> None:
     for name, value in settings.items():
-        before = list(stored[name]) if isinstance(stored[name], tuple) else stored[name]
-        after = list(value) if isinstance(value, tuple) else value
-        if name not in RESUMABLE and after != before:
+        if name not in RESUMABLE and value != stored[name]:
             flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} cannot change in a resumed run: it is {before}, {after} was given")
+            raise ValueError(f"--{flag} cannot change in a resumed run: it is {stored[name]}, {value} was given")
 
 
 def _unchecked(kind: type[Settings], values: dict[str, Any]) -> Settings:

@@ -89,6 +89,8 @@ def measure(
     Raises:
         ValueError: there is no such run, model or device, or video needs what is not installed.
     """
+    if episodes < 1 or num_envs < 1:
+        raise ValueError(f"episodes and num_envs must be at least 1, got {episodes} and {num_envs}")
     directory = RunDirectory.open(run_dir)
     chosen = load(directory, model, resolve_device(device))
     epsilon = chosen.description["epsilon"] if epsilon is None else epsilon
@@ -98,6 +100,7 @@ def measure(
     games = evaluate(
         greedy_policy(chosen.network, epsilon, seed), environment, episodes=episodes, seed=seed, watch=watch
     )
+    environment.close()
     lines = [describe(chosen, [game.score for game in games], epsilon)]
     if recording:
         lines.append(f"video of the first game: {recording.close()}")

@@ -14,15 +14,15 @@ from agents.run_directory import RunDirectory
 from agents.settings import RunSettings, emulator_options
 from agents.signals import StopSignal
 from agents.terminal import Progress
-from agents.training import Checkpointing, Evaluation, Log, Trainer
+from agents.training import Checkpointing, Evaluation, Log, Report, Trainer
 from envs import Environment, Episode
 from wnrl.checkpoints import Checkpoints
 from wnrl.normalizers import fold
 from wnrl.tracking import RunTracker
 
 
-def train(settings: RunSettings, name: str, make_agent: Callable[[Environment], DQN]) -> int:
-    """Train until the run's length is reached or a signal asks to stop; the process's exit code.
+def prepare(settings: RunSettings, name: str, make_agent: Callable[[Environment], DQN]) -> Run:
+    """A run that is ready to go: everything that a wrong setting can break has been tried.
 
     Args:
         settings: of the run; with `resume` set, its last checkpoint is where it begins.
@@ -35,16 +35,11 @@ def train(settings: RunSettings, name: str, make_agent: Callable[[Environment], 
     environment = make_training_environment(settings)
     agent = make_agent(environment)
     trainer = Trainer(agent, environment, seed=settings.seed)
-    with StopSignal() as stop:
-        if settings.resume is not None:
-            directory = RunDirectory.open(settings.resume)
-        else:
-            directory = RunDirectory.create(settings, name)
-        run = Run(settings, name, directory, trainer, agent, stop)
-        if settings.resume is not None:
-            run.resume()
-        run.go()
-        return stop.exit_code
+    if settings.resume is None:
+        return Run(settings, name, RunDirectory.create(settings, name), trainer, agent)
+    run = Run(settings, name, RunDirectory.open(settings.resume), trainer, agent)
+    run.resume()
+    return run
 
 
 class Run:
@@ -54,56 +49,53 @@ class Run:
         settings: of the run.
         name: of the agent.
         directory: where everything is written.
-        trainer: of `agent`; the run's hooks are added to it.
+        trainer: of `agent`; `go` gives it the run's hooks.
         agent: learns.
-        stop: says when to leave early.
     """
 
-    def __init__(
-        self,
-        settings: RunSettings,
-        name: str,
-        directory: RunDirectory,
-        trainer: Trainer,
-        agent: DQN,
-        stop: StopSignal,
-    ) -> None:
+    def __init__(self, settings: RunSettings, name: str, directory: RunDirectory, trainer: Trainer, agent: DQN) -> None:
         self._settings, self._name, self._directory = settings, name, directory
-        self._trainer, self._agent, self._stop = trainer, agent, stop
+        self._trainer, self._agent, self._stop = trainer, agent, StopSignal()
         self._checkpoints = Checkpoints(directory.checkpoints)
-        self._best = -np.inf
+        self._evaluation = Evaluation(self._play, self._policy, settings.eval_interval, keep_best=self._keep_best)
 
     def resume(self) -> None:
-        """Go on from the last checkpoint that is whole."""
+        """Go on from the last checkpoint that is whole.
+
+        Raises:
+            ValueError: there is none, or the run has made its steps already.
+        """
         _, state = self._checkpoints.latest()
         for path in self._checkpoints.damaged:
             print(f"checkpoint {path} is damaged: going on from the one before", flush=True)
         if state["trainer"]["steps"] >= self._settings.steps:
             raise ValueError(f"the run is at step {state['trainer']['steps']} already: ask for more by --steps")
         self._trainer.set_state(state["trainer"])
-        self._best = state["best"]
+        self._evaluation.set_state(state["evaluation"])
 
-    def go(self) -> None:
-        """Train, and leave a checkpoint and a model whatever ends the run."""
-        first = self._trainer.steps
-        resumed = self._settings.resume is not None
+    def go(self) -> int:
+        """Train, and leave a checkpoint and a model whatever ends the run; the process's exit code."""
+        first, resumed = self._trainer.steps, self._settings.resume is not None
+        frame_skip = self._trainer.environment.frame_skip
         tracker = RunTracker(self._directory.path, first if resumed else None)
-        progress = Progress(self._settings.steps, first, self._trainer.environment.frame_skip)
-        progress.say(f"{'resuming at step ' + format(first, ',') if resumed else 'training'} in {self._directory.path}")
-        evaluation = self._evaluation(tracker, progress)
+        progress = Progress(self._settings.steps, first, frame_skip)
+        progress.say(f"{f'resuming at step {first:,}' if resumed else 'training'} in {self._directory.path}")
+        report = Report(tracker, progress.report)
+        self._evaluation.report = report
         self._trainer.hooks = [
             progress,
-            Log(tracker, self._settings.log_interval, self._trainer.environment.frame_skip, progress.report),
-            evaluation,
+            Log(report, self._settings.log_interval, frame_skip),
+            self._evaluation,
             Checkpointing(self._checkpoints, self._settings.checkpoint_interval, self._state, progress.say),
         ]
-        self._trainer.run(self._settings.steps, self._stop)
-        progress.close()
-        tracker.close()
-        if self._trainer.steps > first:
-            self._checkpoints.save(self._trainer.steps, self._state())
+        with self._stop:
+            self._trainer.run(self._settings.steps, self._stop)
+            progress.close()
+            tracker.close()
             self._save_model("model", self._trainer.steps)
+            self._checkpoints.save(self._trainer.steps, self._state())
         self._say_end()
+        return self._stop.exit_code
 
     def _say_end(self) -> None:
         path, steps = self._directory.path, self._trainer.steps
@@ -113,19 +105,7 @@ class Run:
             print(f"finished {steps:,} steps: python scripts/evaluate.py {path} measures the model", flush=True)
 
     def _state(self) -> dict[str, Any]:
-        return {"trainer": self._trainer.get_state(), "best": self._best}
-
-    def _evaluation(self, tracker: RunTracker, progress: Progress) -> Evaluation:
-        evaluation = Evaluation(
-            self._play,
-            self._policy,
-            self._settings.eval_interval,
-            tracker=tracker,
-            keep_best=self._keep_best,
-            report=progress.report,
-        )
-        evaluation.best = self._best
-        return evaluation
+        return {"trainer": self._trainer.get_state(), "evaluation": self._evaluation.get_state()}
 
     def _policy(self, step: int) -> Policy:
         rng = np.random.default_rng([self._settings.seed, 2, step])
@@ -145,7 +125,6 @@ class Run:
         return [] if self._stop() else episodes
 
     def _keep_best(self, step: int, score: float) -> None:
-        self._best = score
         self._save_model("best", step, score)
 
     def _save_model(self, name: str, step: int, score: float | None = None) -> None:

@@ -106,4 +106,10 @@ def to_json(settings: Any) -> dict[str, Any]:
     """A dataclass of settings as JSON-able values."""
     assert is_dataclass(settings)
     assert not isinstance(settings, type)
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
+    return {name: _plain(value) for name, value in asdict(settings).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -80,7 +80,6 @@ class Trainer:
     def _start(self) -> TimeStep:
         """First rows; after a resume of an emulator that cannot be restored, new games under a seed of their own."""
         timestep = self.environment.reset(seed=self._seed + self.steps)
-        self.statistics.interrupt()
         self.statistics.update(timestep)
         return timestep
 
@@ -107,20 +106,34 @@ class Trainer:
             self._timestep = TimeStep(**state["timestep"])
 
 
+class Report:
+    """Takes figures to the tracker and to the terminal.
+
+    Args:
+        tracker: keeps them.
+        show: called with the step and the figures.
+    """
+
+    def __init__(self, tracker: Tracker, show: Callable[[int, dict[str, float]], None]) -> None:
+        self._tracker, self._show = tracker, show
+
+    def __call__(self, step: int, figures: dict[str, float]) -> None:
+        """Write and show `figures` of `step`."""
+        self._tracker.write(step, figures)
+        self._show(step, figures)
+
+
 class Log:
     """Writes the run's figures at an interval.
 
     Args:
-        tracker: where they go.
+        report: takes the step and the figures.
         interval: in steps.
         frame_skip: emulator frames per step.
-        report: called with the step and all figures, for the terminal.
     """
 
-    def __init__(
-        self, tracker: Tracker, interval: int, frame_skip: int, report: Callable[[int, dict[str, float]], None]
-    ) -> None:
-        self._tracker, self._clock, self._frame_skip, self._report = tracker, Every(interval), frame_skip, report
+    def __init__(self, report: Callable[[int, dict[str, float]], None], interval: int, frame_skip: int) -> None:
+        self._report, self._clock, self._frame_skip = report, Every(interval), frame_skip
         self._last: tuple[int, float] | None = None
 
     def __call__(self, trainer: Trainer, before: int) -> None:
@@ -128,9 +141,7 @@ class Log:
         if self._last is None:
             self._last = (before, 0.0 if before == 0 else trainer.seconds)
         if self._clock.ticks(before, trainer.steps):
-            figures = self._figures(trainer)
-            self._tracker.write(trainer.steps, figures)
-            self._report(trainer.steps, figures)
+            self._report(trainer.steps, self._figures(trainer))
 
     def _figures(self, trainer: Trainer) -> dict[str, float]:
         assert self._last is not None
@@ -153,12 +164,15 @@ class Evaluation:
     """Plays whole games at an interval with an environment of its own, and keeps the best model.
 
     Args:
-        play: plays with a policy under a seed and returns the games.
+        play: plays with a policy under a seed and returns the games; none where it was stopped.
         policy: the agent's policy for evaluation, made for the seed of its exploration.
         interval: in steps; 0 never.
-        tracker: where the figures go.
         keep_best: called with the step and the mean score when that is the best so far.
-        report: called with the step and the figures, for the terminal.
+
+    Attributes:
+        report: takes the step and the figures.
+        best: the best mean score so far.
+        done: the step up to which no evaluation is owed.
     """
 
     def __init__(
@@ -167,30 +181,37 @@ class Evaluation:
         policy: Callable[[int], Policy],
         interval: int,
         *,
-        tracker: Tracker,
         keep_best: Callable[[int, float], None],
-        report: Callable[[int, dict[str, float]], None],
     ) -> None:
-        self._play, self._policy, self._clock = play, policy, Every(interval)
-        self._tracker, self._keep_best, self._report = tracker, keep_best, report
+        self._play, self._policy, self._clock, self._keep_best = play, policy, Every(interval), keep_best
+        self.report: Callable[[int, dict[str, float]], None] = lambda step, figures: None
         self.best = -np.inf
+        self.done = 0
 
     def __call__(self, trainer: Trainer, before: int) -> None:
-        """Evaluate when a tick has passed."""
-        if not self._clock.ticks(before, trainer.steps):
+        """Evaluate when a tick has passed; an evaluation that was stopped is made up for after a resume."""
+        if not self._clock.ticks(self.done, trainer.steps):
             return
         episodes = self._play(self._policy(trainer.steps), trainer.steps)
         if not episodes:
             return
+        self.done = trainer.steps
         figures = {
             "eval/mean_reward": float(np.mean([episode.score for episode in episodes])),
             "eval/mean_ep_length": float(np.mean([episode.length for episode in episodes])),
         }
-        self._tracker.write(trainer.steps, figures)
-        self._report(trainer.steps, figures)
+        self.report(trainer.steps, figures)
         if figures["eval/mean_reward"] > self.best:
             self.best = figures["eval/mean_reward"]
             self._keep_best(trainer.steps, self.best)
+
+    def get_state(self) -> dict[str, Any]:
+        """The best mean score so far, and how far evaluations have come."""
+        return {"best": float(self.best), "done": self.done}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s state."""
+        self.best, self.done = state["best"], state["done"]
 
 
 class Checkpointing:

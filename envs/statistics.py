@@ -62,10 +62,6 @@ class EpisodeStatistics:
         """Mean length of the last episodes, in steps; nan before the first one has ended."""
         return float(np.mean(self._lengths)) if self._lengths else float("nan")
 
-    def interrupt(self) -> None:
-        """Drop the episodes in progress, as when the environments start afresh; finished ones stay in the means."""
-        self._running[:] = False
-
     def get_state(self) -> dict[str, np.ndarray]:
         """Running sums and the window, as arrays."""
         return {

@@ -104,11 +104,10 @@ def wnrl_dqn(arguments: Benchmark, norm: str) -> Advance:
 
 def stable_baselines3_dqn(arguments: Benchmark) -> Advance:
     """stable-baselines3's DQN on its own Atari wrappers."""
+    import ale_py  # noqa: F401  (registers the games)
     from stable_baselines3 import DQN
     from stable_baselines3.common.env_util import make_atari_env
     from stable_baselines3.common.vec_env import VecFrameStack
-
-    import ale_py  # noqa: F401  (registers the games)
 
     environment = VecFrameStack(
         make_atari_env(

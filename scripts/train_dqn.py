@@ -8,7 +8,7 @@ from agents.building import make_dqn
 from agents.command_line import fail, parse
 from agents.dqn import DQNSettings
 from agents.presets import dqn_preset
-from agents.run import train
+from agents.run import prepare
 from agents.settings import RunSettings
 
 
@@ -25,9 +25,10 @@ def main() -> int:
     """Parse the command line and train; the exit code."""
     try:
         settings = parse(TrainDQN, dqn_preset, __doc__ or "")
-        return train(settings, "dqn", lambda environment: make_dqn(settings, settings, environment))
+        run = prepare(settings, "dqn", lambda environment: make_dqn(settings, settings, environment))
     except ValueError as error:
         fail(error)
+    return run.go()
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class NatureCNN(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Features `[B, hidden]` of uint8 images `[B, C, H, W]`."""
-        return self.layers(obs.float().mul_(1 / 255))
+        return self.layers(obs.to(torch.float32, copy=True).mul_(1 / 255))
 
 
 def _nature_positions(size: int) -> int:

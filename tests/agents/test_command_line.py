@@ -106,6 +106,7 @@ def test_a_resumed_runs_own_settings_are_the_defaults(run_dir):
         (["--norm", "none"], "--norm cannot change in a resumed run: it is weight, none was given"),
         (["--num-envs", 2], "--num-envs cannot change"),
         (["--preset", "paper"], "--preset cannot change"),
+        (["--run-dir", "other"], "--run-dir cannot change"),
         (["--env", "CartPole-v1"], "--env cannot change"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from agents.building import make_dqn
 from agents.dqn import DQNSettings
-from agents.run import train
+from agents.run import prepare
 from agents.settings import RunSettings
 from envs import Chain
 from tests.agents.contract import differences
@@ -47,7 +47,7 @@ def settings(tmp_path):
 
 
 def run(settings, make=None):
-    return train(settings, "dqn", make or (lambda environment: make_dqn(settings, NUMBERS, environment)))
+    return prepare(settings, "dqn", make or (lambda environment: make_dqn(settings, NUMBERS, environment))).go()
 
 
 def state(settings):
@@ -78,12 +78,14 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(settings, capsys):
     )
 
 
-def test_an_evaluation_that_is_cut_short_counts_for_nothing(settings):
+def test_an_evaluation_that_is_cut_short_is_made_up_for(settings):
     settings = replace(settings, eval_interval=10, eval_episodes=10_000, steps=1_000)
     assert run(settings, Interrupted(30, "act_greedily")(settings)) == 128 + signal.SIGTERM
     assert not (settings.run_dir / "best.json").exists()
     assert "eval/mean_reward" not in (settings.run_dir / "progress.csv").read_text()
     assert state(settings)[0] == 10
+    run(replace(settings, eval_episodes=2, steps=12, resume=settings.run_dir))
+    assert "eval/mean_reward" in (settings.run_dir / "progress.csv").read_text()
 
 
 def test_evaluation_leaves_training_as_it_is(settings):
@@ -110,12 +112,12 @@ def test_evaluations_have_their_own_games_and_as_few_environments_as_needed(sett
 def test_the_best_score_is_remembered_over_a_resume(settings):
     settings = replace(settings, eval_interval=20, eval_epsilon=1.0)
     run(settings)
-    best = state(settings)[1]["best"]
+    best = state(settings)[1]["evaluation"]["best"]
     assert best == load_model(settings.run_dir / "best")[1]["mean_reward"] == 1
     (settings.run_dir / "best.json").unlink()
     run(replace(settings, steps=100, resume=settings.run_dir))
     assert not (settings.run_dir / "best.json").exists()  # no later score was above it
-    assert state(settings)[1]["best"] == best
+    assert state(settings)[1]["evaluation"]["best"] == best
 
 
 def test_a_run_that_is_long_enough_already_is_refused(settings):

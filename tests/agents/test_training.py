@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agents.training import Checkpointing, Evaluation, Log, Trainer
+from agents.training import Checkpointing, Evaluation, Log, Report, Trainer
 from envs import Chain, Episode
 from tests.agents.environments import Clockwork
 
@@ -146,15 +146,13 @@ def test_hooks_fire_once_an_interval(num_envs):
     run(
         Clockwork(*[1000] * num_envs),
         100,
-        Log(table, 10, 1, silent),
+        Log(table.write, 10, 1),
         Checkpointing(Saved(), 25, lambda: {"x": 1}, print),
         Evaluation(
             lambda policy, step: played.append((policy, step)) or [Episode(0, 1.0, 2)],
             lambda step: f"policy {step}",
             50,
-            tracker=Table(),
             keep_best=silent,
-            report=silent,
         ),
     )
     due = {
@@ -167,7 +165,7 @@ def test_hooks_fire_once_an_interval(num_envs):
 
 
 def test_an_interval_of_0_never_fires():
-    never = Checkpointing(None, 0, None, None), Evaluation(None, None, 0, tracker=None, keep_best=None, report=None)
+    never = Checkpointing(None, 0, None, None), Evaluation(None, None, 0, keep_best=None)
     run(Clockwork(5), 30, *never)
 
 
@@ -181,7 +179,8 @@ class Clock:
 
 def test_speed_is_of_the_steps_since_the_last_row():
     table, reported = Table(), []
-    log, trainer = Log(table, 100, 4, lambda step, figures: reported.append((step, figures))), Clock(60, 1.0)
+    report = Report(table, lambda step, figures: reported.append((step, figures)))
+    log, trainer = Log(report, 100, 4), Clock(60, 1.0)
     log(trainer, 0)
     trainer.steps, trainer.seconds = 100, 2.0
     log(trainer, 60)
@@ -194,7 +193,7 @@ def test_speed_is_of_the_steps_since_the_last_row():
 
 def test_speed_after_a_resume_leaves_the_earlier_sessions_out():
     table, trainer = Table(), Clock(1_040, 500.0)
-    log = Log(table, 100, 1, silent)
+    log = Log(table.write, 100, 1)
     log(trainer, 1_000)
     trainer.steps, trainer.seconds = 1_100, 501.0
     log(trainer, 1_040)
@@ -203,29 +202,29 @@ def test_speed_after_a_resume_leaves_the_earlier_sessions_out():
 
 def test_scores_are_logged_once_a_game_has_ended():
     table = Table()
-    run(Clockwork(15, reward=2.0), 20, Log(table, 10, 1, silent))
+    run(Clockwork(15, reward=2.0), 20, Log(table.write, 10, 1))
     assert "rollout/ep_rew_mean" not in table.rows[0][1]
     assert (table.rows[1][1]["rollout/ep_rew_mean"], table.rows[1][1]["rollout/ep_len_mean"]) == (30, 15)
     assert table.rows[1][1]["train/n_updates"] == 20
 
 
 def test_evaluation_writes_means_and_keeps_the_best():
-    table, best, reported = Table(), [], []
-    scores = iter([[1.0, 2.0], [5.0], [], [4.0], [6.0]])
+    table, best = Table(), []
+    scores = iter([[1.0, 2.0], [5.0], [], [3.0], [4.0], [6.0]])
     evaluation = Evaluation(
         lambda policy, step: [Episode(0, score, 10 * index + 10) for index, score in enumerate(next(scores))],
         lambda step: None,
         10,
-        tracker=table,
         keep_best=lambda step, score: best.append((step, score)),
-        report=lambda step, figures: reported.append(step),
     )
+    evaluation.report = table.write
     run(Clockwork(1000), 50, evaluation)
     assert table.rows == [
         (10, {"eval/mean_reward": 1.5, "eval/mean_ep_length": 15}),
         (20, {"eval/mean_reward": 5, "eval/mean_ep_length": 10}),
+        (31, {"eval/mean_reward": 3, "eval/mean_ep_length": 10}),  # the one at 30 was stopped, and is made up for
         (40, {"eval/mean_reward": 4, "eval/mean_ep_length": 10}),
         (50, {"eval/mean_reward": 6, "eval/mean_ep_length": 10}),
     ]
     assert best == [(10, 1.5), (20, 5), (50, 6)]
-    assert reported == [10, 20, 40, 50]
+    assert evaluation.get_state() == {"best": 6, "done": 50}

@@ -61,19 +61,6 @@ def test_large_scores_do_not_lose_small_rewards():
     assert statistics.update(row([1], last=[True]))[0].score == 2**24 + 2
 
 
-def test_interrupt_drops_what_is_in_progress():
-    statistics = EpisodeStatistics(1)
-    statistics.update(row([0], first=[True]))
-    statistics.update(row([9], last=[True]))
-    statistics.update(row([0], first=[True]))
-    statistics.update(row([5]))
-    statistics.interrupt()
-    assert statistics.update(row([5], last=[True])) == []  # of the episode that was dropped
-    statistics.update(row([0], first=[True]))
-    assert statistics.update(row([2], last=[True])) == [Episode(0, 2.0, 1)]
-    assert statistics.mean_score == 5.5
-
-
 def test_rows_before_the_first_start_are_left_out():
     assert EpisodeStatistics(1).update(row([5], last=[True])) == []
 
