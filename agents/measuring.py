@@ -89,8 +89,9 @@ def measure(
     Raises:
         ValueError: there is no such run, model or device, or video needs what is not installed.
     """
-    if episodes < 1 or num_envs < 1:
-        raise ValueError(f"episodes and num_envs must be at least 1, got {episodes} and {num_envs}")
+    for name, value in (("episodes", episodes), ("num_envs", num_envs)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     directory = RunDirectory.open(run_dir)
     chosen = load(directory, model, resolve_device(device))
     epsilon = chosen.description["epsilon"] if epsilon is None else epsilon

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from unittest import mock
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--learning-starts", "50", "--batch-size", "8"]
+CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--learning-starts", "50"]
+CHAIN += ["--batch-size", "8", "--train-interval", "2"]
 
 
 class Result(NamedTuple):

@@ -51,7 +51,7 @@ def test_bad_input_is_one_line(run_dir, tmp_path):
     refused(tmp_path / "nowhere", saying=["is not the folder of a run"])
     refused(run_dir, "--model", "best", saying=["has no best.safetensors yet"])
     refused(run_dir, "--device", "nonsense", saying=["'nonsense' is not there"])
-    refused(run_dir, "--episodes", 0, saying=["at least 1, got 0"])
+    refused(run_dir, "--episodes", 0, saying=["episodes must be at least 1, got 0"])
     refused(run_dir, "--num-envs", 0, saying=["num_envs must be at least 1, got 0"])
     refused(run_dir, "--episodes", "x", saying=["--episodes", "'x'"])
     refused(run_dir, "--foo", saying=["--foo"])
