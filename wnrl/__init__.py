@@ -1,8 +1,9 @@
 """Weight normalization for deep reinforcement learning in PyTorch."""
 
+from wnrl.formulas import effective_weight
 from wnrl.initialization import data_init, he_uniform_
 from wnrl.normalizers import NORMALIZERS, fold, normalize, polyak, refresh
-from wnrl.weight_norm import WeightNormConv2d, WeightNormLinear, effective_weight
+from wnrl.weight_norm import WeightNormConv2d, WeightNormLinear
 
 __all__ = [
     "NORMALIZERS",
