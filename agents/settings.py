@@ -30,8 +30,7 @@ class RunSettings:
     hidden: tuple[int, ...] = (512,)
     """Widths of the fully connected layers (exactly one for images)."""
     preset: str = "fast"
-    """Where the defaults come from: fast (the best that we know), nature (Mnih et al. 2015), paper (Salimans & Kingma
-    2016)."""
+    """Where the defaults come from: fast (the best we know), nature (Mnih et al. 2015) or paper (weight norm's own)."""
     steps: int = 10_000_000
     """Length of the run in steps, one step being one decision in one environment (4 frames on Atari)."""
     num_envs: int = 8
@@ -41,8 +40,7 @@ class RunSettings:
     device: str = "auto"
     """cpu, cuda, cuda:1, or auto (CUDA where there is one)."""
     precision: Precision = "auto"
-    """Type of the networks' products: float32, bfloat16, or auto (bfloat16 for images where the hardware multiplies
-    it). Parameters, norms, heads and losses are float32 always."""
+    """Type of the torso's products; auto is bfloat16 for images where the hardware has it. All else is float32."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of this run; the default is runs/GAME-AGENT-NORM-sSEED-TIME."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN_DIR")] = None

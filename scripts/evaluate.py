@@ -42,6 +42,8 @@ def main() -> int:
         return 0
     except ValueError as error:
         fail(error)
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ def main() -> int:
         run = prepare(settings, "dqn", lambda environment: make_dqn(settings, settings, environment))
     except ValueError as error:
         fail(error)
+    except KeyboardInterrupt:
+        return 130
     return run.go()
 
 
