@@ -71,7 +71,7 @@ class DQNSettings:
     reward_clip: float = 1.0
     """Rewards are clipped to this size for learning, scores are not; 0 leaves them."""
     init: Init = "preserve"
-    """Initial weights: preserve (torch's own), data (units of mean 0 and variance 1 at first), he (uniform, bias 0.1)."""
+    """Initial weights: preserve (torch's own), data (units start at mean 0, variance 1) or he (uniform, bias 0.1)."""
     init_batch: int = 500
     """Observations that `--init data` looks at."""
 
