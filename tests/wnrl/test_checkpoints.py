@@ -251,19 +251,19 @@ def test_a_model_is_described_in_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
-    (tmp_path / "other").touch()
-    save_model(tmp_path / "model", {"w": torch.ones(2)}, {})
-    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
-    assert modes == {(tmp_path / "other").stat().st_mode}
-
-
 def test_tensors_travel_from_and_to_the_device(tmp_path: Path) -> None:
     save(tmp_path / "state", {"a": torch.arange(3, device="cuda"), "b": np.arange(3)})
     loaded = load(tmp_path / "state", "cuda")
     assert loaded["a"].device.type == "cuda"
     assert loaded["a"].tolist() == [0, 1, 2]
     assert isinstance(loaded["b"], np.ndarray)
+
+
+def test_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    save_model(tmp_path / "model", {"w": torch.ones(2)}, {})
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes == {(tmp_path / "other").stat().st_mode}
 
 
 def test_arrays_without_numbers_come_back(tmp_path: Path) -> None:
