@@ -32,7 +32,7 @@ def dqn_preset(name: str, *, images: bool, norm: str) -> Values:
 # Tuned here: see the README for what was tried.
 FAST_ATARI: Values = {
     "learning_rate": 1.5e-4,
-    "batch_size": 64,  # 64 per 8 steps reuse each transition as often as 32 per 4, in two thirds of the time on a CPU
+    "batch_size": 64,  # 64 per 8 steps reuse each transition as often as 32 per 4, for less work on a CPU
     "train_interval": 8,
     "replay_size": 400_000,
     "learning_starts": 8_000,
