@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agents.exploration import epsilon_greedy
 from agents.losses import huber, td_error
 from agents.optimizers import OptimizerName, make_optimizer
 from agents.targets import double_q_target, q_target
@@ -22,6 +23,7 @@ from wnrl.normalizers import fold, normalize, polyak, refresh
 from wnrl.replay import Replay, Transition
 from wnrl.schedules import Every, Linear
 from wnrl.tracking import Means
+from wnrl.weight_norm import WeightNormLayer
 
 Init = Literal["preserve", "data", "he"]
 
@@ -141,9 +143,8 @@ class DQN:
     def act_greedily(self, obs: np.ndarray, epsilon: float, rng: np.random.Generator) -> np.ndarray:
         """Actions `[N]` of greatest value, each replaced by a random one with probability `epsilon`."""
         with torch.no_grad():
-            action = self._q_values(self.acting, torch.as_tensor(obs, device=self._device)).argmax(1).cpu().numpy()
-        explore = rng.random(len(obs)) < epsilon
-        return np.where(explore, rng.integers(self._num_actions, size=len(obs)), action)
+            q_values = self._q_values(self.acting, torch.as_tensor(obs, device=self._device))
+        return epsilon_greedy(q_values, epsilon, rng)
 
     def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
         """Store what was seen and what was done; rewards are clipped here, not in the environment."""
@@ -263,7 +264,7 @@ def initialize_from_data(network: nn.Module, obs: Tensor, generator: torch.Gener
         obs: `[B, *obs_shape]`, observations that the agent really meets.
         generator: of the directions v.
     """
-    if list(norm_figures(network, 0.0)):
+    if any(isinstance(module, WeightNormLayer) for module in network.modules()):
         data_init(network, obs, generator=generator)
         return
     twin = normalize(copy.deepcopy(network), "weight")

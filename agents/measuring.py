@@ -13,6 +13,7 @@ import torch
 from agents.building import make_network
 from agents.devices import resolve_device
 from agents.evaluation import Policy, evaluate
+from agents.exploration import epsilon_greedy
 from agents.run_directory import RunDirectory
 from envs import Environment, TimeStep, human_normalized, make, rom_id
 from wnrl.checkpoints import load_model
@@ -56,9 +57,7 @@ def greedy_policy(network: QNetwork, epsilon: float, seed: int) -> Policy:
 
     def act(obs: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            q_values = network(torch.as_tensor(obs, device=device)).q_values
-        explore = rng.random(len(obs)) < epsilon
-        return np.where(explore, rng.integers(q_values.shape[1], size=len(obs)), q_values.argmax(1).cpu().numpy())
+            return epsilon_greedy(network(torch.as_tensor(obs, device=device)).q_values, epsilon, rng)
 
     return act
 

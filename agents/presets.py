@@ -29,7 +29,7 @@ def dqn_preset(name: str, *, images: bool, norm: str) -> Values:
     return {"preset": name, **(NATURE if name == "nature" else {**NATURE, **PAPER, **_paper_by_norm(norm)})}
 
 
-# Tuned here: see the README for what was tried.
+# Mostly the field's custom; the README says what was tried.
 FAST_ATARI: Values = {
     "learning_rate": 1.5e-4,
     "batch_size": 64,  # 64 per 8 steps reuse each transition as often as 32 per 4, for less work on a CPU
