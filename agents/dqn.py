@@ -17,9 +17,10 @@ from agents.optimizers import OptimizerName, make_optimizer
 from agents.targets import double_q_target, q_target
 from envs import TimeStep
 from wnrl.diagnostics import norm_figures
+from wnrl.folding import fold, polyak, refresh
 from wnrl.initialization import data_init
 from wnrl.networks import QNetwork
-from wnrl.normalizers import fold, normalize, polyak, refresh
+from wnrl.normalizers import normalize
 from wnrl.replay import Replay, Transition
 from wnrl.schedules import Every, Linear
 from wnrl.tracking import Means

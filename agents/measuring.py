@@ -17,8 +17,8 @@ from agents.exploration import epsilon_greedy
 from agents.run_directory import RunDirectory
 from envs import Environment, TimeStep, human_normalized, make, rom_id
 from wnrl.checkpoints import load_model
+from wnrl.folding import fold
 from wnrl.networks import QNetwork
-from wnrl.normalizers import fold
 
 
 class Model(NamedTuple):

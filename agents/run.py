@@ -17,7 +17,7 @@ from agents.terminal import Progress
 from agents.training import Checkpointing, Evaluation, Log, Report, Trainer
 from envs import Environment, Episode
 from wnrl.checkpoints import Checkpoints
-from wnrl.normalizers import fold
+from wnrl.folding import fold
 from wnrl.tracking import RunTracker
 
 

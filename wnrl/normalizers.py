@@ -1,130 +1,238 @@
-"""What a normalizer's name does to a network, and plain (folded) copies of normalized networks."""
+"""What a normalizer's name does to a network: which layers it takes, and what it puts in their places."""
+
+from __future__ import annotations
 
 import copy
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from wnrl.weight_norm import Units, WeightNormConv2d, WeightNormLayer, WeightNormLinear
+from wnrl import convolutions
+from wnrl.batch_norm import BatchNormalized, MeanBatchNormalized
+from wnrl.layer_norm import LayerNormalized
+from wnrl.normalized_layer import NormalizedLayer
+from wnrl.projection import ProjectedLayer
+from wnrl.recurrent import RECURRENT_WEIGHT_NORM_LAYERS
+from wnrl.spectral_norm import SpectralNormalized
+from wnrl.stale_parameters import refuse_in_optimizers
+from wnrl.weight_norm import Units, WeightNormBilinear, WeightNormLayer, WeightNormLinear
+
+Convert = Callable[[nn.Module, Units], nn.Module]  # a plain layer and the units of g, to what takes its place
 
 WEIGHT_NORM_LAYERS: dict[type[nn.Module], type[WeightNormLayer]] = {
-    layer.plain_class: layer for layer in (WeightNormLinear, WeightNormConv2d)
+    layer.plain_class: layer
+    for layer in (
+        WeightNormLinear,
+        WeightNormBilinear,
+        convolutions.WeightNormConv1d,
+        convolutions.WeightNormConv2d,
+        convolutions.WeightNormConv3d,
+        convolutions.WeightNormConvTranspose1d,
+        convolutions.WeightNormConvTranspose2d,
+        convolutions.WeightNormConvTranspose3d,
+    )
 }
+"""Dense and convolutional layers, by plain class."""
 
 
-def _keep(layer: nn.Module, units: Units) -> nn.Module:
-    return layer
-
-
-def _weight_normalize(layer: nn.Module, units: Units) -> nn.Module:
+def _weight(layer: nn.Module, units: Units) -> WeightNormLayer:
     return WEIGHT_NORM_LAYERS[type(layer)].from_plain(layer, units)
 
 
-NORMALIZERS: dict[str, Callable[[nn.Module, Units], nn.Module]] = {"none": _keep, "weight": _weight_normalize}
-"""By name, what takes the place of one plain layer."""
+def _recurrent_weight(layer: nn.Module, units: Units) -> nn.Module:
+    return RECURRENT_WEIGHT_NORM_LAYERS[type(layer)].from_plain(layer, units)
 
 
-def normalize(network: nn.Module, norm: str, *, normalize_output: bool = True, units: Units = "sqrt") -> nn.Module:
-    """Put the normalizer `norm` on every linear and convolutional layer of `network`, in place.
+def _mean_batch(layer: nn.Module, units: Units) -> nn.Module:
+    return MeanBatchNormalized(_weight(layer, units))
 
-    The function of the network stays the same (`preserve`). Layers are those of exactly the types `nn.Linear` and
-    `nn.Conv2d`; subclasses, whose forward pass may be another, stay as they are. A layer that stands in several places
-    stays shared. Build the optimizer afterwards: one built before holds parameters that are no longer used.
+
+def _batch(layer: nn.Module, units: Units) -> nn.Module:
+    return BatchNormalized(copy.deepcopy(layer), WEIGHT_NORM_LAYERS[type(layer)].channel_dim)
+
+
+def _layer(layer: nn.Module, units: Units) -> nn.Module:
+    return LayerNormalized(copy.deepcopy(layer), WEIGHT_NORM_LAYERS[type(layer)].channel_dim)
+
+
+def _projected(layer: nn.Module, units: Units) -> nn.Module:
+    return ProjectedLayer(copy.deepcopy(layer))
+
+
+def _spectral(layer: nn.Module, units: Units) -> nn.Module:
+    return SpectralNormalized(copy.deepcopy(layer))
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """What a name stands for, and where its source puts it."""
+
+    hidden: Convert | None = None
+    """For hidden dense and convolutional layers."""
+    output: Convert | None = None
+    """For output layers; None where normalizing them has no meaning."""
+    recurrent: Convert | None = None
+    """For recurrent layers and cells; None leaves them plain."""
+    normalize_output: bool = False
+    """Whether its source normalizes output layers."""
+    last_hidden_only: bool = False
+    """Whether its source normalizes one layer alone, the last before the output."""
+
+
+NORMALIZERS: dict[str, Normalizer] = {
+    "none": Normalizer(),
+    "weight": Normalizer(_weight, _weight, _recurrent_weight, normalize_output=True),
+    "mean-batch": Normalizer(_mean_batch, _weight, _recurrent_weight, normalize_output=True),
+    "batch": Normalizer(_batch),
+    "layer": Normalizer(_layer),
+    "projected": Normalizer(_projected, _projected, _projected),
+    "spectral": Normalizer(_spectral, _spectral, last_hidden_only=True),
+}
+"""By name. Sources of the placement: `weight`, `mean-batch`: Salimans & Kingma 2016 and their code (the output layer
+gets weight norm alone). `batch`: Ioffe & Szegedy 2015, section 3.2. `layer`: Gallici et al. 2024 (PQN). `projected`:
+Palenicek et al. 2025 (CrossQ + WN). `spectral`: Gogianu et al. 2021, one layer."""
+
+
+def normalize(
+    network: nn.Module,
+    norm: str,
+    *,
+    normalize_output: bool | None = None,
+    layers: Collection[str] | Callable[[str, nn.Module], bool] | None = None,
+    units: Units = "sqrt",
+) -> nn.Module:
+    """Put the normalizer `norm` on the layers of `network`, in place.
+
+    Dense, bilinear, convolutional and recurrent layers of exactly torch's types are taken; subclasses, whose forward
+    pass may be another, stay as they are. The function stays the same (`preserve`) for `none` and `weight`, and in
+    evaluation mode for `mean-batch` and `batch`. Each normalizer comes before the nonlinearity. A layer that stands in
+    several places stays shared. The new layers hold copies: build the optimizer afterwards.
 
     Args:
         network: any module; if it is itself such a layer, only the returned one is normalized.
         norm: a name in `NORMALIZERS`.
-        normalize_output: False leaves the last layer, in order of registration, plain.
-        units: of `g`, see `wnrl.weight_norm`.
+        normalize_output: whether output layers are normalized too; None does as the normalizer's source does. Output
+            layers are those that the network's heads name as `output_layers`, else the last one registered.
+        layers: names of the layers to take (as in `named_modules`), or a predicate of name and layer; None takes all
+            that the normalizer's source would.
+        units: of g, see `wnrl.weight_norm`.
 
     Returns:
         The network.
 
     Raises:
-        ValueError: unknown name, a network without such layers or already normalized, tied parameters.
+        ValueError: unknown norm or layer, a layer that cannot be normalized or already is, tied parameters.
     """
-    if norm not in NORMALIZERS:
-        nearest = difflib.get_close_matches(norm, NORMALIZERS) or ["none of them near"]
-        raise ValueError(
-            f"unknown normalizer {norm!r} (nearest: {', '.join(nearest)}); known: {', '.join(NORMALIZERS)}"
-        )
-    _check_not_normalized(network)
+    normalizer = NORMALIZERS.get(norm) or _unknown("normalizer", norm, NORMALIZERS)
+    candidates = _candidates(network, layers)
     if norm == "none":
         return network
-    layers = _plain_layers(network, normalize_output)
-    _check_not_tied(network, layers)
-    return _replace(network, {layer: NORMALIZERS[norm](layer, units) for layer in layers.values()})
+    outputs = _outputs(network, candidates)
+    chosen = _chosen(candidates, outputs, normalizer, normalize_output, narrow=layers is None)
+    if not chosen:
+        raise ValueError(_nothing_to_do(network, norm))
+    _check_not_tied(network, {candidates[layer]: layer for layer in chosen})
+    new = {layer: convert(layer, units) for layer, convert in chosen.items()}
+    refuse_in_optimizers(parameter for layer in new for parameter in layer.parameters(recurse=False))
+    return replace_modules(network, new)
 
 
-def fold(network: nn.Module) -> nn.Module:
-    """A deep copy of `network` with the same function, its normalized layers replaced by plain ones (w = g v/‖v‖).
-
-    For acting and target networks: as cheap as an unnormalized network. Keep it up to date with `refresh` or `polyak`.
-    """
-    network = copy.deepcopy(network)
-    return _replace(network, {m: m.fold() for m in network.modules() if isinstance(m, WeightNormLayer)})
-
-
-@torch.no_grad()
-def refresh(folded: nn.Module, network: nn.Module) -> None:
-    """Copy effective weights, other parameters and buffers of `network` into `folded`, in place.
-
-    No storage is replaced, so a captured graph that uses `folded` stays valid.
-
-    Raises:
-        ValueError: `folded` has another structure than `fold(network)`.
-    """
-    parameters, buffers = _matched(folded, network)
-    for targets, sources in (parameters, buffers):
-        if targets:
-            torch._foreach_copy_(targets, sources)
+def replace_modules(network: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put `new[module]` wherever `module` stands in `network`, in place; returns what stands for `network`."""
+    for parent in list(network.modules()):
+        for name, child in parent._modules.items():
+            if child is not None and child in new:
+                parent._modules[name] = new[child]
+    return new.get(network, network)
 
 
-@torch.no_grad()
-def polyak(folded: nn.Module, network: nn.Module, tau: float) -> None:
-    """Soft update in place: w_folded ← (1 − tau) w_folded + tau w, on effective weights and other parameters.
-
-    Averaging `g` and `v` instead would give another w. Buffers are copied.
-
-    Args:
-        folded: a `fold` of `network`.
-        network: the learner.
-        tau: weight of the learner, in [0, 1].
-
-    Raises:
-        ValueError: `tau` outside [0, 1], or structures that do not match.
-    """
-    if not 0.0 <= tau <= 1.0:
-        raise ValueError(f"tau must lie in [0, 1], got {tau}")
-    (targets, sources), buffers = _matched(folded, network)
-    if targets:
-        moved = [source.to(target) for source, target in zip(sources, targets, strict=True)]
-        torch._foreach_lerp_(targets, moved, tau)
-    if buffers[0]:
-        torch._foreach_copy_(*buffers)
+def _kind(layer: nn.Module) -> str | None:
+    if type(layer) in WEIGHT_NORM_LAYERS:
+        return "dense"
+    return "recurrent" if type(layer) in RECURRENT_WEIGHT_NORM_LAYERS else None
 
 
-def _plain_layers(network: nn.Module, normalize_output: bool) -> dict[str, nn.Module]:
-    layers = {name: m for name, m in network.named_modules() if type(m) in WEIGHT_NORM_LAYERS}
-    if layers and not normalize_output:
-        layers.popitem()
-    if not layers:
-        kinds = " or ".join(kind.__name__ for kind in WEIGHT_NORM_LAYERS)
-        beside = "" if normalize_output else " beside its output"
-        raise ValueError(f"{type(network).__name__} has no layer to normalize{beside}: it needs a {kinds}")
-    return layers
+def _candidates(
+    network: nn.Module, layers: Collection[str] | Callable[[str, nn.Module], bool] | None
+) -> dict[nn.Module, str]:
+    """Layers that can be normalized and are asked for, with their names, in order of registration."""
+    modules = dict(network.named_modules())
+    normalized = [name for name, module in modules.items() if isinstance(module, NormalizedLayer)]
+    if layers is None or callable(layers):
+        wanted = {name: m for name, m in modules.items() if _kind(m) and (layers is None or layers(name, m))}
+    else:
+        wanted = {name: modules[name] if name in modules else _unknown("layer", name, modules) for name in layers}
+    for name, module in wanted.items():
+        _check_can_be_normalized(name, module, [] if layers is None else normalized)
+    if layers is None and normalized:
+        raise ValueError(f"{_quoted(normalized[0])} is already normalized: normalize a plain network, and once")
+    order = {module: index for index, module in enumerate(modules.values())}
+    return {module: name for name, module in sorted(wanted.items(), key=lambda item: order[item[1]])}
 
 
-def _check_not_normalized(network: nn.Module) -> None:
-    for name, module in network.named_modules():
-        if isinstance(module, WeightNormLayer):
-            raise ValueError(f"{repr(name) if name else 'the network itself'} is already normalized: normalize once")
+def _check_can_be_normalized(name: str, module: nn.Module, normalized: list[str]) -> None:
+    if any(name == other or name.startswith(f"{other}.") for other in normalized):
+        raise ValueError(f"{_quoted(name)} is already normalized: normalize a plain layer, and once")
+    if is_parametrized(module):
+        raise ValueError(f"{_quoted(name)} is parametrized: remove its parametrization first")
+    if not _kind(module):
+        kinds = ", ".join(kind.__name__ for kind in (*WEIGHT_NORM_LAYERS, *RECURRENT_WEIGHT_NORM_LAYERS))
+        raise ValueError(f"{_quoted(name)} is a {type(module).__name__} and cannot be normalized: choose among {kinds}")
 
 
-def _check_not_tied(network: nn.Module, layers: dict[str, nn.Module]) -> None:
+def _outputs(network: nn.Module, candidates: Mapping[nn.Module, str]) -> set[nn.Module]:
+    heads: list[Any] = [module.output_layers for module in network.modules() if hasattr(module, "output_layers")]
+    declared = {part for head in heads for layer in head for part in layer.modules()}
+    if heads:
+        return declared & set(candidates)
+    last = [layer for layer in network.modules() if _kind(layer)][-1:]
+    return {layer for layer in last if _kind(layer) == "dense"} & set(candidates)
+
+
+def _chosen(
+    candidates: Mapping[nn.Module, str],
+    outputs: set[nn.Module],
+    normalizer: Normalizer,
+    normalize_output: bool | None,
+    *,
+    narrow: bool,
+) -> dict[nn.Module, Convert]:
+    """What converts each layer that is to be converted."""
+    dense = [layer for layer in candidates if _kind(layer) == "dense" and layer not in outputs]
+    hidden = dense[-1:] if narrow and normalizer.last_hidden_only else dense
+    chosen = {layer: normalizer.hidden for layer in hidden}
+    chosen |= {layer: normalizer.recurrent for layer in candidates if _kind(layer) == "recurrent"}
+    if normalizer.normalize_output if normalize_output is None else normalize_output:
+        if outputs and normalizer.output is None:
+            raise ValueError("this normalizer has no meaning on an output layer: leave out normalize_output=True")
+        chosen |= {layer: normalizer.output for layer in candidates if layer in outputs}
+    return {layer: convert for layer, convert in chosen.items() if convert is not None}
+
+
+def _nothing_to_do(network: nn.Module, norm: str) -> str:
+    return (
+        f"{type(network).__name__} has no layer to normalize with {norm!r}: it needs a dense or convolutional layer"
+        " (a hidden one, where the output stays plain)"
+    )
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> Any:
+    nearest = difflib.get_close_matches(name, known) or ["none of them near"]
+    raise ValueError(
+        f"unknown {what} {name!r} (nearest: {', '.join(nearest)}); known: {', '.join(filter(None, known))}"
+    )
+
+
+def _quoted(name: str) -> str:
+    return f"layer {name!r}" if name else "the network itself"
+
+
+def _check_not_tied(network: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     uses = Counter(id(p) for module in network.modules() for p in module._parameters.values() if p is not None)
     for name, layer in layers.items():
         if any(uses[id(p)] > 1 for p in layer.parameters(recurse=False)):
@@ -132,42 +240,3 @@ def _check_not_tied(network: nn.Module, layers: dict[str, nn.Module]) -> None:
                 f"a parameter of layer {name!r} is tied to another module's and would come apart: "
                 "share the whole layer instead, or normalize first and tie g, v and bias afterwards"
             )
-
-
-def _replace(network: nn.Module, new: dict[nn.Module, nn.Module]) -> nn.Module:
-    """Put `new[module]` wherever `module` stands in `network`."""
-    for parent in list(network.modules()):
-        for name, child in parent._modules.items():
-            if child in new:
-                parent._modules[name] = new[child]
-    return new.get(network, network)
-
-
-Tensors = tuple[list[Tensor], list[Tensor]]
-
-
-def _matched(folded: nn.Module, network: nn.Module) -> tuple[Tensors, Tensors]:
-    """(targets, sources) of the parameters and of the buffers, each target once."""
-    return (
-        _pairs(dict(folded.named_parameters(remove_duplicate=False)), dict(_effective_parameters(network))),
-        _pairs(dict(folded.named_buffers(remove_duplicate=False)), dict(network.named_buffers(remove_duplicate=False))),
-    )
-
-
-def _effective_parameters(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for path, module in network.named_modules(remove_duplicate=False):
-        prefix = f"{path}." if path else ""
-        own = dict(module.named_parameters(recurse=False))
-        if isinstance(module, WeightNormLayer):
-            del own["g"], own["v"]
-            yield f"{prefix}weight", module.effective_weight()
-        yield from ((prefix + name, parameter) for name, parameter in own.items())
-
-
-def _pairs(targets: dict[str, Tensor], sources: dict[str, Tensor]) -> Tensors:
-    shapes, other = ({(name, t.shape) for name, t in tensors.items()} for tensors in (targets, sources))
-    if shapes != other:
-        different = sorted({name for name, _ in shapes ^ other})
-        raise ValueError(f"not a fold of this network, they differ in {', '.join(different[:5])}: make it with fold()")
-    unique = {id(target): (target, sources[name]) for name, target in targets.items()}
-    return [target for target, _ in unique.values()], [source.detach() for _, source in unique.values()]

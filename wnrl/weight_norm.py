@@ -1,10 +1,11 @@
-"""Weight normalization, w = g v/‖v‖ (Salimans & Kingma 2016, equation 2), as layers of PyTorch.
+"""Weight normalization, w = g v/‖v‖ (Salimans & Kingma 2016, equation 2), of dense layers, and what its layers share.
 
 The layers hold `g` and `v` as ordinary parameters: they pickle, deep-copy and compile, and an optimizer built from
 `network.parameters()` finds both.
 """
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 import torch
@@ -12,20 +13,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wnrl.formulas import READ_ONLY, EffectiveWeight, effective_weight
+from wnrl.normalized_layer import NormalizedLayer
+from wnrl.rows import row_norms, rows
+from wnrl.scaled_linear import weight_norm_linear
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Units = Literal["sqrt", "paper"]
+Units = Literal["sqrt", "paper", "log"]
 
 _MODULE_STATE = frozenset(vars(nn.Module()))
+_LEAST_LENGTH = 1e-12  # of a row whose logarithm is stored
 
 
-class WeightNormLayer(nn.Module):
+class WeightNormLayer(NormalizedLayer):
     """Base of the weight-normalized layers: a kind of layer adds its plain class and its forward pass.
 
-    Parameters: `g` `[out]`, `v` (the weight's shape), `bias` (or None). `g` is stored in units of √n (`units="sqrt"`,
-    n inputs a row: under Adam a row's length then moves as fast as a plain layer's) or of 1 (`units="paper"`).
+    Parameters: `g` `[out]`, `v` (the weight's shape), `bias` (or None). The length of a row is √n · g (`units="sqrt"`,
+    n inputs a row: under Adam it then moves as fast as a plain layer's), g (`units="paper"`) or exp(g) (`units="log"`,
+    the exponential parameterization of section 2, which the paper found no better and slightly slower).
 
     Raises:
         ValueError: unknown units, or a plain layer whose weight is not a parameter or that carries hooks.
@@ -33,22 +39,20 @@ class WeightNormLayer(nn.Module):
 
     plain_class: ClassVar[type[nn.Module]]
     arguments: ClassVar[tuple[str, ...]]  # of the plain class's constructor, attributes of the layer
-    output_dim: ClassVar[int] = 0  # of the weight
     channel_dim: ClassVar[int]  # of the layer's output
     bias: nn.Parameter | None
 
     def __init__(self, plain: nn.Module, units: Units) -> None:
         super().__init__()
-        if units not in get_args(Units):
-            raise ValueError(f"units must be one of {get_args(Units)}, got {units!r}")
-        weight = _plain_weight(plain)
-        vars(self).update((name, value) for name, value in vars(plain).items() if name not in _MODULE_STATE)
+        check_units(units)
+        weight = plain_parameter(plain, "weight")
+        vars(self).update(settings(plain))
         self.units: Units = units
-        self.scale = math.sqrt(weight.numel() / weight.shape[self.output_dim]) if units == "sqrt" else 1.0
+        self.scale = unit_scale(rows(self, weight), units)
         v, g = self._split(weight.detach())
         self.g = nn.Parameter(g, requires_grad=weight.requires_grad)
         self.v = nn.Parameter(v, requires_grad=weight.requires_grad)
-        self.register_parameter("bias", _copy(plain.bias))
+        self.register_parameter("bias", copied(plain.bias))
         self.train(plain.training)
 
     @classmethod
@@ -66,8 +70,7 @@ class WeightNormLayer(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The effective weight w, differentiable in `g` and `v`, read-only (see `set_weight`)."""
-        weight = self.effective_weight()
-        return weight if torch.compiler.is_compiling() else weight.as_subclass(EffectiveWeight)
+        return read_only(self.effective_weight())
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; `weight` raises AttributeError."""
@@ -96,8 +99,20 @@ class WeightNormLayer(nn.Module):
         """A plain layer with the same function and parameters of its own."""
         plain = self._plain(torch.device("meta"))
         plain.weight = nn.Parameter(self.effective_weight(), requires_grad=self.v.requires_grad)
-        plain.register_parameter("bias", _copy(self.bias))
+        plain.register_parameter("bias", copied(self.bias))
         return plain.train(self.training)
+
+    def folded(self) -> dict[str, Tensor]:
+        """The plain layer's weight and bias."""
+        weight = {"weight": self.effective_weight()}
+        return weight if self.bias is None else {**weight, "bias": self.bias}
+
+    @torch.no_grad()
+    def unfold(self, parameters: Mapping[str, Tensor]) -> None:
+        """Take on a plain layer's weight and bias."""
+        self.set_weight(parameters["weight"])
+        if self.bias is not None:
+            self.bias.copy_(parameters["bias"])
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""
@@ -106,31 +121,76 @@ class WeightNormLayer(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """The effective weight as an ordinary tensor, of the shape of `v`."""
-        return effective_weight(self.v, self.g, self.scale, self.output_dim)
+        return rows(self, effective_weight(rows(self, self.v), self.gain(), self.scale))
+
+    def gain(self) -> Tensor:
+        """The rows' lengths `[out]` in units of `scale`: g, or exp(g)."""
+        return gain(self.g, self.units)
+
+    @torch.no_grad()
+    def set_lengths(self, lengths: Tensor) -> None:
+        """Set `g`, in place, so that the rows of the effective weight have these lengths `[out]`."""
+        self.g.copy_(_stored(lengths, self.units, self.scale))
 
     def _plain(self, device: torch.device) -> nn.Module:
         values = {name: getattr(self, name) for name in self.arguments}
         return self.plain_class(**values, bias=self.bias is not None, device=device, dtype=self.v.dtype)
 
     def _split(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Directions v (w itself; ones/√n for a zero row) and lengths g of the rows of `weight`."""
-        dims = [dim for dim in range(weight.ndim) if dim != self.output_dim]
-        at_least_float32 = torch.promote_types(weight.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(weight, dim=dims, keepdim=True, dtype=at_least_float32)
-        ones = math.sqrt(weight.shape[self.output_dim] / weight.numel())
-        return torch.where(norm > 0, weight, ones).to(weight.dtype), (norm / self.scale).flatten().to(weight.dtype)
+        v, g = split_rows(rows(self, weight), self.units)
+        return rows(self, v), g
 
 
-def _plain_weight(plain: nn.Module) -> nn.Parameter:
-    weight = plain._parameters.get("weight")
-    if weight is None or isinstance(weight, nn.UninitializedParameter):
-        raise ValueError(f"the weight of {plain} is not a parameter with a shape: remove its parametrization first")
+def check_units(units: str) -> None:
+    """Raise ValueError unless `units` are units of g."""
+    if units not in get_args(Units):
+        raise ValueError(f"units must be one of {get_args(Units)}, got {units!r}")
+
+
+def unit_scale(rows: Tensor, units: Units) -> float:
+    """The length that g counts in: √n for `rows` `[out, ...]` of n weights in "sqrt" units, otherwise 1."""
+    return math.sqrt(rows[0].numel()) if units == "sqrt" else 1.0
+
+
+def gain(g: Tensor, units: Units) -> Tensor:
+    """The rows' lengths `[out]` in units of their scale: g, or exp(g)."""
+    return g.exp() if units == "log" else g
+
+
+def split_rows(rows: Tensor, units: Units) -> tuple[Tensor, Tensor]:
+    """Directions v (the rows themselves; ones/√n for a zero row) and g `[out]` of `rows` `[out, ...]`."""
+    dtype = torch.promote_types(rows.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=dtype)
+    v = torch.where(norm.view(-1, *[1] * (rows.ndim - 1)) > 0, rows, 1 / math.sqrt(rows[0].numel()))
+    return v, _stored(norm, units, unit_scale(rows, units)).to(rows.dtype)
+
+
+def _stored(lengths: Tensor, units: Units, scale: float) -> Tensor:
+    return lengths.clamp(min=_LEAST_LENGTH).log() if units == "log" else lengths / scale
+
+
+def read_only(weight: Tensor) -> Tensor:
+    """`weight` as a tensor that refuses in-place operations; under torch.compile as it is."""
+    return weight if torch.compiler.is_compiling() else weight.as_subclass(EffectiveWeight)
+
+
+def plain_parameter(plain: nn.Module, name: str) -> nn.Parameter:
+    """The parameter `name` of a plain layer; raises ValueError if it is none, or if the layer carries hooks."""
+    parameter = plain._parameters.get(name)
+    if parameter is None or isinstance(parameter, nn.UninitializedParameter):
+        raise ValueError(f"the {name} of {plain} is not a parameter with a shape: remove its parametrization first")
     if plain._forward_hooks or plain._forward_pre_hooks or plain._backward_hooks:
         raise ValueError(f"{plain} carries hooks that would be lost: normalize first, then register them")
-    return weight
+    return parameter
 
 
-def _copy(bias: Tensor | nn.Module | None) -> nn.Parameter | None:
+def settings(layer: nn.Module) -> dict[str, Any]:
+    """What a layer's constructor was told: its attributes beyond those of every module."""
+    return {name: value for name, value in vars(layer).items() if name not in _MODULE_STATE}
+
+
+def copied(bias: Tensor | nn.Module | None) -> nn.Parameter | None:
+    """A parameter with the values of `bias` and memory of its own; None if there is none."""
     if not isinstance(bias, Tensor):
         return None
     return nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
@@ -162,33 +222,22 @@ class WeightNormLinear(WeightNormLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., in_features]` to `[..., out_features]`."""
-        return F.linear(x, self.effective_weight(), self.bias)
+        return weight_norm_linear(x, self.v, self.gain(), self.bias, self.scale)
 
 
-class WeightNormConv2d(WeightNormLayer):
-    """A weight-normalized `torch.nn.Conv2d`: `[B, in, H, W]` to `[B, out, H', W']`; same arguments and start.
+class WeightNormBilinear(WeightNormLayer):
+    """A weight-normalized `torch.nn.Bilinear`: `[..., in1]` and `[..., in2]` to `[..., out]`; same arguments and start.
 
-    Units of `g`, parameters and errors: see `WeightNormLayer`.
+    An output unit's row is its matrix `[in1, in2]`. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
-    plain_class = nn.Conv2d
-    arguments = (
-        "in_channels",
-        "out_channels",
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "groups",
-        "padding_mode",
-    )
-    channel_dim = -3
-    in_channels: int
-    out_channels: int
+    plain_class = nn.Bilinear
+    arguments = ("in1_features", "in2_features", "out_features")
+    channel_dim = -1
 
     def __init__(self, *arguments: Any, units: Units = "sqrt", **keywords: Any) -> None:
-        super().__init__(nn.Conv2d(*arguments, **keywords), units)
+        super().__init__(nn.Bilinear(*arguments, **keywords), units)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, in_channels, H, W]` to `[B, out_channels, H', W']`."""
-        return nn.Conv2d._conv_forward(cast(nn.Conv2d, self), x, self.effective_weight(), self.bias)
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """`[..., in1_features]` and `[..., in2_features]` to `[..., out_features]`."""
+        return F.bilinear(x1, x2, self.effective_weight(), self.bias)

@@ -6,7 +6,7 @@ import torch
 from agents.training import Trainer
 from envs import Chain
 from wnrl.checkpoints import load, save
-from wnrl.normalizers import fold
+from wnrl.folding import fold
 
 
 def differences(first, second, place=""):

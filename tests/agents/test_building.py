@@ -16,7 +16,7 @@ from agents.dqn import DQNSettings
 from agents.settings import RunSettings
 from agents.training import Trainer
 from envs import Atari, Chain, Gym
-from wnrl.networks import NatureCNN
+from wnrl.torsos import NatureCNN
 from wnrl.weight_norm import WeightNormLinear
 
 RUN = RunSettings(env="Chain", hidden=(8,), device="cpu", num_envs=3)

@@ -14,8 +14,9 @@ from agents.training import Trainer
 from envs import Chain
 from tests.agents.contract import AgentContract, differences, parameters
 from tests.agents.environments import Clockwork
+from wnrl.folding import fold
 from wnrl.networks import q_network
-from wnrl.normalizers import fold, normalize
+from wnrl.normalizers import normalize
 
 NUMBERS = DQNSettings(
     learning_rate=3e-3,

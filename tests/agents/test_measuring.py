@@ -11,7 +11,7 @@ from agents.building import make_network
 from agents.measuring import Model, describe, greedy_policy, load, measure
 from agents.run_directory import RunDirectory
 from tests.agents.environments import Clockwork, Coloured
-from wnrl.normalizers import fold
+from wnrl.folding import fold
 
 NETWORK = {
     "obs_shape": [5],

@@ -1,13 +1,17 @@
-"""wnrl.normalizers: conversion in place, folding, refreshing and soft updates."""
+"""wnrl.normalizers: which layers a name takes, and what it puts in their places."""
 
 import copy
+import pickle
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
-from wnrl.normalizers import NORMALIZERS, fold, normalize, polyak, refresh
-from wnrl.weight_norm import WeightNormConv2d, WeightNormLayer, WeightNormLinear
+from wnrl.convolutions import WeightNormConv2d
+from wnrl.folding import fold, polyak
+from wnrl.normalizers import NORMALIZERS, normalize
+from wnrl.weight_norm import WeightNormLinear
 
 
 def make_network():
@@ -27,15 +31,119 @@ def step(network):
     optimizer.step()
 
 
-@pytest.mark.parametrize("norm", NORMALIZERS)
-@pytest.mark.parametrize("units", ["sqrt", "paper"])
-def test_normalizing_and_folding_keep_the_function(norm, units):
+@pytest.mark.parametrize("units", ["sqrt", "paper", "log"])
+@pytest.mark.parametrize("norm", ["none", "weight", "mean-batch", "batch"])
+def test_the_function_is_preserved_in_evaluation_mode(norm, units):
     network, x = make_network().eval(), images()
     expected = network(x)
     returned = normalize(network, norm, units=units)
     assert returned is network
     torch.testing.assert_close(network(x), expected)
-    torch.testing.assert_close(fold(network)(x), expected)
+
+
+# What stands for the convolution, the hidden and the output layer, by default and with the other choice for the output.
+PLACEMENT = {
+    "none": ("Conv2d", "Linear", "Linear", "Linear"),
+    "weight": ("WeightNormConv2d", "WeightNormLinear", "WeightNormLinear", "Linear"),
+    "mean-batch": ("MeanBatchNormalized", "MeanBatchNormalized", "WeightNormLinear", "Linear"),
+    "batch": ("BatchNormalized", "BatchNormalized", "Linear", None),
+    "layer": ("LayerNormalized", "LayerNormalized", "Linear", None),
+    "projected": ("ProjectedLayer", "ProjectedLayer", "Linear", "ProjectedLayer"),
+    "spectral": ("Conv2d", "SpectralNormalized", "Linear", "SpectralNormalized"),
+}
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_placement(norm):
+    *default, other = PLACEMENT[norm]
+    network = normalize(make_network(), norm)
+    assert [type(network[i]).__name__ for i in (0, 4, 6)] == default
+    choice = not NORMALIZERS[norm].normalize_output
+    if other is None:
+        with pytest.raises(ValueError, match="no meaning on an output layer"):
+            normalize(make_network(), norm, normalize_output=choice)
+    else:
+        network = normalize(make_network(), norm, normalize_output=choice)
+        assert [type(network[i]).__name__ for i in (0, 4, 6)] == [*default[:2], other]
+
+
+def test_heads_name_their_output_layers():
+    class Actor(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.policy, self.value, self.late = nn.Linear(4, 2), nn.Linear(4, 1), nn.Linear(4, 4)
+
+        @property
+        def output_layers(self):
+            return self.policy, self.value
+
+    network = normalize(Actor(), "weight", normalize_output=False)
+    assert type(network.policy) is type(network.value) is nn.Linear
+    assert type(network.late) is WeightNormLinear
+
+
+def test_layers_by_name_and_by_predicate():
+    network = normalize(make_network(), "weight", layers=["4"])
+    assert [type(network[i]) for i in (0, 4, 6)] == [nn.Conv2d, WeightNormLinear, nn.Linear]
+    network = normalize(make_network(), "weight", layers=lambda name, layer: isinstance(layer, nn.Conv2d))
+    assert [type(network[i]) for i in (0, 4, 6)] == [WeightNormConv2d, nn.Linear, nn.Linear]
+    network = normalize(make_network(), "spectral", layers=["0", "4"])  # more than the source's one layer
+    assert [type(network[i]).__name__ for i in (0, 4, 6)] == ["SpectralNormalized", "SpectralNormalized", "Linear"]
+    normalize(network, "weight", layers=["6"])  # another normalizer for another layer
+    assert type(network[6]) is WeightNormLinear
+
+
+def test_layers_that_cannot_be_taken():
+    with pytest.raises(ValueError, match=r"unknown layer '44' \(nearest: 4\); known: 0, 1, 2, 3, 4, 5, 6"):
+        normalize(make_network(), "weight", layers=["44"])
+    with pytest.raises(ValueError, match="layer '1' is a BatchNorm2d and cannot be normalized: choose among Linear"):
+        normalize(make_network(), "weight", layers=["1"])
+    network = normalize(make_network(), "batch")
+    with pytest.raises(ValueError, match=r"layer '4\.layer' is already normalized"):
+        normalize(network, "weight", layers=["4.layer"])
+    parametrized = make_network()
+    weight_norm(parametrized[4])
+    with pytest.raises(ValueError, match="layer '4' is parametrized: remove"):
+        normalize(parametrized, "weight", layers=["4"])
+
+
+def test_uninitialized_lazy_layers_are_refused():
+    with pytest.raises(ValueError, match="no layer to normalize"):
+        normalize(nn.Sequential(nn.LazyLinear(3)), "weight")
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_normalized_networks_train_copy_pickle_and_hold_floating_state(norm):
+    network = normalize(make_network(), norm)
+    before = copy.deepcopy(network)
+    step(network)
+    x = images()
+    network.eval(), before.eval()
+    assert not torch.allclose(network(x), before(x))
+    twins = copy.deepcopy(network), pickle.loads(pickle.dumps(network))
+    before.load_state_dict(network.state_dict())
+    for twin in (*twins, before):
+        assert torch.equal(twin(x), network(x))
+    own = {name: entry for name, entry in network.state_dict().items() if not name.startswith("1.")}  # torch's own
+    assert all(entry.is_floating_point() for entry in own.values())
+
+
+@pytest.mark.parametrize(
+    "kind", ["Linear", "Bilinear", *(f"Conv{t}{n}d" for t in ("", "Transpose") for n in (1, 2, 3))]
+)
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_every_normalizer_on_every_kind_of_layer(norm, kind):
+    torch.manual_seed(0)
+    sizes = (4, 3, 6) if kind == "Bilinear" else (4, 6) if kind == "Linear" else (4, 6, 2)
+    plain = getattr(nn, kind)(*sizes)
+    network = normalize(nn.ModuleList([plain, nn.Linear(1, 1)]), norm)
+    dims = int(kind[-2]) if "Conv" in kind else 0
+    inputs = [torch.randn(5, size, *[3] * dims) for size in sizes[: 2 if kind == "Bilinear" else 1]]
+    y = network[0](*inputs)
+    y.square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in network[0].parameters())
+    network.eval()
+    torch.testing.assert_close(fold(network)[0](*inputs), network[0](*inputs), rtol=1e-4, atol=1e-5)
 
 
 def test_every_layer_is_converted_with_its_units():
@@ -90,78 +198,8 @@ def test_subclasses_keep_their_own_forward():
     assert type(network[0]) is Doubled
 
 
-def test_only_an_optimizer_built_after_trains_the_weights():
-    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    early = torch.optim.SGD(network.parameters(), lr=0.1)
-    normalize(network, "weight")
-    x = torch.randn(5, 3)
-    expected = network(x)
-    expected.square().sum().backward()
-    early.step()
-    assert torch.equal(network(x), expected)  # the trap
-    torch.optim.SGD(network.parameters(), lr=0.1).step()
-    assert not torch.equal(network(x), expected)
-
-
-def test_fold_is_a_copy_and_leaves_the_generator_alone():
-    network = normalize(make_network(), "weight").eval()
-    state = torch.get_rng_state()
-    folded = fold(network)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert not any(isinstance(m, WeightNormLayer) for m in folded.modules())
-    assert not {p.data_ptr() for p in folded.parameters()} & {p.data_ptr() for p in network.parameters()}
-    assert not any(m.training for m in folded.modules())
-
-
-@pytest.mark.parametrize("norm", NORMALIZERS)
-def test_refresh_is_exact_and_in_place(norm):
-    network = normalize(make_network(), norm)
-    folded = fold(network)
-    storages = {name: tensor.data_ptr() for name, tensor in folded.state_dict().items()}
-    step(network)  # moves the batch statistics too
-    network.eval(), folded.eval()
-    x = images()
-    assert not torch.allclose(folded(x), network(x))
-    refresh(folded, network)
-    assert torch.equal(folded(x), network(x))
-    assert {name: tensor.data_ptr() for name, tensor in folded.state_dict().items()} == storages
-
-
-def test_polyak_averages_weights_and_not_parameters():
-    network = normalize(make_network(), "weight")
-    folded = fold(network)
-    old = copy.deepcopy(folded)
-    averaged = copy.deepcopy(network)
-    step(network)
-    polyak(folded, network, 0.25)
-    expected = 0.75 * old[4].weight + 0.25 * network[4].effective_weight()
-    torch.testing.assert_close(folded[4].weight.detach(), expected.detach())
-    torch.testing.assert_close(folded[4].bias, 0.75 * old[4].bias + 0.25 * network[4].bias)
-    torch.testing.assert_close(folded[1].weight, 0.75 * old[1].weight + 0.25 * network[1].weight)
-    assert torch.equal(folded[1].running_mean, network[1].running_mean)
-    with torch.no_grad():
-        for target, source in zip(averaged.parameters(), network.parameters(), strict=True):
-            target.lerp_(source, 0.25)
-    assert not torch.allclose(averaged[4].effective_weight(), expected, rtol=1e-3, atol=1e-4)
-    polyak(folded, network, 1.0)
-    torch.testing.assert_close(folded[4].weight.detach(), network[4].effective_weight().detach())
-
-
-def test_structures_must_match():
-    network = normalize(make_network(), "weight")
-    folded = fold(network)
-    for wrong in (folded[:5], network, nn.Linear(1, 1)):
-        with pytest.raises(ValueError, match=r"fold\(\)"):
-            refresh(wrong, network)
-    folded[6] = nn.Linear(8, 3)
-    with pytest.raises(ValueError, match=r"6\.bias, 6\.weight"):
-        polyak(folded, network, 0.5)
-    with pytest.raises(ValueError, match="tau"):
-        polyak(fold(network), network, 1.5)
-
-
 def test_unknown_name_lists_the_nearest():
-    with pytest.raises(ValueError, match=r"'wieght' \(nearest: weight\); known: none, weight"):
+    with pytest.raises(ValueError, match=r"'wieght' \(nearest: weight\); known: none, weight, mean-batch, batch, "):
         normalize(make_network(), "wieght")
 
 
@@ -175,7 +213,7 @@ def test_normalizing_twice_names_the_layer(norm):
 def test_nothing_to_normalize():
     with pytest.raises(ValueError, match="no layer to normalize"):
         normalize(nn.Sequential(nn.ReLU()), "weight")
-    with pytest.raises(ValueError, match="beside its output"):
+    with pytest.raises(ValueError, match="a hidden one"):
         normalize(nn.Sequential(nn.Linear(1, 1)), "weight", normalize_output=False)
 
 

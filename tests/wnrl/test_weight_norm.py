@@ -13,10 +13,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from wnrl.convolutions import WeightNormConv2d
 from wnrl.formulas import effective_weight
-from wnrl.weight_norm import WeightNormConv2d, WeightNormLayer, WeightNormLinear
+from wnrl.normalizers import WEIGHT_NORM_LAYERS
+from wnrl.weight_norm import WeightNormBilinear, WeightNormLinear
 
-UNITS = ("sqrt", "paper")
+UNITS = ("sqrt", "paper", "log")
 
 
 def layers(units="sqrt", **keywords):
@@ -48,7 +50,7 @@ def test_direction_never_shrinks_under_gradient_descent():
 
 @pytest.mark.parametrize("plain", [nn.Linear(6, 5), nn.Conv2d(4, 6, 3)], ids=["linear", "conv"])
 def test_equal_to_torch_parametrization(plain):
-    ours = WeightNormLayer.__subclasses__()[isinstance(plain, nn.Conv2d)].from_plain(plain, units="paper")
+    ours = WEIGHT_NORM_LAYERS[type(plain)].from_plain(plain, units="paper")
     theirs = weight_norm(copy.deepcopy(plain))
     x = torch.randn(3, 6) if isinstance(plain, nn.Linear) else torch.randn(2, 4, 5, 5)
     torch.testing.assert_close(ours(x), theirs(x))
@@ -89,7 +91,43 @@ def test_preserve_and_fold_keep_the_function_of_any_linear(inputs, outputs, bias
     x = torch.randn(3, inputs)
     torch.testing.assert_close(layer(x), plain(x), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(layer.fold()(x), layer(x))
-    torch.testing.assert_close(layer.g * math.sqrt(inputs if units == "sqrt" else 1), plain.weight.norm(dim=1))
+    lengths = {"sqrt": layer.g * math.sqrt(inputs), "paper": layer.g, "log": layer.g.exp()}[units]
+    torch.testing.assert_close(lengths, plain.weight.norm(dim=1))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5), st.booleans(), st.sampled_from(UNITS))
+def test_preserve_and_fold_keep_the_function_of_any_bilinear(first, second, outputs, bias, units):
+    plain = nn.Bilinear(first, second, outputs, bias=bias)
+    layer = WeightNormBilinear.from_plain(plain, units=units)
+    x = torch.randn(3, first), torch.randn(3, second)
+    torch.testing.assert_close(layer(*x), plain(*x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer.fold()(*x), layer(*x))
+    torch.testing.assert_close(layer.gain() * layer.scale, plain.weight.flatten(1).norm(dim=1))
+    assert repr(layer.fold()) == repr(plain)
+
+
+def test_exponential_lengths_have_the_gradient_of_the_logarithm():
+    """Section 2: g = exp(s), so ∇s = g ∇g."""
+    plain = nn.Linear(5, 3)
+    linear, exponential = (WeightNormLinear.from_plain(plain, units=units) for units in ("paper", "log"))
+    x = torch.randn(4, 5)
+    for layer in (linear, exponential):
+        layer(x).square().sum().backward()
+    torch.testing.assert_close(exponential.g.grad, linear.g.detach() * linear.g.grad)
+    torch.testing.assert_close(exponential.v.grad, linear.v.grad)
+    with torch.no_grad():
+        exponential.g -= 50  # lengths stay positive
+    assert (exponential.weight.norm(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("units", UNITS)
+def test_set_lengths(units):
+    for layer, _ in layers(units):
+        lengths = torch.rand(len(layer.g)) + 0.5
+        direction = rows(layer.weight) / rows(layer.weight).norm(dim=1, keepdim=True)
+        layer.set_lengths(lengths)
+        torch.testing.assert_close(rows(layer.weight), direction * lengths[:, None])
 
 
 def test_from_plain_copies_and_keeps_the_settings():

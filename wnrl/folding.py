@@ -1,0 +1,137 @@
+"""Folded networks: copies with plain layers in the place of normalized ones, for acting and for targets."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from wnrl.normalized_layer import NormalizedLayer
+from wnrl.normalizers import replace_modules
+
+Tensors = tuple[list[Tensor], list[Tensor]]
+
+
+def fold(network: nn.Module) -> nn.Module:
+    """A deep copy of `network` with plain layers wherever a normalizer can be written into weights and biases.
+
+    The function is that of the network in evaluation mode: w = g v/‖v‖ for weight norm, running statistics for the
+    batch normalizers. Layer norm stays, since it depends on the example. As cheap as an unnormalized network; keep it
+    up to date with `refresh` or `polyak`.
+    """
+    network = copy.deepcopy(network)
+    return replace_modules(network, {layer: layer.fold() for _, layer in _layers(network)})
+
+
+@torch.no_grad()
+def unfold(network: nn.Module, folded: nn.Module) -> None:
+    """Give `network`, in place, the function of `folded`: the inverse of `refresh`, for weights that were saved folded.
+
+    The layers of a plain network of the same structure can be taken on as well. Running statistics begin anew.
+
+    Raises:
+        ValueError: `folded` has another structure than `fold(network)`.
+    """
+    _matched(folded, network)
+    modules = dict(folded.named_modules(remove_duplicate=False))
+    for name, layer in _layers(network):
+        layer.unfold(dict(modules[name].named_parameters()))
+    for theirs, ours in zip(*_own_tensors(folded, network), strict=True):
+        ours.copy_(theirs)
+
+
+@torch.no_grad()
+def refresh(folded: nn.Module, network: nn.Module) -> None:
+    """Copy effective weights, other parameters and buffers of `network` into `folded`, in place.
+
+    No storage is replaced, so a captured graph that uses `folded` stays valid.
+
+    Raises:
+        ValueError: `folded` has another structure than `fold(network)`.
+    """
+    for targets, sources in _matched(folded, network):
+        if targets:
+            torch._foreach_copy_(targets, sources)
+
+
+@torch.no_grad()
+def polyak(folded: nn.Module, network: nn.Module, tau: float) -> None:
+    """Soft update in place: w_folded ← (1 − tau) w_folded + tau w, on effective weights and other parameters.
+
+    Averaging `g` and `v` instead would give another w. Buffers are copied.
+
+    Args:
+        folded: a `fold` of `network`.
+        network: the learner.
+        tau: weight of the learner, in [0, 1].
+
+    Raises:
+        ValueError: `tau` outside [0, 1], or structures that do not match.
+    """
+    if not 0.0 <= tau <= 1.0:
+        raise ValueError(f"tau must lie in [0, 1], got {tau}")
+    (targets, sources), buffers = _matched(folded, network)
+    if targets:
+        moved = [source.to(target) for source, target in zip(sources, targets, strict=True)]
+        torch._foreach_lerp_(targets, moved, tau)
+    if buffers[0]:
+        torch._foreach_copy_(*buffers)
+
+
+def _matched(folded: nn.Module, network: nn.Module) -> tuple[Tensors, Tensors]:
+    """(targets, sources) of the parameters and of the buffers, each target once."""
+    return (
+        _pairs(dict(folded.named_parameters(remove_duplicate=False)), dict(_folded_parameters(network))),
+        _pairs(dict(folded.named_buffers(remove_duplicate=False)), dict(_buffers(network))),
+    )
+
+
+def _walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Modules and the prefixes of their tensors' names, without the parts of normalized layers."""
+    yield prefix, module
+    if not isinstance(module, NormalizedLayer):
+        for name, child in module._modules.items():
+            if child is not None:
+                yield from _walk(child, f"{prefix}{name}.")
+
+
+def _layers(network: nn.Module) -> Iterator[tuple[str, NormalizedLayer]]:
+    for prefix, module in _walk(network):
+        if isinstance(module, NormalizedLayer):
+            yield prefix.removesuffix("."), module
+
+
+def _folded_parameters(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for prefix, module in _walk(network):
+        own = module.folded() if isinstance(module, NormalizedLayer) else dict(module.named_parameters(recurse=False))
+        yield from ((prefix + name, tensor) for name, tensor in own.items())
+
+
+def _buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for prefix, module in _walk(network):
+        if not isinstance(module, NormalizedLayer):
+            yield from ((prefix + name, buffer) for name, buffer in module.named_buffers(recurse=False))
+
+
+def _own_tensors(folded: nn.Module, network: nn.Module) -> Tensors:
+    """Parameters and buffers outside normalized layers: (the fold's, the network's)."""
+    modules = dict(folded.named_modules(remove_duplicate=False))
+    theirs: list[Tensor] = []
+    ours: list[Tensor] = []
+    for prefix, module in _walk(network):
+        if not isinstance(module, NormalizedLayer):
+            twin = modules[prefix.removesuffix(".")]
+            theirs += [*twin.parameters(recurse=False), *twin.buffers(recurse=False)]
+            ours += [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    return theirs, ours
+
+
+def _pairs(targets: dict[str, Tensor], sources: dict[str, Tensor]) -> Tensors:
+    shapes, other = ({(name, t.shape) for name, t in tensors.items()} for tensors in (targets, sources))
+    if shapes != other:
+        different = sorted({name for name, _ in shapes ^ other})
+        raise ValueError(f"not a fold of this network, they differ in {', '.join(different[:5])}: make it with fold()")
+    unique = {id(target): (target, sources[name]) for name, target in targets.items()}
+    return [target for target, _ in unique.values()], [source.detach() for _, source in unique.values()]

@@ -1,0 +1,90 @@
+"""Noisy layers for exploration, which learn how much noise their weights carry (Fortunato et al. 2018)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class NoisyLinear(nn.Module):
+    """A linear layer with factorised Gaussian noise on its weight and bias (Fortunato et al. 2018, section 3).
+
+    y = (μ_w + σ_w ⊙ ε_w) x + μ_b + σ_b ⊙ ε_b with ε_w = f(ε_out) f(ε_in)ᵀ, ε_b = f(ε_out), f(ε) = sgn(ε) √|ε|
+    (equations 9 to 11). Start: μ ~ U(±1/√p), σ = sigma/√p for p inputs (section 3.2). In evaluation mode the noise is
+    off: y = μ_w x + μ_b.
+
+    `mean` is an ordinary `nn.Linear` (μ_w, μ_b), so `wnrl.normalize` normalizes μ_w and leaves σ as it is: were the
+    noisy sum normalized instead, each draw would rescale the mean. Other parameters: `sigma_weight` `[out, in]`,
+    `sigma_bias` `[out]` (or None). Buffers: `noise_in` `[in]` and `noise_out` `[out]`, f of the draw, shared by the
+    batch and kept until `reset_noise`.
+
+    Args:
+        in_features: p.
+        out_features: size of y.
+        bias: whether there are μ_b and σ_b.
+        sigma: σ₀, initial size of the noise beside that of μ.
+        device: of the parameters and buffers.
+        dtype: of the parameters and buffers.
+    """
+
+    noise_in: Tensor
+    noise_out: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        sigma: float = 0.5,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.mean = nn.Linear(in_features, out_features, bias, device, dtype)  # its own start is U(±1/√p)
+        value = sigma / math.sqrt(in_features)
+        weight = self.mean.weight
+        self.sigma_weight = nn.Parameter(torch.full_like(weight, value))
+        self.sigma_bias = nn.Parameter(torch.full_like(weight[:, 0], value)) if bias else None
+        self.register_buffer("noise_in", torch.empty_like(weight[0], requires_grad=False))
+        self.register_buffer("noise_out", torch.empty_like(weight[:, 0], requires_grad=False))
+        self.reset_noise()
+
+    @torch.no_grad()
+    def reset_noise(self, generator: torch.Generator | None = None) -> None:
+        """Draw the noise anew, in place; not between a forward pass and its backward pass.
+
+        Args:
+            generator: of the draw, on any device; without it the global one.
+        """
+        for noise in (self.noise_in, self.noise_out):
+            device = noise.device if generator is None else generator.device
+            draw = torch.empty(noise.shape, dtype=noise.dtype, device=device).normal_(generator=generator)
+            noise.copy_(draw.sign() * draw.abs().sqrt())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., in_features]` to `[..., out_features]`; the matrix ε_w is never built."""
+        mean = self.mean(x)
+        if not self.training:
+            return mean
+        noise = F.linear(x * self.noise_in, self.sigma_weight, self.sigma_bias)
+        return mean + noise * self.noise_out.to(noise.dtype)
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.sigma_bias is not None}"
+
+
+def reset_noise(network: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw the noise of every noisy layer of `network` anew, in place; a network without any stays as it is.
+
+    Args:
+        network: any module.
+        generator: of the draws, on any device; without it the global one.
+    """
+    for module in network.modules():
+        if isinstance(module, NoisyLinear):
+            module.reset_noise(generator)

@@ -1,0 +1,169 @@
+"""Torsos: uint8 images, or vectors, to features."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class NatureCNN(nn.Module):
+    """The convolutional torso of Mnih et al. 2015 (Nature 518, methods, "Model architecture").
+
+    Args:
+        obs_shape: `(C, H, W)` of one observation; images of at least 36 × 36.
+        hidden: width of the fully connected layer; None ends with the flattened convolutions.
+        layer: makes the fully connected layer from its numbers of inputs and outputs.
+
+    `forward` takes uint8 images `[B, C, H, W]`, scales them to [0, 1] and returns features `[B, out_features]`.
+
+    Raises:
+        ValueError: not images, or too small for the three convolutions.
+    """
+
+    def __init__(
+        self, obs_shape: Sequence[int], hidden: int | None = 512, layer: Callable[[int, int], nn.Module] = nn.Linear
+    ) -> None:
+        super().__init__()
+        _check_obs_shape(obs_shape, least=36, name="Nature")
+        self.obs_shape = tuple(obs_shape)
+        channels, *sides = obs_shape
+        positions = math.prod(((side - 8) // 4 + 1 - 4) // 2 + 1 - 2 for side in sides)
+        convolutions = [
+            nn.Conv2d(channels, 32, kernel_size=8, stride=4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, kernel_size=3),
+            nn.ReLU(),
+        ]
+        self.out_features = 64 * positions if hidden is None else hidden
+        self.layers = nn.Sequential(*convolutions, nn.Flatten(), *_fully_connected(64 * positions, hidden, layer))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Features `[B, out_features]` of uint8 images `[B, C, H, W]`."""
+        return self.layers(_scaled(obs, self.obs_shape))
+
+
+class ImpalaCNN(nn.Module):
+    """The residual torso of Espeholt et al. 2018 (IMPALA, figure 3, right).
+
+    A stage is a 3 × 3 convolution, a 3 × 3 max-pooling of stride 2 (a side of n becomes ⌈n/2⌉) and residual blocks.
+
+    Args:
+        obs_shape: `(C, H, W)` of one observation; H and W at least 2 to the number of stages, 8 × 8 by default.
+        hidden: width of the fully connected layer; None ends with the flattened stages.
+        channels: of each stage, in order.
+        width: factor on the channels.
+        blocks: residual blocks per stage.
+        layer: makes the fully connected layer from its numbers of inputs and outputs.
+
+    `forward` takes uint8 images `[B, C, H, W]`, scales them to [0, 1] and returns features `[B, out_features]`.
+
+    Raises:
+        ValueError: not images, too small for the stages, or a width or number of blocks under 1.
+    """
+
+    def __init__(
+        self,
+        obs_shape: Sequence[int],
+        hidden: int | None = 256,
+        channels: Sequence[int] = (16, 32, 32),
+        width: int = 1,
+        blocks: int = 2,
+        layer: Callable[[int, int], nn.Module] = nn.Linear,
+    ) -> None:
+        super().__init__()
+        _check_obs_shape(obs_shape, least=2 ** len(channels), name="IMPALA")
+        if min(width, blocks) < 1:
+            raise ValueError(f"width and blocks must be at least 1, got width {width} and blocks {blocks}")
+        self.obs_shape = tuple(obs_shape)
+        channels = [obs_shape[0], *(width * count for count in channels)]
+        stages = [_stage(before, after, blocks) for before, after in itertools.pairwise(channels)]
+        flat = channels[-1] * math.prod(-(-side // 2 ** len(stages)) for side in obs_shape[1:])
+        self.out_features = flat if hidden is None else hidden
+        self.layers = nn.Sequential(
+            *itertools.chain(*stages), nn.ReLU(), nn.Flatten(), *_fully_connected(flat, hidden, layer)
+        )
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Features `[B, out_features]` of uint8 images `[B, C, H, W]`."""
+        return self.layers(_scaled(obs, self.obs_shape))
+
+
+class ResidualBlock(nn.Module):
+    """x + conv2(relu(conv1(relu(x)))), with 3 × 3 convolutions that keep the shape `[B, channels, H, W]`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.relu1 = nn.ReLU()
+        self.conv1 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.relu2 = nn.ReLU()
+        self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+
+    @property
+    def branch_output(self) -> nn.Module:
+        """The last convolution of the branch that is added to x."""
+        return self.conv2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, channels, H, W]` to the same shape."""
+        return x + self.conv2(self.relu2(self.conv1(self.relu1(x))))
+
+
+class MLP(nn.Module):
+    """Fully connected layers, each followed by a ReLU.
+
+    Args:
+        obs_shape: shape of one observation; it is flattened.
+        hidden: widths of the layers, in order.
+        layer: makes a layer from its numbers of inputs and outputs.
+
+    `forward` takes `[B, *obs_shape]` and returns features `[B, out_features]`.
+    """
+
+    def __init__(
+        self,
+        obs_shape: Sequence[int],
+        hidden: Sequence[int] = (256, 256),
+        layer: Callable[[int, int], nn.Module] = nn.Linear,
+    ) -> None:
+        super().__init__()
+        widths = [math.prod(obs_shape), *hidden]
+        self.out_features = widths[-1]
+        pairs = (_fully_connected(inputs, outputs, layer) for inputs, outputs in itertools.pairwise(widths))
+        self.layers = nn.Sequential(nn.Flatten(), *itertools.chain(*pairs))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Features `[B, out_features]` of observations `[B, *obs_shape]`."""
+        return self.layers(obs.float())
+
+
+def _stage(before: int, after: int, blocks: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(before, after, kernel_size=3, padding=1)
+    pooling = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+    return [convolution, pooling, *(ResidualBlock(after) for _ in range(blocks))]
+
+
+def _fully_connected(inputs: int, outputs: int | None, layer: Callable[[int, int], nn.Module]) -> list[nn.Module]:
+    return [] if outputs is None else [layer(inputs, outputs), nn.ReLU()]
+
+
+def _check_obs_shape(obs_shape: Sequence[int], least: int, name: str) -> None:
+    if len(obs_shape) != 3:
+        raise ValueError(f"the {name} network takes images (C, H, W), got observations of shape {tuple(obs_shape)}")
+    _, height, width = obs_shape
+    if min(height, width) < least:
+        raise ValueError(
+            f"images of {height} x {width} are too small for the {name} network: at least {least} x {least}"
+        )
+
+
+def _scaled(obs: Tensor, obs_shape: tuple[int, ...]) -> Tensor:
+    """Images `[B, C, H, W]` in [0, 1]."""
+    if obs.dtype is not torch.uint8 or obs.shape[1:] != obs_shape:
+        raise ValueError(f"images must be uint8 [B, {str(obs_shape)[1:-1]}], got {obs.dtype} {list(obs.shape)}")
+    return obs.float().mul_(1 / 255)
