@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,15 +15,13 @@ from agents.losses import huber, td_error
 from agents.optimizers import OptimizerName, make_optimizer
 from agents.targets import double_q_target, q_target
 from envs import TimeStep
-from wnrl.diagnostics import norm_figures
+from wnrl.diagnostics import NormDiagnostics
 from wnrl.folding import fold, polyak, refresh
 from wnrl.initialization import data_init
 from wnrl.networks import QNetwork
-from wnrl.normalizers import normalize
 from wnrl.replay import Replay, Transition
 from wnrl.schedules import Every, Linear
 from wnrl.tracking import Means
-from wnrl.weight_norm import WeightNormLayer
 
 Init = Literal["preserve", "data", "he"]
 
@@ -127,6 +124,7 @@ class DQN:
         self._dtype = dtype
         self._device = next(network.parameters()).device
         self._means = Means()
+        self._diagnostics = NormDiagnostics(network, lambda network, obs: network(obs).q_values)
         self._epsilon = Linear(
             settings.epsilon_start, settings.epsilon_end, settings.epsilon_steps, begin=settings.learning_starts
         )
@@ -169,7 +167,8 @@ class DQN:
 
     def update(self) -> None:
         """One update of the learner on a fresh batch."""
-        self._means.add(self._update(self.replay.sample(self.settings.batch_size)))
+        with self._diagnostics.around_update():
+            self._means.add(self._update(self.replay.sample(self.settings.batch_size)))
         self.num_updates += 1
 
     def _update(self, batch: Transition) -> dict[str, Tensor]:
@@ -209,7 +208,7 @@ class DQN:
         if self.settings.init == "data":
             generator = torch.Generator(self._device).manual_seed(int(self._rng.integers(2**62)))
             obs = self.replay.sample(self.settings.init_batch).obs
-            initialize_from_data(self.network, obs, generator)
+            data_init(self.network, obs, generator=generator)
         for network in (self.acting, self.target):
             refresh(network, self.network)
 
@@ -217,15 +216,22 @@ class DQN:
 
     def figures(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers."""
-        layers = norm_figures(self.network, self.settings.learning_rate)
         epsilon = 1.0 if step < self.settings.learning_starts else self._epsilon(step)
         return {
             **self._means.read(),
             "train/learning_rate": self.settings.learning_rate,
             "train/n_updates": self.num_updates,
             "rollout/exploration_rate": epsilon,
-            **{name: value.item() for name, value in layers.items()},
+            **self._layer_figures(step),
         }
+
+    def _layer_figures(self, step: int) -> dict[str, float]:
+        """Figures of the layers, on observations drawn beside the replay's own draws: learning stays the same."""
+        generator = torch.Generator(self._device).manual_seed(step)
+        size = 2 * self.settings.batch_size  # they are split into minibatches
+        obs = self.replay.sample(size, generator).obs if len(self.replay) else None
+        figures = self._diagnostics.read(self.settings.learning_rate, obs, generator)
+        return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the agent needs to go on as if it had not stopped."""
@@ -235,6 +241,7 @@ class DQN:
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.get_state(),
             "means": self._means.get_state(),
+            "diagnostics": self._diagnostics.get_state(),
             "rng": self._rng.bit_generator.state,
             "num_updates": self.num_updates,
         }
@@ -246,28 +253,10 @@ class DQN:
         refresh(self.acting, self.network)
         self.replay.set_state(state["replay"])
         self._means.set_state(state["means"])
+        self._diagnostics.set_state(state["diagnostics"])
         self._rng.bit_generator.state = state["rng"]
         self.num_updates = state["num_updates"]
 
     @property
     def _num_actions(self) -> int:
         return self.network.head.out_features
-
-
-def initialize_from_data(network: nn.Module, obs: Tensor, generator: torch.Generator) -> None:
-    """The data-dependent initialization for a network with or without weight normalization.
-
-    A network without any gets the weights that a normalized twin gets: the starting point of the paper's "normal
-    parameterization" baseline (Salimans & Kingma 2016, section 5.1).
-
-    Args:
-        network: initialized in place; its optimizer stays valid.
-        obs: `[B, *obs_shape]`, observations that the agent really meets.
-        generator: of the directions v.
-    """
-    if any(isinstance(module, WeightNormLayer) for module in network.modules()):
-        data_init(network, obs, generator=generator)
-        return
-    twin = normalize(copy.deepcopy(network), "weight")
-    data_init(twin, obs, generator=generator)
-    refresh(network, twin)

@@ -1,53 +1,76 @@
-"""Speed beside stable-baselines3, alternating in one run: python scripts/benchmark.py dqn --game Breakout"""
+"""Speed, alternating in one run: python scripts/benchmark.py dqn --game Breakout, or norms"""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import tyro
 from train_dqn import TrainDQN
 
+from agents.benchmarking import Side, describe, in_turn, machine, summary
 from agents.building import make_dqn, make_training_environment
 from agents.command_line import fail, read
-from agents.devices import Precision, resolve_device
+from agents.devices import Precision, resolve_device, resolve_dtype
+from agents.norm_costs import norm_costs, norm_table
 from agents.training import Trainer
+from wnrl import NORMALIZERS
 
 Advance = Callable[[int], int]  # asks for so many steps, returns how many were made
 WARMUP = 1_000  # steps before the first timing, half of them random play
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """What is timed, and how often."""
+class Measurement:
+    """How often and on what is timed."""
 
-    what: Annotated[Literal["dqn"], tyro.conf.Positional]
-    """The agent: dqn (one update of 32 per 4 steps, on both sides)."""
+    rounds: int = 7
+    """Timings per side; the sides take turns."""
+    threads: int = 0
+    """Threads of torch; 0 leaves its default."""
+    precision: Precision = "auto"
+    """Type of the products of our networks; auto is bfloat16 where the hardware has it."""
+    device: str = "auto"
+    """cpu, cuda, or auto (CUDA where there is one)."""
+    json: Path | None = None
+    """File to write the figures to."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "num_envs", "steps", "batch_size", "calls"):
+            if getattr(self, name, 1) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class DQN(Measurement):
+    """Our DQN beside stable-baselines3's, one update of 32 per 4 steps on both sides."""
+
     game: str = "Breakout"
     """Atari game."""
     num_envs: int = 8
     """Environments on both sides."""
     steps: int = 800
     """Steps per timing."""
-    rounds: int = 7
-    """Timings per side; the sides take turns."""
-    threads: int = 0
-    """Threads of torch; 0 leaves its default."""
-    precision: Precision = "auto"
-    """Of our networks; stable-baselines3's are float32."""
-    device: str = "auto"
-    """cpu, cuda, or auto (CUDA where there is one)."""
-    json: Path | None = None
-    """File to write the figures to."""
+
+
+@dataclass(frozen=True)
+class Norms(Measurement):
+    """What each normalizer costs on the Nature network: a training step, acting on one state, memory."""
+
+    norms: tuple[str, ...] = tuple(NORMALIZERS)
+    """Normalizers; ratios are to the first."""
+    batch_size: int = 32
+    """Examples per training step."""
+    calls: int = 5
+    """Training steps per timing (ten times as many for acting)."""
+
+
+Benchmark = Annotated[DQN, tyro.conf.subcommand("dqn")] | Annotated[Norms, tyro.conf.subcommand("norms")]
 
 
 def main() -> int:
@@ -56,21 +79,35 @@ def main() -> int:
         arguments = read(Benchmark, __doc__ or "")
         if arguments.threads:
             torch.set_num_threads(arguments.threads)
-        figures = {
-            "machine": machine(arguments),
-            "settings": settings(arguments),
-            **time_in_turn(sides(arguments), arguments),
-        }
+        device = resolve_device(arguments.device)
+        measure = measure_norms if isinstance(arguments, Norms) else measure_dqn
+        figures, table = measure(arguments, device)
     except ValueError as error:
         fail(error)
-    print(table(figures))
+    about = machine(device)
+    print(describe(about, str(resolve_dtype(arguments.precision, device, images=True)).removeprefix("torch.")))
+    print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        settings = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(arguments).items()}
+        arguments.json.write_text(json.dumps({"machine": about, "settings": settings, **figures}, indent=2) + "\n")
     return 0
 
 
-def sides(arguments: Benchmark) -> dict[str, Advance]:
-    """What is compared, by name; each is warmed up."""
+def measure_norms(arguments: Norms, device: torch.device) -> tuple[dict[str, Any], str]:
+    """Figures and table of what normalizers cost."""
+    figures = norm_costs(
+        arguments.norms or tuple(NORMALIZERS),
+        batch_size=arguments.batch_size,
+        rounds=arguments.rounds,
+        times=arguments.calls,
+        device=device,
+        dtype=resolve_dtype(arguments.precision, device, images=True),
+    )
+    return figures, norm_table(figures)
+
+
+def measure_dqn(arguments: DQN, device: torch.device) -> tuple[dict[str, Any], str]:
+    """Figures and table of steps per second."""
     made = {
         "stable-baselines3": stable_baselines3_dqn(arguments),
         "wnrl none": wnrl_dqn(arguments, "none"),
@@ -78,10 +115,22 @@ def sides(arguments: Benchmark) -> dict[str, Advance]:
     }
     for advance in made.values():
         advance(WARMUP)
-    return made
+    sides = {name: _steps_per_second(advance, arguments.steps) for name, advance in made.items()}
+    rates = in_turn(sides, arguments.rounds)
+    rows = summary(rates)
+    lines = [f"{name:20}{row['median']:10.0f}{row['ratio']:8.2f}" for name, row in rows.items()]
+    return {"steps_per_second": rates, "summary": rows}, "\n".join([f"{'':20}{'steps/s':>10}{'ratio':>8}", *lines])
 
 
-def wnrl_dqn(arguments: Benchmark, norm: str) -> Advance:
+def _steps_per_second(advance: Advance, steps: int) -> Side:
+    def measure() -> float:
+        start = time.perf_counter()
+        return advance(steps) / (time.perf_counter() - start)
+
+    return measure
+
+
+def wnrl_dqn(arguments: DQN, norm: str) -> Advance:
     """Our DQN with plain one-step targets."""
     run = TrainDQN(
         game=arguments.game,
@@ -102,10 +151,10 @@ def wnrl_dqn(arguments: Benchmark, norm: str) -> Advance:
     return advance
 
 
-def stable_baselines3_dqn(arguments: Benchmark) -> Advance:
+def stable_baselines3_dqn(arguments: DQN) -> Advance:
     """stable-baselines3's DQN on its own Atari wrappers."""
     import ale_py  # noqa: F401  (registers the games)
-    from stable_baselines3 import DQN
+    import stable_baselines3
     from stable_baselines3.common.env_util import make_atari_env
     from stable_baselines3.common.vec_env import VecFrameStack
 
@@ -118,7 +167,7 @@ def stable_baselines3_dqn(arguments: Benchmark) -> Advance:
         ),
         4,
     )
-    model = DQN(
+    model = stable_baselines3.DQN(
         "CnnPolicy",
         environment,
         learning_rate=1e-4,
@@ -137,51 +186,6 @@ def stable_baselines3_dqn(arguments: Benchmark) -> Advance:
         return model.num_timesteps - before
 
     return advance
-
-
-def time_in_turn(made: dict[str, Advance], arguments: Benchmark) -> dict[str, Any]:
-    """Steps per second of each side: every timing, the median, and its ratio to the first side's."""
-    rates: dict[str, list[float]] = {name: [] for name in made}
-    for _ in range(arguments.rounds):
-        for name, advance in made.items():
-            start = time.perf_counter()
-            rates[name].append(advance(arguments.steps) / (time.perf_counter() - start))
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    base = next(iter(medians.values()))
-    return {
-        "steps_per_second": rates,
-        "median": medians,
-        "ratio": {name: value / base for name, value in medians.items()},
-    }
-
-
-def machine(arguments: Benchmark) -> dict[str, Any]:
-    """Device, cores, threads, precision and versions."""
-    device = resolve_device(arguments.device)
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " CPU",
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "versions": {name: metadata.version(name) for name in ("torch", "ale-py", "stable-baselines3")},
-    }
-
-
-def settings(arguments: Benchmark) -> dict[str, Any]:
-    """The arguments, JSON-able."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(arguments).items()}
-
-
-def table(figures: dict[str, Any]) -> str:
-    """The medians and ratios, for reading."""
-    about = figures["machine"]
-    lines = [
-        f"{about['device']}, {about['cores']} cores, {about['threads']} threads, "
-        f"torch {about['versions']['torch']}, precision {figures['settings']['precision']}",
-        f"{'':20}{'steps/s':>10}{'ratio':>8}",
-    ]
-    for name, median in figures["median"].items():
-        lines.append(f"{name:20}{median:10.0f}{figures['ratio'][name]:8.2f}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

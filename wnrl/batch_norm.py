@@ -21,7 +21,7 @@ EPSILON = 1e-5
 class MeanOnlyBatchNorm(nn.Module):
     """t̃ = t − μ[t] + b (Salimans & Kingma 2016, equation 7), μ[t] over the minibatch, at evaluation its running mean.
 
-    The gradient is ∇t = ∇t̃ − μ[∇t̃] (section 4). Means are taken in float32.
+    The gradient is ∇t = ∇t̃ − μ[∇t̃] (section 4). Means are taken in float32 at least.
 
     Args:
         features: units; their dimension is `channel_dim` of the input, everything else is averaged over.
@@ -29,7 +29,7 @@ class MeanOnlyBatchNorm(nn.Module):
         momentum: share of a new minibatch in the running mean.
 
     Raises:
-        ValueError: one value per unit in training: its mean is itself.
+        ValueError: another number of units, or one value per unit in training: its mean is itself.
     """
 
     running_mean: Tensor
@@ -42,16 +42,16 @@ class MeanOnlyBatchNorm(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """Of the shape and type of `t`."""
-        rows = t.movedim(self.channel_dim, -1)  # [..., features]
-        mean = self._minibatch_mean(rows) if self.training else self.running_mean
-        return (rows + (self.bias - mean)).to(t.dtype).movedim(-1, self.channel_dim)
+        _check_units(self, t)
+        values = t.movedim(self.channel_dim, -1)  # [..., features]
+        mean = self._minibatch_mean(values) if self.training else self.running_mean
+        return (values + (self.bias - mean)).to(t.dtype).movedim(-1, self.channel_dim)
 
-    def _minibatch_mean(self, rows: Tensor) -> Tensor:
-        if rows.numel() <= rows.shape[-1]:
-            raise ValueError("mean-only batch normalization needs more than one value per unit in training: batch more")
-        mean = rows.mean(dim=tuple(range(rows.ndim - 1)), dtype=self.running_mean.dtype)
+    def _minibatch_mean(self, values: Tensor) -> Tensor:
+        dtype = torch.promote_types(self.running_mean.dtype, torch.float32)
+        mean = values.mean(dim=tuple(range(values.ndim - 1)), dtype=dtype)
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         return mean
 
     def extra_repr(self) -> str:
@@ -71,7 +71,7 @@ class BatchNorm(nn.Module):
         eps: added to the variance.
 
     Raises:
-        ValueError: one value per unit in training.
+        ValueError: another number of units, or one value per unit in training.
     """
 
     running_mean: Tensor
@@ -95,15 +95,27 @@ class BatchNorm(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """Of the shape and type of `t`."""
-        lead = t.shape[: self.channel_dim]
+        _check_units(self, t)
         batch = t.reshape(-1, *t.shape[self.channel_dim :])  # [B, features, ...]
-        statistics, affine = (self.running_mean, self.running_var), (self.weight, self.bias)
-        normalized = F.batch_norm(batch, *statistics, *affine, self.training, self.momentum, self.eps)
-        return normalized.reshape(*lead, *normalized.shape[1:])
+        mean, variance = self.running_mean, self.running_var
+        if not self.training:  # the backward pass reads them, and a training pass before it would change them
+            mean, variance = mean.clone(), variance.clone()
+        return F.batch_norm(
+            batch, mean, variance, self.weight, self.bias, self.training, self.momentum, self.eps
+        ).reshape(t.shape)
 
     def extra_repr(self) -> str:
         """Units, their dimension, momentum and eps."""
         return f"{len(self.bias)}, channel_dim={self.channel_dim}, momentum={self.momentum}, eps={self.eps}"
+
+
+def _check_units(norm: MeanOnlyBatchNorm | BatchNorm, t: Tensor) -> None:
+    """Refuse what would be broadcast without a word, or be its own mean."""
+    features, dim = len(norm.bias), norm.channel_dim
+    if t.ndim < -dim or t.shape[dim] != features:
+        raise ValueError(f"expected {features} units in dimension {dim}, got shape {tuple(t.shape)}")
+    if norm.training and t.numel() <= features:
+        raise ValueError(f"in training each unit needs more than one value, got shape {tuple(t.shape)}: batch more")
 
 
 class MeanBatchNormalized(NormalizedLayer):
@@ -113,14 +125,12 @@ class MeanBatchNormalized(NormalizedLayer):
         super().__init__()
         self.layer = layer
         self.norm = MeanOnlyBatchNorm(len(layer.g), layer.channel_dim).to(layer.v)
-        if layer.bias is not None:
-            self.norm.bias.data.copy_(layer.bias.data)
-        layer.bias = None
+        _take_bias(self.norm, layer, layer.v)
         self.train(layer.training)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """As the plain layer."""
-        return self.norm(self.layer(*inputs))
+        return self.norm(self.layer(*inputs, **keywords))
 
     def fold(self) -> nn.Module:
         """The plain layer whose bias has the running mean taken off."""
@@ -146,23 +156,21 @@ class BatchNormalized(NormalizedLayer):
     def __init__(self, layer: nn.Module, channel_dim: int) -> None:
         super().__init__()
         weight: Any = layer.weight
-        bias: Any = layer.bias
         self.layer: Any = layer
         self.norm = BatchNorm(len(rows(layer, weight)), channel_dim).to(weight)
-        if bias is not None:
-            self.norm.bias.data.copy_(bias.data)
-        layer.register_parameter("bias", None)
+        _take_bias(self.norm, layer, weight)
         self.train(layer.training)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """As the plain layer."""
-        return self.norm(self.layer(*inputs))
+        return self.norm(self.layer(*inputs, **keywords))
 
     def fold(self) -> nn.Module:
         """The plain layer that has the running statistics in its weight and bias."""
         plain = copy.deepcopy(self.layer)
+        learned = {"weight": self.layer.weight.requires_grad, "bias": self.norm.bias.requires_grad}
         for name, value in self.folded().items():
-            plain.register_parameter(name, nn.Parameter(value.detach(), requires_grad=True))
+            plain.register_parameter(name, nn.Parameter(value.detach(), learned[name]))
         return plain
 
     def folded(self) -> dict[str, Tensor]:
@@ -177,3 +185,12 @@ class BatchNormalized(NormalizedLayer):
         self.layer.weight.copy_(parameters["weight"])
         self.norm.reset_parameters()
         self.norm.bias.copy_(parameters["bias"])
+
+
+def _take_bias(norm: MeanOnlyBatchNorm | BatchNorm, layer: nn.Module, weight: Tensor) -> None:
+    """Move the bias of `layer` into `norm`; what was frozen stays frozen."""
+    norm.requires_grad_(weight.requires_grad)
+    bias = layer._parameters.get("bias")
+    if bias is not None:
+        norm.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
+    layer.register_parameter("bias", None)

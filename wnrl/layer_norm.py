@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +24,17 @@ class LayerNormalized(NormalizedLayer):
         super().__init__()
         weight: Tensor = layer.weight  # type: ignore[assignment]
         features = len(rows(layer, weight))
-        self.layer = layer
+        self.layer, self.channel_dim = layer, channel_dim
         self.norm = (nn.LayerNorm(features) if channel_dim == -1 else nn.GroupNorm(1, features)).to(weight)
+        self.norm.requires_grad_(weight.requires_grad)
         self.train(layer.training)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """As the plain layer."""
-        return self.norm(self.layer(*inputs))
+        t = self.layer(*inputs, **keywords)
+        if isinstance(self.norm, nn.GroupNorm) and t.ndim == -self.channel_dim:  # one image: [C, H, W]
+            return self.norm(t.unsqueeze(0)).squeeze(0)
+        return self.norm(t)
 
     def fold(self) -> nn.Module:
         """A copy: what is divided by depends on the example."""

@@ -29,9 +29,9 @@ class ProjectedLayer(NormalizedLayer):
         self.train(layer.training)
         self.project()
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
         """As the plain layer."""
-        return self.layer(*inputs)
+        return self.layer(*inputs, **keywords)
 
     @torch.no_grad()
     def project(self) -> None:

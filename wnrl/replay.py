@@ -169,8 +169,12 @@ class Replay:
         if len(self._window) == self._window.maxlen:
             self._release()
 
-    def sample(self, batch_size: int) -> Transition:
+    def sample(self, batch_size: int, generator: torch.Generator | None = None) -> Transition:
         """Draw `batch_size` transitions uniformly, with replacement, without waiting for the device.
+
+        Args:
+            batch_size: B.
+            generator: of this draw, on the replay's device; without it the replay's own.
 
         Raises:
             ValueError: there is no transition yet, or `batch_size` is below 1.
@@ -179,7 +183,8 @@ class Replay:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         if not self._size:
             raise ValueError(f"nothing to sample after {self._added} rows: add rows until len(replay) is above 0")
-        uniform = torch.rand(batch_size, dtype=torch.float64, device=self._frames.device, generator=self._generator)
+        generator = self._generator if generator is None else generator
+        uniform = torch.rand(batch_size, dtype=torch.float64, device=self._frames.device, generator=generator)
         return self._gather(self._index((uniform * self._size).long()))
 
     def get_state(self) -> dict[str, Any]:

@@ -29,6 +29,6 @@ def row_norms(layer: nn.Module, weight: Tensor) -> Tensor:
 
 
 def scale_rows(layer: nn.Module, weight: Tensor, factors: Tensor) -> Tensor:
-    """`weight` with its rows multiplied by `factors` `[out]`."""
+    """`weight` with its rows multiplied by `factors` `[out]`, of the type of `weight`, rounded once."""
     by_row = rows(layer, weight)
-    return rows(layer, by_row * factors.view(-1, *[1] * (by_row.ndim - 1)).to(weight.dtype))
+    return rows(layer, (by_row * factors.view(-1, *[1] * (by_row.ndim - 1))).to(weight.dtype))

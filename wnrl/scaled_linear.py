@@ -60,13 +60,13 @@ class _ScaledLinear(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return _differentiable_backward(ctx, dy, x, v, g, bias)
         gain = g * (ctx.scale / norm)
+        dy = dy.reshape(-1, len(v))  # [examples, out]
         dt = (dy * gain).to(t.dtype)
-        dx = (dt @ directions).to(x.dtype) if ctx.needs_input_grad[0] else None
-        examples = tuple(range(dy.ndim - 1))
-        dgain = (dy.to(norm.dtype) * t).sum(examples)
-        dv = (dt.reshape(-1, len(v)).t() @ inputs.reshape(-1, v.shape[1])).to(v.dtype)
+        dx = (dt @ directions).to(x.dtype).view_as(x) if ctx.needs_input_grad[0] else None
+        dgain = (dy.to(norm.dtype) * t.view_as(dy)).sum(0)
+        dv = (dt.t() @ inputs.reshape(-1, v.shape[1])).to(v.dtype)
         dv = _without(dv, v, (dgain * gain / norm**2)[:, None])
-        db = None if bias is None else dy.sum(examples).to(bias.dtype)
+        db = None if bias is None else dy.sum(0).to(bias.dtype)
         return dx, dv, (dgain * (ctx.scale / norm)).to(g.dtype), db, None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,62 +14,73 @@ from torch.nn import functional as F
 from wnrl.normalized_layer import NormalizedLayer
 from wnrl.rows import rows
 
-FIRST_ITERATIONS = 15  # of the power method, when a layer is made
+FIRST_ITERATIONS = 50  # of the power method, when a layer is made
 
 
 class SpectralNormalized(NormalizedLayer):
     """A plain layer with weight w/σ(w), σ(w) the largest singular value of its rows (Miyato et al. 2018, equation 8).
 
-    σ is found by the power method, one iteration per forward pass in training (algorithm 1 there). Its state is the
-    left vector `running_u` `[out]`.
+    σ is found by the power method, one iteration per forward pass in training (algorithm 1 there), in float32 at
+    least. Its state is the left vector `running_u` `[out]`. A zero weight stays.
     """
 
     running_u: Tensor
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        weight: Tensor = layer.weight  # type: ignore[assignment]
-        self.layer = layer
-        matrix = rows(layer, weight.detach()).flatten(1)
-        self.register_buffer("running_u", F.normalize(matrix.sum(dim=1) + 1e-6, dim=0))
+        weight: Any = layer.weight
+        self.layer: Any = layer
+        start = torch.randn(len(rows(layer, weight)), generator=torch.Generator().manual_seed(0))
+        self.register_buffer("running_u", F.normalize(start, dim=0).to(weight))
         self.train(layer.training)
-        for _ in range(FIRST_ITERATIONS):
-            self._iterate(matrix)
+        self._iterate(FIRST_ITERATIONS)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """As the plain layer, with the weight divided by σ."""
-        weight: Tensor = self.layer.weight  # type: ignore[assignment]
         if self.training:
-            self._iterate(rows(self.layer, weight.detach()).flatten(1))
-        return functional_call(self.layer, {"weight": weight / self._sigma(weight)}, inputs)
+            self._iterate()
+        return functional_call(self.layer, {"weight": self.effective_weight()}, inputs, keywords)
+
+    def effective_weight(self) -> Tensor:
+        """w/σ(w), differentiable; the gradient takes the singular vectors for constants (equation 12)."""
+        sigma, weight = self._sigma(), self.layer.weight
+        return (weight.to(sigma.dtype) / torch.where(sigma > 0, sigma, 1.0)).to(weight.dtype)
+
+    def _matrix(self) -> Tensor:
+        weight = rows(self.layer, self.layer.weight).flatten(1)
+        return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
     @torch.no_grad()
-    def _iterate(self, matrix: Tensor) -> None:
-        v = F.normalize(matrix.t() @ self.running_u, dim=0)
-        self.running_u.copy_(F.normalize(matrix @ v, dim=0))
+    def _iterate(self, times: int = 1) -> None:
+        matrix, u = self._matrix(), self.running_u
+        with torch.autocast(matrix.device.type, enabled=False):
+            for _ in range(times):
+                image = matrix @ F.normalize(matrix.t() @ u.to(matrix.dtype), dim=0)
+                norm = torch.linalg.vector_norm(image)
+                u.copy_(torch.where(norm > 0, image / norm, u))
 
-    def _sigma(self, weight: Tensor) -> Tensor:
-        """σ(w) = uᵀ W v, 0-dim, with v the direction of Wᵀ u."""
-        matrix, u = rows(self.layer, weight).flatten(1), self.running_u.clone()
-        v = F.normalize(matrix.detach().t() @ u, dim=0)
-        return torch.dot(u, matrix @ v)
+    def _sigma(self) -> Tensor:
+        """σ(w) = ‖Wᵀu‖, 0-dim: uᵀ W v with v the direction of Wᵀ u; its gradient is u vᵀ."""
+        matrix = self._matrix()
+        u = F.normalize(self.running_u.to(matrix.dtype), dim=0)  # a copy, which later iterations leave alone
+        with torch.autocast(matrix.device.type, enabled=False):
+            return torch.linalg.vector_norm(matrix.t() @ u)
 
     def fold(self) -> nn.Module:
         """The plain layer with weight w/σ."""
         plain = copy.deepcopy(self.layer)
-        plain.weight = nn.Parameter(self.folded()["weight"].detach(), requires_grad=True)
+        plain.weight = nn.Parameter(self.effective_weight().detach(), self.layer.weight.requires_grad)
         return plain
 
     def folded(self) -> dict[str, Tensor]:
         """The plain layer's parameters."""
-        weight: Tensor = self.layer.weight  # type: ignore[assignment]
-        return {**dict(self.layer.named_parameters()), "weight": weight / self._sigma(weight)}
+        return {**dict(self.layer.named_parameters()), "weight": self.effective_weight()}
 
     @torch.no_grad()
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
-        """Take on a plain layer's parameters; the weight is divided by its largest singular value."""
+        """Take on a plain layer's parameters; a weight that is no fold of this layer is divided by its σ."""
         for name, parameter in self.layer.named_parameters():
             parameter.copy_(parameters[name])
-        matrix = rows(self.layer, parameters["weight"]).flatten(1)
-        for _ in range(FIRST_ITERATIONS):
-            self._iterate(matrix)
+        sigma = self._sigma()
+        if not torch.isclose(sigma, torch.ones_like(sigma)):
+            self._iterate(FIRST_ITERATIONS)

@@ -49,7 +49,7 @@ class WeightNormLayer(NormalizedLayer):
         vars(self).update(settings(plain))
         self.units: Units = units
         self.scale = unit_scale(rows(self, weight), units)
-        v, g = self._split(weight.detach())
+        v, g = split_weight(self, weight.detach(), units)
         self.g = nn.Parameter(g, requires_grad=weight.requires_grad)
         self.v = nn.Parameter(v, requires_grad=weight.requires_grad)
         self.register_parameter("bias", copied(plain.bias))
@@ -83,7 +83,7 @@ class WeightNormLayer(NormalizedLayer):
         """Set `v` and `g`, in place, so that the effective weight is `weight` (of the shape of `v`)."""
         if weight.shape != self.v.shape:
             raise ValueError(f"the weight has shape {tuple(self.v.shape)}, got {tuple(weight.shape)}")
-        v, g = self._split(weight)
+        v, g = split_weight(self, weight, self.units)
         self.v.copy_(v)
         self.g.copy_(g)
 
@@ -136,10 +136,6 @@ class WeightNormLayer(NormalizedLayer):
         values = {name: getattr(self, name) for name in self.arguments}
         return self.plain_class(**values, bias=self.bias is not None, device=device, dtype=self.v.dtype)
 
-    def _split(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        v, g = split_rows(rows(self, weight), self.units)
-        return rows(self, v), g
-
 
 def check_units(units: str) -> None:
     """Raise ValueError unless `units` are units of g."""
@@ -147,9 +143,9 @@ def check_units(units: str) -> None:
         raise ValueError(f"units must be one of {get_args(Units)}, got {units!r}")
 
 
-def unit_scale(rows: Tensor, units: Units) -> float:
-    """The length that g counts in: √n for `rows` `[out, ...]` of n weights in "sqrt" units, otherwise 1."""
-    return math.sqrt(rows[0].numel()) if units == "sqrt" else 1.0
+def unit_scale(by_row: Tensor, units: Units) -> float:
+    """The length that g counts in: √n for rows `[out, ...]` of n weights in "sqrt" units, otherwise 1."""
+    return math.sqrt(by_row[0].numel()) if units == "sqrt" else 1.0
 
 
 def gain(g: Tensor, units: Units) -> Tensor:
@@ -157,12 +153,12 @@ def gain(g: Tensor, units: Units) -> Tensor:
     return g.exp() if units == "log" else g
 
 
-def split_rows(rows: Tensor, units: Units) -> tuple[Tensor, Tensor]:
-    """Directions v (the rows themselves; ones/√n for a zero row) and g `[out]` of `rows` `[out, ...]`."""
-    dtype = torch.promote_types(rows.dtype, torch.float32)
-    norm = torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=dtype)
-    v = torch.where(norm.view(-1, *[1] * (rows.ndim - 1)) > 0, rows, 1 / math.sqrt(rows[0].numel()))
-    return v, _stored(norm, units, unit_scale(rows, units)).to(rows.dtype)
+def split_weight(layer: nn.Module, weight: Tensor, units: Units) -> tuple[Tensor, Tensor]:
+    """Directions v (w itself; ones/√n for a zero row) and g `[out]` of the rows of `weight` of `layer`."""
+    by_row, norm = rows(layer, weight), row_norms(layer, weight)
+    column = norm.view(-1, *[1] * (by_row.ndim - 1))
+    v = torch.where(column > 0, by_row, 1 / math.sqrt(by_row[0].numel()))
+    return rows(layer, v), _stored(norm, units, unit_scale(by_row, units)).to(weight.dtype)
 
 
 def _stored(lengths: Tensor, units: Units, scale: float) -> Tensor:

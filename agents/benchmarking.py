@@ -1,0 +1,72 @@
+"""Honest timings: the sides of a comparison take turns in one run, and their medians and ratios are quoted."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+import torch
+
+Side = Callable[[], float]  # does its work once and returns the figure that is compared
+
+
+def in_turn(sides: Mapping[str, Side], rounds: int) -> dict[str, list[float]]:
+    """Figures of each side, one per round; within a round every side is measured once."""
+    figures: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, measure in sides.items():
+            figures[name].append(measure())
+    return figures
+
+
+def summary(figures: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Median of each side, and its ratio to the first side's."""
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    base = next(iter(medians.values()))
+    return {name: {"median": value, "ratio": value / base} for name, value in medians.items()}
+
+
+def seconds(work: Callable[[], Any], times: int, device: torch.device) -> float:
+    """Seconds for one call of `work`, the mean over `times` calls, the device's own work included."""
+    _wait(device)
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    _wait(device)
+    return (time.perf_counter() - start) / times
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Device, cores, threads and versions, JSON-able."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "versions": {name: metadata.version(name) for name in ("torch", "ale-py", "stable-baselines3")},
+    }
+
+
+def processor() -> str:
+    """The CPU's name as the system knows it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def describe(about: Mapping[str, Any], precision: str) -> str:
+    """One line about the machine."""
+    versions = about["versions"]["torch"]
+    return f"{about['device']}, {about['cores']} cores, {about['threads']} threads, torch {versions}, {precision}"

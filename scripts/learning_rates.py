@@ -1,0 +1,51 @@
+"""Rates that train, with each normalizer: python scripts/learning_rates.py digits --jobs 2"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.command_line import fail, read
+from agents.learning_rate_report import Comparison, check_matplotlib, draw, tables
+from agents.learning_rate_results import Results, complete
+from agents.learning_rates import Study
+
+
+@dataclass(frozen=True)
+class LearningRates(Study):
+    """What is compared, and where the outcomes go."""
+
+    progress: tuple[float, ...] = (0.9, 0.99)
+    """A rate works when its median loss has gone this share of the way from a uniform guess to the best of all."""
+    jobs: int = 1
+    """Runs trained at once, each in a process of one thread."""
+    out: Path = Path("runs/learning-rates")
+    """Folder of runs.csv (a row per run; those in it are not made again), TASK.md and TASK.png."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.progress or not all(0 < share <= 1 for share in self.progress):
+            raise ValueError(f"progress must be shares over 0, up to 1, got {self.progress}")
+
+
+def main() -> int:
+    """Train what is missing, print the tables and draw the figure; the exit code."""
+    try:
+        arguments = read(LearningRates, __doc__ or "")
+        check_matplotlib()
+        results = Results(arguments.out / "runs.csv")
+        comparison = Comparison(complete(results, arguments.runs(), arguments.jobs))
+        text = tables(comparison, arguments.progress)
+        (arguments.out / f"{arguments.task}.md").write_text(text + "\n")
+        draw(comparison, arguments.progress[0], arguments.out / f"{arguments.task}.png")
+    except ValueError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on")
+        return 130
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,34 @@
+"""agents.benchmarking: sides take turns, medians and ratios, what machine it was."""
+
+import time
+
+import pytest
+import torch
+
+from agents.benchmarking import describe, in_turn, machine, seconds, summary
+
+CPU = torch.device("cpu")
+
+
+def test_sides_take_turns():
+    calls = []
+    figures = in_turn({name: lambda name=name: calls.append(name) or len(calls) for name in "ab"}, rounds=3)
+    assert calls == list("ababab")
+    assert figures == {"a": [1, 3, 5], "b": [2, 4, 6]}
+
+
+def test_medians_and_ratios_to_the_first():
+    rows = summary({"base": [2.0, 100.0, 4.0], "twice": [8.0, 8.0, 1.0]})
+    assert rows == {"base": {"median": 4.0, "ratio": 1.0}, "twice": {"median": 8.0, "ratio": 2.0}}
+
+
+def test_seconds_are_per_call():
+    assert seconds(lambda: time.sleep(0.01), 3, CPU) == pytest.approx(0.01, rel=0.5)
+
+
+def test_the_machine_is_named():
+    about = machine(CPU)
+    assert about["threads"] == torch.get_num_threads()
+    line = describe(about, "float32")
+    assert about["device"] in line
+    assert line.endswith(f"torch {torch.__version__}, float32")
