@@ -11,11 +11,12 @@ from agents.devices import resolve_device, resolve_dtype
 from agents.dqn import DQN, DQNSettings
 from agents.settings import RunSettings, emulator_options
 from envs import Environment, make
-from wnrl.initialization import he_uniform_
+from wnrl.initialization import initialize
 from wnrl.memory import check_memory
 from wnrl.networks import QNetwork, q_network
-from wnrl.normalizers import normalize
 from wnrl.replay import Replay, replay_bytes
+from wnrl.schedules import Linear
+from wnrl.weighted_layers import check_lengths_are_free, layers_to_initialize
 
 
 def make_training_environment(settings: RunSettings) -> Environment:
@@ -50,11 +51,11 @@ def make_network(
     hidden: list[int],
     norm: str,
     units: str,
-    normalize_output: bool,
+    normalize_output: bool | None,
     seed: int = 0,
-    he: bool = False,
+    init: str = "preserve",
 ) -> QNetwork:
-    """A Q network: plain, initialized, and then normalized.
+    """A Q network: normalized, and initialized unless its initialization has to wait for data.
 
     Args:
         obs_shape: of one observation.
@@ -62,14 +63,20 @@ def make_network(
         hidden: widths of the fully connected layers.
         norm: the normalizer's name.
         units: of g.
-        normalize_output: whether the head is normalized too.
+        normalize_output: whether the head is normalized too; None does as the normalizer's source does.
         seed: of the initial parameters.
-        he: draw He-uniform weights and biases of 0.1.
+        init: the initialization's name.
+
+    Raises:
+        ValueError: an unknown name, or a normalizer that leaves the initialization nothing to set.
     """
-    network = q_network(obs_shape, num_actions, hidden=hidden, seed=seed)
-    if he:
-        he_uniform_(network, bias=0.1, generator=torch.Generator().manual_seed(seed))
-    normalize(network, norm, normalize_output=normalize_output, units=units)  # type: ignore[arg-type]
+    network = q_network(
+        obs_shape, num_actions, hidden=hidden, seed=seed, norm=norm, normalize_output=normalize_output, units=units
+    )
+    if init == "data":
+        check_lengths_are_free(layers_to_initialize(network), "init data")
+    else:
+        initialize(network, init, generator=torch.Generator().manual_seed(seed))
     return network
 
 
@@ -84,14 +91,27 @@ def make_dqn(run: RunSettings, settings: DQNSettings, environment: Environment) 
     device = resolve_device(run.device)
     obs_dtype = torch.from_numpy(np.zeros(0, environment.obs_dtype)).dtype
     description = network_description(run, environment)
-    network = make_network(**description, seed=run.seed, he=settings.init == "he").to(device)
+    network = make_network(**description, seed=run.seed, init=settings.init).to(device)
     return DQN(
         network,
         _make_replay(run, settings, environment, obs_dtype, device),
         settings,
         rng=np.random.default_rng([run.seed, 1]),
         dtype=resolve_dtype(run.precision, device, images=len(environment.obs_shape) == 3),
+        learning_rate=learning_rate_schedule(run, settings),
     )
+
+
+def learning_rate_schedule(run: RunSettings, settings: DQNSettings) -> Linear:
+    """Step size by step: constant, or falling to 0 at the end of the run.
+
+    Projected weights keep their norms, so that nothing lowers the effective step size by itself: for them it falls
+    unless the settings say otherwise (Lyle et al. 2024, normalize-and-project).
+    """
+    auto = "linear" if run.norm == "projected" else "constant"
+    schedule = auto if settings.learning_rate_schedule == "auto" else settings.learning_rate_schedule
+    start, first = settings.learning_rate, settings.learning_starts
+    return Linear(start, 0.0 if schedule == "linear" else start, max(run.steps - first, 0), begin=first)
 
 
 def _check_start(settings: DQNSettings, num_envs: int) -> None:

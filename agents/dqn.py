@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,18 +12,19 @@ from torch import Tensor, nn
 
 from agents.exploration import epsilon_greedy
 from agents.losses import huber, td_error
-from agents.optimizers import OptimizerName, make_optimizer
+from agents.optimizers import OptimizerName, make_optimizer, set_learning_rate
 from agents.targets import double_q_target, q_target
 from envs import TimeStep
 from wnrl.diagnostics import NormDiagnostics
 from wnrl.folding import fold, polyak, refresh
 from wnrl.initialization import data_init
 from wnrl.networks import QNetwork
+from wnrl.projection import project
 from wnrl.replay import Replay, Transition
 from wnrl.schedules import Every, Linear
 from wnrl.tracking import Means
 
-Init = Literal["preserve", "data", "he"]
+Init = Literal["preserve", "data", "analytic", "he"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class DQNSettings:
 
     learning_rate: float = 1e-4
     """Step size of the optimizer."""
+    learning_rate_schedule: Literal["auto", "constant", "linear"] = "auto"
+    """Linear lets the step size fall to 0 at the end of the run; auto is linear for --norm projected, whose effective
+    step size nothing else lowers, and constant for all others."""
     optimizer: OptimizerName = "adam"
     """Optimizer by name."""
     beta1: float = 0.9
@@ -71,7 +75,8 @@ class DQNSettings:
     reward_clip: float = 1.0
     """Rewards are clipped to this size for learning, scores are not; 0 leaves them."""
     init: Init = "preserve"
-    """Initial weights: preserve (torch's own), data (units start at mean 0, variance 1) or he (uniform, bias 0.1)."""
+    """Initial weights: preserve (torch's own), data (units start at mean 0, variance 1 on what was played), analytic
+    (activations keep their norm) or he (uniform, bias 0.1)."""
     init_batch: int = 500
     """Observations that `--init data` looks at."""
 
@@ -99,6 +104,7 @@ class DQN:
         settings: the agent's numbers.
         rng: of exploration.
         dtype: of the networks' products (`torch.bfloat16` runs them under autocast).
+        learning_rate: step size of the optimizer by step; the settings' own, constant, by default.
     """
 
     def __init__(
@@ -109,9 +115,10 @@ class DQN:
         *,
         rng: np.random.Generator,
         dtype: torch.dtype = torch.float32,
+        learning_rate: Callable[[int], float] | None = None,
     ) -> None:
         self.network, self.replay, self.settings = network, replay, settings
-        self.acting, self.target = fold(network), fold(network)
+        self.acting, self.target = fold(network).eval(), fold(network).eval()
         self.optimizer = make_optimizer(
             settings.optimizer,
             network.parameters(),
@@ -128,6 +135,7 @@ class DQN:
         self._epsilon = Linear(
             settings.epsilon_start, settings.epsilon_end, settings.epsilon_steps, begin=settings.learning_starts
         )
+        self._learning_rate = learning_rate or (lambda step: settings.learning_rate)
         self._update_clock = Every(settings.train_interval, start=settings.learning_starts)
         self._target_clock = Every(settings.target_interval)
 
@@ -136,7 +144,7 @@ class DQN:
     def act(self, obs: np.ndarray, step: int) -> np.ndarray:
         """Actions `[N]` for observations `[N, *obs_shape]` while learning: at random at first, then ε-greedy."""
         if step < self.settings.learning_starts:
-            return self._rng.integers(self._num_actions, size=len(obs))
+            return self._rng.integers(self.network.num_actions, size=len(obs))
         return self.act_greedily(obs, self._epsilon(step), self._rng)
 
     def act_greedily(self, obs: np.ndarray, epsilon: float, rng: np.random.Generator) -> np.ndarray:
@@ -158,6 +166,8 @@ class DQN:
         due = self._update_clock.ticks(before, after)
         if due and not self.num_updates:
             self._initialize()
+        if due:
+            set_learning_rate(self.optimizer, self._learning_rate(after))
         for _ in range(due):
             self.update()
         if self.num_updates and self._target_clock.ticks(before, after):
@@ -181,6 +191,7 @@ class DQN:
         loss.backward()
         grad_norm = self._clip_gradients()
         self.optimizer.step()
+        project(self.network)
         return {
             "train/loss": loss,
             "train/q_mean": q_values.mean(),
@@ -193,7 +204,9 @@ class DQN:
         next_q = self._q_values(self.target, batch.next_obs)
         if not self.settings.double:
             return q_target(batch.reward, batch.discount, next_q)
-        return double_q_target(batch.reward, batch.discount, self._q_values(self.network, batch.next_obs), next_q)
+        online_q = self._q_values(self.network.eval(), batch.next_obs)  # running statistics, and none are moved
+        self.network.train()
+        return double_q_target(batch.reward, batch.discount, online_q, next_q)
 
     def _clip_gradients(self) -> Tensor:
         limit = self.settings.max_grad_norm or float("inf")
@@ -219,7 +232,7 @@ class DQN:
         epsilon = 1.0 if step < self.settings.learning_starts else self._epsilon(step)
         return {
             **self._means.read(),
-            "train/learning_rate": self.settings.learning_rate,
+            "train/learning_rate": self._learning_rate(step),
             "train/n_updates": self.num_updates,
             "rollout/exploration_rate": epsilon,
             **self._layer_figures(step),
@@ -230,7 +243,7 @@ class DQN:
         generator = torch.Generator(self._device).manual_seed(step)
         size = 2 * self.settings.batch_size  # they are split into minibatches
         obs = self.replay.sample(size, generator).obs if len(self.replay) else None
-        figures = self._diagnostics.read(self.settings.learning_rate, obs, generator)
+        figures = self._diagnostics.read(self._learning_rate(step), obs, generator)
         return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
 
     def get_state(self) -> dict[str, Any]:
@@ -256,7 +269,3 @@ class DQN:
         self._diagnostics.set_state(state["diagnostics"])
         self._rng.bit_generator.state = state["rng"]
         self.num_updates = state["num_updates"]
-
-    @property
-    def _num_actions(self) -> int:
-        return self.network.head.out_features

@@ -1,28 +1,14 @@
-"""What a study of learning rates says: tables, and a figure."""
+"""What a study of learning rates says, in tables."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agents.digits import TASKS
 from agents.learning_rates import Outcome
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-STYLES = {
-    "none": ("#555555", "o"),
-    "weight": ("#0072b2", "s"),
-    "mean-batch": ("#d55e00", "^"),
-    "batch": ("#009e73", "D"),
-}
-"""Colour and marker of each normalizer; colours that the colour-blind can tell apart."""
-CEILING = 4.0  # losses over so many times a uniform guess's are drawn at the top, as diverged ones are
 
 
 class Spread(NamedTuple):
@@ -130,83 +116,10 @@ def _range_row(comparison: Comparison, norm: str, progress: Sequence[float]) -> 
 
 
 def _range(rates: Sequence[float]) -> str:
-    return f"{rates[0]:g} to {rates[-1]:g}: {math.log10(rates[-1] / rates[0]):.1f} decades" if rates else "no rate"
+    if len(rates) < 2:
+        return f"{rates[0]:g} alone" if rates else "no rate"
+    return f"{rates[0]:g} to {rates[-1]:g}: {math.log10(rates[-1] / rates[0]):.1f} decades"
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
-
-
-def check_matplotlib() -> None:
-    """Before hours of training rather than after them.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError('the figure needs matplotlib: pip install "wnrl[report]"')
-
-
-def draw(comparison: Comparison, progress: float, path: Path) -> None:
-    """The figure: the loss against the rate, and against the epoch at each norm's best rate.
-
-    Args:
-        comparison: what is shown; bands span the seeds.
-        progress: the share of the way at which a line is drawn, see `Comparison.limit`.
-        path: of the picture; its ending is the format.
-
-    Raises:
-        ValueError: the file cannot be written.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-    for number, norm in enumerate(comparison.cells):
-        _draw_rates(left, comparison, norm, offset=1.06 ** (number - (len(comparison.cells) - 1) / 2))
-        _draw_curve(right, comparison, norm)
-    _finish(left, comparison, progress)
-    right.set(xlabel="epoch", title="at each norm's best rate")
-    right.legend(frameon=False, fontsize="small")
-    try:
-        figure.savefig(path, dpi=100)
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _draw_rates(axes: Axes, comparison: Comparison, norm: str, offset: float) -> None:
-    """Medians, a band, and at the top a cross for each run that diverged or is over it."""
-    losses, top = comparison.losses(norm), CEILING * comparison.chance
-    _draw_line(axes, list(losses), list(losses.values()), norm, top, label=norm)
-    over = [o.run.rate * offset for cell in comparison.cells[norm].values() for o in cell if o.loss > top]
-    axes.plot(over, [top] * len(over), "x", color=STYLES[norm][0], clip_on=False)
-
-
-def _draw_curve(axes: Axes, comparison: Comparison, norm: str) -> None:
-    rate = comparison.best_rate(norm)
-    curves = [outcome.curve for outcome in comparison.cells[norm][rate] if not outcome.diverged]
-    spreads = [Spread.of(losses) for losses in zip(*curves, strict=True)]
-    epochs = [epoch + 1.0 for epoch in range(len(spreads))]
-    _draw_line(axes, epochs, spreads, norm, CEILING * comparison.chance, label=f"{norm}, {rate:g}")
-
-
-def _draw_line(axes: Axes, x: Sequence[float], spreads: Sequence[Spread], norm: str, top: float, *, label: str) -> None:
-    colour, marker = STYLES[norm]
-    median, low, high = ([min(getattr(spread, part), top) for spread in spreads] for part in Spread._fields)
-    axes.plot(x, median, color=colour, marker=marker, ms=4, label=label)
-    axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
-
-
-def _finish(axes: Axes, comparison: Comparison, progress: float) -> None:
-    """Scales, titles, and lines at a uniform guess's loss and at the limit."""
-    run = comparison.first
-    lines = {"uniform guess": comparison.chance, f"{progress * 100:g} % of the way": comparison.limit(progress)}
-    for name, loss in lines.items():
-        if loss > 0:
-            axes.axhline(loss, color="#999999", lw=0.8, ls="--", zorder=0)
-            axes.text(
-                0.01, loss, name, transform=axes.get_yaxis_transform(), va="bottom", size="small", color="#666666"
-            )
-    axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="training loss, nats")
-    axes.set_title(f"{run.task}, {run.optimizer}, epoch {run.epochs}")
-    axes.set_ylim(top=CEILING * comparison.chance)

@@ -58,6 +58,7 @@ class Outcome(NamedTuple):
     test_error: float
     """Share of the held-out fifth's targets that is not the likeliest class."""
     seconds: float
+    """Of the clock, on a machine that may have been busy."""
 
     @property
     def diverged(self) -> bool:
@@ -78,7 +79,7 @@ class Study:
     """digits: a convolutional network tells scikit-learn's digits apart; sequence: an LSTM predicts their pixels."""
     norms: tuple[str, ...] = ()
     """Normalizers; by default none weight mean-batch batch (digits) or none weight (sequence)."""
-    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+    rates: tuple[float, ...] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     """Learning rates, constant in a run."""
     seeds: int = 5
     """Seeds 0, 1, …, each of the first weights and of the order of the minibatches, the same for all norms."""
@@ -86,10 +87,10 @@ class Study:
     """Passes over the training set, 14 minibatches of 100 each; 0 takes the task's own, 10."""
     optimizer: Literal["adam", "adamax", "rmsprop", "sgd"] = "adam"
     """With torch's defaults, SGD without momentum."""
-    init: Literal["data", "preserve"] = "data"
-    """First weights: data-dependent for all norms (recurrent weights torch's own), or torch's own throughout."""
+    init: Literal["data", "preserve"] | None = None
+    """First weights of all norms: torch's own (by default in sequence), or data-dependent but in the LSTM (digits)."""
     units: Units = "sqrt"
-    """Units of g: sqrt stores it per square root of a row's inputs, paper as the paper writes it."""
+    """Units of g: sqrt stores it per square root of a row's inputs, paper as the paper writes it, log its logarithm."""
 
     def __post_init__(self) -> None:
         task = TASKS[self.task]()
@@ -104,7 +105,7 @@ class Study:
         """Each once, seed by seed."""
         task = TASKS[self.task]()
         grid = itertools.product(range(self.seeds), self.norms or task.norms, sorted(self.rates))
-        rest = (self.epochs or task.epochs, self.optimizer, self.init, self.units)
+        rest = (self.epochs or task.epochs, self.optimizer, self.init or task.init, self.units)
         return list(dict.fromkeys(Run(self.task, norm, rate, seed, *rest) for seed, norm, rate in grid))
 
 

@@ -34,3 +34,9 @@ def make_optimizer(
     if name == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=learning_rate, alpha=0.95, eps=eps, centered=True)
     raise ValueError(f"unknown optimizer {name!r}: choose from {', '.join(get_args(OptimizerName))}")
+
+
+def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
+    """Let the optimizer's next steps have this size."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

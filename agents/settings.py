@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from agents.devices import Precision
+from wnrl.weight_norm import Units
 
 PresetName = Literal["fast", "nature", "paper"]
 
@@ -22,11 +23,11 @@ class RunSettings:
     env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
     """Any other Gymnasium id with a discrete action space (CartPole-v1), instead of --game."""
     norm: str = "weight"
-    """Normalizer of the network: weight or none."""
-    units: Literal["sqrt", "paper"] = "sqrt"
-    """Units of g: sqrt stores it per square root of a row's inputs, paper as the paper writes it."""
-    normalize_output: bool = True
-    """Normalize the output layer too."""
+    """Normalizer of the network: none, weight, mean-batch, batch, layer, projected or spectral."""
+    units: Units = "sqrt"
+    """Units of g: sqrt stores it per square root of a row's inputs, paper as the paper writes it, log its logarithm."""
+    normalize_output: bool | None = None
+    """Normalize the output layer too; None does as the normalizer's source does."""
     hidden: tuple[int, ...] = (512,)
     """Widths of the fully connected layers (exactly one for images)."""
     preset: str = "fast"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.command_line import fail, read
-from agents.learning_rate_report import Comparison, check_matplotlib, draw, tables
+from agents.learning_rate_figure import check_matplotlib, draw
+from agents.learning_rate_report import Comparison, tables
 from agents.learning_rate_results import Results, complete
 from agents.learning_rates import Study
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -11,13 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from wnrl.weighted_layers import (
-    WeightedLayer,
-    check_lengths_are_free,
-    layers_to_initialize,
-    output_modules,
-    weighted_layers,
-)
+from wnrl.layer_kinds import output_modules, unknown_name
+from wnrl.weighted_layers import WeightedLayer, check_lengths_are_free, layers_to_initialize, weighted_layers
 
 RELU_GAIN = 2.0  # squared: a ReLU takes half of the squared norm
 
@@ -102,8 +96,7 @@ def _checked(gains: Mapping[str, float], network: nn.Module) -> Mapping[str, flo
     names = [layer.name for layer in weighted_layers(network)]
     for name, gain in gains.items():
         if name not in names:
-            near = ", ".join(difflib.get_close_matches(name, names)) or "none of them near"
-            raise ValueError(f"gains: no dense or convolutional layer {name!r} (nearest: {near})")
+            raise unknown_name("layer in gains", name, names)
         if not 0 <= gain < math.inf:
             raise ValueError(f"gains: a squared gain must be at least 0 and finite, got {gain} for {name!r}")
     return gains

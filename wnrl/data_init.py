@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wnrl.weighted_layers import WeightedLayer, check_lengths_are_free, layers_to_initialize
 
 DIRECTION_STD = 0.05  # section 3: v ~ N(0, 0.05²)
-LEAST_DEVIATION = 1e-6  # σ under which a unit counts as constant
+LEAST_DEVIATION = 1e-10  # σ under which a unit counts as constant
 CONSTANT_RATIO = 1e-5  # σ/|μ| under which a unit's variation is rounding
 
 

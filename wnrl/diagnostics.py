@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wnrl.layer_kinds import WEIGHT_NORM_LAYERS
 from wnrl.normalized_layer import NormalizedLayer
-from wnrl.normalizers import WEIGHT_NORM_LAYERS
 from wnrl.rows import row_norms, rows
 
 Forward = Callable[[nn.Module, Tensor], Tensor]  # a network and observations [B, ...], to outputs [B, ...]

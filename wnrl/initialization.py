@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from wnrl.analytic_init import analytic_init
 from wnrl.data_init import data_init
+from wnrl.layer_kinds import unknown_name
 from wnrl.weighted_layers import layers_to_initialize
 
 INITIALIZATIONS = ("preserve", "data", "analytic", "he")
@@ -50,8 +50,7 @@ def initialize(
         ValueError: an unknown name, or as the initialization does.
     """
     if init not in INITIALIZATIONS:
-        near = ", ".join(difflib.get_close_matches(init, INITIALIZATIONS)) or "none of them near"
-        raise ValueError(f"unknown initialization {init!r} (nearest: {near}); known: {', '.join(INITIALIZATIONS)}")
+        raise unknown_name("initialization", init, INITIALIZATIONS)
     if init == "data":
         data_init(network, *inputs, generator=generator, **keywords)
     elif init == "analytic":

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from wnrl import convolutions
 from wnrl.batch_norm import BatchNormalized, MeanBatchNormalized
+from wnrl.layer_kinds import WEIGHT_NORM_LAYERS, is_dense, is_recurrent, output_modules, unknown_name
 from wnrl.layer_norm import LayerNormalized
 from wnrl.normalized_layer import NormalizedLayer
 from wnrl.projection import ProjectedLayer
 from wnrl.recurrent import RECURRENT_WEIGHT_NORM_LAYERS
 from wnrl.spectral_norm import SpectralNormalized
 from wnrl.stale_parameters import refuse_in_optimizers
-from wnrl.weight_norm import Units, WeightNormBilinear, WeightNormLayer, WeightNormLinear
+from wnrl.weight_norm import Units, WeightNormLayer
 
 Convert = Callable[[nn.Module, Units], nn.Module]  # a plain layer and the units of g, to what takes its place
-
-WEIGHT_NORM_LAYERS: dict[type[nn.Module], type[WeightNormLayer]] = {
-    layer.plain_class: layer
-    for layer in (
-        WeightNormLinear,
-        WeightNormBilinear,
-        convolutions.WeightNormConv1d,
-        convolutions.WeightNormConv2d,
-        convolutions.WeightNormConv3d,
-        convolutions.WeightNormConvTranspose1d,
-        convolutions.WeightNormConvTranspose2d,
-        convolutions.WeightNormConvTranspose3d,
-    )
-}
-"""Dense and convolutional layers, by plain class."""
 
 
 def _weight(layer: nn.Module, units: Units) -> WeightNormLayer:
@@ -128,12 +111,12 @@ def normalize(
     Raises:
         ValueError: unknown norm or layer, a layer that cannot be normalized or already is, tied parameters.
     """
-    normalizer = NORMALIZERS.get(norm) or _unknown("normalizer", norm, NORMALIZERS)
+    if norm not in NORMALIZERS:
+        raise unknown_name("normalizer", norm, NORMALIZERS)
     candidates = _candidates(network, layers)
     if norm == "none":
         return network
-    outputs = _outputs(network, candidates)
-    chosen = _chosen(candidates, outputs, normalizer, normalize_output, narrow=layers is None)
+    chosen = _chosen(candidates, output_modules(network), NORMALIZERS[norm], normalize_output, narrow=layers is None)
     if not chosen:
         raise ValueError(_nothing_to_do(network, norm))
     _check_not_tied(network, {candidates[layer]: layer for layer in chosen})
@@ -151,10 +134,8 @@ def replace_modules(network: nn.Module, new: Mapping[nn.Module, nn.Module]) -> n
     return new.get(network, network)
 
 
-def _kind(layer: nn.Module) -> str | None:
-    if type(layer) in WEIGHT_NORM_LAYERS:
-        return "dense"
-    return "recurrent" if type(layer) in RECURRENT_WEIGHT_NORM_LAYERS else None
+def _can_be_normalized(layer: nn.Module) -> bool:
+    return type(layer) in WEIGHT_NORM_LAYERS or type(layer) in RECURRENT_WEIGHT_NORM_LAYERS
 
 
 def _candidates(
@@ -164,9 +145,13 @@ def _candidates(
     modules = dict(network.named_modules())
     normalized = [name for name, module in modules.items() if isinstance(module, NormalizedLayer)]
     if layers is None or callable(layers):
-        wanted = {name: m for name, m in modules.items() if _kind(m) and (layers is None or layers(name, m))}
+        wanted = {
+            name: m for name, m in modules.items() if _can_be_normalized(m) and (layers is None or layers(name, m))
+        }
     else:
-        wanted = {name: modules[name] if name in modules else _unknown("layer", name, modules) for name in layers}
+        if missing := [name for name in layers if name not in modules]:
+            raise unknown_name("layer", missing[0], modules)
+        wanted = {name: modules[name] for name in layers}
     for name, module in wanted.items():
         _check_can_be_normalized(name, module, [] if layers is None else normalized)
     if layers is None and normalized:
@@ -180,18 +165,9 @@ def _check_can_be_normalized(name: str, module: nn.Module, normalized: list[str]
         raise ValueError(f"{_quoted(name)} is already normalized: normalize a plain layer, and once")
     if is_parametrized(module):
         raise ValueError(f"{_quoted(name)} is parametrized: remove its parametrization first")
-    if not _kind(module):
+    if not _can_be_normalized(module):
         kinds = ", ".join(kind.__name__ for kind in (*WEIGHT_NORM_LAYERS, *RECURRENT_WEIGHT_NORM_LAYERS))
         raise ValueError(f"{_quoted(name)} is a {type(module).__name__} and cannot be normalized: choose among {kinds}")
-
-
-def _outputs(network: nn.Module, candidates: Mapping[nn.Module, str]) -> set[nn.Module]:
-    heads: list[Any] = [module.output_layers for module in network.modules() if hasattr(module, "output_layers")]
-    declared = {part for head in heads for layer in head for part in layer.modules()}
-    if heads:
-        return declared & set(candidates)
-    last = [layer for layer in network.modules() if _kind(layer)][-1:]
-    return {layer for layer in last if _kind(layer) == "dense"} & set(candidates)
 
 
 def _chosen(
@@ -203,14 +179,15 @@ def _chosen(
     narrow: bool,
 ) -> dict[nn.Module, Convert]:
     """What converts each layer that is to be converted."""
-    dense = [layer for layer in candidates if _kind(layer) == "dense" and layer not in outputs]
-    hidden = dense[-1:] if narrow and normalizer.last_hidden_only else dense
-    chosen = {layer: normalizer.hidden for layer in hidden}
-    chosen |= {layer: normalizer.recurrent for layer in candidates if _kind(layer) == "recurrent"}
+    hidden = [layer for layer in candidates if is_dense(layer) and layer not in outputs]
+    hidden = hidden[-1:] if narrow and normalizer.last_hidden_only else hidden
+    last = [layer for layer in candidates if is_dense(layer) and layer in outputs]
+    chosen = dict.fromkeys(hidden, normalizer.hidden)
+    chosen |= dict.fromkeys(filter(is_recurrent, candidates), normalizer.recurrent)
     if normalizer.normalize_output if normalize_output is None else normalize_output:
-        if outputs and normalizer.output is None:
+        if last and normalizer.output is None:
             raise ValueError("this normalizer has no meaning on an output layer: leave out normalize_output=True")
-        chosen |= {layer: normalizer.output for layer in candidates if layer in outputs}
+        chosen |= dict.fromkeys(last, normalizer.output)
     return {layer: convert for layer, convert in chosen.items() if convert is not None}
 
 
@@ -218,13 +195,6 @@ def _nothing_to_do(network: nn.Module, norm: str) -> str:
     return (
         f"{type(network).__name__} has no layer to normalize with {norm!r}: it needs a dense or convolutional layer"
         " (a hidden one, where the output stays plain)"
-    )
-
-
-def _unknown(what: str, name: str, known: Collection[str]) -> Any:
-    nearest = difflib.get_close_matches(name, known) or ["none of them near"]
-    raise ValueError(
-        f"unknown {what} {name!r} (nearest: {', '.join(nearest)}); known: {', '.join(filter(None, known))}"
     )
 
 

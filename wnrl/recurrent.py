@@ -7,7 +7,8 @@ recurrent weights (section 3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
@@ -172,12 +173,23 @@ def _named(letter: str, weight: str) -> str:
     return letter + weight.removeprefix("weight")
 
 
+@lru_cache(maxsize=1)
+def _untraced_forward() -> Callable[..., Any]:
+    """For layers over time, which torch.compile refuses: it would make graphs of the parts of their forward pass."""
+    return torch.compiler.disable(WeightNormRecurrent.forward)
+
+
 class _Sequence(WeightNormRecurrent):
     """A layer over time. torch's class reads a list, `_flat_weights`, which is filled while a forward pass runs."""
 
     def _adopt(self, plain: nn.Module, units: Units) -> None:
         super()._adopt(plain, units)
         vars(self).update(_flat_weights=[], _flat_weight_refs=[])
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """As the plain layer; each effective weight is computed once."""
+        run = WeightNormRecurrent.forward if torch.compiler.is_compiling() else _untraced_forward()
+        return run(self, input, hx)
 
     def _computed(self) -> dict[str, Any]:
         tensors = self.folded()

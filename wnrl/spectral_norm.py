@@ -30,7 +30,7 @@ class SpectralNormalized(NormalizedLayer):
         super().__init__()
         weight: Any = layer.weight
         self.layer: Any = layer
-        start = torch.randn(len(rows(layer, weight)), generator=torch.Generator().manual_seed(0))
+        start = torch.randn(len(rows(layer, weight)), generator=torch.Generator().manual_seed(0), device="cpu")
         self.register_buffer("running_u", F.normalize(start, dim=0).to(weight))
         self.train(layer.training)
         self._iterate(FIRST_ITERATIONS)

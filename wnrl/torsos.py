@@ -89,6 +89,11 @@ class ImpalaCNN(nn.Module):
             *itertools.chain(*stages), nn.ReLU(), nn.Flatten(), *_fully_connected(flat, hidden, layer)
         )
 
+    @property
+    def linear_layers(self) -> tuple[nn.Module, ...]:
+        """The layers that no ReLU follows directly: the first convolution of each stage."""
+        return tuple(layer for layer, after in itertools.pairwise(self.layers) if isinstance(after, nn.MaxPool2d))
+
     def forward(self, obs: Tensor) -> Tensor:
         """Features `[B, out_features]` of uint8 images `[B, C, H, W]`."""
         return self.layers(_scaled(obs, self.obs_shape))

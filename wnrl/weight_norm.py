@@ -145,7 +145,7 @@ def check_units(units: str) -> None:
 
 def unit_scale(by_row: Tensor, units: Units) -> float:
     """The length that g counts in: √n for rows `[out, ...]` of n weights in "sqrt" units, otherwise 1."""
-    return math.sqrt(by_row[0].numel()) if units == "sqrt" else 1.0
+    return math.sqrt(math.prod(by_row.shape[1:])) if units == "sqrt" else 1.0
 
 
 def gain(g: Tensor, units: Units) -> Tensor:

@@ -11,18 +11,16 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized
 
 from wnrl.batch_norm import BatchNorm, BatchNormalized, MeanBatchNormalized, MeanOnlyBatchNorm
+from wnrl.layer_kinds import WEIGHT_NORM_LAYERS, is_dense
 from wnrl.layer_norm import LayerNormalized
 from wnrl.normalized_layer import NormalizedLayer
-from wnrl.normalizers import WEIGHT_NORM_LAYERS
 from wnrl.projection import ProjectedLayer
-from wnrl.recurrent import RECURRENT_WEIGHT_NORM_LAYERS
 from wnrl.rows import row_norms, rows, scale_rows
 from wnrl.spectral_norm import SpectralNormalized
 from wnrl.weight_norm import WeightNormLayer
 
 _AROUND_A_LAYER = (MeanBatchNormalized, BatchNormalized, LayerNormalized, ProjectedLayer, SpectralNormalized)
 _WITH_LENGTHS_OF_ITS_OWN = (ProjectedLayer, SpectralNormalized)
-_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
 @dataclass(frozen=True)
@@ -149,21 +147,8 @@ def check_lengths_are_free(layers: list[WeightedLayer], init: str) -> None:
             )
 
 
-def output_modules(network: nn.Module) -> set[nn.Module]:
-    """What the heads of `network` name as `output_layers`, else its last dense or convolutional layer; with all parts.
-
-    A network that ends with a recurrent layer and has no heads has none.
-    """
-    heads = [cast(Any, module).output_layers for module in network.modules() if hasattr(module, "output_layers")]
-    if heads:
-        return {part for head in heads for layer in head for part in layer.modules()}
-    recurrent = (*_RECURRENT, *RECURRENT_WEIGHT_NORM_LAYERS.values())
-    last = [module for module in network.modules() if _has_weight(module) or isinstance(module, recurrent)][-1:]
-    return {module for module in last if not isinstance(module, recurrent)}
-
-
 def _has_weight(module: nn.Module) -> bool:
-    if isinstance(module, WeightNormLayer) or type(module) in WEIGHT_NORM_LAYERS:
+    if is_dense(module):
         return True
     derived = is_parametrized(module) or isinstance(module, LazyModuleMixin)
     return derived and isinstance(module, tuple(WEIGHT_NORM_LAYERS))

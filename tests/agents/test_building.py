@@ -16,6 +16,7 @@ from agents.dqn import DQNSettings
 from agents.settings import RunSettings
 from agents.training import Trainer
 from envs import Atari, Chain, Gym
+from wnrl.projection import ProjectedLayer
 from wnrl.torsos import NatureCNN
 from wnrl.weight_norm import WeightNormLinear
 
@@ -78,13 +79,13 @@ def test_normalizing_keeps_the_function_of_the_plain_network():
 
 @pytest.mark.parametrize("norm", ["none", "weight"])
 def test_he_initialization_comes_before_wrapping(norm):
-    network = make_network(**{**SHAPE, "norm": norm, "hidden": [200, 200]}, seed=2, he=True)
+    network = make_network(**{**SHAPE, "norm": norm, "hidden": [200, 200]}, seed=2, init="he")
     for layer, inputs in ((network.torso.layers[1], 4), (network.torso.layers[3], 200), (network.head, 200)):
         bound = (3 / inputs) ** 0.5
         assert layer.weight.detach().abs().max() <= bound + 1e-5
         assert layer.weight.detach().std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
         assert torch.equal(layer.bias.detach(), torch.full_like(layer.bias, 0.1))
-    other = make_network(**{**SHAPE, "norm": norm, "hidden": [200, 200]}, seed=3, he=True)
+    other = make_network(**{**SHAPE, "norm": norm, "hidden": [200, 200]}, seed=3, init="he")
     assert not torch.equal(network.head.weight.detach(), other.head.weight.detach())
 
 
@@ -159,3 +160,34 @@ def test_learning_may_start_as_soon_as_there_is_a_transition(n_step, train_inter
     if least:
         with pytest.raises(ValueError, match=f"learning_starts must be at least {least} for {num_envs} environments"):
             make_dqn(RUN, replace(numbers, learning_starts=least - 1), environment)
+
+
+def test_analytic_lengths_reach_the_layers():
+    network = make_network(**{**SHAPE, "hidden": [16]}, init="analytic")
+    torch.testing.assert_close(network.torso.layers[1].weight.norm(dim=1), torch.full((16,), (2 * 4 / 16) ** 0.5))
+
+
+@pytest.mark.parametrize("init", ["data", "analytic"])
+def test_an_initialization_without_effect_is_refused_before_the_run(init):
+    with pytest.raises(ValueError, match="whose lengths its method gives: take 'preserve' or 'he'"):
+        make_dqn(replace(RUN, norm="projected"), replace(NUMBERS, init=init), Chain(3))
+
+
+@pytest.mark.parametrize(("norm", "schedule", "falls"), [
+    ("weight", "auto", False), ("projected", "auto", True), ("weight", "linear", True), ("projected", "constant", False)
+])  # fmt: skip
+def test_the_learning_rate_falls_for_projected_weights_and_on_request(norm, schedule, falls):
+    run = replace(RUN, norm=norm, steps=300)
+    agent = make_dqn(run, replace(NUMBERS, learning_rate_schedule=schedule, learning_starts=100), Chain(3))
+    rates = [agent.figures(step)["train/learning_rate"] for step in (0, 100, 200, 300)]
+    assert rates == pytest.approx([1e-4, 1e-4, 5e-5, 0.0] if falls else [1e-4] * 4)
+
+
+def test_the_optimizer_follows_the_learning_rate():
+    run = replace(RUN, norm="projected", steps=300)
+    environment = Chain(3)
+    agent = make_dqn(run, replace(NUMBERS, learning_starts=30, batch_size=4), environment)
+    Trainer(agent, environment, seed=0).run(165)
+    assert agent.optimizer.param_groups[0]["lr"] == pytest.approx(5e-5, rel=0.05)
+    assert all(module.layer.weight.norm(dim=1).allclose(torch.ones(8)) for module in agent.network.modules()
+               if isinstance(module, ProjectedLayer))  # fmt: skip

@@ -76,6 +76,16 @@ class TestHe(DQNContract):
     changes = {"init": "he"}  # noqa: RUF012
 
 
+class TestAnalytic(DQNContract):
+    changes = {"init": "analytic"}  # noqa: RUF012
+
+
+class TestRivals(DQNContract):
+    @pytest.fixture(autouse=True, params=["mean-batch", "batch", "layer", "projected", "spectral"])
+    def norm(self, request):
+        self.changes = {"norm": request.param, "double": True}
+
+
 class TestEverythingElse(DQNContract):
     """Three steps, the double target, soft updates and the paper's optimizer, in one."""
 
@@ -264,7 +274,7 @@ def test_each_part_of_the_state_matters(part):
 # Initialization
 
 
-@pytest.mark.parametrize("norm", ["weight", "none", "mean-batch"])
+@pytest.mark.parametrize("norm", ["weight", "none", "mean-batch", "batch"])
 def test_data_initialization_gives_each_unit_mean_0_and_variance_1_on_what_was_played(norm):
     environment = Chain(2, length=4)
     agent = make(environment, norm=norm, init="data", init_batch=3_000, learning_rate=1e-12)
@@ -287,6 +297,100 @@ def test_data_initialization_happens_once_before_the_first_update():
     assert differences(agent.target.state_dict(), fold(agent.network).state_dict()) == [] or agent.num_updates > 1
     trainer.run(150)
     torch.testing.assert_close(parameters(agent), initialized)
+
+
+# Figures
+
+
+def run_read_at(steps, *, norm="weight", read=lambda agent, step: agent.figures(step)):
+    """A run of 160 steps in which the figures are read after these steps, and all its state but what figures hold."""
+    environment = Chain(2, length=4)
+    run = replace(RUN, norm=norm, normalize_output=norm == "weight")
+    agent = make_dqn(run, NUMBERS, environment)
+
+    def hook(trainer, before):
+        if trainer.steps in steps:
+            read(agent, trainer.steps)
+
+    trainer = Trainer(agent, environment, seed=0, hooks=[hook])
+    trainer.run(160)
+    state = copy.deepcopy(trainer.get_state())
+    del state["seconds"], state["agent"]["means"], state["agent"]["diagnostics"]
+    return trainer, state
+
+
+@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "spectral"])
+def test_learning_is_the_same_to_the_bit_however_often_figures_are_read(norm):
+    never = run_read_at([], norm=norm)[1]
+    assert differences(run_read_at(range(80, 160), norm=norm)[1], never) == []
+
+
+def test_a_reading_that_draws_from_the_replays_generator_would_be_seen():
+    never = run_read_at([])[1]
+    other = run_read_at(range(120, 123), read=lambda agent, step: agent.replay.sample(32))[1]
+    assert "/agent/replay/generator" in differences(other, never)
+
+
+@pytest.mark.parametrize(("norm", "noisy"), [("none", False), ("weight", False), ("mean-batch", True), ("batch", True)])
+def test_figures_of_every_layer(norm, noisy):
+    trainer, _ = run_read_at([], norm=norm)
+    figures = trainer.agent.figures(160)
+    layers = {tag: value for tag, value in figures.items() if tag.startswith("norm/")}
+    assert (layers["norm/minibatch_noise"] > 0.01) == noisy
+    assert layers["norm/minibatch_noise"] == 0 or noisy
+    assert 0 <= layers["norm/torso.layers.1/dead"] < 1
+    for layer in ("torso.layers.1", "head"):
+        assert layers[f"norm/{layer}/w_norm"] > 0
+        assert 0 < layers[f"norm/{layer}/angle"] < 10
+    assert all(type(value) in (int, float) for value in figures.values())
+
+
+def test_figures_are_read_on_twice_a_minibatch_so_that_halves_are_as_large_as_one():
+    trainer, _ = run_read_at([])
+    sizes, forward = [], trainer.agent._diagnostics._forward
+    trainer.agent._diagnostics._forward = lambda network, obs: sizes.append(len(obs)) or forward(network, obs)
+    trainer.agent.figures(160)
+    assert set(sizes) == {2 * 16, 16}
+
+
+def test_figures_before_the_first_transition_are_of_the_weights_alone():
+    figures = make(Chain(2)).figures(0)
+    assert {tag.split("/")[-1] for tag in figures if tag.startswith("norm/")} == {
+        "w_norm",
+        "g",
+        "v_norm",
+        "effective_lr",
+    }
+
+
+def test_figures_show_the_angle_of_the_first_update_since_the_last():
+    trainer, _ = run_read_at([])
+    agent = trainer.agent
+    angle = "norm/head/angle"
+    assert angle in agent.figures(160)
+    assert angle not in agent.figures(160)
+    weights = [fold(agent.network).head.weight.detach().double()]
+    for _ in range(3):
+        agent.update()
+        weights.append(fold(agent.network).head.weight.detach().double())
+    expected = F.cosine_similarity(*weights[:2], dim=1).acos().rad2deg().mean()
+    assert agent.figures(160)[angle] == pytest.approx(expected.item(), rel=1e-3) != 0
+
+
+def test_angles_are_lost_without_their_part_of_the_state():
+    trainer, _ = run_read_at([])
+    state = copy.deepcopy(trainer.agent.get_state())
+    whole, rest = make(Chain(2, length=4), seed=7), make(Chain(2, length=4), seed=7)
+    whole.set_state(state)
+    rest.set_state({**state, "diagnostics": rest.get_state()["diagnostics"]})
+    figures = trainer.agent.figures(160)
+    assert differences(whole.figures(160), figures) == []
+    assert sorted(differences(rest.figures(160), figures)) == ["/norm/head/angle", "/norm/torso.layers.1/angle"]
+
+
+def test_a_minibatch_of_one_has_figures():
+    trainer = trained(Chain(2, length=4), 150, batch_size=1)
+    assert trainer.agent.figures(150)["norm/minibatch_noise"] == 0
 
 
 # Settings

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from wnrl import convolutions
-from wnrl.normalizers import WEIGHT_NORM_LAYERS
+from wnrl.layer_kinds import WEIGHT_NORM_LAYERS
 
 KINDS = [nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d]
 UNITS = ["sqrt", "paper", "log"]

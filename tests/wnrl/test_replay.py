@@ -152,6 +152,22 @@ def test_a_sample_is_one_of_the_transitions_held() -> None:
     assert drawn == held
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_draw_with_another_generator_leaves_the_replays_own_as_it_was(device: str) -> None:
+    replays = [make(2, capacity=40, device=device) for _ in range(3)]
+    for replay in replays:
+        stream = Stream(2, 1, (3,), np.uint8, seed=1)
+        for _ in range(20):
+            replay.add(*stream.next())
+    beside = [replays[0].sample(30, torch.Generator(device).manual_seed(7)) for _ in range(2)]
+    assert all(torch.equal(*pair) for pair in zip(*beside, strict=True))
+    assert not torch.equal(beside[0].obs, replays[2].sample(30).obs)
+    replays[2].sample(30)  # a draw too many
+    first, untouched, other = (replay.sample(30).obs for replay in replays)
+    assert torch.equal(first, untouched)
+    assert not torch.equal(first, other)
+
+
 def test_every_tail_of_a_terminated_episode_is_there() -> None:
     replay = make(1, frame=(1,), n_step=3)
     #                  0  1  2  3  4 | 5  6  7   rows; the episode terminates at row 4

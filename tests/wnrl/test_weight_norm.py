@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from wnrl.convolutions import WeightNormConv2d
 from wnrl.formulas import effective_weight
-from wnrl.normalizers import WEIGHT_NORM_LAYERS
+from wnrl.layer_kinds import WEIGHT_NORM_LAYERS
 from wnrl.weight_norm import WeightNormBilinear, WeightNormLinear
 
 UNITS = ("sqrt", "paper", "log")

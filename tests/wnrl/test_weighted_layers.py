@@ -9,7 +9,7 @@ from wnrl.networks import Architecture, q_network
 from wnrl.normalizers import NORMALIZERS, normalize
 from wnrl.rows import row_norms
 from wnrl.weight_norm import WeightNormLinear
-from wnrl.weighted_layers import check_lengths_are_free, layers_to_initialize, output_modules, weighted_layers
+from wnrl.weighted_layers import check_lengths_are_free, layers_to_initialize, weighted_layers
 
 
 class Doubled(nn.Linear):
@@ -21,7 +21,7 @@ def make_network(norm="none"):
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.ConvTranspose2d(4, 6, 3, groups=2), nn.Flatten(), nn.Linear(150, 7)
     )
-    return normalize(network, norm, layers=["0", "2", "4"]) if norm != "none" else network
+    return normalize(network, norm, layers=["0", "2", "4"])
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)
@@ -58,13 +58,12 @@ def test_rows_have_the_directions_and_lengths_that_are_set(layer):
 
 @pytest.mark.parametrize("norm", ["mean-batch", "batch"])
 def test_batch_norms_subtract_by_their_running_mean(norm):
-    network = normalize(nn.Sequential(nn.Linear(5, 3)), norm, layers=["0"]).eval()
-    network[0].norm.bias.data.fill_(7.0)
-    (found,), x = weighted_layers(network), torch.randn(10, 5)
+    layer = normalize(nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 2)), norm).eval()[0]
+    layer.norm.bias.data.fill_(7.0)
+    (found,), x, mean = weighted_layers(layer), torch.randn(10, 5), torch.tensor([1.0, 2.0, 3.0])
     with torch.no_grad():
-        found.subtract(torch.tensor([1.0, 2.0, 3.0]))
-        expected = network[0].layer(x) - torch.tensor([1.0, 2.0, 3.0])
-    torch.testing.assert_close(network(x).detach(), expected)
+        found.subtract(mean)
+    torch.testing.assert_close(layer(x), layer.layer(x) - mean)
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)
@@ -76,7 +75,7 @@ def test_what_is_taken_on_is_a_plain_layers_function(norm):
         with torch.no_grad():
             for layer, rows in zip(weighted_layers(each), drawn, strict=True):
                 layer.take_on(rows, 0.25)
-    expected, x = normalize(plain, norm, layers=["0", "2", "4"]).eval() if norm != "none" else plain, torch.randn(2, 3, 5, 5)
+    x, expected = torch.randn(2, 3, 5, 5), normalize(plain, norm, layers=["0", "2", "4"]).eval()
     tolerance = 0.05 if norm == "spectral" else 1e-4  # its power method goes on from another start
     torch.testing.assert_close(network(x), expected(x), rtol=tolerance, atol=tolerance)
 
@@ -130,22 +129,6 @@ def test_lengths_that_a_method_gives_are_refused(norm, kind):
 def test_the_network_itself_has_no_name():
     assert str(weighted_layers(nn.Linear(3, 2))[0]) == "the network itself"
     assert str(weighted_layers(make_network())[1]) == "layer '2'"
-
-
-@pytest.mark.parametrize("norm", ["none", "weight", "mean-batch", "projected"])
-def test_output_layers_are_those_of_the_heads_or_the_last(norm):
-    network = normalize(q_network((4,), 3, hidden=(8,), architecture=Architecture(dueling=True)), norm)
-    outputs = output_modules(network)
-    found = [layer.name for layer in weighted_layers(network) if layer.layer in outputs]
-    assert found == ["head.value.2", "head.advantage.2"]
-    plain = normalize(nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2), nn.ReLU()), norm)
-    assert [layer.name for layer in weighted_layers(plain) if layer.layer in output_modules(plain)] == ["2"]
-
-
-@pytest.mark.parametrize("norm", ["none", "weight", "projected"])
-def test_a_network_that_ends_with_a_recurrent_layer_has_no_output_layer(norm):
-    network = normalize(nn.Sequential(nn.Linear(3, 3), nn.LSTM(3, 3)), norm)
-    assert output_modules(network) == set()
 
 
 def test_the_lengths_under_a_generator_of_rows():

@@ -1,0 +1,66 @@
+import sys
+
+import pytest
+
+from tests.scripts.processes import call
+
+TINY = ["--norms", "none", "weight", "--rates", "0.001", "0.01", "--seeds", "1", "--epochs", "1"]
+
+
+def refused(*arguments, saying):
+    result = call("learning_rates", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("learning_rates.py: error: ")
+    assert result.err.count("\n") == 1
+    for words in saying:
+        assert words in result.err
+
+
+def test_tables_figure_and_rows_come_out_and_a_second_call_trains_nothing(tmp_path):
+    out = tmp_path / "new"
+    first = call("learning_rates", "digits", *TINY, "--out", out)
+    assert (first.code, first.err) == (0, "")
+    assert "4 of 4: digits, weight, rate 0.01, seed 0: loss " in first.out
+    assert (out / "digits.md").read_text() in first.out
+    assert (out / "digits.png").read_bytes().startswith(b"\x89PNG")
+    rows = (out / "runs.csv").read_text()
+    assert rows.count("\n") == 5
+    again = call("learning_rates", "digits", *TINY, "--out", out)
+    assert again.out == (out / "digits.md").read_text()
+    assert (out / "runs.csv").read_text() == rows
+
+
+def test_options_come_through(tmp_path):
+    options = ["--optimizer", "sgd", "--init", "preserve", "--units", "paper", "--progress", "0.5"]
+    options = [*TINY, "--norms", "weight", "--rates", "0.1", *options]
+    result = call("learning_rates", "digits", *options, "--out", tmp_path)
+    assert (result.code, result.err) == (0, "")
+    assert "works (50 %)" in result.out
+    assert "digits,weight,0.1,0,1,sgd,preserve,paper,0," in (tmp_path / "runs.csv").read_text()
+
+
+def test_ctrl_c_leaves_in_one_line(tmp_path, monkeypatch):
+    def interrupt(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("agents.learning_rate_results.train", interrupt)
+    result = call("learning_rates", "digits", *TINY, "--out", tmp_path)
+    assert (result.code, result.out) == (130, "stopped: the same command goes on\n")
+
+
+def test_bad_input_is_one_line(tmp_path):
+    refused("letters", saying=["'letters'", "digits"])
+    refused(saying=["Missing"])
+    refused("sequence", "--norms", "batch", saying=["'batch' is not compared in sequence: choose from none, weight"])
+    refused("digits", "--rates", "-1", saying=["rates must be positive, got -1"])
+    refused("digits", "--optimizer", "x", saying=["--optimizer", "adam"])
+    refused("digits", "--progress", "1.5", saying=["progress must be shares over 0, up to 1", "1.5"])
+    refused("digits", "--jobs", 0, "--out", tmp_path, saying=["jobs must be at least 1, got 0"])
+    (tmp_path / "runs.csv").write_text("a,b\n1,2\n")
+    refused("digits", "--out", tmp_path, saying=["was made by something else"])
+
+
+@pytest.mark.parametrize(("module", "name"), [("matplotlib", "matplotlib"), ("sklearn.datasets", "scikit-learn")])
+def test_a_missing_package_is_one_line(module, name, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    refused("digits", saying=[name, 'pip install "wnrl[report]"'])
