@@ -25,7 +25,7 @@ STRIP = 0.17  # share of the figure's height for these counts
 
 
 def check_matplotlib() -> None:
-    """Before hours of training rather than after them.
+    """Say so before the training rather than after it.
 
     Raises:
         ValueError: it is not installed.
@@ -90,32 +90,45 @@ def _draw_line(
 
 
 def _scale(axes: Axes, comparison: Comparison) -> None:
-    """Logarithmic, with room for the strip."""
+    """Logarithmic, with room for the strip where there is something to count."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set(xscale="log", yscale="log")
-    bottom, top = axes.get_ylim()[0], CEILING * comparison.chance
-    axes.set_ylim(bottom, top * (top / bottom) ** (STRIP / (1 - STRIP)))
+    axes.axhline(comparison.chance, visible=False)
+    bottom, top = axes.get_ylim()
+    if any(_lost(comparison, norm) for norm in comparison.cells):
+        ceiling = CEILING * comparison.chance
+        top = ceiling * (ceiling / bottom) ** (STRIP / (1 - STRIP))
+    axes.set_ylim(bottom, top)
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}" if top < 10 * bottom else "")
+    axes.yaxis.set_minor_formatter("")
+    if top < 10 * bottom:
+        axes.set_yticks([tick for tick in MaxNLocator(6).tick_values(bottom, top) if bottom <= tick <= top])
+
+
+def _lost(comparison: Comparison, norm: str) -> dict[float, int]:
+    """How many runs diverged or are over the ceiling, at the rates where there are such."""
+    top = CEILING * comparison.chance
+    counts = {rate: sum(outcome.loss > top for outcome in cell) for rate, cell in comparison.cells[norm].items()}
+    return {rate: count for rate, count in counts.items() if count}
 
 
 def _draw_lost(axes: Axes, comparison: Comparison) -> None:
-    """How many runs diverged or are over the ceiling: at each rate, in a row for each norm."""
+    """Counts of lost runs: at each rate, in a row for each norm."""
     for row, norm in enumerate(comparison.cells):
         style: dict[str, Any] = {"color": STYLES[norm][0], "ha": "center", "va": "center", "size": "small"}
         height = 1 - STRIP * (row + 0.6) / len(comparison.cells)
-        for rate, cell in comparison.cells[norm].items():
-            if lost := sum(outcome.loss > CEILING * comparison.chance for outcome in cell):
-                axes.text(rate, height, str(lost), transform=axes.get_xaxis_transform(), **style)
+        for rate, count in _lost(comparison, norm).items():
+            axes.text(rate, height, str(count), transform=axes.get_xaxis_transform(), **style)
 
 
 def _draw_limits(left: Axes, right: Axes, comparison: Comparison, progress: float) -> None:
     """Lines under the strip, at a uniform guess's loss and at the limit."""
-    limit = comparison.limit(progress)
-    lines = [
-        (CEILING * comparison.chance, "runs above or diverged", "bottom"),
-        (comparison.chance, "uniform guess", "top"),
-    ]
-    lines += [(limit, f"{progress * 100:g} % of the way to the best", "bottom")] if limit > 0 else []
+    lines = [(comparison.chance, "uniform guess", "top")]
+    if any(_lost(comparison, norm) for norm in comparison.cells):
+        lines.insert(0, (CEILING * comparison.chance, "runs above or diverged", "bottom"))
+    if (limit := comparison.limit(progress)) > 0:
+        lines.append((limit, f"{progress * 100:g} % of the way to the best", "bottom"))
     for loss, name, side in lines:
         for axes in (left, right):
             axes.axhline(loss, color="#888888", lw=0.8, ls="--", zorder=0)
@@ -126,7 +139,9 @@ def _draw_limits(left: Axes, right: Axes, comparison: Comparison, progress: floa
 def _name(left: Axes, right: Axes, comparison: Comparison) -> None:
     run = comparison.first
     left.set(xlabel="learning rate", ylabel="training loss, nats")
-    left.set_title(f"{run.task}, {run.optimizer}, epoch {run.epochs}", size="medium")
+    seeds = max(len(cell) for cells in comparison.cells.values() for cell in cells.values())
+    title = f"{run.task}, {run.optimizer}, epoch {run.epochs}: median and range of {seeds} seeds"
+    left.set_title(title, size="medium")
     right.set_xlabel("epoch")
     right.set_title("at each norm's best rate", size="medium")
     right.legend(loc="best", frameon=False, fontsize="small")

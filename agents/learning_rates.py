@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
     run: Run
     curve: tuple[float, ...]
-    """Mean loss of each epoch's minibatches in training mode: what each normalizer descends, as the authors log it."""
+    """Mean loss of each epoch's minibatches in training mode: what is descended, without the lag of running means."""
     full_loss: float
     """Of the whole training set after the last epoch, in evaluation mode."""
     test_loss: float

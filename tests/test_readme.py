@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-ARGUMENTS = {"train_dqn": "TrainDQN", "evaluate": "Evaluate", "benchmark": "Benchmark"}
+ARGUMENTS = {  # of each script, or of each of its commands
+    "train_dqn": "TrainDQN",
+    "evaluate": "Evaluate",
+    "benchmark.py dqn": "DQN",
+    "benchmark.py norms": "Norms",
+    "learning_rates": "LearningRates",
+}
 
 
 def test_python_blocks_run():
@@ -22,9 +28,10 @@ def test_python_blocks_run():
 @pytest.mark.parametrize("script", ARGUMENTS)
 def test_flags_exist(script, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    arguments = runpy.run_path(str(ROOT / "scripts" / f"{script}.py"))[ARGUMENTS[script]]
+    name, _, what = script.partition(".py ")
+    arguments = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))[ARGUMENTS[script]]
     known = {field.name.replace("_", "-").removeprefix("no-") for field in fields(arguments)}
-    commands = re.findall(rf"scripts/{script}\.py([^\n`#]*)", README)
+    commands = re.findall(rf"scripts/{name}\.py {what}([^\n`#]*)", README)
     assert commands
     for command in commands:
         assert set(re.findall(r"--(?:no-)?([a-z-]+)", command)) <= known

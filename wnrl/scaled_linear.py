@@ -45,10 +45,9 @@ class _ScaledLinear(torch.autograd.Function):
         inputs, directions = x.to(dtype), v.to(dtype)
         norm = torch.linalg.vector_norm(v, dim=1, dtype=torch.promote_types(v.dtype, torch.float32))
         norm = torch.where(norm > 0, norm, math.inf)  # [out]; a zero row gets zeros, forward and backward
-        with torch.autocast(v.device.type, enabled=False):
-            t = F.linear(inputs, directions)  # [..., out]
-            gain = g * (scale / norm)
-            y = (t * gain if bias is None else torch.addcmul(bias.to(gain.dtype), t.to(gain.dtype), gain)).to(t.dtype)
+        t = F.linear(inputs, directions)  # [..., out]
+        gain = g * (scale / norm)
+        y = (t * gain if bias is None else torch.addcmul(bias.to(gain.dtype), t.to(gain.dtype), gain)).to(t.dtype)
         ctx.save_for_backward(x, v, g, bias, inputs, directions, norm, t)
         ctx.scale = scale
         return y
@@ -79,7 +78,8 @@ def _without(dv: Tensor, v: Tensor, share: Tensor) -> Tensor:
 
 def _product_dtype(v: Tensor) -> torch.dtype:
     kind = v.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else v.dtype
+    known = torch.amp.is_autocast_available(kind)  # not to the meta device
+    return torch.get_autocast_dtype(kind) if known and torch.is_autocast_enabled(kind) else v.dtype
 
 
 def _differentiable_backward(

@@ -37,6 +37,13 @@ def test_runs_above_or_diverged_are_counted_at_their_rate(comparison):
     assert texts(left) == [(0.1, "2"), (1.0, "3"), (1.0, "1")]
 
 
+def test_without_such_runs_there_is_no_strip():
+    left, right = make_figure(Comparison(outcomes(none=[(0.4, 0.5), (0.3, 0.2)])), 0.9).axes
+    assert texts(left) == []
+    assert CHANCE < left.get_ylim()[1] < CEILING * CHANCE
+    assert "runs above or diverged" not in [text for _, text in texts(right)]
+
+
 def test_curves_are_those_of_each_norms_best_rate(comparison):
     _, right = make_figure(comparison, 0.9).axes
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["none, 0.01", "mean-batch, 0.01"]

@@ -14,6 +14,7 @@ from wnrl.normalizers import normalize
 from wnrl.weight_norm import WeightNormBilinear, WeightNormLinear
 
 BOTH = (MeanOnlyBatchNorm, BatchNorm)
+MAKERS = (lambda: MeanBatchNormalized(WeightNormLinear(3, 4)), lambda: BatchNormalized(nn.Linear(3, 4), -1))
 
 
 def weight_normalized(kind):
@@ -70,7 +71,7 @@ def test_images_share_a_mean_over_batch_and_positions():
 
 
 @pytest.mark.parametrize(("shape", "channel_dim"), [((5, 3), -1), ((2, 4, 3), -1), ((2, 3, 4), -2), ((2, 3, 2, 3), -3)])
-def test_backward_takes_the_mean_of_the_gradient_off(shape, channel_dim):
+def test_backward_is_equation_8_the_mean_of_the_gradient_is_taken_off(shape, channel_dim):
     norm = MeanOnlyBatchNorm(3, channel_dim).double()
     t = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     upstream = torch.randn(shape, dtype=torch.float64)
@@ -155,8 +156,7 @@ def forward_twice_then_backward(layer, modes):
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["training", "evaluation"])
-@pytest.mark.parametrize("make", [lambda: MeanBatchNormalized(WeightNormLinear(3, 4)),
-                                  lambda: BatchNormalized(nn.Linear(3, 4), -1)], ids=["mean-batch", "batch"])  # fmt: skip
+@pytest.mark.parametrize("make", MAKERS, ids=["mean-batch", "batch"])
 def test_a_second_pass_before_the_backward_pass_of_the_first_changes_nothing(make, first):
     layer = make().double()
     expected = forward_twice_then_backward(copy.deepcopy(layer), (first, False))  # the second pass moves nothing

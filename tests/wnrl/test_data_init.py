@@ -121,15 +121,15 @@ def test_dense_and_bilinear_layers_of_every_shape(sizes, units, lead, scale):
         assert_standard(preactivations(layer, *inputs), mean=1e-3)
 
 
-def test_directions_are_small_normal_numbers_and_lengths_inverse_deviations():
-    layer = WeightNormLinear(400, 50, units="paper")
-    x = torch.randn(300, 400) * 3 + 1
+def test_lengths_and_biases_are_equations_5_and_6_with_small_normal_directions():
+    layer = WeightNormLinear(400, 50, units="paper", dtype=torch.float64)
+    x = torch.randn(300, 400, dtype=torch.float64) * 3 + 1
     data_init(layer, x, generator=seeded(5))
     assert layer.v.std().item() == pytest.approx(0.05, rel=0.02)
     assert layer.v.mean().item() == pytest.approx(0.0, abs=1e-3)
     t = x @ layer.v.detach().T / layer.v.detach().norm(dim=1)
-    torch.testing.assert_close(layer.g.detach(), 1 / t.std(0, correction=0), rtol=1e-4, atol=0)
-    torch.testing.assert_close(layer.bias.detach(), -t.mean(0) / t.std(0, correction=0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer.g.detach(), 1 / t.std(0, correction=0), rtol=1e-9, atol=0)
+    torch.testing.assert_close(layer.bias.detach(), -t.mean(0) / t.std(0, correction=0), rtol=1e-9, atol=1e-9)
 
 
 def test_plain_networks_and_any_units_start_with_the_same_function():

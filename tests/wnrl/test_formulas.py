@@ -41,7 +41,7 @@ def test_effective_weight_is_equation_2(tensors, formula):
         torch.testing.assert_close(row.norm(), scale * g[i].abs())
 
 
-def test_gradients_are_the_closed_forms_of_the_paper(tensors, formula):
+def test_gradients_are_equation_3_and_its_projection_equation_4(tensors, formula):
     v, g, scale = tensors
     dw = torch.randn_like(v)
     w = formula(v, g, scale)

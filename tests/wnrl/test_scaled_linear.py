@@ -156,6 +156,11 @@ def test_saved_for_backward_are_norms_and_outputs_alone():
     assert sum(t.numel() for pointer, t in saved.items() if pointer not in own) == 40 + 2 * 40  # ‖v‖ and v·x
 
 
+def test_shapes_on_the_meta_device():
+    x, v, g, bias = (tensor.detach().to("meta") for tensor in tensors((2, 3)))
+    assert weight_norm_linear(x, v, g, bias).shape == (2, 3, 4)
+
+
 def test_per_example_gradients_through_functorch():
     x, v, g, bias = (tensor.detach() for tensor in tensors())
 
