@@ -1,0 +1,16 @@
+"""Policies for MaskablePPO: those of `sb3_contrib.ppo_mask`, normalized (see `wnrl.sb3.policies.NormalizedPolicy`)."""
+
+from wnrl.sb3.contrib import ppo_mask as host
+from wnrl.sb3.policies import NormalizedPolicy
+
+
+class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+    """`sb3_contrib.ppo_mask.MlpPolicy`, normalized."""
+
+
+class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+    """`sb3_contrib.ppo_mask.CnnPolicy`, normalized."""
+
+
+class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+    """`sb3_contrib.ppo_mask.MultiInputPolicy`, normalized."""
