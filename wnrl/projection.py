@@ -33,6 +33,16 @@ class ProjectedLayer(NormalizedLayer):
         """As the plain layer."""
         return self.layer(*inputs, **keywords)
 
+    def __getattr__(self, name: str) -> Any:
+        """What the plain layer has and this one has not: the sizes that a network asks its recurrent layers for."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            plain = self.__dict__.get("_modules", {}).get("layer")
+            if plain is None:
+                raise
+            return getattr(plain, name)
+
     @torch.no_grad()
     def project(self) -> None:
         """Divide each row by its norm, in place; a zero row stays."""

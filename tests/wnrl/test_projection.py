@@ -180,3 +180,10 @@ def test_unfolding_projects():
     torch.testing.assert_close(norms(layer.layer), torch.ones(4))
     x, lengths = torch.randn(3, 5), plain.weight.norm(dim=1)
     torch.testing.assert_close(layer(x) - layer.layer.bias, (plain(x) - plain.bias) / lengths)
+
+
+def test_sizes_of_the_plain_layer_show_through():
+    layer = ProjectedLayer(nn.LSTM(3, 5, num_layers=2))
+    assert (layer.input_size, layer.hidden_size, layer.num_layers) == (3, 5, 2)
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        layer.nothing_like_it  # noqa: B018

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wnrl.normalized_layer import NormalizedLayer
 
@@ -15,17 +14,18 @@ from wnrl.normalized_layer import NormalizedLayer
 class _Place(NamedTuple):
     """Where a normalized layer stands, and what stands there while the network acts."""
 
-    parent: nn.Module
+    modules: dict[str, nn.Module | None]  # of the parent
     name: str
     layer: NormalizedLayer
     folded: nn.Module
 
 
 class Acting:
-    """Folded twins of the normalized layers of a network, made when it first acts and kept up to date.
+    """A context in which folded twins stand in the places of a network's normalized layers; for use without gradients.
 
-    Twins are brought up to date when a parameter or a running statistic has changed, or got another storage, since they
-    were used last. What is written through `tensor.data` cannot be seen: `forget` after it.
+    Twins are made when the network first acts, and brought up to date when a parameter or a running statistic has
+    changed, or its storage has, since they were used last. What is written through `tensor.data`, or by another
+    parameter in the place of the old, cannot be seen: `forget` after it. Target networks do not act and have no twins.
 
     Args:
         network: any module, in whose places the twins stand while it acts.
@@ -33,54 +33,69 @@ class Acting:
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
-        self._places: list[_Place] = []
-        self._seen: list[tuple[int, int]] | None = None
+        self.forget()
 
     def forget(self) -> None:
         """Bring the twins up to date before they are used again."""
-        self._seen = None
+        self._versions: list[int] | None = None
+        if not hasattr(self, "_places"):
+            self._places: list[_Place] | None = None
+            self._tensors: list[Tensor] = []
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """A context in which the folded layers stand in the network; to be used without gradients."""
-        self._refresh()
-        try:
-            for parent, name, _, folded in self._places:
-                parent._modules[name] = folded
-            yield
-        finally:
-            for parent, name, layer, _ in self._places:
-                parent._modules[name] = layer
+    def __enter__(self) -> None:
+        """Put the twins in the network."""
+        if self._versions != self._current_versions():
+            self._refresh()
+        for modules, name, _, folded in self._places or []:
+            modules[name] = folded
+
+    def __exit__(self, *error: object) -> None:
+        """Put the layers back."""
+        for modules, name, layer, _ in self._places or []:
+            modules[name] = layer
+
+    def _current_versions(self) -> list[int]:
+        """What changes with the tensors that the twins are made of."""
+        tensors = self._tensors
+        return [t._version for t in tensors] + [t.data_ptr() for t in tensors]
 
     @torch.no_grad()
     def _refresh(self) -> None:
-        seen = self._versions()
-        if seen is not None and seen == self._seen:
-            return
-        if self._seen is None:
+        if self._places is None or not all(_fits(place) for place in self._places):
             self._places = list(_places(self._network))
         for place in self._places:
             values = place.layer.folded()
             for name, parameter in place.folded.named_parameters():
                 parameter.copy_(values[name])
-        self._seen = self._versions()
-
-    def _versions(self) -> list[tuple[int, int]]:
-        """What changes with each tensor that the twins are made of."""
-        return [(t._version, t.data_ptr()) for place in self._places for t in place.layer.state_dict().values()]
+        layers = (place.layer for place in self._places)
+        self._tensors = [tensor for layer in layers for tensor in (*layer.parameters(), *layer.buffers())]
+        self._versions = self._current_versions()
 
     def __getstate__(self) -> dict[str, Any]:
         """The network alone: a copy makes twins of its own."""
-        return {"_network": self._network, "_places": [], "_seen": None}
+        return {"_network": self._network}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As new."""
+        self._network = state["_network"]
+        self.forget()
 
 
 def _places(network: nn.Module) -> Iterator[_Place]:
+    """The places of the layers whose folds are cheaper, outside of target networks."""
     twins: dict[nn.Module, nn.Module] = {}
-    for parent in list(network.modules()):
-        if isinstance(parent, NormalizedLayer):
+    for path, parent in network.named_modules():
+        if isinstance(parent, NormalizedLayer) or "_target" in path:
             continue
         for name, layer in parent._modules.items():
             if isinstance(layer, NormalizedLayer):
-                folded = twins.setdefault(layer, layer.fold().eval())
-                if not isinstance(folded, NormalizedLayer):
-                    yield _Place(parent, name, layer, folded)
+                if layer not in twins:
+                    twins[layer] = layer.fold().eval()
+                if not isinstance(twins[layer], NormalizedLayer):
+                    yield _Place(parent._modules, name, layer, twins[layer])
+
+
+def _fits(place: _Place) -> bool:
+    """Whether the layer is still of the device and type of its twin."""
+    theirs, ours = next(place.layer.parameters()), next(place.folded.parameters())
+    return theirs.device == ours.device and theirs.dtype == ours.dtype

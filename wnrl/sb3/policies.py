@@ -94,7 +94,7 @@ class NormalizedPolicy(BasePolicy):
 
     def _predict(self, *arguments: Any, **keywords: Any) -> Any:
         with self._folded():
-            return super()._predict(*arguments, **keywords)
+            return super()._predict(*arguments, **keywords)  # type: ignore[safe-super]
 
     def predict_values(self, *arguments: Any, **keywords: Any) -> Any:
         """As the host's."""
@@ -107,7 +107,7 @@ class NormalizedPolicy(BasePolicy):
             return super().get_distribution(*arguments, **keywords)  # type: ignore[misc]
 
     def _folded(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.training or torch.is_grad_enabled() else self._acting()
+        return nullcontext() if self.training or torch.is_grad_enabled() else self._acting
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), **self._normalization}

@@ -1,4 +1,4 @@
-"""Policies for RecurrentPPO: those of `sb3_contrib.ppo_recurrent`, normalized (`wnrl.sb3.policies.NormalizedPolicy`)."""
+"""Policies for RecurrentPPO: those of `sb3_contrib.ppo_recurrent`, normalized (see `NormalizedPolicy`)."""
 
 from wnrl.sb3.contrib import ppo_recurrent as host
 from wnrl.sb3.policies import NormalizedPolicy
