@@ -1,5 +1,6 @@
 """The effective weight w = g v/‖v‖ (Salimans & Kingma 2016, equation 2): its formulas, and what a layer shows of it."""
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -22,14 +23,21 @@ def effective_weight(v: Tensor, g: Tensor, scale: float = 1.0, dim: int = 0) -> 
     tensors are taken in float32. Twice differentiable.
 
     Args:
-        v: directions, any shape; rows run along `dim`.
+        v: directions, at least two dimensions; the rows follow each other along `dim`.
         g: lengths, `[v.shape[dim]]`, in units of `scale`.
         scale: 1 for the paper's units, √n for n inputs a row.
         dim: the output dimension of `v`.
 
     Returns:
         The weights, of the shape and dtype of `v`.
+
+    Raises:
+        ValueError: `v` has no rows, or `g` another shape than `[v.shape[dim]]`.
     """
+    if v.ndim < 2 or g.shape != (v.shape[dim],):
+        raise ValueError(
+            f"v must be rows along dimension {dim}, g a number for each, got {[*v.shape]} and {[*g.shape]}"
+        )
     if dim:
         return effective_weight(v.movedim(dim, 0), g, scale).movedim(0, dim)
     if v.dtype in (torch.bfloat16, torch.float16):
@@ -93,8 +101,16 @@ def _closed_form_backward(dw: Tensor, v: Tensor, g: Tensor, scale: float) -> tup
 class EffectiveWeight(Tensor):
     """What `layer.weight` returns: a tensor that refuses in-place operations, which would be lost without a word.
 
-    Results of operations are ordinary tensors, except views, which refuse too.
+    Results of operations are ordinary tensors, except views, which refuse too. Copies and pickles are ordinary ones.
     """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """An ordinary tensor; as of any tensor, RuntimeError unless it is detached."""
+        return copy.deepcopy(self.as_subclass(Tensor), memo)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """As an ordinary tensor, so that torch.load needs to know no other class."""
+        return self.as_subclass(Tensor).__reduce_ex__(protocol)
 
     @classmethod
     def __torch_function__(

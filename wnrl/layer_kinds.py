@@ -6,7 +6,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils.parametrize import is_parametrized
 
 from wnrl import convolutions
 from wnrl.recurrent import RECURRENT_WEIGHT_NORM_LAYERS
@@ -36,6 +38,14 @@ def is_dense(module: nn.Module) -> bool:
 def is_recurrent(module: nn.Module) -> bool:
     """Whether `module` is a recurrent layer or cell, plain or weight-normalized."""
     return isinstance(module, (nn.RNNBase, nn.RNNCellBase, *RECURRENT_WEIGHT_NORM_LAYERS.values()))
+
+
+def is_without_weight(module: nn.Module) -> bool:
+    """Whether `module` is such a layer, but its weight is no parameter: computed from others, or lazy and not there."""
+    derived = is_parametrized(module) or isinstance(module, LazyModuleMixin)
+    names = ("weight", *vars(module).get("_flat_weights_names", ()))
+    computed = any(isinstance(vars(module).get(name), Tensor) for name in names)  # by torch's older functions
+    return (derived or computed) and isinstance(module, (*WEIGHT_NORM_LAYERS, *RECURRENT_WEIGHT_NORM_LAYERS))
 
 
 def output_modules(network: nn.Module) -> set[nn.Module]:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from torch import nn
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from wnrl.batch_norm import BatchNormalized, MeanBatchNormalized
-from wnrl.layer_kinds import WEIGHT_NORM_LAYERS, is_dense, is_recurrent, output_modules, unknown_name
+from wnrl.layer_kinds import WEIGHT_NORM_LAYERS, is_dense, is_recurrent, is_without_weight, output_modules, unknown_name
 from wnrl.layer_norm import LayerNormalized
 from wnrl.normalized_layer import NormalizedLayer
 from wnrl.projection import ProjectedLayer
@@ -102,14 +102,15 @@ def normalize(
         normalize_output: whether output layers are normalized too; None does as the normalizer's source does. Output
             layers are those that the network's heads name as `output_layers`, else the last one registered.
         layers: names of the layers to take (as in `named_modules`), or a predicate of name and layer; None takes all
-            that the normalizer's source would.
+            that the normalizer's source would. Of those that a predicate takes, what the source leaves plain stays so.
         units: of g, see `wnrl.weight_norm`.
 
     Returns:
         The network.
 
     Raises:
-        ValueError: unknown norm or layer, a layer that cannot be normalized or already is, tied parameters.
+        ValueError: unknown norm or layer, a layer that cannot be normalized or already is (lazy, parametrized), one
+            that is named but that `norm` leaves plain, tied parameters.
     """
     if norm not in NORMALIZERS:
         raise unknown_name("normalizer", norm, NORMALIZERS)
@@ -117,6 +118,8 @@ def normalize(
     if norm == "none":
         return network
     chosen = _chosen(candidates, output_modules(network), NORMALIZERS[norm], normalize_output, narrow=layers is None)
+    if layers is not None and not callable(layers):
+        _check_all_chosen(candidates, chosen, norm)
     if not chosen:
         raise ValueError(_nothing_to_do(network, norm))
     _check_not_tied(network, {candidates[layer]: layer for layer in chosen})
@@ -146,9 +149,12 @@ def _candidates(
     normalized = [name for name, module in modules.items() if isinstance(module, NormalizedLayer)]
     if layers is None or callable(layers):
         wanted = {
-            name: m for name, m in modules.items() if _can_be_normalized(m) and (layers is None or layers(name, m))
+            name: m
+            for name, m in modules.items()
+            if (_can_be_normalized(m) or is_without_weight(m)) and (layers is None or layers(name, m))
         }
     else:
+        layers = [layers] if isinstance(layers, str) else layers
         if missing := [name for name in layers if name not in modules]:
             raise unknown_name("layer", missing[0], modules)
         wanted = {name: modules[name] for name in layers}
@@ -163,7 +169,9 @@ def _candidates(
 def _check_can_be_normalized(name: str, module: nn.Module, normalized: list[str]) -> None:
     if any(name == other or name.startswith(f"{other}.") for other in normalized):
         raise ValueError(f"{_quoted(name)} is already normalized: normalize a plain layer, and once")
-    if is_parametrized(module):
+    if isinstance(module, LazyModuleMixin):
+        raise ValueError(f"{_quoted(name)} has no shape yet: call the network once first")
+    if is_without_weight(module):
         raise ValueError(f"{_quoted(name)} is parametrized: remove its parametrization first")
     if not _can_be_normalized(module):
         kinds = ", ".join(kind.__name__ for kind in (*WEIGHT_NORM_LAYERS, *RECURRENT_WEIGHT_NORM_LAYERS))
@@ -189,6 +197,15 @@ def _chosen(
             raise ValueError("this normalizer has no meaning on an output layer: leave out normalize_output=True")
         chosen |= dict.fromkeys(last, normalizer.output)
     return {layer: convert for layer, convert in chosen.items() if convert is not None}
+
+
+def _check_all_chosen(candidates: Mapping[nn.Module, str], chosen: Mapping[nn.Module, Convert], norm: str) -> None:
+    """Refuse a layer that was asked for by its name and would stay plain without a word."""
+    for layer, name in candidates.items():
+        if layer not in chosen:
+            kind = "an output" if is_dense(layer) else "a recurrent"
+            choice = "pass normalize_output=True, or " if is_dense(layer) and NORMALIZERS[norm].output else ""
+            raise ValueError(f"{norm!r} leaves {_quoted(name)}, {kind} layer, plain: {choice}leave it out of layers")
 
 
 def _nothing_to_do(network: nn.Module, norm: str) -> str:

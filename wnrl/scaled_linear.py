@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from wnrl.formulas import effective_weight
 
+_AUTOCAST_FROM = (torch.float32, torch.bfloat16, torch.float16)
+
 
 def weight_norm_linear(x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, scale: float = 1.0) -> Tensor:
     """y = scale · g (v·x)/‖v‖ + b (Salimans & Kingma 2016, equations 1 and 2; gradients: equation 3).
@@ -31,7 +33,8 @@ def weight_norm_linear(x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, sca
     Returns:
         `[..., out]`.
     """
-    if x.numel() >= v.shape[1] ** 2 or torch._C._are_functorch_transforms_active():
+    few = not torch.compiler.is_exporting() and x.numel() < v.shape[1] ** 2  # an exported graph is for any batch
+    if not few or torch._C._are_functorch_transforms_active():
         return F.linear(x, effective_weight(v, g, scale), bias)
     return cast(Callable[..., Tensor], _ScaledLinear.apply)(x, v, g, bias, scale)
 
@@ -41,8 +44,7 @@ class _ScaledLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-        dtype = _product_dtype(v)
-        inputs, directions = x.to(dtype), v.to(dtype)
+        inputs, directions = _autocast(x), _autocast(v)
         norm = torch.linalg.vector_norm(v, dim=1, dtype=torch.promote_types(v.dtype, torch.float32))
         norm = torch.where(norm > 0, norm, math.inf)  # [out]; a zero row gets zeros, forward and backward
         t = F.linear(inputs, directions)  # [..., out]
@@ -76,10 +78,12 @@ def _without(dv: Tensor, v: Tensor, share: Tensor) -> Tensor:
     return (dv - share * v).to(dv.dtype)
 
 
-def _product_dtype(v: Tensor) -> torch.dtype:
-    kind = v.device.type
+def _autocast(tensor: Tensor) -> Tensor:
+    """`tensor` in autocast's type where it is enabled, as `F.linear` takes it: not in the place of float64."""
+    kind = tensor.device.type
     known = torch.amp.is_autocast_available(kind)  # not to the meta device
-    return torch.get_autocast_dtype(kind) if known and torch.is_autocast_enabled(kind) else v.dtype
+    enabled = known and torch.is_autocast_enabled(kind) and tensor.dtype in _AUTOCAST_FROM
+    return tensor.to(torch.get_autocast_dtype(kind)) if enabled else tensor
 
 
 def _differentiable_backward(

@@ -175,7 +175,8 @@ def plain_parameter(plain: nn.Module, name: str) -> nn.Parameter:
     parameter = plain._parameters.get(name)
     if parameter is None or isinstance(parameter, nn.UninitializedParameter):
         raise ValueError(f"the {name} of {plain} is not a parameter with a shape: remove its parametrization first")
-    if plain._forward_hooks or plain._forward_pre_hooks or plain._backward_hooks:
+    hooks = (plain._forward_hooks, plain._forward_pre_hooks, plain._backward_hooks, plain._backward_pre_hooks)
+    if any(hooks):
         raise ValueError(f"{plain} carries hooks that would be lost: normalize first, then register them")
     return parameter
 

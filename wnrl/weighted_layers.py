@@ -7,11 +7,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.utils.parametrize import is_parametrized
 
 from wnrl.batch_norm import BatchNorm, BatchNormalized, MeanBatchNormalized, MeanOnlyBatchNorm
-from wnrl.layer_kinds import WEIGHT_NORM_LAYERS, is_dense
+from wnrl.layer_kinds import WEIGHT_NORM_LAYERS, is_dense, is_without_weight
 from wnrl.layer_norm import LayerNormalized
 from wnrl.normalized_layer import NormalizedLayer
 from wnrl.projection import ProjectedLayer
@@ -148,7 +146,4 @@ def check_lengths_are_free(layers: list[WeightedLayer], init: str) -> None:
 
 
 def _has_weight(module: nn.Module) -> bool:
-    if is_dense(module):
-        return True
-    derived = is_parametrized(module) or isinstance(module, LazyModuleMixin)
-    return derived and isinstance(module, tuple(WEIGHT_NORM_LAYERS))
+    return is_dense(module) or (is_without_weight(module) and isinstance(module, tuple(WEIGHT_NORM_LAYERS)))

@@ -32,13 +32,14 @@ def inputs(plain, size=4):
     groups=st.integers(1, 3),
     kernel=st.integers(1, 3),
     stride=st.integers(1, 2),
+    dilation=st.integers(1, 2),
     bias=st.booleans(),
     units=st.sampled_from(UNITS),
 )
-def test_preserve_and_fold_keep_the_function(kind, channels, groups, kernel, stride, bias, units):
-    plain = kind(channels[0] * groups, channels[1] * groups, kernel, stride, groups=groups, bias=bias)
+def test_preserve_and_fold_keep_the_function(kind, channels, groups, kernel, units, **arguments):
+    plain = kind(channels[0] * groups, channels[1] * groups, kernel, groups=groups, **arguments)
     layer = WEIGHT_NORM_LAYERS[kind].from_plain(plain, units)
-    x = inputs(plain)
+    x = inputs(plain, size=5)
     torch.testing.assert_close(layer(x), plain(x), rtol=1e-4, atol=1e-5)
     assert repr(layer.fold()) == repr(plain)
     torch.testing.assert_close(layer.fold()(x), layer(x))

@@ -132,6 +132,21 @@ def test_polyak_averages_weights_and_not_parameters():
     torch.testing.assert_close(folded[4].weight.detach(), network[4].effective_weight().detach())
 
 
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_polyak_moves_a_shared_layer_once(norm):
+    shared = nn.Linear(4, 4)
+    network = normalize(nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 2)), norm)
+    target = fold(network)
+    assert target[0] is target[2]
+    old = copy.deepcopy(target)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    polyak(target, network, 0.25)
+    for mean, before, after in zip(target.parameters(), old.parameters(), fold(network).parameters(), strict=True):
+        torch.testing.assert_close(mean, 0.75 * before + 0.25 * after)
+
+
 def test_structures_must_match():
     network = normalize(make_network(), "weight")
     folded = fold(network)

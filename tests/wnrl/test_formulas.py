@@ -1,9 +1,14 @@
 """wnrl.formulas: equations 2 and 3 of the paper, and the weight that a layer shows."""
 
+import copy
+import io
 import math
+import re
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
@@ -39,6 +44,38 @@ def test_effective_weight_is_equation_2(tensors, formula):
     for i, row in enumerate(formula(v, g, scale)):
         torch.testing.assert_close(row, scale * g[i] * v[i] / v[i].norm())
         torch.testing.assert_close(row.norm(), scale * g[i].abs())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 5), min_size=2, max_size=5),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]),
+    dim=st.integers(-2, 1),
+    seed=st.integers(0, 99),
+)
+def test_equation_2_over_shapes_types_and_dimensions(shape, dtype, dim, seed):
+    generator = torch.Generator().manual_seed(seed)
+    v = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+    g = torch.randn(shape[dim], generator=generator, dtype=torch.float64).to(dtype)
+    w = effective_weight(v, g, 2.0, dim)
+    assert (w.shape, w.dtype) == (v.shape, dtype)
+    rows = zip(w.double().unbind(dim), v.double().unbind(dim), g.double(), strict=True)
+    for row, direction, length in rows:
+        torch.testing.assert_close(row.to(dtype), (2 * length * direction / direction.norm()).to(dtype))
+
+
+def test_the_norm_of_half_precision_rows_is_a_float32_number():
+    v = torch.full((2, 4000), 2000.0, dtype=torch.float16)  # of norm 126,491; the greatest float16 is 65,504
+    w = effective_weight(v, torch.tensor([1.0, -2.0], dtype=torch.float16))
+    expected = torch.tensor([[1.0], [-2.0]]) / math.sqrt(4000)
+    torch.testing.assert_close(w, expected.half().expand(2, 4000))
+
+
+@pytest.mark.parametrize(("v", "g"), [((5, 3), (1,)), ((5, 3), (3,)), ((5, 3), (5, 1)), ((5, 3), ()), ((5,), (5,))])
+def test_shapes_that_do_not_fit_are_named(v, g):
+    message = f"v must be rows along dimension 0, g a number for each, got {[*v]} and {[*g]}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        effective_weight(torch.ones(v), torch.ones(g))
 
 
 def test_gradients_are_equation_3_and_its_projection_equation_4(tensors, formula):
@@ -137,3 +174,16 @@ def test_reading_the_effective_weight_gives_ordinary_tensors():
     plain.weight.data.copy_(layer.weight)
     assert torch.equal(plain.weight, layer.effective_weight())
     layer.weight.clone().mul_(2)
+
+
+def test_copies_and_files_hold_ordinary_tensors():
+    layer = WeightNormLinear(6, 5)
+    weight = layer.weight.detach()
+    file = io.BytesIO()
+    torch.save({"weight": weight}, file)
+    file.seek(0)
+    for other in (copy.deepcopy(weight), torch.load(file, weights_only=True)["weight"]):
+        assert type(other) is torch.Tensor
+        assert torch.equal(other, layer.effective_weight())
+        assert torch.equal(other.mul_(0), torch.zeros(5, 6))
+    assert layer.weight.any()

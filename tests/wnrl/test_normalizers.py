@@ -107,9 +107,41 @@ def test_layers_that_cannot_be_taken():
         normalize(parametrized, "weight", layers=["4"])
 
 
-def test_uninitialized_lazy_layers_are_refused():
-    with pytest.raises(ValueError, match="no layer to normalize"):
-        normalize(nn.Sequential(nn.LazyLinear(3)), "weight")
+@pytest.mark.parametrize("norm", NORMALIZERS)
+@pytest.mark.parametrize("layers", [None, lambda name, layer: True, ["0"]], ids=["all", "predicate", "name"])
+def test_layers_without_a_weight_are_refused_by_name(norm, layers):
+    network = nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 3), nn.Linear(3, 3))
+    with pytest.raises(ValueError, match="layer '0' has no shape yet: call the network once first"):
+        normalize(network, norm, layers=layers)
+    network(torch.ones(1, 2))
+    nn.utils.spectral_norm(network[0])  # by a hook; the layer's type stays
+    with pytest.raises(ValueError, match="layer '0' is parametrized: remove"):
+        normalize(network, norm, layers=layers)
+    nn.utils.remove_spectral_norm(network[0])
+    weight_norm(network[0])
+    with pytest.raises(ValueError, match="layer '0' is parametrized: remove"):
+        normalize(network, norm, layers=layers)
+
+
+def test_a_named_layer_never_stays_plain_without_a_word():
+    layers = {"body": nn.Linear(2, 2), "core": nn.LSTM(2, 2), "output": nn.Linear(2, 2)}
+    for norm in ("batch", "layer", "projected", "spectral"):
+        network = nn.ModuleDict(copy.deepcopy(layers))
+        choice = "pass normalize_output=True, or " if norm in ("projected", "spectral") else ""
+        with pytest.raises(ValueError, match=f"'{norm}' leaves layer 'output', an output layer, plain: {choice}leave"):
+            normalize(network, norm, layers=["body", "output"])
+        if norm != "projected":
+            with pytest.raises(ValueError, match=f"'{norm}' leaves layer 'core', a recurrent layer, plain: leave it"):
+                normalize(network, norm, layers=["body", "core"])
+        assert type(network["body"]) is nn.Linear
+        normalize(network, norm, layers=lambda name, layer: True)  # a predicate takes what can be taken
+        assert type(network["body"]) is not nn.Linear
+
+
+def test_one_name_need_not_be_in_a_list():
+    network = normalize(nn.ModuleDict({"body": nn.Linear(2, 2), "output": nn.Linear(2, 2)}), "weight", layers="body")
+    assert type(network["body"]) is WeightNormLinear
+    assert type(network["output"]) is nn.Linear
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)
@@ -196,6 +228,27 @@ def test_subclasses_keep_their_own_forward():
 
     network = normalize(nn.Sequential(Doubled(3, 3), nn.Linear(3, 2)), "weight")
     assert type(network[0]) is Doubled
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_what_is_frozen_stays_frozen(norm):
+    network = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
+    network[0].requires_grad_(False)
+    normalize(network, norm)
+    for layers in (network, fold(network)):
+        assert not any(parameter.requires_grad for parameter in layers[0].parameters())
+        assert all(parameter.requires_grad for parameter in layers[2].parameters())
+
+
+@pytest.mark.parametrize("norm", ["weight", "mean-batch"])
+@pytest.mark.parametrize(
+    "register", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"]
+)
+def test_hooks_are_not_lost_without_a_word(norm, register):
+    network = make_network()
+    getattr(network[4], f"register_{register}")(lambda *arguments: None)
+    with pytest.raises(ValueError, match="carries hooks that would be lost"):
+        normalize(network, norm)
 
 
 def test_unknown_name_lists_the_nearest():

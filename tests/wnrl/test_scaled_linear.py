@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from wnrl import scaled_linear
 from wnrl.formulas import effective_weight
 from wnrl.scaled_linear import weight_norm_linear
+from wnrl.weight_norm import WeightNormLinear
 
 
 def tensors(lead=(3,), inputs=7, outputs=4, bias=True, dtype=torch.float64, seed=0):
@@ -122,6 +123,33 @@ def test_half_precision_parameters_take_norms_in_float32():
     torch.testing.assert_close(y.double(), exact, rtol=1e-2, atol=2e-2)
     dv = torch.autograd.grad(y.sum(), v)[0]
     assert dv.dtype == torch.bfloat16
+
+
+def test_the_norm_of_half_precision_rows_is_a_float32_number():
+    v = torch.full((2, 4000), 2000.0, dtype=torch.float16)  # of norm 126,491; the greatest float16 is 65,504
+    y = weight_norm_linear(torch.full((1, 4000), 1e-3).half(), v, torch.ones(2).half(), None)
+    torch.testing.assert_close(y, torch.full((1, 2), 1e-3 * math.sqrt(4000)).half())
+
+
+@pytest.mark.parametrize("examples", [3, 900])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_types_are_those_of_the_plain_product(autocast, examples):
+    x, v, g, bias = tensors((examples,), 20, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        y = weight_norm_linear(x, v, g, bias)
+        assert y.dtype == F.linear(x, v, bias).dtype == torch.float64
+        for other in (x.float(), x.long()):
+            with pytest.raises(RuntimeError, match="same dtype"):
+                weight_norm_linear(other, v, g, bias)
+    torch.testing.assert_close(y, naive(x, v, g, bias, 1.0))
+
+
+def test_an_exported_layer_takes_any_batch():
+    layer = WeightNormLinear(6, 5)
+    exported = torch.export.export(layer, (torch.randn(2, 6),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    for examples in (1, 2, 50):
+        x = torch.randn(examples, 6)
+        torch.testing.assert_close(exported.module()(x), layer(x))
 
 
 @pytest.mark.parametrize("lead", [(3,), (2, 3)])

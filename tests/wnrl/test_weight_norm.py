@@ -173,6 +173,15 @@ def test_zero_row_is_preserved_and_trains():
     assert layer.weight[1].any()
 
 
+def test_a_zero_row_has_a_finite_logarithm():
+    plain = nn.Linear(4, 3)
+    with torch.no_grad():
+        plain.weight[1] = 0
+    layer = WeightNormLinear.from_plain(plain, units="log")
+    assert layer.g.isfinite().all()
+    torch.testing.assert_close(layer.effective_weight(), plain.weight)
+
+
 @pytest.mark.parametrize("units", UNITS)
 def test_round_trips(units):
     for layer, x in layers(units):
