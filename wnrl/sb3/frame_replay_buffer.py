@@ -64,29 +64,20 @@ class FrameReplayBuffer(NStepReplayBuffer):
         layout = _layout(observation_space, stack)
         if optimize_memory_usage:
             raise ValueError("FrameReplayBuffer stores frames once anyway: leave optimize_memory_usage=False")
-        super().__init__(
-            n_envs,  # one row: the host would take memory for whole stacks
-            observation_space,
-            action_space,
-            device,
-            n_envs,
-            handle_timeout_termination=handle_timeout_termination,
-            n_steps=n_steps,
-            gamma=gamma,
-        )
+        # one row at first: the host's arrays of stacks are what is to be saved
+        super().__init__(n_envs, observation_space, action_space, device, n_envs, n_steps=n_steps, gamma=gamma)
+        self.handle_timeout_termination = handle_timeout_termination
         self.buffer_size = max(buffer_size // n_envs, 1)
         for name in ("actions", "rewards", "dones", "timeouts"):
-            row = getattr(self, name)
-            setattr(self, name, np.zeros((self.buffer_size, *row.shape[1:]), row.dtype))
+            setattr(self, name, np.repeat(getattr(self, name), self.buffer_size, axis=0))
         self._frames = _Frames(self.buffer_size, n_envs, layout, self.observations.dtype, self.device)
-        self.observations = _Stacks(self._frames, self.buffer_size)  # type: ignore[assignment]
-        self.next_observations = _Stacks(self._frames, self.buffer_size)  # type: ignore[assignment]
+        self.observations = _Stacks(self._frames, 0)  # type: ignore[assignment]
+        self.next_observations = _Stacks(self._frames, 1)  # type: ignore[assignment]
 
     @property
     def nbytes(self) -> int:
         """Bytes taken by frames, wherever they are, and by all else on the host."""
-        arrays = (self.observations, self.next_observations, self.actions, self.rewards, self.dones, self.timeouts)
-        return self._frames.nbytes + sum(array.nbytes for array in arrays)
+        return sum(x.nbytes for x in (self._frames, self.actions, self.rewards, self.dones, self.timeouts))
 
     def add(
         self,
@@ -97,24 +88,24 @@ class FrameReplayBuffer(NStepReplayBuffer):
         done: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        """Store a transition of each environment. Arrays may be reused after the call.
+        """Store a transition of each environment, as the host does; arrays may be reused after the call.
 
         Args:
             obs: `[N, *observation_space.shape]`.
-            next_obs: as `obs`, of the same episode: at its end the terminal observation, not the next episode's first.
+            next_obs: as `obs`; the terminal observation if `done`. Only then it may lack the frames of `obs`.
             action: `[N, *action_space.shape]`.
             reward: `[N]`.
             done: `[N]`, whether the episode ended, for whatever reason.
-            infos: of each environment; `TimeLimit.truncated` is read.
+            infos: of each environment.
 
         Raises:
-            ValueError: a shape is another, or the stacks do not show each other's frames; nothing is stored then.
+            ValueError: a shape is another, or these are no stacks of frames; nothing is stored then.
         """
-        links = self._frames.to(self.device).add(obs, next_obs, np.asarray(done, bool))
-        self.observations.links[self.pos], self.next_observations.links[self.pos] = links  # type: ignore[attr-defined]
-        self.actions[self.pos] = action.reshape(self.n_envs, self.action_dim)
-        self.rewards[self.pos] = reward
-        self.dones[self.pos] = done
+        action = np.reshape(action, (self.n_envs, self.action_dim))
+        reward, done = np.reshape(reward, self.n_envs), np.reshape(done, self.n_envs)
+        self._frames.to(self.device)
+        self._frames.add(self.pos, obs, next_obs, done != 0)
+        self.actions[self.pos], self.rewards[self.pos], self.dones[self.pos] = action, reward, done
         if self.handle_timeout_termination:
             self.timeouts[self.pos] = [info.get("TimeLimit.truncated", False) for info in infos]
         self.pos += 1
@@ -143,34 +134,29 @@ class FrameReplayBuffer(NStepReplayBuffer):
 
 
 class _Layout(NamedTuple):
-    """How frames lie in an observation: `stack` of them side by side on `axis`, newest last."""
+    """How frames lie in an observation: `stack` of them side by side on `axis` (0 or 2), newest last."""
 
     shape: tuple[int, ...]  # of an observation
     axis: int
     stack: int
 
-    @property
-    def frame(self) -> tuple[int, ...]:
-        """Shape of one frame."""
-        return (*self.shape[: self.axis], self.shape[self.axis] // self.stack, *self.shape[self.axis + 1 :])
-
     def split(self, obs: np.ndarray) -> np.ndarray:
-        """A view [N, stack, *frame] of observations [N, *shape]."""
-        before, after = self.frame[: self.axis], self.frame[self.axis :]
-        return np.moveaxis(obs.reshape(len(obs), *before, self.stack, *after), 1 + self.axis, 1)
+        """Frames [N, stack, numbers in a frame] of observations [N, *shape], a view if memory lies so already."""
+        channels_first = obs if self.axis == 0 else np.moveaxis(obs, 3, 1)
+        return np.ascontiguousarray(channels_first).reshape(len(obs), self.stack, -1)
 
     def join(self, frames: Tensor) -> Tensor:
         """Observations [B, *shape] of frames [B · stack, numbers in a frame]."""
-        parts = frames.view(-1, self.stack, *self.frame)
-        return parts.movedim(1, 1 + self.axis).reshape(-1, *self.shape)
+        if self.axis == 0:
+            return frames.view(-1, *self.shape)
+        return frames.view(-1, self.shape[2], *self.shape[:2]).movedim(1, 3).contiguous()
 
 
 def _layout(space: spaces.Space, stack: int | None) -> _Layout:
     """Where frames lie in images of `space`."""
-    if not is_image_space(space, normalized_image=True):
+    if not (isinstance(space, spaces.Box) and is_image_space(space, normalized_image=True)):
         host = "DictReplayBuffer" if isinstance(space, spaces.Dict) else "ReplayBuffer"
         raise ValueError(f"FrameReplayBuffer holds images [C, H, W], got {space}: use stable-baselines3's {host}")
-    assert isinstance(space, spaces.Box)
     axis = 0 if is_image_space_channels_first(space) else 2
     stack = space.shape[axis] if stack is None else stack
     if stack < 1 or space.shape[axis] % stack:
@@ -179,19 +165,13 @@ def _layout(space: spaces.Space, stack: int | None) -> _Layout:
 
 
 class _Stacks:
-    """Stacks by row and environment, read as the host reads its array of them; rows never written are zeros."""
+    """The host's array of observations (`side` 0) or next ones (1), to read: [..., *shape] at rows and environments."""
 
-    def __init__(self, frames: _Frames, rows: int) -> None:
-        self._frames = frames
-        self.links = np.zeros((rows, frames.num_envs, frames.layout.stack), np.int32)
-
-    @property
-    def nbytes(self) -> int:
-        return self.links.nbytes
+    def __init__(self, frames: _Frames, side: int) -> None:
+        self._frames, self._side = frames, side
 
     def __getitem__(self, index: Any) -> Tensor:
-        """Observations at any NumPy index of rows and environments, [..., *shape]."""
-        return self._frames.gather(self.links[index])
+        return self._frames.gather(self._frames.links[self._side][index])
 
 
 class _Frames:
@@ -201,76 +181,71 @@ class _Frames:
     is used again when the last row that shows its frame is gone: up to `stack` rows after the row that brought it.
     """
 
-    def __init__(self, rows: int, num_envs: int, layout: _Layout, dtype: Any, device: torch.device) -> None:
+    def __init__(self, rows: int, num_envs: int, layout: _Layout, dtype: np.dtype, device: torch.device) -> None:
         self.num_envs, self.layout = num_envs, layout
         self._rows, self._ring_rows = rows, rows + layout.stack
-        self._dtype = torch.from_numpy(np.zeros(0, dtype)).dtype
-        self._numbers, places = prod(layout.frame), self._ring_rows * num_envs + 1
-        self._check_memory(places * self._numbers * self._dtype.itemsize, device)
-        self._ring = torch.empty((places, self._numbers), dtype=self._dtype, device=device)
+        self._numbers, self._places = prod(layout.shape) // layout.stack, self._ring_rows * num_envs + 1
+        _warn_of_memory(self._places * self._numbers * dtype.itemsize, device)
+        self._spare = torch.from_numpy(np.zeros((0, self._numbers), dtype)).to(device)
+        self._ring = self._spare.new_empty((self._places, self._numbers))
         self._ring[0] = 0
-        self._spare = self._ring[:0]
         self._free: list[int] = []
         self._lent: deque[tuple[int, int]] = deque()  # row that brought the frame, place among the spare
-        self._last = np.zeros((num_envs, layout.stack, *layout.frame), dtype)  # newest next_obs
-        self._last_links = np.zeros((num_envs, layout.stack), np.int32)
+        self._last = np.zeros((num_envs, layout.stack, self._numbers), dtype)  # newest next_obs
+        self.links = np.zeros((2, rows, num_envs, layout.stack), np.int32)  # places of each frame of obs and next_obs
         self._added = 0  # rows, ever
 
     @property
     def nbytes(self) -> int:
-        return self._ring.nbytes + self._spare.nbytes + self._last.nbytes + self._last_links.nbytes
+        return self._ring.nbytes + self._spare.nbytes + self.links.nbytes + self._last.nbytes
 
-    def to(self, device: torch.device) -> _Frames:
+    def to(self, device: torch.device) -> None:
         self._ring, self._spare = self._ring.to(device), self._spare.to(device)
-        return self
 
     def clear(self) -> None:
         self._free += [place for _, place in self._lent]
         self._lent.clear()
-        self._last[:] = self._last_links[:] = self._added = 0
+        self._last[:] = self.links[:] = self._added = 0
 
-    def add(self, obs: np.ndarray, next_obs: np.ndarray, done: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Store what is new in both, [N, *shape] each; the places of their frames, [N, stack] each."""
-        old, new = self._split("obs", obs), self._split("next_obs", next_obs)
+    def add(self, row: int, obs: np.ndarray, next_obs: np.ndarray, done: np.ndarray) -> None:
+        """Store what is new in obs and next_obs, [N, *shape], and link the row to it; rows come one after another."""
+        old, new = self._split(obs), self._split(next_obs)
         shifted = _equal(new[:, :-1], old[:, 1:])
         self._check(shifted | done)
         while self._lent and self._lent[0][0] + self.layout.stack - 1 <= self._added - self._rows:
             self._free.append(self._lent.popleft()[1])
-        links = self._last_links.copy()
+        links = self.links[1, row - 1].copy()
         for env in np.flatnonzero(~_equal(old, self._last)):
             links[env] = self._place(old[env])
         at = 1 + self._added % self._ring_rows * self.num_envs + np.arange(self.num_envs, dtype=np.int32)
         next_links = np.concatenate((links[:, 1:], at[:, None]), axis=1)
         for env in np.flatnonzero(~shifted):
             next_links[env, :-1] = self._place(new[env, :-1])
-        self._last, self._last_links = new.copy(order="K"), next_links
-        newest = torch.from_numpy(np.ascontiguousarray(self._last[:, -1])).view(self.num_envs, -1)
-        self._ring[at[0] : at[0] + self.num_envs].copy_(newest, non_blocking=True)
+        self._last = new.copy()
+        self._ring[at[0] : at[0] + self.num_envs].copy_(torch.from_numpy(self._last[:, -1]), non_blocking=True)
+        self.links[:, row] = links, next_links
         self._added += 1
-        return links, next_links
 
     def gather(self, links: np.ndarray) -> Tensor:
         """Observations [..., *shape] of the frames at `links` [..., stack]."""
-        flat, ring = links.reshape(-1), len(self._ring)
-        frames = self._ring.index_select(0, self._index(np.where(flat < ring, flat, 0)))
-        spare = np.flatnonzero(flat >= ring)
+        flat = links.reshape(-1)
+        spare = np.flatnonzero(flat >= self._places)
+        frames = self._ring.index_select(0, self._index(np.where(flat < self._places, flat, 0)))
         if len(spare):
-            frames[self._index(spare)] = self._spare.index_select(0, self._index(flat[spare] - ring))
+            frames[self._index(spare)] = self._spare.index_select(0, self._index(flat[spare] - self._places))
         return self.layout.join(frames).view(*links.shape[:-1], *self.layout.shape)
 
     def _index(self, places: np.ndarray) -> Tensor:
         return torch.from_numpy(places).to(self._ring.device, non_blocking=True)
 
     def _place(self, stack: np.ndarray) -> list[int]:
-        """Places of the frames of a stack that begins anew, [M, *frame]; zeros and repeats are not stored."""
+        """Places of the frames of a stack that begins anew, [M, numbers]; zeros and repeats are not stored."""
         places: list[int] = []
-        for i, frame in enumerate(stack):
-            if not frame.any():
-                places.append(0)
-            elif i and np.array_equal(frame, stack[i - 1]):
+        for frame, before in zip(stack, [None, *stack], strict=False):
+            if before is not None and np.array_equal(frame, before):
                 places.append(places[-1])
             else:
-                places.append(self._lend(frame))
+                places.append(self._lend(frame) if frame.any() else 0)
         return places
 
     def _lend(self, frame: np.ndarray) -> int:
@@ -280,35 +255,24 @@ class _Frames:
             self._spare = torch.cat((self._spare, self._spare.new_empty((more, self._numbers))))
             self._free += range(size, size + more)
         place = self._free.pop()
-        self._spare[place] = torch.from_numpy(frame.flatten())
+        self._spare[place] = torch.from_numpy(frame.copy())
         self._lent.append((self._added, place))
-        return len(self._ring) + place
+        return self._places + place
 
-    def _split(self, name: str, obs: np.ndarray) -> np.ndarray:
+    def _split(self, obs: np.ndarray) -> np.ndarray:
         expected = (self.num_envs, *self.layout.shape)
         if obs.shape != expected:
-            raise ValueError(f"{name} must be {list(expected)}, got {list(obs.shape)}")
+            raise ValueError(f"obs and next_obs must be {list(expected)}, got {list(obs.shape)}")
         return self.layout.split(obs.astype(self._last.dtype, copy=False))
 
     def _check(self, goes_on: np.ndarray) -> None:
         """Refuse a stream of other stacks than these, before anything of it is stored."""
-        stack, axis = self.layout.stack, self.layout.axis
         advice = "use stable-baselines3's ReplayBuffer, or another `stack` (1: images are not stacked)"
         if not goes_on.all():
-            env, channels = int(goes_on.argmin()), f"of {stack} frames on axis {axis}, newest last"
-            raise ValueError(
-                f"obs and next_obs of environment {env} are no stacks {channels}, that share {stack - 1}: {advice}"
-            )
-        if len(self._lent) > (self._added + _SLACK) * self.num_envs:
-            raise ValueError(f"{len(self._lent)} frames do not continue the step before, in {self._added} rows: {advice}")
-
-    def _check_memory(self, needed: int, device: torch.device) -> None:
-        """Warn as the host does: memory on the host is taken only when it is filled."""
-        if needed > (free := free_memory(device)):
-            steps = self._rows * self.num_envs
-            warnings.warn(
-                f"buffer_size={steps} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {device}", stacklevel=4
-            )
+            stacks = f"stacks of {self.layout.stack} frames on axis {self.layout.axis}, newest last"
+            raise ValueError(f"obs and next_obs of environment {goes_on.argmin()} are no {stacks}: {advice}")
+        if len(self._lent) > (min(self._added, self._ring_rows) + _SLACK) * self.num_envs:
+            raise ValueError(f"{len(self._lent)} frames begin stacks anew in {self._added} rows: {advice}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Only what is filled, as arrays, so that it can be read on any device."""
@@ -318,12 +282,17 @@ class _Frames:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state | {name: torch.from_numpy(state[name]) for name in ("_ring", "_spare")}
-        places = self._ring_rows * self.num_envs + 1
-        if len(filled := self._ring) < places:
-            self._ring = filled.new_empty((places, self._numbers))
+        if len(filled := self._ring) < self._places:
+            self._ring = filled.new_empty((self._places, self._numbers))
             self._ring[: len(filled)] = filled
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Whether all numbers of an environment are the same, [N]."""
-    return (one == other).all(axis=tuple(range(1, one.ndim)))
+    return (one == other).all(axis=(1, 2))
+
+
+def _warn_of_memory(needed: int, device: torch.device) -> None:
+    """Warn as the host does, whose users may never fill what they ask for."""
+    if needed > (free := free_memory(device)):
+        warnings.warn(f"buffer_size needs {needed / 1e9:.1f} GB, {device} has {free / 1e9:.1f} GB free", stacklevel=4)

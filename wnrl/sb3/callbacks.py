@@ -1,0 +1,241 @@
+"""Callbacks for stable-baselines3: the paper's initialization, and the figures of the normalizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map
+
+from wnrl import diagnostics
+from wnrl.data_init import data_init
+from wnrl.sb3.learner import Inputs, Learner, replay_inputs, rollout_inputs, sample_inputs, take
+from wnrl.sb3.policies import NormalizedPolicy, _optimizers
+
+
+class DataDependentInit(BaseCallback):
+    """Initializes the policy by `wnrl.data_init` on the first observations, before the first update.
+
+    Every network that sees observations is initialized at once, a features extractor that several share once; critics
+    see the actions that were taken. Target networks then equal their learners. Optimizers stay valid: no parameter is
+    replaced. `norm="none"` is initialized too, the paper's baseline. A model that has made an update before, one that
+    was loaded or goes on, stays as it is.
+
+    Off-policy algorithms are initialized at the end of `learning_starts`, from the replay buffer. On-policy ones are
+    after as many rollouts as hold `batch_size` observations, and do not learn from these: the old networks chose their
+    actions, so that no value, probability or advantage in them is that of the networks that would learn.
+
+    Args:
+        batch_size: observations that it looks at (the paper's authors take 500).
+        verbose: 1 prints a line when it is done.
+
+    Raises:
+        ValueError: when training begins, if fewer observations than that will come before the first update, or if the
+            policy is not of `wnrl.sb3`.
+    """
+
+    def __init__(self, batch_size: int = 500, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        if batch_size < 2:
+            raise ValueError(f"batch_size must be 2 or more, got {batch_size}")
+        self.batch_size = batch_size
+        self._waiting = False
+        self._seen: list[Inputs] = []  # of an on-policy algorithm's rollouts
+
+    def _on_training_start(self) -> None:
+        if not isinstance(self.model.policy, NormalizedPolicy):
+            name = type(self.model.policy).__name__
+            raise ValueError(
+                f"DataDependentInit takes policies of wnrl.sb3, got {name}: norm='none' gives the plain ones"
+            )
+        self._waiting = self.model._n_updates == 0
+        if self._waiting and isinstance(self.model, OffPolicyAlgorithm):
+            self._check_replay(self.model)
+        elif self._waiting and isinstance(self.model, OnPolicyAlgorithm):
+            self._check_rollouts(self.model)
+
+    def _check_replay(self, model: OffPolicyAlgorithm) -> None:
+        observations = min(model.learning_starts, model.buffer_size)
+        if observations < self.batch_size:
+            raise ValueError(
+                f"DataDependentInit needs {self.batch_size} observations, but learning_starts={model.learning_starts} "
+                f"and buffer_size={model.buffer_size} give {observations}: raise them or lower batch_size"
+            )
+
+    def _check_rollouts(self, model: OnPolicyAlgorithm) -> None:
+        rollout = _rollout_steps(model)
+        needed = rollout * math.ceil((self.batch_size - self._num_seen()) / rollout)
+        left = self.locals["total_timesteps"] - model.num_timesteps
+        if left <= needed:
+            raise ValueError(
+                f"DataDependentInit takes the first {needed} steps, in rollouts of {rollout}, for its "
+                f"{self.batch_size} observations: {left} steps leave none to learn from, train for more"
+            )
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if not self._waiting:
+            return
+        if isinstance(self.model, OffPolicyAlgorithm):
+            if self.model.num_timesteps > self.model.learning_starts:
+                self._initialize(replay_inputs(self.model, self.batch_size))
+            return
+        self._seen.append(rollout_inputs(self.model))
+        self._skip_training()
+        if self._num_seen() >= self.batch_size:
+            seen = tree_map(lambda *parts: torch.cat(parts), *self._seen)
+            rows = np.random.permutation(self._num_seen())[: self.batch_size]
+            self._initialize(take(seen, torch.from_numpy(rows).to(self.model.device)))
+
+    def _num_seen(self) -> int:
+        return sum(len(actions) for _, actions, *_ in self._seen)
+
+    def _skip_training(self) -> None:
+        """Let the update that follows this rollout pass."""
+        attributes = vars(self.model)
+        attributes["train"] = lambda: attributes.pop("train")
+
+    def _initialize(self, inputs: Inputs) -> None:
+        policy = self.model.policy
+        assert isinstance(policy, NormalizedPolicy)
+        data_init(Learner(policy), *inputs)
+        policy.equalize_targets()
+        self._waiting = False
+        self._seen.clear()
+        if self.verbose:
+            print(f"initialized from {self.batch_size} observations after {self.num_timesteps} steps")
+
+
+class NormDiagnostics(BaseCallback):
+    """Records the figures of `wnrl.diagnostics` in the host's logger, and so in TensorBoard, as `norm/LAYER/...`.
+
+    LAYER is the layer's name in the policy; target networks have no figures. Beside `norm_figures` (with the learning
+    rate of the layer's optimizer) there are `norm/LAYER/angle` of the first step that the layer's optimizer made since
+    the last reading, `norm/LAYER/dead` and `norm/minibatch_noise`, on observations from the host's buffer: twice as
+    many as in a minibatch, of a rollout at most all.
+
+    Learning stays the same to the bit: the global generators of NumPy and torch are left as they were.
+
+    Args:
+        interval: steps between readings; the first is before the first update.
+    """
+
+    def __init__(self, interval: int = 10_000, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        if interval < 1:
+            raise ValueError(f"interval must be 1 step or more, got {interval}")
+        self.interval = interval
+        self._next = 0
+        self._inputs: Inputs = ()
+        self._hooks = ExitStack()
+        self._readers: list[_Reader] = []
+
+    def _on_training_start(self) -> None:
+        self._hooks.close()
+        self._next = self.num_timesteps
+        self._learner = Learner(self.model.policy)
+        self._readers = [_Reader(self._learner, optimizer) for optimizer in _optimizers(self.model.policy)]
+        for reader in self._readers:
+            self._hooks.callback(reader.remove)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.num_timesteps < self._next or self.num_timesteps <= getattr(self.model, "learning_starts", -1):
+            return
+        self._next = self.num_timesteps + self.interval
+        figures = self._read()
+        for tag, figure in zip(figures, torch.stack(list(figures.values())).tolist(), strict=True):
+            self.logger.record(tag, figure)
+
+    def _on_training_end(self) -> None:
+        self._hooks.close()
+
+    def _read(self) -> dict[str, Tensor]:
+        figures = {tag: figure for reader in self._readers for tag, figure in reader.read().items()}
+        with _same_randomness(self.model.device):
+            self._inputs = sample_inputs(self.model, 2 * _minibatch(self.model))
+            rows = torch.arange(len(self._inputs[1]), device=self.model.device)
+            generator = torch.Generator(self.model.device).manual_seed(self.num_timesteps)
+            figures |= diagnostics.dead_figures(self._learner, rows, self._forward)
+            if len(rows) > 1:
+                noise = diagnostics.minibatch_noise(self._learner, rows, self._forward, generator)
+                figures["norm/minibatch_noise"] = noise
+        self._inputs = ()
+        return figures
+
+    def _forward(self, learner: nn.Module, rows: Tensor) -> Tensor:
+        return learner(*take(self._inputs, rows))
+
+
+class _Reader:
+    """The figures of the layers that an optimizer moves; measures the angle of its steps by hooks on them."""
+
+    def __init__(self, learner: Learner, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._diagnostics = diagnostics.NormDiagnostics(learner)
+        self._step = ExitStack()
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        self._layers = tuple(
+            f"norm/{name.rpartition('.')[0]}" for name, parameter in learner.named_parameters() if id(parameter) in held
+        )
+        self._handles = (
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        )
+
+    def read(self) -> dict[str, Tensor]:
+        figures = self._diagnostics.read(self._optimizer.param_groups[0]["lr"])
+        return {tag: figure for tag, figure in figures.items() if self._moves(tag)}
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _moves(self, tag: str) -> bool:
+        """Whether it moves the layer of `norm/LAYER/FIGURE` or, of a recurrent one, `norm/LAYER.MATRIX/FIGURE`."""
+        layer = tag.rpartition("/")[0]
+        return any(
+            moved in (layer, layer.rpartition(".")[0]) or moved.startswith(f"{layer}.") for moved in self._layers
+        )
+
+    def _before_step(self, *arguments: Any) -> None:
+        self._step.enter_context(self._diagnostics.around_update())
+
+    def _after_step(self, *arguments: Any) -> None:
+        self._step.close()
+
+
+def _minibatch(model: BaseAlgorithm) -> int:
+    """Observations in a minibatch; of A2C that is the rollout."""
+    size = getattr(model, "batch_size", None)
+    return _rollout_steps(model) if size is None else size
+
+
+def _rollout_steps(model: BaseAlgorithm) -> int:
+    """Steps of an on-policy algorithm between its updates."""
+    return cast(Any, model).n_steps * model.n_envs
+
+
+@contextmanager
+def _same_randomness(device: torch.device) -> Iterator[None]:
+    """Puts back the global generators of NumPy and torch."""
+    state = np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        np.random.set_state(state)

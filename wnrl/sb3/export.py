@@ -1,0 +1,217 @@
+"""Trained policies of stable-baselines3 as files that run without it: safetensors and ONNX."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import MlpExtractor
+from torch import Tensor, nn
+
+from wnrl.checkpoints import save_model
+from wnrl.folding import fold
+from wnrl.sb3.learner import copy_policy
+
+__all__ = ["Exported", "export"]
+
+_PACKAGES = ("onnx", "onnxscript")
+_NOT_ACTING = ("critic", "lstm_critic", "value_net", "vf_features_extractor")
+_MEMORY = ("hidden", "cell", "episode_start")
+_BATCH = 2  # examples while it is traced; 1 would become a constant
+
+
+class Exported(NamedTuple):
+    """The files that `export` wrote."""
+
+    safetensors: Path
+    json: Path
+    onnx: Path
+
+
+def export(model: BaseAlgorithm, path: str | Path) -> Exported:
+    """Write the policy that acts, folded and deterministic, to `PATH.safetensors`, `PATH.json` and `PATH.onnx`.
+
+    The first two are those of `wnrl.checkpoints.save_model`: the tensors under the policy's names, without critics and
+    targets, and a description. The ONNX graph gives the actions of `model.predict(obs, deterministic=True)`, within
+    rounding: one-hot codes and the scaling of images, and the clipping to or the scaling into the action space, are in
+    it. Its inputs are observations as `model.observation_space` has them, `[B, *shape]` of its dtype for any B: images
+    channel-first, those of a `VecNormalize` environment normalized; named `obs`, or by the keys of a `Dict` space. Its
+    output is `action`, `[B, *action_space.shape]`. A recurrent policy also takes `hidden` and `cell`, each
+    `[layers, B, units]`, and `episode_start`, `[B]` float, and gives `next_hidden` and `next_cell`.
+
+    Args:
+        model: of any algorithm of stable-baselines3 or sb3-contrib with a policy network, plain or of `wnrl.sb3`.
+        path: of the files without suffix; folders are made, files replaced.
+
+    Returns:
+        The paths of the three files.
+
+    Raises:
+        ImportError: the `onnx` extra is not installed.
+        CheckpointError: a file cannot be written.
+        ValueError: the policy cannot be written as an ONNX graph.
+    """
+    _check_packages()
+    files = Exported(*(Path(f"{path}.{kind}") for kind in Exported._fields))
+    policy = _acting_part(model.policy)
+    network = _Recurrent(policy) if hasattr(policy, "lstm_actor") else _Feedforward(policy)
+    inputs = network.example_inputs()
+    program = _onnx_program(network, inputs)
+    tensors = {**dict(policy.named_parameters()), **dict(policy.named_buffers())}
+    save_model(path, tensors, _description(model, inputs, network.outputs))
+    program.save(files.onnx)
+    return files
+
+
+def _check_packages() -> None:
+    for name in _PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ImportError(f'export needs the package {name}: pip install "wnrl[onnx]"') from error
+
+
+def _acting_part(policy: BasePolicy) -> BasePolicy:
+    """A folded copy on the CPU, in evaluation mode, without what is not used to act."""
+    part = cast(Any, copy_policy(policy))
+    for name, _ in list(part.named_children()):
+        if name in _NOT_ACTING or name.endswith("_target"):
+            setattr(part, name, None)
+    if isinstance(getattr(part, "mlp_extractor", None), MlpExtractor):
+        part.mlp_extractor.value_net = nn.Identity()
+    part = cast(Any, fold(part)).cpu().eval()
+    part._acting = nullcontext()  # it is folded
+    return part
+
+
+class _Network(nn.Module):
+    """From observations to actions, as `predict` gives them."""
+
+    outputs: tuple[str, ...] = ("action",)
+
+    def __init__(self, policy: BasePolicy) -> None:
+        super().__init__()
+        self.policy = policy
+        if isinstance(policy.action_space, spaces.Box):
+            self.register_buffer("low", torch.as_tensor(policy.action_space.low))
+            self.register_buffer("high", torch.as_tensor(policy.action_space.high))
+
+    def example_inputs(self) -> dict[str, Tensor]:
+        """By name, in the order of `forward`'s arguments; `[_BATCH, ...]`."""
+        space = self.policy.observation_space
+        parts = space.spaces if isinstance(space, spaces.Dict) else {"obs": space}
+        return {name: torch.from_numpy(np.zeros((_BATCH, *_shape(part)), part.dtype)) for name, part in parts.items()}
+
+    def batch_dims(self) -> list[int]:
+        """Which dimension is B, of each input."""
+        return [0] * len(self.example_inputs())
+
+    def _observation(self, inputs: tuple[Tensor, ...]) -> Any:
+        space = self.policy.observation_space
+        return dict(zip(space.spaces, inputs, strict=True)) if isinstance(space, spaces.Dict) else inputs[0]
+
+    def _action(self, output: Tensor) -> Tensor:
+        """`[B, *action_space.shape]`, within its bounds, of the policy's `[B, ...]`."""
+        space = self.policy.action_space
+        action = output.reshape(-1, *_shape(space))
+        if not isinstance(space, spaces.Box):
+            return action
+        low, high = cast(Tensor, self.low), cast(Tensor, self.high)
+        if self.policy.squash_output:
+            return low + (0.5 * (action + 1.0) * (high - low))
+        return torch.minimum(torch.maximum(action, low), high)
+
+
+class _Feedforward(_Network):
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self._action(self.policy._predict(self._observation(inputs), deterministic=True))
+
+
+class _Recurrent(_Network):
+    """One step; what the host's `_predict` does, without its branch on the values of `episode_start`."""
+
+    outputs = ("action", "next_hidden", "next_cell")
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        policy = cast(Any, self.policy)
+        *observation, hidden, cell, episode_start = inputs
+        extractor = policy.pi_features_extractor
+        features = BasePolicy.extract_features(policy, self._observation(tuple(observation)), extractor)
+        kept = (1.0 - episode_start).reshape(1, -1, 1)
+        output, (hidden, cell) = policy.lstm_actor(features[None], (kept * hidden, kept * cell))
+        latent = policy.mlp_extractor.forward_actor(output[0])
+        action = policy._get_action_dist_from_latent(latent).get_actions(deterministic=True)
+        return self._action(action), hidden, cell
+
+    def example_inputs(self) -> dict[str, Tensor]:
+        lstm = cast(Any, self.policy).lstm_actor
+        state = torch.zeros(lstm.num_layers, _BATCH, lstm.hidden_size)
+        memory = (state, state.clone(), torch.zeros(_BATCH))
+        return super().example_inputs() | dict(zip(_MEMORY, memory, strict=True))
+
+    def batch_dims(self) -> list[int]:
+        return [1 if name in _MEMORY[:2] else 0 for name in self.example_inputs()]
+
+
+def _onnx_program(network: _Network, inputs: Mapping[str, Tensor]) -> torch.onnx.ONNXProgram:
+    shapes = tuple({dim: torch.export.Dim.DYNAMIC} for dim in network.batch_dims())
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                network.eval(),
+                tuple(inputs.values()),
+                input_names=list(inputs),
+                output_names=list(network.outputs),
+                dynamic_shapes=(shapes,),
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        name = type(network.policy).__name__
+        raise ValueError(f"{name} cannot be an ONNX graph: it branches on values or uses what ONNX lacks") from error
+    assert program is not None
+    return program
+
+
+def _shape(space: spaces.Space) -> tuple[int, ...]:
+    assert space.shape is not None
+    return space.shape
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's warnings, and without checks of distributions, which would branch on values."""
+    logger = logging.getLogger("torch.onnx")
+    level, checks = logger.level, torch.distributions.Distribution._validate_args
+    logger.setLevel(logging.ERROR)
+    torch.distributions.Distribution.set_default_validate_args(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        torch.distributions.Distribution.set_default_validate_args(checks)
+
+
+def _description(model: BaseAlgorithm, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> dict[str, Any]:
+    kind = type(model.policy)
+    return {
+        "algorithm": type(model).__name__,
+        "policy": f"{kind.__module__}.{kind.__qualname__}",
+        "observation_space": str(model.observation_space),
+        "action_space": str(model.action_space),
+        "inputs": {name: str(example.dtype).removeprefix("torch.") for name, example in inputs.items()},
+        "outputs": list(outputs),
+        "num_timesteps": model.num_timesteps,
+    }

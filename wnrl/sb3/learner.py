@@ -1,0 +1,152 @@
+"""The networks of a policy of stable-baselines3 that learn, called with what the host's buffers hold."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map
+
+Inputs = tuple[
+    Any, ...
+]  # trees of tensors [B, ...]: observations, actions, and of recurrent policies what they remember
+
+
+class Learner(nn.Module):
+    """The networks of a policy that its optimizers move: all but targets, under the names that they have there.
+
+    A deep copy learns apart from the policy.
+
+    Args:
+        policy: of any algorithm of stable-baselines3 or sb3-contrib.
+    """
+
+    def __init__(self, policy: BasePolicy) -> None:
+        super().__init__()
+        self._policy = (policy,)  # unregistered: its targets are no parts
+        for name, network in policy.named_children():
+            if not name.endswith("_target"):
+                self.add_module(name, network)
+
+    def forward(self, obs: Any, actions: Tensor, *memory: Any) -> Tensor:
+        """The outputs of all networks side by side, `[B, numbers]`.
+
+        Those are the quantities that the host's losses are made of: values and log-probabilities of actions,
+        deterministic actions and their values, or values of all actions.
+
+        Args:
+            obs: a tensor `[B, ...]` or a dictionary of them, not preprocessed.
+            actions: `[B, ...]`, as the host's buffers hold them.
+            memory: of recurrent policies, see `rollout_inputs`.
+        """
+        policy = cast(Any, self._policy[0])
+        if hasattr(policy, "evaluate_actions"):
+            discrete = isinstance(policy.action_space, spaces.Discrete)
+            taken = actions.long().flatten() if discrete else actions
+            outputs = policy.evaluate_actions(obs, taken, *_host_memory(*memory))[:2]
+        elif hasattr(policy, "critic"):
+            outputs = [policy.actor._predict(obs, deterministic=True), *_values(policy.critic, obs, actions)]
+        else:
+            outputs = [network(obs) for network in self.children()]
+        return torch.cat([output.reshape(len(output), -1) for output in outputs], dim=1)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Learner:
+        """Of a copy of the policy."""
+        return Learner(copy_policy(self._policy[0]))
+
+
+class _States(NamedTuple):
+    """As sb3-contrib's `RNNStates`: (hidden, cell) of the actor and of the critic, each `[layers, B, units]`."""
+
+    pi: tuple[Tensor, ...]
+    vf: tuple[Tensor, ...]
+
+
+def _host_memory(*memory: Any) -> tuple[Any, ...]:
+    """What `evaluate_actions` takes, for sequences of one step, of what `rollout_inputs` gives."""
+    if not memory:
+        return ()
+    states, episode_starts = memory
+    hidden_pi, cell_pi, hidden_vf, cell_vf = (state.transpose(0, 1).contiguous() for state in states)
+    return _States((hidden_pi, cell_pi), (hidden_vf, cell_vf)), episode_starts
+
+
+def _values(critic: Any, obs: Any, actions: Tensor) -> list[Tensor]:
+    """Those of each critic network. The critic's own forward pass would turn gradients on."""
+    features = critic.extract_features(obs, critic.features_extractor)
+    return [network(torch.cat([features, actions], dim=1)) for network in critic.q_networks]
+
+
+def copy_policy(policy: BasePolicy) -> BasePolicy:
+    """A deep copy without optimizers and target networks, whose action distributions hold nothing yet.
+
+    Unlike `copy.deepcopy` it does not fail over what the distributions hold after an update, and costs less.
+    """
+    memo: dict[int, Any] = {}
+    for name, module in policy.named_modules():
+        if name.endswith("_target"):
+            memo[id(module)] = nn.Identity()
+        for value in vars(module).values():
+            if isinstance(value, Optimizer):
+                memo[id(value)] = ()
+            elif isinstance(value, Distribution):
+                memo[id(value)] = _emptied(value)
+    return copy.deepcopy(policy, memo)
+
+
+def _emptied(distribution: Distribution) -> Distribution:
+    empty = copy.copy(distribution)
+    for name, value in vars(distribution).items():
+        first = value[0] if isinstance(value, list) and value else value
+        if isinstance(first, (Tensor, torch.distributions.Distribution)):
+            setattr(empty, name, None)
+    return empty
+
+
+def take(inputs: Inputs, rows: Tensor) -> Inputs:
+    """The given rows `[b]` of every tensor `[B, ...]`."""
+    return tree_map(lambda tensor: tensor[rows], inputs)
+
+
+def sample_inputs(model: BaseAlgorithm, size: int) -> Inputs:
+    """At most `size` rows that the model may learn from now, drawn with NumPy's global generator as the host draws.
+
+    Of a replay buffer, `size` of them, with replacement; of a rollout, different ones, all if there are fewer.
+    """
+    if isinstance(model, OffPolicyAlgorithm):
+        return replay_inputs(model, size)
+    inputs = rollout_inputs(model)
+    count = len(inputs[1])
+    rows = torch.from_numpy(np.random.permutation(count)[:size])
+    return take(inputs, rows.to(inputs[1].device))
+
+
+def replay_inputs(model: OffPolicyAlgorithm, size: int) -> Inputs:
+    """Observations and actions of `size` transitions of the replay buffer, normalized as the host normalizes them."""
+    assert model.replay_buffer is not None
+    batch = model.replay_buffer.sample(size, env=model._vec_normalize_env)
+    return batch.observations, batch.actions
+
+
+def rollout_inputs(model: BaseAlgorithm) -> Inputs:
+    """What the rollout buffer holds, in the order of time, `[B, ...]` for B = steps · environments.
+
+    Of recurrent policies also the states before each step, (hidden, cell) of the actor and of the critic, each
+    `[B, layers, units]`, and `[B]` whether an episode begins.
+    """
+    buffer = cast(Any, model).rollout_buffer
+    memory: Inputs = ()
+    if hasattr(buffer, "hidden_states_pi"):
+        states = (buffer.hidden_states_pi, buffer.cell_states_pi, buffer.hidden_states_vf, buffer.cell_states_vf)
+        memory = tuple(state.swapaxes(1, 2) for state in states), buffer.episode_starts
+    arrays = (buffer.observations, buffer.actions, *memory)  # [steps, environments, ...]
+    return tree_map(lambda array: buffer.to_torch(array.reshape(-1, *array.shape[2:])), arrays)
