@@ -49,7 +49,7 @@ def data_init(network: nn.Module, *inputs: Any, generator: torch.Generator | Non
     with _evaluating(network), _restored_on_error(network):
         waiting = {layer.layer: layer for layer in layers}
         constant: dict[WeightedLayer, Tensor] = {}
-        with _initialized_by_its_first_call(waiting, constant, generator):
+        with _initialized_by_its_first_call(waiting, constant, generator), torch.compiler.set_stance("force_eager"):
             network(*inputs, **keywords)
         for text in _reports(waiting.values(), constant):
             warnings.warn(text, stacklevel=3)

@@ -268,8 +268,9 @@ def _trial(network: nn.Module) -> nn.Module:
 
 
 def _run(network: nn.Module, obs: Tensor, forward: Forward) -> Tensor:
-    """Outputs `[B, ...]`; the global generators are left as they were."""
-    with torch.random.fork_rng(devices=[obs.device] if obs.is_cuda else []):
+    """Outputs `[B, ...]`; not compiled, which would leave out hooks; the global generators are left as they were."""
+    devices = [obs.device] if obs.is_cuda else []
+    with torch.random.fork_rng(devices=devices), torch.compiler.set_stance("force_eager"):
         return forward(network, obs)
 
 

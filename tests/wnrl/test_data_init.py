@@ -410,6 +410,18 @@ def test_an_error_leaves_everything_as_before(norm):
     assert all(m.training for m in network.modules())
 
 
+def test_a_compiled_network_is_initialized_as_it_is():
+    network = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    torch._dynamo.reset()
+    compiled, x = torch.compile(network, backend="eager"), torch.randn(50, 4)
+    with torch.no_grad():  # makes a graph without hooks, which would do for the pass of data_init
+        compiled.eval()(x)
+    data_init(compiled, x)
+    for y in (network(x), compiled(x)):
+        torch.testing.assert_close(y.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
+        torch.testing.assert_close(y.std(0, correction=0), torch.ones(3))
+
+
 # Minibatches that say nothing
 
 

@@ -499,3 +499,14 @@ def test_a_copy_of_the_learner_is_read_in_its_present_state():
     assert diagnostics.read(0.1, obs)["norm/0/dead"] == 0
     network[0].bias.data[0] = -9.0
     assert diagnostics.read(0.1, obs)["norm/0/dead"] == 0.5
+
+
+def test_a_compiled_network_has_the_figures_of_a_plain_one():
+    network, obs = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.randn(6, 4)
+    torch._dynamo.reset()
+    compiled = torch.compile(network, backend="eager")
+    with torch.no_grad():  # makes a graph without hooks, which would do for the reading's passes
+        compiled(obs)
+    expected = NormDiagnostics(network).read(1e-3, obs)
+    figures = NormDiagnostics(compiled).read(1e-3, obs)
+    assert {tag.replace("_orig_mod.", "") for tag in figures} == set(expected)

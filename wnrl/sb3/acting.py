@@ -25,7 +25,8 @@ class Acting:
 
     Twins are made when the network first acts, and brought up to date when a parameter or a running statistic has
     changed, or its storage has, since they were used last. What is written through `tensor.data`, or by another
-    parameter in the place of the old, cannot be seen: `forget` after it. Target networks do not act and have no twins.
+    parameter in the place of the old, cannot be seen: `forget` after it. A layer that was put in the place of another
+    stays. Target networks do not act and have no twins. Inside the context, entering it again changes nothing.
 
     Args:
         network: any module, in whose places the twins stand while it acts.
@@ -33,35 +34,57 @@ class Acting:
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
-        self.forget()
+        self._depth = 0
+        self._places: list[_Place] | None = None
+        self._tensors: list[Tensor] = []
+        self._versions: list[int] | None = None
 
     def forget(self) -> None:
-        """Bring the twins up to date before they are used again."""
-        self._versions: list[int] | None = None
-        if not hasattr(self, "_places"):
-            self._places: list[_Place] | None = None
-            self._tensors: list[Tensor] = []
+        """Bring the twins up to date before they are used again; all layers are in their places, come what may."""
+        self._versions, self._depth = None, 0
+        self._put_back()
 
     def __enter__(self) -> None:
         """Put the twins in the network."""
-        if self._versions != self._current_versions():
+        self._depth += 1
+        if self._depth > 1:
+            return
+        try:
+            self._put_in()
+        except BaseException:  # a keyboard interrupt too
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        """Put the layers back."""
+        self._depth -= 1
+        if self._depth <= 0:
+            self._put_back()
+
+    def _put_in(self) -> None:
+        versions = self._versions
+        if versions is None or versions != self._current_versions() or not all(map(_holds, self._places or [])):
             self._refresh()
         for modules, name, _, folded in self._places or []:
             modules[name] = folded
 
-    def __exit__(self, *error: object) -> None:
-        """Put the layers back."""
-        for modules, name, layer, _ in self._places or []:
-            modules[name] = layer
+    def _put_back(self) -> None:
+        for modules, name, layer, folded in self._places or []:
+            if modules.get(name) is folded:
+                modules[name] = layer
 
-    def _current_versions(self) -> list[int]:
-        """What changes with the tensors that the twins are made of."""
+    def _current_versions(self) -> list[int] | None:
+        """What changes with the tensors that the twins are made of; None where nothing does (inference tensors)."""
         tensors = self._tensors
-        return [t._version for t in tensors] + [t.data_ptr() for t in tensors]
+        try:
+            return [t._version for t in tensors] + [t.data_ptr() for t in tensors]
+        except RuntimeError:
+            return None
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def _refresh(self) -> None:
-        if self._places is None or not all(_fits(place) for place in self._places):
+        if self._places is None or not all(_holds(place) and _fits(place) for place in self._places):
             self._places = list(_places(self._network))
         for place in self._places:
             values = place.layer.folded()
@@ -77,15 +100,14 @@ class Acting:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """As new."""
-        self._network = state["_network"]
-        self.forget()
+        self.__init__(state["_network"])  # type: ignore[misc]
 
 
 def _places(network: nn.Module) -> Iterator[_Place]:
     """The places of the layers whose folds are cheaper, outside of target networks."""
     twins: dict[nn.Module, nn.Module] = {}
     for path, parent in network.named_modules():
-        if isinstance(parent, NormalizedLayer) or "_target" in path:
+        if isinstance(parent, NormalizedLayer) or path.partition(".")[0].endswith("_target"):
             continue
         for name, layer in parent._modules.items():
             if isinstance(layer, NormalizedLayer):
@@ -93,6 +115,11 @@ def _places(network: nn.Module) -> Iterator[_Place]:
                     twins[layer] = layer.fold().eval()
                 if not isinstance(twins[layer], NormalizedLayer):
                     yield _Place(parent._modules, name, layer, twins[layer])
+
+
+def _holds(place: _Place) -> bool:
+    """Whether the layer is still where it was; another may have been put there."""
+    return place.modules.get(place.name) is place.layer
 
 
 def _fits(place: _Place) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import BaseModel, BasePolicy
 from torch import nn
 from torch.optim import Optimizer
 
@@ -18,10 +19,17 @@ from wnrl.layer_kinds import is_dense, unknown_name
 from wnrl.normalizers import NORMALIZERS, normalize
 from wnrl.projection import ProjectedLayer, project
 from wnrl.sb3.acting import Acting
-from wnrl.weight_norm import Units
+from wnrl.weight_norm import Units, check_units
 
-# The last dense layer of a module of such a name makes an output, in every policy of the host.
-_OUTPUTS = re.compile(r"(.*\.)?(action_net|value_net|q_net|q_net_target|quantile_net|mu|log_std|qf\d+)")
+# The last dense layer of a part of such a name makes an output, in every network of the host.
+_HEADS = re.compile(r"action_net|value_net|q_net|quantile_net|mu|log_std|qf\d+")
+# What comes before the head, in the order of the forward pass, in actor-critic policies and in other networks.
+_BEFORE_HEADS = {
+    "action_net": ("pi_features_extractor", "mlp_extractor.policy_net"),
+    "value_net": ("vf_features_extractor", "critic", "mlp_extractor.value_net"),
+}
+_BEFORE_OTHERS = ("features_extractor", "latent_pi")
+_HOSTS = ("stable_baselines3.", "sb3_contrib.")
 
 
 class NormalizedPolicy(BasePolicy):
@@ -52,16 +60,19 @@ class NormalizedPolicy(BasePolicy):
         units: Units = "sqrt",
         **keywords: Any,
     ) -> None:
-        _check_names(norm, init)
+        _check_names(norm, init, units)
         _check_algorithm(type(self))
         super().__init__(*arguments, **keywords)
         self._normalization = {"norm": norm, "init": init, "normalize_output": normalize_output, "units": units}
-        self._acting = Acting(self)
+        self._acting = Acting(getattr(self, "actor", self))  # a critic of its own does not act
         if norm != "none":
             names = {id(parameter): name for name, parameter in self.named_parameters()}
-            normalize(self, norm, normalize_output=normalize_output, units=units)
+            layers = _takes(self) if NORMALIZERS[norm].last_hidden_only else None
+            normalize(self, norm, normalize_output=normalize_output, layers=layers, units=units)
             for optimizer in _optimizers(self):
                 _hold_the_new_parameters(optimizer, names, self)
+                if optimizer.state:  # made with the optimizer (Adagrad's), for parameters that are no more
+                    _begin_anew(optimizer, self.optimizer_kwargs)
         if init != "preserve":
             initialize(self, init)
             self.equalize_targets()
@@ -69,21 +80,34 @@ class NormalizedPolicy(BasePolicy):
     @property
     def output_layers(self) -> tuple[nn.Module, ...]:
         """The layers that make the outputs of the host's networks."""
-        return tuple(_last_dense(module) for name, module in self.named_modules() if _OUTPUTS.fullmatch(name))
+        return tuple(layers[-1] for layers in _paths(self))
 
     def equalize_targets(self) -> None:
         """Give each target network the parameters of its learner."""
-        modules = dict(self.named_modules())
-        for name, target in modules.items():
+        networks = dict(self.named_children())
+        for name, target in networks.items():
             if name.endswith("_target"):
-                target.load_state_dict(modules[name.removesuffix("_target")].state_dict())
+                target.load_state_dict(networks[name.removesuffix("_target")].state_dict())
 
     def set_training_mode(self, mode: bool) -> None:
         """As the host's; before training, what it takes is made ready."""
+        if not mode and _is_evaluating(self):  # as at most calls; setting every module's mode costs more than acting
+            return
         super().set_training_mode(mode)
         if mode:
             self._acting.forget()
-            _project_after_steps(self)
+            if self._normalization["norm"] == "projected":
+                _project_after_steps(self)
+
+    def load_state_dict(self, *arguments: Any, **keywords: Any) -> Any:
+        """As the host's."""
+        self._acting.forget()  # with assign=True parameters are replaced
+        return super().load_state_dict(*arguments, **keywords)
+
+    def load_from_vector(self, vector: Any) -> None:
+        """As the host's."""
+        super().load_from_vector(vector)
+        self._acting.forget()
 
     # What the host calls to act; each acts with folded layers where it can.
 
@@ -113,23 +137,34 @@ class NormalizedPolicy(BasePolicy):
         return {**super()._get_constructor_parameters(), **self._normalization}
 
 
-def _check_names(norm: str, init: str) -> None:
+def _is_evaluating(module: nn.Module) -> bool:
+    if module.training:
+        return False
+    return all(child is None or _is_evaluating(child) for child in module._modules.values())
+
+
+def _check_names(norm: str, init: str, units: str) -> None:
     if norm not in NORMALIZERS:
-        raise unknown_name("norm", norm, NORMALIZERS)
+        raise unknown_name("norm", str(norm), NORMALIZERS)
     if init == "data":
         raise ValueError("init 'data' needs observations: train with callback=wnrl.sb3.DataDependentInit() instead")
     if init not in INITIALIZATIONS:
-        raise unknown_name("init", init, INITIALIZATIONS)
+        raise unknown_name("init", str(init), INITIALIZATIONS)
+    check_units(units)
 
 
 def _check_algorithm(policy: type[NormalizedPolicy]) -> None:
     """Refuse a policy of another algorithm than that which is making it."""
     algorithm = _calling_algorithm()
-    hosts = list(algorithm.policy_aliases.values()) if algorithm is not None else []
-    own = [kind for kind in policy.__mro__ if issubclass(kind, BasePolicy) and not issubclass(kind, NormalizedPolicy)]
-    if hosts and own[0] not in hosts:
+    known = {_host_class(kind) for kind in algorithm.policy_aliases.values()} if algorithm is not None else set()
+    if known and _host_class(policy) not in known:
         name = type(algorithm).__name__
         raise ValueError(f"{policy.__module__}.{policy.__name__} is no policy of {name}: take one made for {name}")
+
+
+def _host_class(policy: type[BasePolicy]) -> type:
+    """The nearest class of the host that a policy, ours or a user's, is made from."""
+    return next(kind for kind in policy.__mro__ if kind.__module__.startswith(_HOSTS))
 
 
 def _calling_algorithm() -> BaseAlgorithm | None:
@@ -142,29 +177,49 @@ def _calling_algorithm() -> BaseAlgorithm | None:
     return None
 
 
-def _last_dense(module: nn.Module) -> nn.Module:
-    return [part for part in module.modules() if is_dense(part)][-1]
+def _paths(policy: nn.Module) -> Iterator[list[nn.Module]]:
+    """The dense layers from the observation to each output of the host's networks."""
+    for network in policy.modules():
+        if isinstance(network, BaseModel):
+            parts = dict(network.named_modules(remove_duplicate=False))
+            for name, head in network.named_children():
+                if _HEADS.fullmatch(name) and not isinstance(head, BaseModel) and any(map(is_dense, head.modules())):
+                    before = [parts[part] for part in _BEFORE_HEADS.get(name, _BEFORE_OTHERS) if part in parts]
+                    yield [layer for part in (*before, head) for layer in part.modules() if is_dense(layer)]
+
+
+def _takes(policy: nn.Module) -> Callable[[str, nn.Module], bool]:
+    """The layers of a normalizer that takes one hidden layer, the last, of each network."""
+    taken = {layer for layers in _paths(policy) for layer in layers[-2:]}
+    return lambda name, layer: layer in taken
 
 
 def _optimizers(policy: nn.Module) -> list[Optimizer]:
-    """Those of the policy and of its parts; the host keeps them in attributes of this name."""
-    held = (vars(module).get("optimizer") for module in policy.modules())
-    return [optimizer for optimizer in held if isinstance(optimizer, Optimizer)]
+    """Those of the policy and of its parts, each once."""
+    held = [value for module in policy.modules() for value in vars(module).values() if isinstance(value, Optimizer)]
+    return list(dict.fromkeys(held))
 
 
 def _hold_the_new_parameters(optimizer: Optimizer, names: dict[int, str], policy: nn.Module) -> None:
     """Put the parameters of converted layers in the places of those that the host's optimizer was built with."""
     current = dict(policy.named_parameters())
+    seen: set[int] = set()
     for group in optimizer.param_groups:
-        new: dict[int, nn.Parameter] = {}
+        new: list[nn.Parameter] = []
         for old in group["params"]:
             name = names[id(old)]
             layer = name.rpartition(".")[0] + "."
             found = [current[name]] if current.get(name) is old else [
                 parameter for other, parameter in current.items() if other.startswith(layer)
             ]  # fmt: skip
-            new |= {id(parameter): parameter for parameter in found}
-        group["params"] = list(new.values())
+            new += [parameter for parameter in found if id(parameter) not in seen]
+            seen |= {id(parameter) for parameter in found}
+        group["params"] = new
+
+
+def _begin_anew(optimizer: Optimizer, keywords: dict[str, Any]) -> None:
+    """Make an optimizer again, in place, of the parameters that it holds now."""
+    optimizer.__init__(optimizer.param_groups, **{"lr": optimizer.defaults["lr"], **keywords})  # type: ignore[misc]
 
 
 def _project_after_steps(policy: nn.Module) -> None:

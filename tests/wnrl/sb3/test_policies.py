@@ -1,0 +1,545 @@
+"""wnrl.sb3.policies: what holds for one algorithm of a kind holds for all; the rest is in the contract."""
+
+import copy
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common.envs import (
+    IdentityEnv,
+    IdentityEnvBox,
+    IdentityEnvMultiBinary,
+    IdentityEnvMultiDiscrete,
+    SimpleMultiObsEnv,
+)
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
+
+import wnrl.sb3.a2c
+import wnrl.sb3.dqn
+import wnrl.sb3.ppo
+import wnrl.sb3.ppo_recurrent
+import wnrl.sb3.sac
+import wnrl.sb3.td3
+from tests.wnrl.sb3.contract import (
+    OFF_POLICY,
+    Small,
+    close,
+    held_names,
+    normalized_names,
+    observations,
+    optimizers,
+    seeded_predict,
+    targets,
+    values,
+)
+from wnrl.folding import fold
+from wnrl.normalizers import NORMALIZERS
+from wnrl.projection import ProjectedLayer
+from wnrl.sb3.policies import NormalizedPolicy
+from wnrl.weight_norm import WeightNormLayer
+
+ON_POLICY = {"n_steps": 8, "batch_size": 4, "n_epochs": 2}
+MAKERS = {
+    "dqn": (DQN, wnrl.sb3.dqn.MlpPolicy, lambda: IdentityEnv(3), {**OFF_POLICY, "target_update_interval": 8}),
+    "a2c": (A2C, wnrl.sb3.a2c.MlpPolicy, IdentityEnvBox, {"n_steps": 8}),
+    "ppo": (PPO, wnrl.sb3.ppo.MlpPolicy, IdentityEnvBox, ON_POLICY),
+    "sac": (SAC, wnrl.sb3.sac.MlpPolicy, IdentityEnvBox, OFF_POLICY),
+    "td3": (TD3, wnrl.sb3.td3.MlpPolicy, IdentityEnvBox, OFF_POLICY),
+    "lstm": (RecurrentPPO, wnrl.sb3.ppo_recurrent.MlpLstmPolicy, IdentityEnvBox, ON_POLICY),
+}
+
+
+def make(name, env=None, policy=None, seed=0, keywords=None, **policy_keywords):
+    algorithm, ours, environment, settings = MAKERS[name]
+    policy_keywords = {"net_arch": [8, 8], **({"lstm_hidden_size": 8} if name == "lstm" else {}), **policy_keywords}
+    env = environment() if env is None else env
+    settings = {**settings, **(keywords or {})}
+    return algorithm(policy or ours, env, seed=seed, policy_kwargs=policy_keywords, device="cpu", **settings)
+
+
+def kinds(model):
+    """Names of the kinds of modules, by path."""
+    named = {
+        path: module for path, module in model.policy.named_modules() if next(module.parameters(), None) is not None
+    }
+    return {path: type(module).__name__ for path, module in named.items() if not path.endswith((".layer", ".norm"))}
+
+
+# Every normalizer
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+@pytest.mark.parametrize("name", ["ppo", "sac", "dqn", "td3", "lstm"])
+def test_every_normalizer_learns_saves_copies_and_loads(name, norm, tmp_path):
+    model = make(name, norm=norm)
+    for learner, target in targets(model.policy):
+        assert learner.state_dict().keys() == target.state_dict().keys()
+        assert all(torch.equal(value, target.state_dict()[key]) for key, value in learner.state_dict().items())
+    before = values(model.policy)
+    copied = copy.deepcopy(model.policy)
+    model.learn(24)
+    assert all(value.isfinite().all() for value in values(model.policy).values())
+    assert not close(values(model.policy), before)
+    assert close(values(copied), before)
+    obs = observations(model)
+    expected = seeded_predict(model, obs)
+    model.save(tmp_path / "model")
+    loaded = MAKERS[name][0].load(tmp_path / "model", env=model.get_env(), device="cpu")
+    assert kinds(loaded) == kinds(model)
+    np.testing.assert_allclose(seeded_predict(loaded, obs), expected, rtol=1e-5, atol=1e-6)
+    loaded.learn(24, reset_num_timesteps=False)
+    assert not close(values(loaded.policy), values(model.policy))
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.25])
+@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "layer"])
+def test_target_networks_move_as_the_algorithm_moves_them(norm, tau):
+    model = make("dqn", norm=norm, keywords={"tau": tau, "target_update_interval": 1_000})
+    learner, target = model.policy.q_net, model.policy.q_net_target
+    model.learn(12)
+    old = copy.deepcopy(target.state_dict())
+    new = learner.state_dict()
+    assert any(not torch.equal(new[name], value) for name, value in old.items())  # not moved meanwhile
+    statistics = [name for name in new if "running_" in name]
+    assert bool(statistics) == (norm in ("mean-batch", "batch"))
+    assert all(not torch.equal(new[name], old[name]) for name in statistics)
+    model.target_update_interval = 1
+    model._on_step()
+    for name, value in target.state_dict().items():
+        share = 1.0 if name in statistics else tau
+        torch.testing.assert_close(value, share * new[name] + (1 - share) * old[name])
+
+
+@pytest.mark.parametrize("name", ["sac", "td3"])
+def test_running_statistics_of_critics_are_copied(name):
+    model = make(name, norm="mean-batch", keywords={"tau": 1e-6})
+    model.learn(20)  # an even number of updates: every second one of TD3 moves the targets
+    for learner, target in targets(model.policy):
+        own, theirs = learner.state_dict(), target.state_dict()
+        moved = [key for key in own if "running_" in key and own[key].abs().sum() > 0]
+        assert moved
+        assert all(torch.equal(own[key], theirs[key]) for key in moved)
+        assert not all(torch.equal(own[key], theirs[key]) for key in own)
+
+
+def lengths(policy):
+    """Of the rows of every projected layer that learns."""
+    layers = [m for n, m in policy.named_modules() if isinstance(m, ProjectedLayer) and "_target" not in n]
+    weights = [w for layer in layers for n, w in layer.layer.named_parameters() if n.startswith("weight")]
+    return torch.cat([weight.detach().flatten(1).norm(dim=1) for weight in weights])
+
+
+def projected_step(policy):
+    """A step of each optimizer on whatever gradients."""
+    for optimizer in optimizers(policy).values():
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac", "td3", "lstm"])
+def test_projected_rows_stay_on_the_unit_sphere(name, tmp_path):
+    model = make(name, norm="projected")
+    torch.testing.assert_close(lengths(model.policy), torch.ones_like(lengths(model.policy)))
+    model.learn(24)
+    model.save(tmp_path / "model")
+    loaded = MAKERS[name][0].load(tmp_path / "model", env=model.get_env(), device="cpu")
+    loaded.learn(24, reset_num_timesteps=False)
+    unlearned = make(name, norm="projected").policy
+    twin = copy.deepcopy(unlearned)
+    twin.set_training_mode(True)
+    projected_step(twin)
+    for policy in (model.policy, loaded.policy, twin):
+        torch.testing.assert_close(lengths(policy), torch.ones_like(lengths(policy)))
+    projected_step(unlearned)  # without being told that it will learn
+    assert not torch.allclose(lengths(unlearned), torch.ones_like(lengths(unlearned)))
+
+
+def test_an_optimizer_projects_what_it_moves_and_nothing_else():
+    policy = make("sac", norm="projected").policy
+    policy.set_training_mode(True)
+    policy.set_training_mode(True)
+    assert all(len(optimizer._optimizer_step_post_hooks) == 1 for optimizer in optimizers(policy).values())
+    with torch.no_grad():
+        for layer in (policy.actor.latent_pi[2], policy.critic.qf0[2]):
+            layer.layer.weight.mul_(2)
+    policy.actor.optimizer.step()
+    row = policy.actor.latent_pi[2].layer.weight.norm(dim=1), policy.critic.qf0[2].layer.weight.norm(dim=1)
+    torch.testing.assert_close(row[0], torch.ones(8))
+    torch.testing.assert_close(row[1], 2 * torch.ones(8))
+
+
+PLACES = {  # (hidden, output)
+    "none": ("Linear", "Linear"),
+    "weight": ("WeightNormLinear", "WeightNormLinear"),
+    "mean-batch": ("MeanBatchNormalized", "WeightNormLinear"),
+    "batch": ("BatchNormalized", "Linear"),
+    "layer": ("LayerNormalized", "Linear"),
+    "projected": ("ProjectedLayer", "Linear"),
+    "spectral": ("Linear", "Linear"),
+}
+HIDDEN = {
+    "ppo": ["mlp_extractor.policy_net.0", "mlp_extractor.value_net.0"],
+    "sac": ["actor.latent_pi.0", "critic.qf0.0", "critic.qf1.0", "critic_target.qf1.0"],
+    "td3": ["actor.mu.0", "actor_target.mu.0", "critic.qf0.0", "critic_target.qf0.0"],
+    "dqn": ["q_net.q_net.0", "q_net_target.q_net.0"],
+}
+LAST_HIDDEN = {name: [path[:-1] + "2" for path in paths] for name, paths in HIDDEN.items()}
+OUTPUT = {
+    "ppo": ["action_net", "value_net"],
+    "sac": ["actor.mu", "actor.log_std", "critic.qf0.4", "critic.qf1.4", "critic_target.qf1.4"],
+    "td3": ["actor.mu.4", "actor_target.mu.4", "critic.qf0.4", "critic_target.qf1.4"],
+    "dqn": ["q_net.q_net.4", "q_net_target.q_net.4"],
+}
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+@pytest.mark.parametrize("name", HIDDEN)
+def test_placement(name, norm):
+    found, (hidden, output) = kinds(make(name, norm=norm)), PLACES[norm]
+    last = "SpectralNormalized" if norm == "spectral" else hidden  # one layer of each network
+    assert [found[path] for path in HIDDEN[name]] == [hidden] * len(HIDDEN[name])
+    assert [found[path] for path in LAST_HIDDEN[name]] == [last] * len(LAST_HIDDEN[name])
+    assert [found[path] for path in OUTPUT[name]] == [output] * len(OUTPUT[name])
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize(("norm", "kind"), [("weight", "WeightNormLinear"), ("spectral", "SpectralNormalized")])
+def test_output_layers_are_normalized_or_not_as_asked(name, norm, kind):
+    for choice in (True, False):
+        found = kinds(make(name, norm=norm, normalize_output=choice))
+        assert [found[path] for path in OUTPUT[name]] == [kind if choice else "Linear"] * len(OUTPUT[name])
+        assert [found[path] for path in LAST_HIDDEN[name]] == [kind] * len(LAST_HIDDEN[name])
+
+
+def test_the_lstm_is_normalized_too():
+    found = kinds(make("lstm"))
+    assert found["lstm_actor"] == found["lstm_critic"] == "WeightNormLSTM"
+    assert kinds(make("lstm", norm="projected"))["lstm_actor"] == "ProjectedLayer"
+    assert kinds(make("lstm", norm="batch"))["lstm_actor"] == "LSTM"
+
+
+def test_the_last_layer_of_the_value_network_is_hidden():
+    found = kinds(make("ppo", net_arch={"pi": [], "vf": [8]}, norm="layer"))
+    assert found["mlp_extractor.value_net.0"] == "LayerNormalized"
+    assert found["value_net"] == found["action_net"] == "Linear"
+
+
+# Initialization
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("ortho_init", [True, False])
+def test_orthogonal_initialization_reaches_the_effective_weights(ortho_init, share):
+    keywords = {"ortho_init": ortho_init, "share_features_extractor": share, "features_extractor_class": Own}
+    model, host = make("ppo", **keywords), make("ppo", policy="MlpPolicy", **keywords)
+    assert close(values(fold(model.policy)), values(host.policy))
+    weight = model.policy.action_net.effective_weight()
+    assert torch.allclose(weight.norm(), torch.tensor(0.01), rtol=1e-3) == ortho_init
+
+
+@pytest.mark.parametrize("units", ["sqrt", "paper", "log"])
+def test_units_reach_the_layers(units):
+    model = make("sac", units=units)
+    assert {m.units for m in model.policy.modules() if isinstance(m, WeightNormLayer)} == {units}
+    assert close(values(fold(model.policy)), values(make("sac", policy="MlpPolicy").policy))
+
+
+@pytest.mark.parametrize("norm", ["none", "weight", "mean-batch"])
+@pytest.mark.parametrize("name", ["dqn", "sac", "td3", "ppo"])
+def test_initializations_reach_the_layers_and_the_targets(name, norm):
+    for init in ("he", "analytic"):
+        model, preserved = make(name, norm=norm, init=init), make(name, norm=norm)
+        weights = values(fold(model.policy))
+        first = next(key for key in weights if key.endswith(("latent_pi.2.weight", "_net.2.weight", "mu.2.weight")))
+        assert not torch.allclose(weights[first], values(fold(preserved.policy))[first])
+        for learner, target in targets(model.policy):
+            assert all(torch.equal(value, target.state_dict()[key]) for key, value in learner.state_dict().items())
+        if init == "he":
+            assert all((value == 0.1).all() for key, value in weights.items() if key.endswith("bias"))
+        else:  # 8 inputs and 8 outputs: rows of length √2
+            torch.testing.assert_close(weights[first].norm(dim=1), 2**0.5 * torch.ones(8))
+        again = make(name, norm=norm, init=init)
+        assert all(torch.equal(value, values(again.policy)[key]) for key, value in values(model.policy).items())
+
+
+# What the host's policies take
+
+
+class Own(BaseFeaturesExtractor):
+    """Of a user: with names that the host uses elsewhere, a frozen layer and one without a bias."""
+
+    def __init__(self, observation_space, features_dim=6):
+        super().__init__(observation_space, features_dim)
+        size = gym.spaces.utils.flatdim(observation_space)
+        self.mu = nn.Sequential(nn.Flatten(), nn.Linear(size, 5, bias=False), nn.LayerNorm(5), nn.ReLU())
+        self.q_net, self.value_net, self.old_target = nn.Linear(5, features_dim), nn.Identity(), nn.Linear(2, 2)
+        self.old_target.requires_grad_(False)
+
+    def forward(self, observations):
+        return self.value_net(self.q_net(self.mu(observations)))
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("norm", ["weight", "mean-batch", "layer", "spectral"])
+@pytest.mark.parametrize("name", ["ppo", "sac", "td3"])
+def test_features_extractors_of_ones_own_shared_and_not(name, norm, share):
+    keywords = {"features_extractor_class": Own, "share_features_extractor": share}
+    host = make(name, policy="MlpPolicy", **keywords)
+    model = make(name, norm=norm, init="preserve" if norm != "weight" else "he", **keywords)
+    path = "features_extractor" if name == "ppo" else "actor.features_extractor"
+    normalized = {"weight": "WeightNormLinear", "mean-batch": "MeanBatchNormalized", "layer": "LayerNormalized"}
+    assert kinds(model)[f"{path}.q_net"] == normalized.get(norm, "Linear")  # hidden, whatever its name
+    for part, optimizer in optimizers(model.policy).items():
+        held, hosts = held_names(model.policy, optimizer), held_names(host.policy, optimizers(host.policy)[part])
+        assert len(held) == len(set(held))
+        if norm == "weight":
+            assert set(held) == {new for old in hosts for new in normalized_names(model.policy, old)}
+        assert any("features_extractor" in each for each in held) == any("features_extractor" in each for each in hosts)
+    before = values(model.policy)
+    model.learn(24)
+    moved = {key for key, value in values(model.policy).items() if not torch.equal(value, before[key])}
+    if norm != "mean-batch":  # which hides the mean of Q from the actor where every unit of the critic is linear
+        assert any(path in key for key in moved)
+    assert not any("old_target" in key for key in moved if not key.startswith(("actor_target", "critic_target")))
+
+
+def test_a_shared_features_extractor_stays_shared():
+    policy = make("td3", features_extractor_class=Own, share_features_extractor=True).policy
+    assert policy.actor.features_extractor is policy.critic.features_extractor
+    assert isinstance(policy.actor.features_extractor.q_net, WeightNormLayer)
+    policy = make("ppo", features_extractor_class=Own).policy
+    assert policy.features_extractor is policy.pi_features_extractor is policy.vf_features_extractor
+    policy = make("ppo", features_extractor_class=Own, share_features_extractor=False).policy
+    assert policy.pi_features_extractor is not policy.vf_features_extractor
+
+
+@pytest.mark.parametrize(
+    ("name", "net_arch"),
+    [
+        ("ppo", []),
+        ("ppo", [8]),
+        ("ppo", {"pi": [], "vf": [8]}),
+        ("ppo", {"pi": [8, 4], "vf": []}),
+        ("lstm", []),
+        ("a2c", {"pi": [4], "vf": [4]}),
+        ("dqn", []),
+        ("dqn", [4]),
+        ("sac", []),
+        ("sac", {"pi": [4], "qf": [4, 4]}),
+        ("td3", {"pi": [], "qf": []}),
+    ],
+)
+def test_forms_of_net_arch(name, net_arch):
+    model = make(name, net_arch=net_arch)
+    assert all(isinstance(m, WeightNormLayer) for m in model.policy.output_layers)
+    assert len(model.policy.output_layers) >= 2
+    model.learn(16)
+    model.predict(observations(model))
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+@pytest.mark.parametrize(
+    ("optimizer", "keywords"),
+    [
+        (torch.optim.AdamW, {"weight_decay": 0.1}),
+        (torch.optim.RMSprop, {"alpha": 0.9}),
+        (torch.optim.SGD, {"momentum": 0.9}),
+        (torch.optim.Adagrad, {"initial_accumulator_value": 0.5}),
+    ],
+)
+def test_optimizers_and_their_arguments(name, optimizer, keywords, tmp_path):
+    model = make(name, optimizer_class=optimizer, optimizer_kwargs=keywords, keywords={"learning_rate": 0.01})
+    before = values(model.policy)
+    for each in optimizers(model.policy).values():
+        assert type(each) is optimizer
+        assert len(each.param_groups) == 1
+        group = each.param_groups[0]
+        assert {key: group[key] for key in (*keywords, "lr")} == {**keywords, "lr": 0.01}
+        assert set(each.state) <= set(group["params"])
+        assert all(torch.all(state["sum"] == 0.5) for state in each.state.values())  # Adagrad has it from the start
+        assert len(each.state) == (len(group["params"]) if optimizer is torch.optim.Adagrad else 0)
+    model.learn(24)
+    assert not close(values(model.policy), before)
+    model.save(tmp_path / "model")
+    loaded = type(model).load(tmp_path / "model", env=model.get_env(), device="cpu")
+    for part, each in optimizers(loaded.policy).items():
+        assert len(each.state) == len(optimizers(model.policy)[part].state) > 0
+    loaded.learn(24, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize("name", ["ppo", "a2c", "sac"])
+def test_state_dependent_exploration(name):
+    expln = {} if name == "sac" else {"squash_output": True, "full_std": False}
+    keywords = {"use_sde": True, "sde_sample_freq": 4}
+    model = make(name, keywords=keywords, log_std_init=-2.0, use_expln=True, **expln)
+    before = values(model.policy)
+    model.learn(24)
+    name = "log_std" if name != "sac" else "actor.log_std"
+    assert not torch.equal(dict(model.policy.named_parameters())[name], before[name])
+    actions = seeded_predict(model, observations(model), deterministic=False)
+    assert (np.abs(actions) <= 1).all()
+
+
+@pytest.mark.parametrize(
+    "env", [IdentityEnv(3), IdentityEnvMultiDiscrete(2), IdentityEnvMultiBinary(2), IdentityEnvBox()], ids=repr
+)
+def test_spaces(env):
+    model, host = make("ppo", env=env), make("ppo", env=env, policy="MlpPolicy")
+    assert close(values(fold(model.policy)), values(host.policy))
+    model.learn(16)
+    assert all(env.action_space.contains(action) for action in model.predict(observations(model))[0])
+
+
+def test_the_same_seed_is_the_same_run_and_another_is_another():
+    runs = [values(make("sac", seed=seed).learn(24).policy) for seed in (0, 0, 1)]
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+    assert not close(runs[0], runs[2])
+
+
+def test_convolutions():
+    keywords = {"features_extractor_kwargs": {"features_dim": 16}, "net_arch": []}
+    model = make("ppo", env=Small(True), policy=wnrl.sb3.ppo.CnnPolicy, **keywords)
+    assert kinds(model)["features_extractor.cnn.0"] == "WeightNormConv2d"
+    model.learn(8)
+    obs = observations(model)
+    assert obs.dtype == np.uint8
+    assert model.predict(obs)[0].shape == (3,)
+    spectral = make("ppo", env=Small(True), policy=wnrl.sb3.ppo.CnnPolicy, norm="spectral", **keywords)
+    assert kinds(spectral)["features_extractor.linear.0"] == "SpectralNormalized"
+    assert kinds(spectral)["features_extractor.cnn.4"] == "Conv2d"
+
+
+def test_dictionaries_of_images_in_many_environments():
+    env = DummyVecEnv([SimpleMultiObsEnv] * 2)
+    keywords = {"features_extractor_kwargs": {"cnn_output_dim": 8}}
+    model = make("ppo", env=env, policy=wnrl.sb3.ppo.MultiInputPolicy, **keywords)
+    assert kinds(model)["features_extractor.extractors.img.cnn.0"] == "WeightNormConv2d"
+    model.learn(16)
+    assert len(model.predict(env.reset())[0]) == 2
+
+
+@pytest.mark.parametrize(
+    "keywords", [{"shared_lstm": True, "enable_critic_lstm": False}, {"enable_critic_lstm": False}]
+)
+@pytest.mark.parametrize("norm", ["weight", "projected", "spectral"])
+def test_forms_of_the_lstm(norm, keywords):
+    keywords = {**keywords, "n_lstm_layers": 2}
+    model, host = make("lstm", norm=norm, **keywords), make("lstm", policy="MlpLstmPolicy", **keywords)
+    if norm == "weight":
+        assert close(values(fold(model.policy)), values(host.policy))
+    model.learn(16)
+    obs, state, ours = observations(model), None, []
+    for _ in range(3):
+        actions, state = model.predict(obs, state, episode_start=np.zeros(3, bool), deterministic=True)
+        ours.append(actions)
+    assert not np.allclose(ours[0], ours[1], rtol=1e-6, atol=0)
+
+
+# Policies of a user's own
+
+
+class Actors(ActorCriticPolicy):
+    """A user's policy, whose value network has a name of the host's heads inside."""
+
+    def _build_mlp_extractor(self):
+        super()._build_mlp_extractor()
+        self.mlp_extractor.value_net = nn.Sequential(nn.Linear(self.features_dim, 8), nn.Tanh())
+
+
+class NormalizedActors(NormalizedPolicy, Actors):
+    pass
+
+
+class Deeper(wnrl.sb3.ppo.MlpPolicy):
+    """A user's policy, made from ours, with an optimizer of its own besides."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        self.second = torch.optim.SGD(self.value_net.parameters(), lr=0.1)
+
+
+def test_policies_of_ones_own():
+    model = make("ppo", policy=NormalizedActors, net_arch={"pi": [8], "vf": [8]})
+    assert isinstance(model.policy.mlp_extractor.value_net[0], WeightNormLayer)
+    model.learn(16)
+    policy = make("ppo", policy=Deeper).policy
+    assert held_names(policy, policy.second) == ["value_net.g", "value_net.v", "value_net.bias"]
+    with pytest.raises(ValueError, match="no policy of DQN: take one made for DQN"):
+        make("dqn", policy=NormalizedActors)
+
+
+def test_the_names_of_the_host_may_stand_for_ours(monkeypatch):
+    monkeypatch.setattr(PPO, "policy_aliases", {"MlpPolicy": wnrl.sb3.ppo.MlpPolicy})
+    assert type(make("ppo", policy="MlpPolicy").policy) is wnrl.sb3.ppo.MlpPolicy
+    with pytest.raises(ValueError, match=r"wnrl\.sb3\.dqn\.MlpPolicy is no policy of PPO"):
+        make("ppo", policy=wnrl.sb3.dqn.MlpPolicy)
+
+
+def test_a_policy_alone_needs_no_algorithm():
+    space = gym.spaces.Box(-1, 1, (3,))
+    policy = wnrl.sb3.td3.MlpPolicy(space, gym.spaces.Box(-1, 1, (2,)), lambda _: 0.1, [8])
+    assert policy.predict(np.zeros((4, 3), np.float32))[0].shape == (4, 2)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"norm": "wieght"}, r"unknown norm 'wieght' \(nearest: weight\); known: none, weight, mean-batch"),
+        ({"norm": None}, "unknown norm 'None'"),
+        ({"init": "analytical"}, r"unknown init 'analytical' \(nearest: analytic\); known: preserve"),
+        ({"init": None}, "unknown init 'None'"),
+        ({"init": "data"}, r"train with callback=wnrl\.sb3\.DataDependentInit\(\) instead"),
+        ({"units": "root"}, r"units must be one of \('sqrt', 'paper', 'log'\), got 'root'"),
+        ({"units": "root", "norm": "none"}, "units must be one of"),
+        ({"norm": "batch", "normalize_output": True}, "no meaning on an output layer"),
+        ({"norm": "layer", "net_arch": []}, "no layer to normalize with 'layer'"),
+        ({"norm": "spectral", "net_arch": []}, "no layer to normalize with 'spectral'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
+def test_bad_arguments_are_named(name, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        make(name, **keywords)
+
+
+def test_arguments_of_the_host_are_checked_by_the_host():
+    with pytest.raises(TypeError, match="net_arhc"):
+        make("ppo", net_arhc=[8])
+
+
+# Other processes
+
+
+def test_models_load_where_only_the_host_is_imported(tmp_path):
+    algorithms = {"stable_baselines3": "ppo", "sb3_contrib": "lstm"}
+    for name in algorithms.values():
+        model = make(name, norm="mean-batch")
+        model.learn(16)
+        model.save(tmp_path / name)
+        np.save(tmp_path / f"{name}.npy", model.predict(observations(model), deterministic=True)[0])
+        np.save(tmp_path / "obs.npy", observations(model))
+    code = f"""
+import numpy as np
+from stable_baselines3 import PPO
+from sb3_contrib import RecurrentPPO
+for algorithm, name in ((PPO, "ppo"), (RecurrentPPO, "lstm")):
+    model = algorithm.load({str(tmp_path)!r} + "/" + name, device="cpu")
+    actions = model.predict(np.load({str(tmp_path)!r} + "/obs.npy"), deterministic=True)[0]
+    assert np.allclose(actions, np.load({str(tmp_path)!r} + "/" + name + ".npy"), rtol=1e-5), name
+    print(type(model.policy).__module__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["wnrl.sb3.ppo", "wnrl.sb3.ppo_recurrent"], done.stderr

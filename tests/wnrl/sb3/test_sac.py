@@ -1,0 +1,12 @@
+"""wnrl.sb3.sac: the policies of SAC keep to the contract."""
+
+from stable_baselines3 import SAC
+
+from tests.wnrl.sb3.contract import OFF_POLICY, PolicyContract
+
+
+class TestSACPolicies(PolicyContract):
+    algorithm, module = SAC, "sac"
+    keywords, discrete = OFF_POLICY, False
+    steps_as_the_host, keywords_as_the_host = 2_000, {"train_freq": 16}
+    stranger = "wnrl.sb3.tqc.MlpPolicy"
