@@ -23,7 +23,8 @@ def analytic_init(
     """Start hidden layers so that activations keep their norm, without data, in place.
 
     Arpit et al. 2019: rows of length g = √(gain · inputs/outputs), directions v orthogonal, bias 0. The squared gain is
-    2 before a ReLU, 1/N for the last layer of a residual branch, N blocks in its stage, and 1 where nothing follows.
+    2 before a ReLU, 1/N for the last layer of a residual branch, N blocks in its stage, and 1 where nothing follows;
+    a layer of which no module says otherwise counts as one before a ReLU, whatever its nonlinearity (see `gains`).
     inputs/outputs is fan-in over fan-out, both with the kernel's area (as in the authors' code): the channels of a
     convolution, grouped or transposed too. Plain layers get the same effective weight, and running statistics begin
     anew. Output layers (those that the network's heads name as `output_layers`, else the last one registered),

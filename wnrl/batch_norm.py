@@ -40,6 +40,12 @@ class MeanOnlyBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(features))
         self.register_buffer("running_mean", torch.zeros(features))
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Begin anew: in evaluation mode the identity."""
+        self.bias.zero_()
+        self.running_mean.zero_()
+
     def forward(self, t: Tensor) -> Tensor:
         """Of the shape and type of `t`."""
         _check_units(self, t)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wnrl.autocast import without_autocast
+
 
 class LSTMState(NamedTuple):
     """What an LSTM carries from one step to the next."""
@@ -51,7 +53,7 @@ class LSTMCore(nn.Module):
         """
         self._check(features, state, first)
         first, outputs = first.bool(), []
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features):
             for begin, end in itertools.pairwise(_stretches(first)):
                 h, c = (s.float().masked_fill(first[begin, :, None], 0.0).unsqueeze(0) for s in state)
                 output, (h, c) = self.lstm(features[begin:end].float(), (h, c))

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wnrl.autocast import without_autocast
+
 
 class QValues(NamedTuple):
     """What a Q network says of a batch of observations."""
@@ -46,7 +48,7 @@ class GaussianPolicy(NamedTuple):
 
 def in_float32(layer: nn.Module, features: Tensor) -> Any:
     """What `layer` makes of `features`, computed in float32 even under autocast."""
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features):
         return layer(features.float())
 
 

@@ -155,9 +155,10 @@ def _candidates(
         }
     else:
         layers = [layers] if isinstance(layers, str) else layers
-        if missing := [name for name in layers if name not in modules]:
-            raise unknown_name("layer", missing[0], modules)
-        wanted = {name: modules[name] for name in layers}
+        known = dict(network.named_modules(remove_duplicate=False))  # a shared layer by any of its names
+        if missing := [name for name in layers if name not in known]:
+            raise unknown_name("layer", missing[0], known)
+        wanted = {name: known[name] for name in layers}
     for name, module in wanted.items():
         _check_can_be_normalized(name, module, [] if layers is None else normalized)
     if layers is None and normalized:

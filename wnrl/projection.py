@@ -51,6 +51,11 @@ class ProjectedLayer(NormalizedLayer):
                 norm = row_norms(self.layer, weight)
                 weight.copy_(scale_rows(self.layer, weight, torch.where(norm > 0, 1 / norm, 1.0)))
 
+    def reset_parameters(self) -> None:
+        """Draw weights and biases anew from the plain layer's own default initialization; the rows are projected."""
+        self.layer.reset_parameters()  # type: ignore[operator]
+        self.project()
+
     def fold(self) -> nn.Module:
         """A copy of the plain layer."""
         return copy.deepcopy(self.layer)

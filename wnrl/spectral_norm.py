@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from wnrl.autocast import without_autocast
 from wnrl.normalized_layer import NormalizedLayer
 from wnrl.rows import rows
 
@@ -30,16 +31,20 @@ class SpectralNormalized(NormalizedLayer):
         super().__init__()
         weight: Any = layer.weight
         self.layer: Any = layer
-        start = torch.randn(len(rows(layer, weight)), generator=torch.Generator().manual_seed(0), device="cpu")
-        self.register_buffer("running_u", F.normalize(start, dim=0).to(weight))
+        self.register_buffer("running_u", weight.new_empty(len(rows(layer, weight))))
         self.train(layer.training)
-        self._iterate(FIRST_ITERATIONS)
+        self._begin()
 
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """As the plain layer, with the weight divided by σ."""
         if self.training:
             self._iterate()
         return functional_call(self.layer, {"weight": self.effective_weight()}, inputs, keywords)
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew from the plain layer's own default initialization, and find σ."""
+        self.layer.reset_parameters()
+        self._begin()
 
     def effective_weight(self) -> Tensor:
         """w/σ(w), differentiable; the gradient takes the singular vectors for constants (equation 12)."""
@@ -51,9 +56,15 @@ class SpectralNormalized(NormalizedLayer):
         return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
     @torch.no_grad()
+    def _begin(self) -> None:
+        start = torch.randn(len(self.running_u), generator=torch.Generator().manual_seed(0), device="cpu")
+        self.running_u.copy_(F.normalize(start, dim=0))
+        self._iterate(FIRST_ITERATIONS)
+
+    @torch.no_grad()
     def _iterate(self, times: int = 1) -> None:
         matrix, u = self._matrix(), self.running_u
-        with torch.autocast(matrix.device.type, enabled=False):
+        with without_autocast(matrix):
             for _ in range(times):
                 image = matrix @ F.normalize(matrix.t() @ u.to(matrix.dtype), dim=0)
                 norm = torch.linalg.vector_norm(image)
@@ -63,7 +74,7 @@ class SpectralNormalized(NormalizedLayer):
         """σ(w) = ‖Wᵀu‖, 0-dim: uᵀ W v with v the direction of Wᵀ u; its gradient is u vᵀ."""
         matrix = self._matrix()
         u = F.normalize(self.running_u.to(matrix.dtype), dim=0)  # a copy, which later iterations leave alone
-        with torch.autocast(matrix.device.type, enabled=False):
+        with without_autocast(matrix):
             return torch.linalg.vector_norm(matrix.t() @ u)
 
     def fold(self) -> nn.Module:

@@ -1,6 +1,7 @@
 """wnrl.normalizers: which layers a name takes, and what it puts in their places."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -221,6 +222,13 @@ def test_a_shared_layer_stays_shared():
     torch.testing.assert_close(half[0].weight, 1.5 * folded[0].weight)
 
 
+def test_a_shared_layer_goes_by_any_of_its_names():
+    shared = nn.Linear(4, 4)
+    network = normalize(nn.Sequential(shared, nn.Tanh(), shared, nn.Linear(4, 4)), "weight", layers=["2"])
+    assert network[0] is network[2]
+    assert [type(network[i]) for i in (0, 3)] == [WeightNormLinear, nn.Linear]
+
+
 def test_subclasses_keep_their_own_forward():
     class Doubled(nn.Linear):
         def forward(self, x):
@@ -249,6 +257,31 @@ def test_hooks_are_not_lost_without_a_word(norm, register):
     getattr(network[4], f"register_{register}")(lambda *arguments: None)
     with pytest.raises(ValueError, match="carries hooks that would be lost"):
         normalize(network, norm)
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMALIZERS if norm != "layer"])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_resetting_every_module_gives_a_new_layer(norm, device):
+    def reset(module):
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+
+    with torch.device(device):
+        network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    normalize(network, norm).to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(7.0)
+        for buffer in network.buffers():
+            buffer.fill_(3.0)
+    layer = fold(network.apply(reset))[0]
+    assert layer.bias.abs().max() < 1 / math.sqrt(8)
+    if norm == "projected":
+        torch.testing.assert_close(layer.weight.norm(dim=1), torch.ones(16))
+    elif norm == "spectral":
+        torch.testing.assert_close(torch.linalg.matrix_norm(layer.weight, 2), torch.tensor(1.0), rtol=1e-3, atol=0)
+    else:
+        assert layer.weight.abs().max() < 1.001 / math.sqrt(8)  # as torch draws it
 
 
 def test_unknown_name_lists_the_nearest():
