@@ -1,5 +1,14 @@
-"""One thread for the small networks of the tests: several would mostly wait for each other."""
+"""One thread for the small networks of the tests, several would mostly wait for each other; and the same numbers drawn."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """What a test draws does not depend on the tests before it."""
+    torch.manual_seed(0)
