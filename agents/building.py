@@ -1,22 +1,32 @@
-"""Parts of a run built from its settings: the environment, the network, the agent."""
+"""Parts of a run built from its settings: environments, networks, and what every agent is made of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from agents.devices import resolve_device, resolve_dtype
-from agents.dqn import DQN, DQNSettings
-from agents.settings import RunSettings, emulator_options
+from agents.learner import Learner
+from agents.settings import LearnerSettings, RunSettings, emulator_options
 from envs import Environment, make
+from wnrl.actor_critics import actor_critic
+from wnrl.diagnostics import Forward
 from wnrl.initialization import initialize
-from wnrl.memory import check_memory
-from wnrl.networks import QNetwork, q_network
-from wnrl.replay import Replay, replay_bytes
+from wnrl.networks import Architecture, q_network
 from wnrl.schedules import Linear
+from wnrl.soft_actor_critics import soft_actor_critic
 from wnrl.weighted_layers import check_lengths_are_free, layers_to_initialize
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "q": q_network,
+    "actor-critic": actor_critic,
+    "soft-actor-critic": soft_actor_critic,
+}
+"""What builds a network of each kind."""
 
 
 def make_training_environment(settings: RunSettings) -> Environment:
@@ -32,47 +42,52 @@ def make_evaluation_environment(settings: RunSettings, num_envs: int, **options:
     return make(game=settings.game, env=settings.env, num_envs=num_envs, **emulator_options(settings), **options)
 
 
-def network_description(settings: RunSettings, environment: Environment) -> dict[str, Any]:
-    """The arguments of `make_network`, JSON-able, so that a saved model can be built again."""
+def network_description(
+    kind: str, settings: RunSettings, environment: Environment, architecture: Mapping[str, Any] = {}, **options: Any
+) -> dict[str, Any]:
+    """The argument of `make_network`, JSON-able, so that a saved model can be built again.
+
+    Args:
+        kind: a name in `NETWORKS`.
+        settings: of the run.
+        environment: whose observations and actions the network is for.
+        architecture: fields of `Architecture` beside those of the run's settings.
+        options: further arguments of the network's builder.
+    """
     return {
+        "kind": kind,
         "obs_shape": list(environment.obs_shape),
         "num_actions": environment.num_actions,
         "hidden": list(settings.hidden),
+        "architecture": {
+            "torso": settings.torso,
+            "width": settings.impala_width,
+            "blocks": settings.impala_blocks,
+            "activation": settings.activation,
+            **architecture,
+        },
         "norm": settings.norm,
         "units": settings.units,
         "normalize_output": settings.normalize_output,
+        **options,
     }
 
 
-def make_network(
-    *,
-    obs_shape: list[int],
-    num_actions: int,
-    hidden: list[int],
-    norm: str,
-    units: str,
-    normalize_output: bool | None,
-    seed: int = 0,
-    init: str = "preserve",
-) -> QNetwork:
-    """A Q network: normalized, and initialized unless its initialization has to wait for data.
+def make_network(description: Mapping[str, Any], *, seed: int = 0, init: str = "preserve") -> Any:
+    """A network: normalized, and initialized unless its initialization has to wait for data.
 
     Args:
-        obs_shape: of one observation.
-        num_actions: A.
-        hidden: widths of the fully connected layers.
-        norm: the normalizer's name.
-        units: of g.
-        normalize_output: whether the head is normalized too; None does as the normalizer's source does.
+        description: of `network_description`.
         seed: of the initial parameters.
         init: the initialization's name.
 
     Raises:
         ValueError: an unknown name, or a normalizer that leaves the initialization nothing to set.
     """
-    network = q_network(
-        obs_shape, num_actions, hidden=hidden, seed=seed, norm=norm, normalize_output=normalize_output, units=units
-    )
+    arguments = dict(description)
+    build, obs_shape = NETWORKS[arguments.pop("kind")], arguments.pop("obs_shape")
+    architecture = Architecture(**arguments.pop("architecture"))
+    network = build(obs_shape, architecture=architecture, seed=seed, **arguments)
     if init == "data":
         check_lengths_are_free(layers_to_initialize(network), "init data")
     else:
@@ -80,66 +95,50 @@ def make_network(
     return network
 
 
-def make_dqn(run: RunSettings, settings: DQNSettings, environment: Environment) -> DQN:
-    """A DQN agent for the environment, on the run's device.
+def make_learner(
+    run: RunSettings, settings: LearnerSettings, description: Mapping[str, Any], outputs: Forward, *, begin: int = 0
+) -> Learner:
+    """A learner of a new network, on the run's device.
+
+    Args:
+        run: settings of the run.
+        settings: of the optimizer and the initialization.
+        description: of the network.
+        outputs: from a copy of the network and observations to the outputs whose minibatch noise is shown.
+        begin: the step at which learning starts.
 
     Raises:
-        ValueError: the device is not there, a name is unknown, learning starts before there is a transition, or the
-            replay does not fit in memory.
+        ValueError: the device is not there, or a name is unknown.
     """
-    _check_start(settings, environment.num_envs)
     device = resolve_device(run.device)
-    obs_dtype = torch.from_numpy(np.zeros(0, environment.obs_dtype)).dtype
-    description = network_description(run, environment)
-    network = make_network(**description, seed=run.seed, init=settings.init).to(device)
-    return DQN(
+    network = make_network(description, seed=run.seed, init=settings.init).to(device)
+    return Learner(
         network,
-        _make_replay(run, settings, environment, obs_dtype, device),
         settings,
-        rng=np.random.default_rng([run.seed, 1]),
-        dtype=resolve_dtype(run.precision, device, images=len(environment.obs_shape) == 3),
-        learning_rate=learning_rate_schedule(run, settings),
+        learning_rate=learning_rate_schedule(run, settings, begin),
+        outputs=outputs,
+        dtype=resolve_dtype(run.precision, device, images=len(description["obs_shape"]) == 3),
     )
 
 
-def learning_rate_schedule(run: RunSettings, settings: DQNSettings) -> Linear:
-    """Step size by step: constant, or falling to 0 at the end of the run.
+def learning_rate_schedule(run: RunSettings, settings: LearnerSettings, begin: int = 0) -> Linear:
+    """Step size by step: constant, or falling from step `begin` to 0 at the end of the run.
 
     Projected weights keep their norms, so that nothing lowers the effective step size by itself: for them it falls
     unless the settings say otherwise (Lyle et al. 2024, normalize-and-project).
     """
     auto = "linear" if run.norm == "projected" else "constant"
     schedule = auto if settings.learning_rate_schedule == "auto" else settings.learning_rate_schedule
-    start, first = settings.learning_rate, settings.learning_starts
-    return Linear(start, 0.0 if schedule == "linear" else start, max(run.steps - first, 0), begin=first)
+    start = settings.learning_rate
+    return Linear(start, 0.0 if schedule == "linear" else start, max(run.steps - begin, 0), begin=begin)
 
 
-def _check_start(settings: DQNSettings, num_envs: int) -> None:
-    """Refuse a first update that comes before each environment has made `n_step` steps."""
-    least = settings.n_step * num_envs - settings.train_interval + 1
-    if settings.learning_starts < least:
-        raise ValueError(
-            f"learning_starts must be at least {least} for {num_envs} environments and transitions of "
-            f"{settings.n_step} steps, got {settings.learning_starts}"
-        )
+def obs_dtype(environment: Environment) -> torch.dtype:
+    """The type of its observations."""
+    return torch.from_numpy(np.zeros(0, environment.obs_dtype)).dtype
 
 
-def _make_replay(
-    run: RunSettings, settings: DQNSettings, environment: Environment, obs_dtype: torch.dtype, device: torch.device
-) -> Replay:
-    shape, stack = environment.obs_shape, environment.stack
-    needed = replay_bytes(
-        settings.replay_size, environment.num_envs, shape, obs_dtype, stack=stack, n_step=settings.n_step
-    )
-    check_memory(needed, device, settings.replay_size)
-    return Replay(
-        settings.replay_size,
-        environment.num_envs,
-        shape,
-        obs_dtype,
-        stack=stack,
-        n_step=settings.n_step,
-        gamma=settings.gamma,
-        device=device,
-        seed=run.seed,
-    )
+def check_discrete(environment: Environment, agent: str) -> None:
+    """Refuse continuous actions for an agent that values or weighs each action."""
+    if not environment.num_actions:
+        raise ValueError(f"{agent} takes discrete actions, here they are continuous: use train_ppo.py or train_a2c.py")

@@ -37,7 +37,7 @@ def parse(
 
     Args:
         kind: a dataclass whose fields become flags, their docstrings the help.
-        defaults: takes a preset's name, `images` and `norm`, and returns the preset's values.
+        defaults: takes a preset's name, `images`, `norm` and the `flags` that are given; returns the preset's values.
         description: one line above the help.
         argv: the arguments; the process's own by default.
 
@@ -49,7 +49,7 @@ def parse(
     if first.resume is not None:
         given = _resumed(kind, first.resume)
     else:
-        given = defaults(first.preset, images=first.env is None, norm=first.norm)
+        given = defaults(first.preset, images=first.env is None, norm=first.norm, flags=_flags(argv))
     base = _unchecked(kind, given)
     settings = read(kind, description, argv, base)
     if first.resume is not None:
@@ -102,6 +102,12 @@ def _first_look(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--norm", default="weight")
     parser.add_argument("--resume", type=Path)
     return parser.parse_known_args(argv)[0]
+
+
+def _flags(argv: list[str] | None) -> set[str]:
+    """The names of the flags that are given."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return {text[2:].partition("=")[0].replace("-", "_") for text in arguments if text.startswith("--")}
 
 
 def _resumed(kind: type[Settings], path: Path) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from agents.policies import Policy
 from envs import Environment, Episode, EpisodeStatistics, TimeStep
-
-Policy = Callable[[np.ndarray], np.ndarray]  # observations [N, *obs_shape] to actions [N]
 
 
 def evaluate(
@@ -45,7 +44,7 @@ def evaluate(
     statistics.update(timestep)
     watch(timestep)
     while left.any() and not stopped():
-        timestep = environment.step(policy(timestep.obs))
+        timestep = environment.step(policy(timestep))
         watch(timestep)
         for episode in statistics.update(timestep):
             if left[episode.env]:
@@ -75,7 +74,7 @@ def evaluate_steps(
     timestep = environment.reset(seed)
     statistics.update(timestep)
     while played < steps and not stopped():
-        timestep = environment.step(policy(timestep.obs))
+        timestep = environment.step(policy(timestep))
         played += int((~timestep.first).sum())
         finished += statistics.update(timestep)
     return finished

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agents.shapes import check_shapes
+
 
 def td_error(q_values: Tensor, action: Tensor, target: Tensor) -> Tensor:
     """Temporal-difference error of the actions taken (Mnih et al. 2015, equation 2); no gradient enters the target.
@@ -20,9 +22,7 @@ def td_error(q_values: Tensor, action: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: a rank or a batch size differs from these.
     """
-    if q_values.ndim != 2 or action.shape != target.shape or action.shape != q_values.shape[:1]:
-        shapes = [tuple(tensor.shape) for tensor in (q_values, action, target)]
-        raise ValueError(f"td_error takes shapes [B, A], [B], [B], got {shapes}")
+    check_shapes("td_error", "[B, A], [B], [B]", q_values, action, target)
     return target.detach() - q_values.gather(1, action.unsqueeze(1)).squeeze(1)
 
 

@@ -9,22 +9,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from agents.building import make_network
 from agents.devices import resolve_device
-from agents.evaluation import Policy, evaluate
-from agents.exploration import epsilon_greedy
+from agents.evaluation import evaluate
+from agents.policies import make_policy
 from agents.run_directory import RunDirectory
 from envs import Environment, TimeStep, human_normalized, make, rom_id
 from wnrl.checkpoints import load_model
 from wnrl.folding import fold
-from wnrl.networks import QNetwork
 
 
 class Model(NamedTuple):
     """A saved model: its folded network, and what is known of it."""
 
-    network: QNetwork
+    network: nn.Module
     description: dict[str, Any]
     name: str  # of its file
 
@@ -45,21 +45,9 @@ def load(directory: RunDirectory, model: str, device: torch.device) -> Model:
     if not found:
         raise ValueError(f"{directory.path} has no {' or '.join(names)}.safetensors yet: train it longer")
     tensors, description = load_model(directory.path / found[0])
-    network = fold(make_network(**description["network"]))
+    network = fold(make_network(description["network"]))
     network.load_state_dict(tensors)
-    return Model(network.to(device).eval(), description, found[0])  # type: ignore[arg-type]
-
-
-def greedy_policy(network: QNetwork, epsilon: float, seed: int) -> Policy:
-    """Actions of greatest value, each replaced by a random one with probability `epsilon`."""
-    device = next(network.parameters()).device
-    rng = np.random.default_rng(seed)
-
-    def act(obs: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return epsilon_greedy(network(torch.as_tensor(obs, device=device)).q_values, epsilon, rng)
-
-    return act
+    return Model(network.to(device).eval(), description, found[0])
 
 
 def measure(
@@ -93,25 +81,25 @@ def measure(
             raise ValueError(f"{name} must be at least 1, got {value}")
     directory = RunDirectory.open(run_dir)
     chosen = load(directory, model, resolve_device(device))
-    epsilon = chosen.description["epsilon"] if epsilon is None else epsilon
+    play = chosen.description["play"] | ({} if epsilon is None else {"epsilon": epsilon})
     environment = _environment(chosen.description, min(num_envs, episodes), video)
     recording = Recording(environment, directory.path / "videos", chosen) if video else None
     watch: Callable[[TimeStep], Any] = recording.watch if recording else lambda timestep: None
-    games = evaluate(
-        greedy_policy(chosen.network, epsilon, seed), environment, episodes=episodes, seed=seed, watch=watch
-    )
+    policy = make_policy(chosen.network, np.random.default_rng(seed), **play)
+    games = evaluate(policy, environment, episodes=episodes, seed=seed, watch=watch)
     environment.close()
-    lines = [describe(chosen, [game.score for game in games], epsilon)]
+    lines = [describe(chosen, [game.score for game in games], play)]
     if recording:
         lines.append(f"video of the first game: {recording.close()}")
     return "\n".join(lines)
 
 
-def describe(model: Model, scores: list[float], epsilon: float) -> str:
+def describe(model: Model, scores: list[float], play: dict[str, Any]) -> str:
     """Mean ± standard deviation, and the human-normalized score where one is known."""
     task = model.description["game"] or model.description["env"]
     line = f"{task}: {np.mean(scores):.1f} ± {np.std(scores):.1f} over {len(scores)} whole games"
-    line += f" (epsilon {epsilon:g}, {model.name}.safetensors of step {model.description['step']:,})"
+    manner = "actions sampled" if play.get("sample") else f"epsilon {play.get('epsilon', 0):g}"
+    line += f" ({manner}, {model.name}.safetensors of step {model.description['step']:,})"
     if model.description["game"]:
         normalized = human_normalized(rom_id(task), float(np.mean(scores)))
         if normalized is not None:

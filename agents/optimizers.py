@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-OptimizerName = Literal["adam", "adamax", "rmsprop"]
+OptimizerName = Literal["adam", "adamax", "radam", "rmsprop", "rmsprop-a2c"]
 
 
 def make_optimizer(
@@ -18,10 +18,11 @@ def make_optimizer(
     """An optimizer over `parameters`.
 
     Args:
-        name: `adam`, `adamax` or `rmsprop` (centred, as Mnih et al. 2015 describe it, without momentum).
+        name: `adam`, `adamax`, `radam`, `rmsprop` (centred, as Mnih et al. 2015 describe it, without momentum) or
+            `rmsprop-a2c` (not centred, decay 0.99, as in the published code of A2C).
         parameters: of the network as it is now; build the optimizer after the network is normalized.
         learning_rate: step size.
-        beta1: decay of the gradient's mean (Adam, Adamax); RMSprop decays both of its means by 0.95.
+        beta1: decay of the gradient's mean (Adam, Adamax, RAdam); RMSprop decays both of its means by 0.95.
         eps: added to the denominator, in units of the gradient.
 
     Raises:
@@ -31,6 +32,10 @@ def make_optimizer(
         return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, 0.999), eps=eps, fused=True)
     if name == "adamax":
         return torch.optim.Adamax(parameters, lr=learning_rate, betas=(beta1, 0.999), eps=eps)
+    if name == "radam":
+        return torch.optim.RAdam(parameters, lr=learning_rate, betas=(beta1, 0.999), eps=eps)
+    if name == "rmsprop-a2c":
+        return torch.optim.RMSprop(parameters, lr=learning_rate, alpha=0.99, eps=eps)
     if name == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=learning_rate, alpha=0.95, eps=eps, centered=True)
     raise ValueError(f"unknown optimizer {name!r}: choose from {', '.join(get_args(OptimizerName))}")

@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
-
-from agents.settings import PresetName
+from collections.abc import Collection
+from typing import Any
 
 Values = dict[str, Any]
 
 
-def dqn_preset(name: str, *, images: bool, norm: str) -> Values:
-    """Defaults of a DQN run.
+def dqn_preset(name: str, *, images: bool, norm: str, flags: Collection[str] = ()) -> Values:
+    """Defaults of a run of the DQN family.
 
     Args:
-        name: `fast`, `nature` or `paper`.
+        name: `fast`, `nature`, `paper` or `rainbow`.
         images: whether the task is an Atari game; `nature` and `paper` are defined for these alone.
         norm: the normalizer; the paper searched the learning rate for each.
+        flags: names of the flags that are given; some change the defaults of others.
 
     Raises:
         ValueError: an unknown name, or a preset that has no meaning for the task.
     """
-    if name not in get_args(PresetName):
-        raise ValueError(f"unknown preset {name!r}: choose from {', '.join(get_args(PresetName))}")
-    if name == "fast":
-        return {"preset": name, **(FAST_ATARI if images else FAST_VECTOR)}
-    if not images:
+    check_preset(name, ("fast", "nature", "paper", "rainbow"))
+    if name in ("nature", "paper") and not images:
         raise ValueError(f"preset {name!r} is defined for Atari games: use it with --game, or --preset fast with --env")
-    return {"preset": name, **(NATURE if name == "nature" else {**NATURE, **PAPER, **_paper_by_norm(norm)})}
+    fast = FAST_ATARI if images else FAST_VECTOR
+    values: dict[str, Values] = {
+        "fast": fast,
+        "nature": NATURE,
+        "paper": {**NATURE, **PAPER, **_paper_by_norm(norm)},
+        "rainbow": {**fast, **RAINBOW, **(RAINBOW_ATARI if images else RAINBOW_VECTOR)},
+    }
+    return {"preset": name, **values[name], **_dqn_changes(flags, fast)}
 
+
+def check_preset(name: str, known: Collection[str]) -> None:
+    """Raise ValueError where no preset has that name."""
+    if name not in known:
+        raise ValueError(f"unknown preset {name!r}: choose from {', '.join(known)}")
+
+
+def _dqn_changes(flags: Collection[str], fast: Values) -> Values:
+    """What some flags make of the defaults of others."""
+    changes: Values = {}
+    if "noisy" in flags:
+        changes |= NOISE_ALONE
+    if "no_noisy" in flags:
+        changes |= {"epsilon_start": 1.0, "epsilon_end": fast["epsilon_end"]}
+    if "munchausen" in flags:
+        changes |= {"double": False}
+    return changes
+
+
+NOISE_ALONE: Values = {"epsilon_start": 0.0, "epsilon_end": 0.0}
 
 # Mostly the field's custom; the README says what was tried.
 FAST_ATARI: Values = {
@@ -63,6 +87,38 @@ FAST_VECTOR: Values = {
     "eval_epsilon": 0.0,
     "log_interval": 1_000,
     "checkpoint_interval": 50_000,
+}
+
+# Hessel et al. 2018, table 1; what is not here is as in FAST_ATARI and FAST_VECTOR.
+RAINBOW: Values = {
+    "double": True,
+    "dueling": True,
+    "noisy": True,
+    "distribution": "categorical",
+    "prioritized": True,
+    "priority_exponent": 0.5,
+    "priority_beta": 0.4,
+    "n_step": 3,
+    **NOISE_ALONE,
+}
+
+RAINBOW_ATARI: Values = {
+    "learning_rate": 6.25e-5,
+    "optimizer_eps": 1.5e-4,
+    "batch_size": 32,
+    "train_interval": 4,
+    "replay_size": 1_000_000,
+    "learning_starts": 20_000,  # 80,000 frames
+    "target_interval": 8_000,  # 32,000 frames
+    "atoms": 51,
+    "v_min": -10.0,
+    "v_max": 10.0,
+}
+
+RAINBOW_VECTOR: Values = {
+    "atoms": 101,
+    "v_min": -100.0,  # rewards of size 1 at gamma 0.99
+    "v_max": 100.0,
 }
 
 # Mnih et al. 2015, extended data table 1, unless another source stands beside the value.

@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from agents.building import make_evaluation_environment, make_training_environment, network_description
-from agents.dqn import DQN
-from agents.evaluation import Policy, evaluate, evaluate_steps
+from agents.building import make_evaluation_environment, make_training_environment
+from agents.command_line import fail, parse
+from agents.evaluation import evaluate, evaluate_steps
+from agents.kinds import AgentKind
+from agents.policies import Policy
 from agents.run_directory import RunDirectory
 from agents.settings import RunSettings, emulator_options
 from agents.signals import StopSignal
 from agents.terminal import Progress
 from agents.training import Checkpointing, Evaluation, Log, Report, Trainer
-from envs import Environment, Episode
+from envs import Episode
 from wnrl.checkpoints import Checkpoints
 from wnrl.folding import fold
 from wnrl.tracking import RunTracker
 
 
-def prepare(settings: RunSettings, name: str, make_agent: Callable[[Environment], DQN]) -> Run:
+def train(kind: AgentKind, description: str) -> int:
+    """What a training script does: parse the command line and train; the process's exit code.
+
+    Args:
+        kind: of the agent.
+        description: one line above the help.
+    """
+    try:
+        run = prepare(parse(kind.settings, kind.preset, description), kind)
+    except ValueError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        return 130
+    return run.go()
+
+
+def prepare(settings: Any, kind: AgentKind) -> Run:
     """A run that is ready to go: everything that a wrong setting can break has been tried.
 
     Args:
-        settings: of the run; with `resume` set, its last checkpoint is where it begins.
-        name: of the agent, for the folder and the models.
-        make_agent: builds the agent for the environment.
+        settings: of the run and of the agent; with `resume` set, its last checkpoint is where it begins.
+        kind: of the agent.
 
     Raises:
         ValueError: a setting does not fit the task or the machine, or there is no checkpoint to resume from.
     """
     environment = make_training_environment(settings)
-    agent = make_agent(environment)
-    trainer = Trainer(agent, environment, seed=settings.seed)
+    trainer = Trainer(kind.make(settings, settings, environment), environment, seed=settings.seed)
     if settings.resume is None:
-        return Run(settings, name, RunDirectory.create(settings, name), trainer, agent)
-    run = Run(settings, name, RunDirectory.open(settings.resume), trainer, agent)
+        return Run(settings, kind, RunDirectory.create(settings, kind.name), trainer)
+    run = Run(settings, kind, RunDirectory.open(settings.resume), trainer)
     run.resume()
     return run
 
@@ -47,15 +62,14 @@ class Run:
 
     Args:
         settings: of the run.
-        name: of the agent.
+        kind: of the agent.
         directory: where everything is written.
-        trainer: of `agent`; `go` gives it the run's hooks.
-        agent: learns.
+        trainer: of the agent; `go` gives it the run's hooks.
     """
 
-    def __init__(self, settings: RunSettings, name: str, directory: RunDirectory, trainer: Trainer, agent: DQN) -> None:
-        self._settings, self._name, self._directory = settings, name, directory
-        self._trainer, self._agent, self._stop = trainer, agent, StopSignal()
+    def __init__(self, settings: RunSettings, kind: AgentKind, directory: RunDirectory, trainer: Trainer) -> None:
+        self._settings, self._kind, self._directory = settings, kind, directory
+        self._trainer, self._stop = trainer, StopSignal()
         self._checkpoints = Checkpoints(directory.checkpoints)
         self._evaluation = Evaluation(self._play, self._policy, settings.eval_interval, keep_best=self._keep_best)
 
@@ -108,8 +122,7 @@ class Run:
         return {"trainer": self._trainer.get_state(), "evaluation": self._evaluation.get_state()}
 
     def _policy(self, step: int) -> Policy:
-        rng = np.random.default_rng([self._settings.seed, 2, step])
-        return lambda obs: self._agent.act_greedily(obs, self._settings.eval_epsilon, rng)
+        return self._trainer.agent.policy(np.random.default_rng([self._settings.seed, 2, step]))
 
     def _play(self, policy: Policy, step: int) -> list[Episode]:
         """The games of one evaluation; none when a stop is asked for meanwhile."""
@@ -128,17 +141,18 @@ class Run:
         self._save_model("best", step, score)
 
     def _save_model(self, name: str, step: int, score: float | None = None) -> None:
+        settings, kind = self._settings, self._kind
         description = {
-            "agent": self._name,
-            "network": network_description(self._settings, self._trainer.environment),
-            "game": self._settings.game,
-            "env": self._settings.env,
-            "emulator": emulator_options(self._settings),
-            "epsilon": self._settings.eval_epsilon,
+            "agent": kind.name,
+            "network": kind.describe(settings, settings, self._trainer.environment),
+            "game": settings.game,
+            "env": settings.env,
+            "emulator": emulator_options(settings),
+            "play": kind.play(settings),
             "step": step,
             "mean_reward": score,
         }
-        self._directory.save_model(name, fold(self._agent.network).state_dict(), description)
+        self._directory.save_model(name, fold(self._trainer.agent.learner.network).state_dict(), description)
 
 
 EVALUATION_SEED = 1_000_000  # apart from the seeds of training

@@ -9,29 +9,78 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from agents.devices import Precision
+from agents.optimizers import OptimizerName
+from wnrl.networks import TorsoName
 from wnrl.weight_norm import Units
 
-PresetName = Literal["fast", "nature", "paper"]
+Init = Literal["preserve", "data", "analytic", "he"]
+
+
+class Settings:
+    """Base of the dataclasses of settings: each class of a combination checks its own fields in `check`."""
+
+    def __post_init__(self) -> None:
+        for kind in reversed(type(self).__mro__):
+            if "check" in vars(kind):
+                vars(kind)["check"](self)
+
+
+def check_at_least(settings: object, least: float, *names: str) -> None:
+    """Raise ValueError where one of these fields is below `least`."""
+    for name in names:
+        if getattr(settings, name) < least:
+            rule = "not be negative" if least == 0 else f"be at least {least:g}"
+            raise ValueError(f"{name} must {rule}, got {getattr(settings, name)}")
+
+
+def check_above_zero(settings: object, *names: str) -> None:
+    """Raise ValueError where one of these fields is 0 or below."""
+    for name in names:
+        if getattr(settings, name) <= 0:
+            raise ValueError(f"{name} must be above 0, got {getattr(settings, name)}")
+
+
+def check_shares(settings: object, *names: str) -> None:
+    """Raise ValueError where one of these fields lies outside of [0, 1]."""
+    for name in names:
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {getattr(settings, name)}")
+
+
+def check_used(settings: Any, used: bool, condition: str, *names: str) -> None:
+    """Raise ValueError where one of these fields was given a value of its own that nothing would use."""
+    for name in names:
+        value, default = getattr(settings, name), type(settings).__dataclass_fields__[name].default
+        if not used and value != default:
+            raise ValueError(f"{name} {value} has no meaning without {condition}: leave it out")
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Settings):
     """The task, the network, the length of a run, and what is written while it goes on."""
 
     game: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Atari game as Gymnasium names it (Breakout) or its ROM id (breakout)."""
     env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
-    """Any other Gymnasium id with a discrete action space (CartPole-v1), instead of --game."""
+    """Any other Gymnasium id (CartPole-v1), instead of --game."""
     norm: str = "weight"
     """Normalizer of the network: none, weight, mean-batch, batch, layer, projected or spectral."""
     units: Units = "sqrt"
     """Units of g: sqrt stores it per square root of a row's inputs, paper as the paper writes it, log its logarithm."""
     normalize_output: bool | None = None
     """Normalize the output layer too; None does as the normalizer's source does."""
+    torso: TorsoName = "auto"
+    """Network before the heads: nature or impala (images), mlp, or auto: nature for images, mlp for anything else."""
+    impala_width: int = 1
+    """Factor on the channels of --torso impala."""
+    impala_blocks: int = 2
+    """Residual blocks per stage of --torso impala."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """Nonlinearity of an mlp torso."""
     hidden: tuple[int, ...] = (512,)
     """Widths of the fully connected layers (exactly one for images)."""
     preset: str = "fast"
-    """Where the defaults come from: fast (the best we know), nature (Mnih et al. 2015) or paper (weight norm's own)."""
+    """Where the defaults come from: fast is the best we know; train_dqn.py also has nature, paper and rainbow."""
     steps: int = 10_000_000
     """Length of the run in steps, one step being one decision in one environment (4 frames on Atari)."""
     num_envs: int = 8
@@ -54,8 +103,6 @@ class RunSettings:
     """Whole games per evaluation."""
     eval_steps: int = 0
     """Evaluate for so many steps instead of a number of games; 0 counts games."""
-    eval_epsilon: float = 0.05
-    """Share of random actions in evaluation."""
     checkpoint_interval: int = 500_000
     """Steps between two checkpoints; 0 writes one at the end only."""
     life_loss: bool = True
@@ -71,18 +118,13 @@ class RunSettings:
     max_frames: int = 108_000
     """Atari: a game is cut after so many frames (30 minutes)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse values out of range."""
         if (self.game is None) == (self.env is None):
             raise ValueError("name the task: --game Breakout for Atari or --env CartPole-v1, one of the two")
-        for name in ("steps", "num_envs", "eval_episodes", "log_interval"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("seed", "eval_interval", "eval_steps", "checkpoint_interval", "noop_max"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("eval_epsilon", "sticky_actions"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        check_at_least(self, 1, "steps", "num_envs", "eval_episodes", "log_interval")
+        check_at_least(self, 0, "seed", "eval_interval", "eval_steps", "checkpoint_interval", "noop_max")
+        check_shares(self, "sticky_actions")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden takes widths of at least 1, got {self.hidden}")
 
@@ -90,6 +132,57 @@ class RunSettings:
     def task(self) -> str:
         """The game's or environment's name as it was given."""
         return self.game or self.env or ""
+
+
+@dataclass(frozen=True)
+class LearnerSettings(Settings):
+    """How a network's parameters are moved, and from where."""
+
+    learning_rate: float = 1e-4
+    """Step size of the optimizer."""
+    learning_rate_schedule: Literal["auto", "constant", "linear"] = "auto"
+    """Linear lets the step size fall to 0 at the end of the run; auto is linear for --norm projected, whose effective
+    step size nothing else lowers, and constant for all others."""
+    optimizer: OptimizerName = "adam"
+    """Optimizer by name."""
+    beta1: float = 0.9
+    """Decay of the gradient's running mean (Adam, Adamax, RAdam), per update."""
+    optimizer_eps: float = 1e-8
+    """Added to the optimizer's denominator, in units of the gradient."""
+    max_grad_norm: float = 10.0
+    """Gradients are scaled down to this norm; 0 leaves them."""
+    gamma: float = 0.99
+    """Discount per step."""
+    reward_clip: float = 1.0
+    """Rewards are clipped to this size for learning, scores are not; 0 leaves them."""
+    init: Init = "preserve"
+    """Initial weights: preserve (the agent's usual ones), data (units start at mean 0, variance 1 on what was played
+    first), analytic (activations keep their norm) or he (uniform, bias 0.1)."""
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        check_above_zero(self, "learning_rate")
+        check_shares(self, "gamma", "beta1")
+        check_at_least(self, 0, "optimizer_eps", "max_grad_norm", "reward_clip")
+
+
+@dataclass(frozen=True)
+class ExplorationSettings(Settings):
+    """The share of random actions of an agent that values actions."""
+
+    epsilon_start: float = 1.0
+    """Share of random actions when learning starts."""
+    epsilon_end: float = 0.05
+    """Share of random actions at the end of the slope."""
+    epsilon_steps: int = 100_000
+    """Length of the slope of epsilon, in steps from the start of learning."""
+    eval_epsilon: float = 0.05
+    """Share of random actions in evaluation."""
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        check_shares(self, "epsilon_start", "epsilon_end", "eval_epsilon")
+        check_at_least(self, 0, "epsilon_steps")
 
 
 def emulator_options(settings: RunSettings) -> dict[str, Any]:

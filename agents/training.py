@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agents.evaluation import Policy
+from agents.learner import Learner
+from agents.policies import Policy
 from envs import Environment, Episode, EpisodeStatistics, TimeStep
 from wnrl.checkpoints import CheckpointError, Checkpoints, NullCheckpoints
 from wnrl.schedules import Every
@@ -18,14 +19,19 @@ from wnrl.tracking import Tracker
 class Agent(Protocol):
     """What the loop asks of an agent."""
 
-    def act(self, obs: np.ndarray, step: int) -> np.ndarray:
-        """Actions `[N]` for observations `[N, *obs_shape]` at `step`, while learning."""
+    learner: Learner
+
+    def act(self, timestep: TimeStep, step: int) -> np.ndarray:
+        """Actions `[N]`, or `[N, D]` where they are continuous, for a row of the stream at `step`, while learning."""
+
+    def policy(self, rng: np.random.Generator) -> Policy:
+        """What evaluation plays; `rng` draws all that is random in it."""
 
     def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
         """See a row of the stream and the actions chosen at it."""
 
-    def learn(self, before: int, after: int) -> None:
-        """Make the updates due in the steps (before, after]."""
+    def learn(self, before: int, after: int, timestep: TimeStep) -> None:
+        """Make the updates due in the steps (before, after], which led to the row `timestep`."""
 
     def figures(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag since the last call."""
@@ -67,12 +73,12 @@ class Trainer:
         timestep = self._timestep or self._start()
         while self.steps < total_steps and not stopped():
             clock = time.perf_counter()
-            action = self.agent.act(timestep.obs, self.steps)
+            action = self.agent.act(timestep, self.steps)
             self.agent.observe(timestep, action)
             timestep = self._timestep = self.environment.step(action)
             before, self.steps = self.steps, self.steps + int((~timestep.first).sum())
             self.statistics.update(timestep)
-            self.agent.learn(before, self.steps)
+            self.agent.learn(before, self.steps, timestep)
             self.seconds += time.perf_counter() - clock
             for hook in self.hooks:
                 hook(self, before)

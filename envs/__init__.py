@@ -1,4 +1,5 @@
-"""Environments as one stream of time steps: Atari, any Gymnasium id with discrete actions, and a chain for tests."""
+"""Environments as one stream of time steps: Atari, any Gymnasium id with discrete or continuous actions,
+and two small tasks with a known optimum, a chain and a recall of cues."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from envs.atari import Atari
 from envs.chain import Chain
 from envs.games import game_name, game_names, rom_id
 from envs.gym import Gym
+from envs.recall import Recall
 from envs.scores import human_normalized
 from envs.statistics import Episode, EpisodeStatistics
 from envs.stream import Environment, TimeStep
@@ -19,6 +21,7 @@ __all__ = [
     "Episode",
     "EpisodeStatistics",
     "Gym",
+    "Recall",
     "TimeStep",
     "game_name",
     "game_names",
@@ -33,7 +36,8 @@ def make(game: str | None = None, env: str | None = None, num_envs: int = 1, **o
 
     Args:
         game: an Atari game, see `Atari`.
-        env: a Gymnasium id, see `Gym`; ``Chain`` or ``Chain-v0`` for `Chain`. Exactly one of ``game`` and ``env``.
+        env: a Gymnasium id with discrete or continuous actions, see `Gym`; or ``Chain`` or ``Recall``, with or without
+            ``-v0``, see `Chain` and `Recall`. Exactly one of ``game`` and ``env``.
         num_envs: N.
         options: passed to the class.
 
@@ -47,4 +51,6 @@ def make(game: str | None = None, env: str | None = None, num_envs: int = 1, **o
     assert env is not None
     if env in ("Chain", "Chain-v0"):
         return Chain(num_envs, **options)
+    if env in ("Recall", "Recall-v0"):
+        return Recall(num_envs, **options)
     return Gym(env, num_envs, **options)

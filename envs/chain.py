@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from envs.generators import pack_generator, unpack_generator
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
 
 
@@ -13,7 +14,7 @@ class Chain(Environment):
     """States 0 … ``length - 1`` in a row; every episode starts at 0 and ends at the right end with reward 1.
 
     Action 1 goes right and action 0 left, where state 0 stays put. No other move is rewarded. An observation is the
-    state, one-hot, float32.
+    state, one-hot, float32. One random generator serves all environments.
 
     Args:
         num_envs: N.
@@ -93,7 +94,7 @@ class Chain(Environment):
             "position": self._position.copy(),
             "elapsed": self._elapsed.copy(),
             "last": last,  # empty before the first reset
-            "rng": _pack(self._rng),
+            "rng": pack_generator(self._rng),
         }
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
@@ -102,7 +103,7 @@ class Chain(Environment):
         self._position = state["position"].copy()
         self._elapsed = state["elapsed"].copy()
         self._last = state["last"].copy() if len(state["last"]) else None
-        self._rng = _unpack(state["rng"])
+        self._rng = unpack_generator(state["rng"])
 
     def _move(self, action: np.ndarray) -> np.ndarray:
         slipped = self._rng.random(self.num_envs) < self.slip
@@ -111,26 +112,3 @@ class Chain(Environment):
 
     def _obs(self) -> np.ndarray:
         return np.eye(self.length, dtype=np.float32)[self._position]
-
-
-_WORD = (1 << 64) - 1
-
-
-def _pack(rng: np.random.Generator) -> np.ndarray:
-    """The state of a PCG64 generator as ``[6]`` uint64: state and increment, high word first, and its spare half."""
-    s = rng.bit_generator.state
-    state, inc = s["state"]["state"], s["state"]["inc"]
-    words = [state >> 64, state & _WORD, inc >> 64, inc & _WORD, s["has_uint32"], s["uinteger"]]
-    return np.array(words, np.uint64)
-
-
-def _unpack(words: np.ndarray) -> np.random.Generator:
-    high, low, inc_high, inc_low, has_uint32, uinteger = (int(w) for w in words)
-    bits = np.random.PCG64()
-    bits.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": high << 64 | low, "inc": inc_high << 64 | inc_low},
-        "has_uint32": has_uint32,
-        "uinteger": uinteger,
-    }
-    return np.random.Generator(bits)

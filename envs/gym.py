@@ -1,4 +1,4 @@
-"""Any Gymnasium environment that has a Discrete action space."""
+"""Any Gymnasium environment with discrete or continuous actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import FlattenObservation, TransformObservation
 
 from envs.games import game_name
-from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
+from envs.stream import Environment, TimeStep, check_action, check_num_envs, clip_action, first_rows
 
 
 class Gym(Environment):
@@ -20,6 +20,9 @@ class Gym(Environment):
 
     Observations are float32 vectors. Spaces that are not a vector are flattened, discrete ones to one-hot. Pictures,
     uint8 ``[H, W, C]``, stay uint8 and come channels first, ``[C, H, W]``.
+
+    Actions are those of a ``Discrete`` space, counted from 0 whatever its start, or of a float ``Box`` of one
+    dimension ``[D]``, bounded or not. Continuous actions are clipped to its bounds, as in stable-baselines3.
 
     Args:
         id: a registered id, for example ``CartPole-v1``.
@@ -29,16 +32,21 @@ class Gym(Environment):
 
     Raises:
         ValueError: unknown id (the message names the nearest), an Atari id, a dependency that is not installed, an
-            action space that is not Discrete, or an observation space of no fixed size.
+            action space of another kind, or an observation space of no fixed size.
     """
 
     def __init__(self, id: str, num_envs: int = 1, *, render_mode: str | None = None, **kwargs: Any) -> None:
         self.num_envs = check_num_envs(num_envs)
         self._env = _make(id, num_envs, render_mode, kwargs)
-        actions, observations = self._env.single_action_space, self._env.single_observation_space
-        assert isinstance(actions, spaces.Discrete)
+        observations = self._env.single_observation_space
         assert isinstance(observations, spaces.Box)
-        self.num_actions, self._start = int(actions.n), int(actions.start)
+        self._actions = _supported(self._env.single_action_space)
+        if isinstance(self._actions, spaces.Discrete):
+            self.num_actions = int(self._actions.n)
+        else:
+            self.num_actions = 0
+            self.action_low = self._actions.low.astype(np.float32)
+            self.action_high = self._actions.high.astype(np.float32)
         self.obs_shape = observations.shape
         self.obs_dtype = np.dtype(np.uint8 if len(self.obs_shape) == 3 else np.float32)
         self._last: np.ndarray | None = None  # [N]
@@ -49,10 +57,10 @@ class Gym(Environment):
         return first_rows(obs.astype(self.obs_dtype, copy=False))
 
     def step(self, action: np.ndarray) -> TimeStep:
-        action = check_action(action, self.num_envs, self.num_actions)
+        action = self._checked(action)
         if self._last is None:
             raise RuntimeError("reset() comes before the first step()")
-        obs, reward, terminated, truncated, _ = self._env.step(action + self._start)
+        obs, reward, terminated, truncated, _ = self._env.step(action)
         first, self._last = self._last, terminated | truncated
         obs = obs.astype(self.obs_dtype, copy=False)
         return TimeStep(obs, reward.astype(np.float32), (~terminated).astype(np.float32), first, self._last.copy())
@@ -67,6 +75,12 @@ class Gym(Environment):
 
     def close(self) -> None:
         self._env.close()
+
+    def _checked(self, action: np.ndarray) -> np.ndarray:
+        """The actions as Gymnasium takes them: ``[N]`` int64 from the space's start on, or ``[N, D]`` in its bounds."""
+        if isinstance(self._actions, spaces.Discrete):
+            return check_action(action, self.num_envs, self.num_actions) + self._actions.start
+        return clip_action(action, self.num_envs, self._actions.low, self._actions.high)
 
 
 def _make(id: str, num_envs: int, render_mode: str | None, kwargs: dict[str, Any]) -> SyncVectorEnv:
@@ -92,8 +106,7 @@ def _make(id: str, num_envs: int, render_mode: str | None, kwargs: dict[str, Any
 
 def _preprocess(env: gymnasium.Env) -> gymnasium.Wrapper:
     """Check the action space of one environment, and turn its observations into vectors or pictures."""
-    if not isinstance(env.action_space, spaces.Discrete):
-        raise ValueError(f"wnrl's discrete agents need a Discrete action space, got {env.action_space}")
+    _supported(env.action_space)
     space = env.observation_space
     if isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8:
         return _channels_first(env, space)
@@ -102,6 +115,15 @@ def _preprocess(env: gymnasium.Env) -> gymnasium.Wrapper:
     if not space.is_np_flattenable:
         raise ValueError(f"observations must have a fixed size, got {space}")
     return FlattenObservation(env)
+
+
+def _supported(space: spaces.Space) -> spaces.Discrete | spaces.Box:
+    """Return an action space of a kind that `Gym` takes, or raise ValueError."""
+    if isinstance(space, spaces.Discrete):
+        return space
+    if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.shape[0] > 0 and space.dtype.kind == "f":
+        return space
+    raise ValueError(f"the action space must be Discrete or a float Box of one dimension, got {_one_line(space)}")
 
 
 def _channels_first(env: gymnasium.Env, space: spaces.Box) -> gymnasium.Wrapper:
@@ -127,5 +149,5 @@ def _unknown(id: str) -> str:
     return f"unknown environment {id!r}: {suggestion}"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())

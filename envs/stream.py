@@ -40,7 +40,9 @@ class Environment(ABC):
 
     Attributes:
         num_envs: N.
-        num_actions: actions are 0 to ``num_actions - 1``.
+        num_actions: discrete actions are 0 to ``num_actions - 1``; 0 where actions are continuous.
+        action_low: least continuous action, ``[D]`` float32, ``-inf`` where unbounded; None where actions are discrete.
+        action_high: greatest continuous action, ``[D]`` float32, ``inf`` where unbounded; None as ``action_low``.
         obs_shape: shape of one observation.
         obs_dtype: dtype of an observation, uint8 for images and float32 for vectors.
         stack: leading frames of an observation that are a history, oldest first; 1 where there is none.
@@ -51,10 +53,17 @@ class Environment(ABC):
     resumable: ClassVar[bool] = False
     num_envs: int
     num_actions: int
+    action_low: np.ndarray | None = None
+    action_high: np.ndarray | None = None
     obs_shape: tuple[int, ...]
     obs_dtype: np.dtype
     stack: int = 1
     frame_skip: int = 1
+
+    @property
+    def action_size(self) -> int:
+        """D, the numbers in a continuous action; 0 where actions are discrete."""
+        return 0 if self.action_low is None else len(self.action_low)
 
     @abstractmethod
     def reset(self, seed: int | None = None) -> TimeStep:
@@ -69,10 +78,12 @@ class Environment(ABC):
         """Act once in every environment.
 
         Args:
-            action: ``[N]`` integer; ignored, though checked, where the row before was ``last``.
+            action: ``[N]`` integer, or ``[N, D]`` float where actions are continuous: these are clipped to
+                ``action_low`` and ``action_high``. Ignored, though checked, where the row before was ``last``.
 
         Raises:
-            ValueError: on a wrong shape, a dtype that is not integer, or a value outside ``0 … num_actions - 1``.
+            ValueError: on a wrong shape or dtype, an integer outside ``0 … num_actions - 1``, or a float that is not
+                finite.
             RuntimeError: before the first ``reset()``.
         """
 
@@ -112,7 +123,7 @@ def check_num_envs(num_envs: int) -> int:
 
 
 def check_action(action: np.ndarray, num_envs: int, num_actions: int) -> np.ndarray:
-    """Return ``action`` as ``[N]`` int64.
+    """Return discrete actions as ``[N]`` int64.
 
     Raises:
         ValueError: on a wrong shape, a dtype that is not integer, or a value outside ``0 … num_actions - 1``.
@@ -123,3 +134,25 @@ def check_action(action: np.ndarray, num_envs: int, num_actions: int) -> np.ndar
     if action.min() < 0 or action.max() >= num_actions:
         raise ValueError(f"action must be in 0 … {num_actions - 1}, got {action.tolist()}")
     return action.astype(np.int64, copy=False)
+
+
+def clip_action(action: np.ndarray, num_envs: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return continuous actions within their bounds, as stable-baselines3 clips them: a new ``[N, D]`` array.
+
+    Args:
+        action: ``[N, D]`` of any float dtype.
+        num_envs: N.
+        low: ``[D]``, ``-inf`` where unbounded; its dtype is that of the result.
+        high: ``[D]``, ``inf`` where unbounded.
+
+    Raises:
+        ValueError: on a wrong shape, a dtype that is not float, or a value that is not finite in the dtype of ``low``.
+    """
+    action = np.asarray(action)
+    if action.shape != (num_envs, len(low)) or action.dtype.kind != "f":
+        raise ValueError(f"action must be [{num_envs}, {len(low)}] float, got {list(action.shape)} {action.dtype}")
+    with np.errstate(over="ignore"):  # told below
+        action = action.astype(low.dtype, copy=False)
+    if not np.isfinite(action).all():
+        raise ValueError(f"action must be finite {low.dtype}, got {action.tolist()}")
+    return np.clip(action, low, high)

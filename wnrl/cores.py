@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.autocast import without_autocast
+from wnrl.recurrent import with_weights_computed
 
 
 class LSTMState(NamedTuple):
@@ -39,8 +40,8 @@ class LSTMCore(nn.Module):
     def forward(self, features: Tensor, state: LSTMState, first: Tensor) -> tuple[Tensor, LSTMState]:
         """Outputs `[T, B, H]` and the state after the last step.
 
-        The LSTM is called once for every stretch of time in which no episode begins; with T > 1, finding the stretches
-        waits for the device once.
+        The LSTM is called once for every stretch of time in which no episode begins (effective weights are computed
+        once in all); with T > 1, finding the stretches waits for the device once.
 
         Args:
             features: `[T, B, F]`.
@@ -54,9 +55,10 @@ class LSTMCore(nn.Module):
         self._check(features, state, first)
         first, outputs = first.bool(), []
         with without_autocast(features):
+            lstm = with_weights_computed(self.lstm)
             for begin, end in itertools.pairwise(_stretches(first)):
                 h, c = (s.float().masked_fill(first[begin, :, None], 0.0).unsqueeze(0) for s in state)
-                output, (h, c) = self.lstm(features[begin:end].float(), (h, c))
+                output, (h, c) = lstm(features[begin:end].float(), (h, c))
                 outputs.append(output)
                 state = LSTMState(h.squeeze(0), c.squeeze(0))
         return torch.cat(outputs), state

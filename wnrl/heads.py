@@ -1,4 +1,4 @@
-"""Heads: features to values of actions, to policies and to values of states; always computed in float32."""
+"""Heads: features to values of actions and to distributions of the return; always computed in float32."""
 
 from __future__ import annotations
 
@@ -30,20 +30,7 @@ class QuantileValues(NamedTuple):
 
     q_values: Tensor  # [B, A] float32, the means
     quantiles: Tensor  # [B, A, K] float32
-    taus: Tensor  # [K] float32, the quantiles' levels
-
-
-class CategoricalPolicy(NamedTuple):
-    """A policy over A actions."""
-
-    logits: Tensor  # [B, A] float32
-
-
-class GaussianPolicy(NamedTuple):
-    """A policy over actions of D independent numbers."""
-
-    mean: Tensor  # [B, D] float32
-    log_std: Tensor  # [D] float32, the same for every observation
+    taus: Tensor  # [K] float32, the quantiles' levels; of an implicit distribution [B, K]
 
 
 def in_float32(layer: nn.Module, features: Tensor) -> Any:
@@ -55,6 +42,36 @@ def in_float32(layer: nn.Module, features: Tensor) -> Any:
 def output_layers(module: nn.Module) -> tuple[nn.Module, ...]:
     """The layers that make the outputs of `module`: those that it names itself, else `module`."""
     return getattr(module, "output_layers", (module,))
+
+
+class Stream(nn.Sequential):
+    """An output layer, after a hidden layer and its ReLU where there is one; it stands for a linear layer.
+
+    Args:
+        in_features: size of the features.
+        out_features: of the outputs.
+        hidden: width of the hidden layer; None for the output layer alone.
+        layer: makes a layer from its numbers of inputs and outputs.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        hidden: int | None = 512,
+        layer: Callable[[int, int], nn.Module] = nn.Linear,
+    ) -> None:
+        if hidden is None:
+            super().__init__(layer(in_features, out_features))
+        else:
+            super().__init__(layer(in_features, hidden), nn.ReLU(), layer(hidden, out_features))
+        self.in_features, self.out_features = in_features, out_features
+
+    @property
+    def output_layers(self) -> tuple[nn.Module, ...]:
+        """The last layer."""
+        return (self[-1],)
 
 
 class DuelingLayer(nn.Module):
@@ -87,8 +104,8 @@ class DuelingLayer(nn.Module):
         if out_features % num_actions:
             raise ValueError(f"{out_features} outputs are not a multiple of {num_actions} actions")
         self.in_features, self.out_features, self.num_actions = in_features, out_features, num_actions
-        self.value = _stream(in_features, out_features // num_actions, hidden, layer)
-        self.advantage = _stream(in_features, out_features, hidden, layer)
+        self.value = Stream(in_features, out_features // num_actions, hidden=hidden, layer=layer)
+        self.advantage = Stream(in_features, out_features, hidden=hidden, layer=layer)
 
     @property
     def output_layers(self) -> tuple[nn.Module, ...]:
@@ -197,67 +214,3 @@ class QuantileHead(Head):
         """Quantiles, and their means."""
         quantiles = outputs.unflatten(-1, (self.out_features, -1))  # [B, A, K]
         return QuantileValues(quantiles.mean(-1), quantiles, self.taus)
-
-
-class PolicyHead(Head):
-    """A policy over discrete actions.
-
-    Args:
-        in_features: F.
-        num_actions: A.
-        layer: makes the layer from F and A.
-    """
-
-    def __init__(self, in_features: int, num_actions: int, layer: Callable[[int, int], nn.Module] = nn.Linear) -> None:
-        super().__init__(layer(in_features, num_actions), num_actions)
-
-    def read(self, outputs: Tensor) -> CategoricalPolicy:
-        """The outputs as logits."""
-        return CategoricalPolicy(outputs)
-
-
-class GaussianPolicyHead(Head):
-    """A policy over continuous actions: normal, with standard deviations that no observation changes.
-
-    Args:
-        in_features: F.
-        action_size: D.
-        log_std: the logarithm of the standard deviation to start from, of each number.
-        layer: makes the layer from F and D.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        action_size: int,
-        log_std: float = 0.0,
-        layer: Callable[[int, int], nn.Module] = nn.Linear,
-    ) -> None:
-        super().__init__(layer(in_features, action_size), action_size)
-        self.log_std = nn.Parameter(torch.full((action_size,), log_std))
-
-    def read(self, outputs: Tensor) -> GaussianPolicy:
-        """The outputs as means."""
-        return GaussianPolicy(outputs, self.log_std)
-
-
-class ValueHead(Head):
-    """The value of a state.
-
-    Args:
-        in_features: F.
-        layer: makes the layer from F and 1.
-    """
-
-    def __init__(self, in_features: int, layer: Callable[[int, int], nn.Module] = nn.Linear) -> None:
-        super().__init__(layer(in_features, 1), 1)
-
-    def read(self, outputs: Tensor) -> Tensor:
-        """Values `[B]`."""
-        return outputs.squeeze(-1)
-
-
-def _stream(inputs: int, outputs: int, hidden: int | None, layer: Callable[[int, int], nn.Module]) -> nn.Sequential:
-    if hidden is None:
-        return nn.Sequential(layer(inputs, outputs))
-    return nn.Sequential(layer(inputs, hidden), nn.ReLU(), layer(hidden, outputs))

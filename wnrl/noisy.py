@@ -78,13 +78,24 @@ class NoisyLinear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.sigma_bias is not None}"
 
 
-def reset_noise(network: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Draw the noise of every noisy layer of `network` anew, in place; a network without any stays as it is.
+class Noise:
+    """The noise of all noisy layers of a network; of a network without any, nothing.
 
     Args:
         network: any module.
-        generator: of the draws, on any device; without it the global one.
+        generator: of the draws, on any device.
     """
-    for module in network.modules():
-        if isinstance(module, NoisyLinear):
-            module.reset_noise(generator)
+
+    def __init__(self, network: nn.Module, generator: torch.Generator) -> None:
+        self._layers = [module for module in network.modules() if isinstance(module, NoisyLinear)]
+        self._generator = generator
+
+    def draw(self) -> None:
+        """Draw the noise of every layer anew, in place."""
+        for layer in self._layers:
+            layer.reset_noise(self._generator)
+
+    def switch(self, on: bool) -> None:
+        """Let the layers add their noise, or not, whatever mode the rest of the network is in."""
+        for layer in self._layers:
+            layer.training = on

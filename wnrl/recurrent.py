@@ -83,9 +83,18 @@ class WeightNormRecurrent(NormalizedLayer):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """As the plain layer; each effective weight is computed once."""
+        return self.plain_class.forward(self.with_weights_computed(), input, hx)
+
+    def with_weights_computed(self) -> Self:
+        """A twin to be called many times: its effective weights, differentiable in `g` and `v`, are computed now.
+
+        It has this layer's parameters and hooks, and shows no later change of a weight. Only to be called.
+        """
+        if "_weights_computed" in vars(self):
+            return self
         twin = object.__new__(type(self))  # the layer itself stays as it is: threads may share it
-        vars(twin).update(vars(self), **self._computed())
-        return self.plain_class.forward(twin, input, hx)
+        vars(twin).update(vars(self), **self._computed(), _weights_computed=True)
+        return twin
 
     def _computed(self) -> dict[str, Any]:
         """The attributes in which the plain layer's forward pass finds its weights."""
@@ -191,11 +200,18 @@ class _Sequence(WeightNormRecurrent):
         run = WeightNormRecurrent.forward if torch.compiler.is_compiling() else _untraced_forward()
         return run(self, input, hx)
 
+    def with_weights_computed(self) -> Self:
+        """As of every recurrent layer; on CUDA its weights lie in the one chunk that cuDNN wants."""
+        twin = super().with_weights_computed()
+        if twin is not self and not torch.compiler.is_compiling():
+            cast(Any, twin).flatten_parameters()
+        return twin
+
     def _computed(self) -> dict[str, Any]:
         tensors = self.folded()
         for name, bias in tensors.items():
             if bias.is_cuda and not self._is_weight(name):
-                tensors[name] = bias.clone()  # which `_update_flat_weights` may move
+                tensors[name] = bias.clone()  # which `flatten_parameters` may move
         return {"_flat_weights": list(tensors.values())}
 
     def fold(self) -> nn.Module:
@@ -208,9 +224,7 @@ class _Sequence(WeightNormRecurrent):
         """torch's, after a change of device or dtype: nothing to be done, since nothing is kept."""
 
     def _update_flat_weights(self) -> None:
-        """torch's, first in its forward pass: moves the weights of that pass into the one chunk that cuDNN wants."""
-        if not torch.compiler.is_compiling():
-            cast(Any, self).flatten_parameters()
+        """torch's, first in its forward pass, for weights that were replaced: nothing to be done."""
 
 
 class WeightNormLSTM(_Sequence, nn.LSTM):
@@ -279,3 +293,12 @@ RECURRENT_WEIGHT_NORM_LAYERS: dict[type[nn.Module], type[WeightNormRecurrent]] =
     )
 }
 """Recurrent layers and cells, by plain class."""
+
+
+def with_weights_computed(layer: nn.Module) -> nn.Module:
+    """What to call in the place of `layer` when it is called for one time step after another.
+
+    The twin of a weight-normalized recurrent layer or cell, which computes its effective weights once (see
+    `WeightNormRecurrent.with_weights_computed`); any other module itself.
+    """
+    return layer.with_weights_computed() if isinstance(layer, WeightNormRecurrent) else layer

@@ -120,12 +120,13 @@ class ResidualBlock(nn.Module):
 
 
 class MLP(nn.Module):
-    """Fully connected layers, each followed by a ReLU.
+    """Fully connected layers, each followed by a nonlinearity.
 
     Args:
         obs_shape: shape of one observation; it is flattened.
         hidden: widths of the layers, in order.
         layer: makes a layer from its numbers of inputs and outputs.
+        activation: makes a nonlinearity.
 
     `forward` takes `[B, *obs_shape]` and returns features `[B, out_features]`.
     """
@@ -135,11 +136,12 @@ class MLP(nn.Module):
         obs_shape: Sequence[int],
         hidden: Sequence[int] = (256, 256),
         layer: Callable[[int, int], nn.Module] = nn.Linear,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         widths = [math.prod(obs_shape), *hidden]
         self.out_features = widths[-1]
-        pairs = (_fully_connected(inputs, outputs, layer) for inputs, outputs in itertools.pairwise(widths))
+        pairs = (_fully_connected(inputs, outputs, layer, activation) for inputs, outputs in itertools.pairwise(widths))
         self.layers = nn.Sequential(nn.Flatten(), *itertools.chain(*pairs))
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -153,8 +155,13 @@ def _stage(before: int, after: int, blocks: int) -> list[nn.Module]:
     return [convolution, pooling, *(ResidualBlock(after) for _ in range(blocks))]
 
 
-def _fully_connected(inputs: int, outputs: int | None, layer: Callable[[int, int], nn.Module]) -> list[nn.Module]:
-    return [] if outputs is None else [layer(inputs, outputs), nn.ReLU()]
+def _fully_connected(
+    inputs: int,
+    outputs: int | None,
+    layer: Callable[[int, int], nn.Module],
+    activation: Callable[[], nn.Module] = nn.ReLU,
+) -> list[nn.Module]:
+    return [] if outputs is None else [layer(inputs, outputs), activation()]
 
 
 def _check_obs_shape(obs_shape: Sequence[int], least: int, name: str) -> None:

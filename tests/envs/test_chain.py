@@ -97,15 +97,6 @@ def test_state_before_the_first_reset():
         env.step(RIGHT)
 
 
-def test_a_spare_half_of_a_generator_survives():
-    env = Chain()
-    env._rng.integers(0, 2, dtype=np.uint32)  # draws 64 bits and keeps 32 of them
-    other = Chain()
-    other.set_state(env.get_state())
-    assert other._rng.bit_generator.state == env._rng.bit_generator.state
-    assert env._rng.bit_generator.state["has_uint32"] == 1
-
-
 def test_seeds():
     def rows(seed):
         env = Chain(num_envs=4, slip=0.5)

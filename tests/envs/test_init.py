@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import envs
-from envs import Atari, Chain, EpisodeStatistics, Gym, make
+from envs import Atari, Chain, EpisodeStatistics, Gym, Recall, make
 
 
 @pytest.mark.parametrize("name", ["Chain", "Chain-v0"])
@@ -14,6 +14,13 @@ def test_make_chain(name):
     env = make(env=name, num_envs=3, length=7)
     assert isinstance(env, Chain)
     assert (env.num_envs, env.obs_shape) == (3, (7,))
+
+
+@pytest.mark.parametrize("name", ["Recall", "Recall-v0"])
+def test_make_recall(name):
+    env = make(env=name, num_envs=3, delay=4, cues=5)
+    assert isinstance(env, Recall)
+    assert (env.num_envs, env.obs_shape, env.num_actions, env.delay) == (3, (6,), 5, 4)
 
 
 def test_make_gym_and_atari():
@@ -29,17 +36,27 @@ def test_make_takes_one_of_game_and_env(both):
         make(**both)
 
 
-@pytest.mark.parametrize("kind", [{"env": "Chain"}, {"env": "CartPole-v1"}, {"game": "Pong"}])
+@pytest.mark.parametrize("kind", [{"env": "Chain"}, {"env": "Recall"}, {"env": "CartPole-v1"}, {"game": "Pong"}])
 def test_the_number_of_environments_is_checked(kind):
     with pytest.raises(ValueError, match=r"^num_envs must be at least 1, got 0$"):
         make(**kind, num_envs=0)
+
+
+def random_action(env, rng):
+    """``[N]`` integers, or ``[N, D]`` floats of which some are out of bounds."""
+    if env.action_size:
+        return rng.normal(0, env.action_high, (env.num_envs, env.action_size))
+    return rng.integers(0, env.num_actions, env.num_envs)
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"env": "Chain", "length": 3, "max_steps": 5},
+        {"env": "Recall", "delay": 3},
         {"env": "CartPole-v1"},
+        {"env": "Pendulum-v1", "max_episode_steps": 40},
+        {"env": "MountainCarContinuous-v0", "max_episode_steps": 40},
         {"env": "FrozenLake-v1"},
         {"game": "Pong", "max_frames": 60},
     ],
@@ -48,9 +65,10 @@ def test_every_environment_keeps_to_the_contract(options):
     env, rng = make(num_envs=3, **options), np.random.default_rng(0)
     statistics, before, lasts, firsts, episodes = EpisodeStatistics(3), env.reset(seed=0), 0, 0, []
     assert before.first.all()
+    assert (env.num_actions > 0) == (env.action_size == 0) == (env.action_low is None) == (env.action_high is None)
     statistics.update(before)
     for _ in range(150):
-        step = env.step(rng.integers(0, env.num_actions, 3))
+        step = env.step(random_action(env, rng))
         assert (step.obs.shape, step.obs.dtype) == ((3, *env.obs_shape), env.obs_dtype)
         assert [f.dtype for f in step[1:]] == [np.float32, np.float32, np.bool_, np.bool_]
         np.testing.assert_array_equal(step.first, before.last)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
+from envs.stream import Environment, TimeStep, check_action, check_num_envs, clip_action, first_rows
 
 
 class Still(Environment):
@@ -39,6 +39,14 @@ def test_a_plain_environment_has_no_history_no_picture_and_no_state():
     env.close()
 
 
+def test_actions_are_discrete_unless_bounds_are_given():
+    env = Still()
+    assert (env.action_low, env.action_high, env.action_size) == (None, None, 0)
+    env.num_actions, env.action_low, env.action_high = 0, np.zeros(3, np.float32), np.ones(3, np.float32)
+    assert env.action_size == 3
+    assert Still.action_low is None
+
+
 def test_actions_are_checked_and_made_int64():
     checked = check_action(np.array([0, 2], np.uint8), 2, 3)
     np.testing.assert_array_equal(checked, np.array([0, 2], np.int64), strict=True)
@@ -58,6 +66,38 @@ def test_actions_are_checked_and_made_int64():
 def test_a_wrong_action_is_named(action, message):
     with pytest.raises(ValueError, match=message):
         check_action(action, 2, 3)
+
+
+LOW, HIGH = np.array([-2, -np.inf], np.float32), np.array([1, np.inf], np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_continuous_actions_are_clipped_to_the_bounds_and_get_their_dtype(dtype):
+    action = np.array([[-3, 1e4], [0.5, -7], [1.5, 0]], dtype)
+    given = action.copy()
+    expected = np.array([[-2, 1e4], [0.5, -7], [1, 0]], np.float32)
+    clipped = clip_action(action, 3, LOW, HIGH)
+    np.testing.assert_array_equal(clipped, expected, strict=True)
+    np.testing.assert_array_equal(action, given)
+    assert not np.shares_memory(clipped, action)
+    assert clip_action(action, 3, LOW.astype(np.float64), HIGH.astype(np.float64)).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.zeros(2), r"^action must be \[1, 2\] float, got \[2\] float64$"),
+        (np.zeros((2, 2)), r"^action must be \[1, 2\] float, got \[2, 2\] float64$"),
+        (np.zeros((1, 1), np.float32), r"^action must be \[1, 2\] float, got \[1, 1\] float32$"),
+        (np.zeros((1, 2), np.int64), r"^action must be \[1, 2\] float, got \[1, 2\] int64$"),
+        (np.array([[np.nan, 0]]), r"^action must be finite float32, got \[\[nan, 0\.0\]\]$"),
+        (np.array([[np.inf, 0]]), r"^action must be finite float32, got \[\[inf, 0\.0\]\]$"),
+        (np.array([[0, -1e300]]), r"^action must be finite float32, got \[\[0\.0, -inf\]\]$"),
+    ],
+)
+def test_a_wrong_continuous_action_is_named(action, message):
+    with pytest.raises(ValueError, match=message):
+        clip_action(action, 1, LOW, HIGH)
 
 
 def test_a_wrong_number_of_environments_is_named():

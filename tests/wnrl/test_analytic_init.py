@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from wnrl.actor_critics import RecurrentActorCritic
 from wnrl.analytic_init import analytic_init
 from wnrl.cores import LSTMCore
-from wnrl.heads import PolicyHead, ValueHead
-from wnrl.networks import Architecture, RecurrentActorCritic, q_network
+from wnrl.networks import Architecture, q_network
 from wnrl.normalizers import NORMALIZERS, normalize
+from wnrl.policy_heads import PolicyHead, ValueHead
 from wnrl.rows import row_norms
 from wnrl.torsos import MLP, ImpalaCNN, ResidualBlock
 from wnrl.weighted_layers import weighted_layers

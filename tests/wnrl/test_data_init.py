@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from wnrl.actor_critics import RecurrentActorCritic
 from wnrl.cores import LSTMCore
 from wnrl.data_init import data_init
 from wnrl.folding import fold
-from wnrl.heads import PolicyHead, ValueHead
 from wnrl.layer_kinds import WEIGHT_NORM_LAYERS
-from wnrl.networks import Architecture, RecurrentActorCritic, q_network
+from wnrl.networks import Architecture, q_network
 from wnrl.normalizers import NORMALIZERS, normalize
+from wnrl.policy_heads import PolicyHead, ValueHead
 from wnrl.torsos import MLP
 from wnrl.weight_norm import WeightNormLinear
 from wnrl.weighted_layers import weighted_layers

@@ -11,17 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from wnrl.folding import fold
-from wnrl.heads import (
-    CategoricalHead,
-    DuelingLayer,
-    GaussianPolicyHead,
-    Head,
-    PolicyHead,
-    QuantileHead,
-    ValueHead,
-    in_float32,
-    output_layers,
-)
+from wnrl.heads import CategoricalHead, DuelingLayer, Head, QuantileHead, Stream, in_float32, output_layers
 from wnrl.noisy import NoisyLinear
 from wnrl.normalizers import normalize
 
@@ -31,17 +21,10 @@ HEADS = {
     "quantile": lambda layer: QuantileHead(5, 3, 7, layer=layer),
     "dueling categorical": lambda layer: CategoricalHead(5, 3, 7, layer=partial(DUELING, layer=layer)),
     "dueling quantile": lambda layer: QuantileHead(5, 3, 7, layer=partial(DUELING, layer=layer)),
-    "policy": lambda layer: PolicyHead(5, 3, layer),
-    "gaussian": lambda layer: GaussianPolicyHead(5, 3, layer=layer),
-    "value": lambda layer: ValueHead(5, layer),
+    "stream quantile": lambda layer: QuantileHead(5, 3, 7, layer=partial(Stream, hidden=6, layer=layer)),
 }
 each_head = pytest.mark.parametrize("make", HEADS.values(), ids=HEADS.keys())
 each_layer = pytest.mark.parametrize("layer", [nn.Linear, NoisyLinear])
-
-
-def main_output(head, features):
-    outputs = head(features)
-    return outputs if isinstance(outputs, torch.Tensor) else outputs[0]
 
 
 class Given(nn.Module):
@@ -94,6 +77,16 @@ def test_each_stream_has_its_hidden_layer():
     assert sizes == [(5, 6), (6, 7), (5, 6), (6, 21)]
     layer = DuelingLayer(5, 21, num_actions=3, hidden=None)
     assert [(m.in_features, m.out_features) for m in layer.modules() if isinstance(m, nn.Linear)] == [(5, 7), (5, 21)]
+
+
+def test_a_stream_is_its_formula_and_stands_for_a_linear_layer():
+    stream, features = Stream(5, 4, hidden=6), torch.randn(2, 5)
+    torch.testing.assert_close(stream(features), stream[2](stream[0](features).clamp(min=0)))
+    assert (stream.in_features, stream.out_features) == (5, 4)
+    alone = Stream(5, 4, hidden=None, layer=NoisyLinear)
+    assert [type(layer) for layer in alone] == [NoisyLinear]
+    assert alone.output_layers == (alone[0],)
+    assert stream.output_layers == (stream[2],)
 
 
 def test_outputs_that_the_actions_do_not_share_are_refused():
@@ -151,26 +144,14 @@ def test_streams_of_a_distribution_are_joined_before_the_softmax():
     assert not torch.allclose(values.q_values, (after * head.atoms).sum(-1), atol=1e-3)
 
 
-def test_policies_and_values():
-    features = torch.randn(4, 5)
-    policy, gaussian, value = PolicyHead(5, 3), GaussianPolicyHead(5, 2, log_std=-0.5), ValueHead(5)
-    assert torch.equal(policy(features).logits, policy.layer(features))
-    assert torch.equal(gaussian(features).mean, gaussian.layer(features))
-    assert gaussian(features).log_std is gaussian.log_std
-    assert gaussian.log_std.tolist() == [-0.5, -0.5]
-    assert isinstance(gaussian.log_std, nn.Parameter)
-    assert torch.equal(value(features), value.layer(features)[:, 0])
-    assert [head.out_features for head in (policy, gaussian, value)] == [3, 2, 1]
-
-
 @each_head
 @each_layer
 def test_heads_compute_in_float32_under_autocast(make, layer):
     head, features = make(layer), torch.randn(4, 5).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = main_output(head, features)
+        output = head(features).q_values
     assert output.dtype == torch.float32
-    assert torch.equal(output, main_output(head, features.float()))
+    assert torch.equal(output, head(features.float()).q_values)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert head.layer(features.float()).dtype == torch.bfloat16  # what the head does without
 
@@ -180,20 +161,17 @@ def test_heads_compute_in_float32_under_autocast(make, layer):
 @pytest.mark.parametrize("norm", ["none", "weight"])
 def test_every_parameter_has_a_gradient_and_folding_keeps_the_function(make, layer, norm):
     head, features = normalize(make(layer), norm), torch.randn(4, 5)
-    outputs = head(features)
-    parts = [outputs] if isinstance(outputs, torch.Tensor) else [part for part in outputs if part.requires_grad]
-    sum(part.square().sum() for part in parts).backward()
+    sum(part.square().sum() for part in head(features) if part.requires_grad).backward()
     for name, parameter in head.named_parameters():
-        if name != "log_std":  # zero at the start, and so its square's gradient
-            assert parameter.grad.count_nonzero() > 0, name
-    torch.testing.assert_close(main_output(fold(head), features), main_output(head, features))
+        assert parameter.grad.count_nonzero() > 0, name
+    torch.testing.assert_close(fold(head)(features).q_values, head(features).q_values)
 
 
 @each_head
 @each_layer
 def test_leading_dimensions_stand_for_the_batch(make, layer):
     head, features = make(layer), torch.randn(2, 4, 5)
-    torch.testing.assert_close(main_output(head, features).flatten(0, 1), main_output(head, features.flatten(0, 1)))
+    torch.testing.assert_close(head(features).q_values.flatten(0, 1), head(features.flatten(0, 1)).q_values)
 
 
 @each_head
@@ -203,13 +181,14 @@ def test_copies_have_the_same_function_and_state(make):
     other.load_state_dict(head.state_dict())
     assert all(tensor.is_floating_point() for tensor in head.state_dict().values())
     for copied in (copy.deepcopy(head), pickle.loads(pickle.dumps(head)), other):
-        assert torch.equal(main_output(copied, features), main_output(head, features))
+        assert torch.equal(copied(features).q_values, head(features).q_values)
 
 
 def test_output_layers_of_each_head():
     for name, make in HEADS.items():
         head = make(nn.Linear)
         streams = (head.layer.value[-1], head.layer.advantage[-1]) if "dueling" in name else (head.layer,)
+        streams = (head.layer[-1],) if "stream" in name else streams
         assert head.output_layers == output_layers(head) == streams
         assert [type(layer) for layer in make(NoisyLinear).output_layers] == [NoisyLinear] * len(streams)
     linear = nn.Linear(2, 2)

@@ -1,4 +1,4 @@
-"""wnrl.networks: torsos, cores and heads put together."""
+"""wnrl.networks: torsos and heads put together."""
 
 import copy
 import dataclasses
@@ -10,27 +10,37 @@ import pytest
 import torch
 from torch import nn
 
-from wnrl.cores import LSTMCore
+from wnrl.data_init import data_init
+from wnrl.diagnostics import NormDiagnostics
 from wnrl.folding import fold
 from wnrl.heads import (
     CategoricalHead,
     CategoricalValues,
     DuelingLayer,
-    GaussianPolicyHead,
-    PolicyHead,
     QuantileHead,
     QuantileValues,
     QValues,
-    ValueHead,
+    Stream,
 )
-from wnrl.networks import ActorCritic, Architecture, QNetwork, RecurrentActorCritic, q_network
+from wnrl.implicit_quantiles import ImplicitQuantileHead
+from wnrl.networks import Architecture, QNetwork, make_torso, normalize_each, q_network, seeded
 from wnrl.noisy import NoisyLinear
-from wnrl.normalizers import normalize
+from wnrl.normalizers import NORMALIZERS, normalize
 from wnrl.torsos import MLP, ImpalaCNN, NatureCNN
 from wnrl.weight_norm import WeightNormLinear
 
-OUTPUTS = {"none": QValues, "categorical": CategoricalValues, "quantile": QuantileValues}
-HEADS = {"none": nn.Linear, "categorical": CategoricalHead, "quantile": QuantileHead}
+OUTPUTS = {
+    "none": QValues,
+    "categorical": CategoricalValues,
+    "quantile": QuantileValues,
+    "implicit": QuantileValues,
+}
+HEADS = {
+    "none": nn.Linear,
+    "categorical": CategoricalHead,
+    "quantile": QuantileHead,
+    "implicit": ImplicitQuantileHead,
+}
 IMAGES = torch.randint(0, 256, (5, 2, 36, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 VECTORS = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
 
@@ -119,7 +129,8 @@ def test_a_torso_for_images_has_one_hidden_layer(hidden, dueling):
     ("arguments", "message"),
     [
         ({"torso": "resnet"}, "torso must be one of auto, nature, impala, mlp, got 'resnet'"),
-        ({"distribution": "c51"}, "distribution must be one of none, categorical, quantile, got 'c51'"),
+        ({"distribution": "c51"}, "distribution must be one of none, categorical, quantile, implicit, got 'c51'"),
+        ({"activation": "gelu"}, "activation must be one of relu, tanh, got 'gelu'"),
         ({"torso": "nature", "width": 2}, "width 2, blocks 2: numbers of torso impala, got 'nature'"),
         ({"blocks": 3}, "width 1, blocks 3: numbers of torso impala, got 'auto'"),
     ],
@@ -147,11 +158,39 @@ def test_the_last_hidden_layer_stands_in_the_dueling_streams():
     assert len(network.head.value) == 1
 
 
+def test_the_last_hidden_layer_stands_behind_the_product_with_the_levels():
+    for obs, features in ((VECTORS, 3), (IMAGES, 64)):
+        network = small(obs, distribution="implicit")
+        assert network.torso.out_features == features
+        assert type(network.head.layer) is Stream
+        assert [layer.out_features for layer in network.head.modules() if isinstance(layer, nn.Linear)] == [
+            features,
+            6,
+            2,
+        ]
+    network = q_network((3,), 2, hidden=(4, 5), architecture=Architecture(distribution="implicit", dueling=True))
+    assert network.torso.out_features == network.head.embedding[0].out_features == 4
+    assert network.head.layer.value[0].out_features == 5
+    network = q_network((3,), 2, hidden=(), architecture=Architecture(distribution="implicit"))
+    assert len(network.head.layer) == 1
+
+
+def test_levels_reach_the_head_and_no_other_head_takes_them():
+    network, taus = small(distribution="implicit"), torch.rand(5, 9)
+    values = network(VECTORS, taus)
+    assert torch.equal(values.quantiles, network.head(network.torso(VECTORS), taus).quantiles)
+    assert torch.equal(values.taus, taus)
+    torch.testing.assert_close(network(VECTORS, taus=network(VECTORS).taus), network(VECTORS))
+    with pytest.raises(TypeError):
+        small(distribution="quantile")(VECTORS, taus)
+
+
 def test_a_noisy_network_has_noise_on_each_fully_connected_layer():
-    for dueling, count in ((False, 2), (True, 4)):
-        network = small(IMAGES, noisy=True, dueling=dueling)
+    for dueling, distribution, count in ((False, "none", 2), (True, "none", 4), (False, "implicit", 2)):
+        network = small(IMAGES, noisy=True, dueling=dueling, distribution=distribution)
         noisy = [module for module in network.modules() if isinstance(module, NoisyLinear)]
         linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+        linear = [module for module in linear if module not in getattr(network.head, "embedding", ())]
         assert len(noisy) == count
         assert linear == [module.mean for module in noisy]
 
@@ -181,6 +220,15 @@ def test_the_distributions_numbers_reach_the_head():
     assert categorical.atoms.tolist() == [-1.0, 3.0, 7.0]
     assert categorical.logits.shape == (5, 2, 3)
     assert small(distribution="quantile", quantiles=6)(VECTORS).quantiles.shape == (5, 2, 6)
+    implicit = small(distribution="implicit", quantiles=6, cosines=7)
+    assert implicit(VECTORS).quantiles.shape == (5, 2, 6)
+    assert implicit.head.embedding[0].in_features == 7
+
+
+@pytest.mark.parametrize(("distribution", "count"), [("quantile", 200), ("implicit", 32)])
+def test_without_a_number_there_are_the_papers_quantiles(distribution, count):
+    network = q_network((3,), 2, architecture=Architecture(distribution=distribution))
+    assert network(VECTORS).quantiles.shape == (5, 2, count)
 
 
 @pytest.mark.parametrize("distribution", OUTPUTS)
@@ -197,12 +245,13 @@ def test_values_are_the_heads_of_the_torsos_features(distribution):
 @pytest.mark.parametrize("distribution", OUTPUTS)
 def test_the_head_is_computed_in_float32_under_autocast(distribution, dueling):
     network = small(distribution=distribution, dueling=dueling, noisy=True)
+    without_layers = dueling or distribution == "implicit"  # in the torso
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        features = network.torso(VECTORS.bfloat16() if dueling else VECTORS)
+        features = network.torso(VECTORS.bfloat16() if without_layers else VECTORS)
         values = network(VECTORS).q_values
     assert values.dtype == torch.float32
-    assert dueling or features.dtype == torch.bfloat16
-    if not dueling:
+    assert without_layers or features.dtype == torch.bfloat16
+    if not without_layers:
         head = network.head(features.float())
         assert torch.equal(values, head if distribution == "none" else head.q_values)
 
@@ -223,8 +272,8 @@ def test_an_unknown_normalizer_is_refused():
 
 
 def test_networks_can_be_copied_with_their_function():
-    names = {"noisy": True, "dueling": True, "distribution": "quantile"}
-    for network in (QNetwork(MLP((3,), (4,)), nn.Linear(4, 2)), small(norm="weight", **names)):
+    several = (small(norm="weight", noisy=True, dueling=True, distribution=name) for name in ("quantile", "implicit"))
+    for network in (QNetwork(MLP((3,), (4,)), nn.Linear(4, 2)), *several):
         for copied in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
             assert torch.equal(copied(VECTORS).q_values, network(VECTORS).q_values)
 
@@ -235,52 +284,72 @@ def test_every_entry_of_a_state_dict_is_floating():
         assert all(tensor.is_floating_point() for tensor in state.values())
 
 
-def actor_critic(policy=PolicyHead, norm="none"):
-    return normalize(ActorCritic(MLP((3,), (6,)), policy(6, 4), ValueHead(6)), norm)
+@pytest.mark.parametrize("norm", NORMALIZERS)
+@pytest.mark.parametrize("dueling", [False, True])
+def test_implicit_networks_take_every_normalizer_and_tell_their_figures(norm, dueling):
+    network = small(IMAGES, norm, distribution="implicit", dueling=dueling)
+    assert len(network.output_layers) == 1 + dueling
+    plain = NORMALIZERS[norm].output is None or not NORMALIZERS[norm].normalize_output
+    assert all((type(layer) is nn.Linear) == plain for layer in network.output_layers)
+    diagnostics = NormDiagnostics(network, lambda network, obs: network(obs).q_values)
+    figures = diagnostics.read(1e-3, IMAGES)
+    assert all(figure.isfinite() for figure in figures.values())
+    assert {"norm/head.embedding.0/w_norm", "norm/head.embedding.0/dead"} <= set(figures)
 
 
-def recurrent(norm="none", obs_shape=(3,)):
-    torso = MLP(obs_shape, (6,)) if len(obs_shape) == 1 else ImpalaCNN(obs_shape, 6, channels=(2,), blocks=1)
-    return normalize(RecurrentActorCritic(torso, LSTMCore(6, 5), PolicyHead(5, 4), ValueHead(5)), norm)
+def test_data_init_reaches_every_layer_of_an_implicit_network(recwarn):
+    network = small(IMAGES, "weight", distribution="implicit", quantiles=8)
+    with torch.no_grad():
+        network.head.embedding[0].bias.fill_(7.0)
+    data_init(network, torch.randint(0, 256, (60, 2, 36, 36), dtype=torch.uint8))
+    assert network.head.embedding[0].bias.abs().max() < 7
+    assert not [warning for warning in recwarn if "not initialized" in str(warning.message)]
 
 
-@pytest.mark.parametrize("policy", [PolicyHead, GaussianPolicyHead])
-@pytest.mark.parametrize("norm", ["none", "weight"])
-def test_an_actor_critic_says_its_heads_of_the_same_features(policy, norm):
-    network = actor_critic(policy, norm)
-    outputs, features = network(VECTORS), network.torso(VECTORS)
-    assert torch.equal(outputs.policy[0], network.policy(features)[0])
-    assert torch.equal(outputs.value, network.value(features))
-    assert (outputs.policy[0].shape, outputs.value.shape) == ((5, 4), (5,))
-    torch.testing.assert_close(fold(network)(VECTORS), outputs)
-    assert network.output_layers == (network.policy.layer, network.value.layer)
+# Parts
 
 
-def test_a_recurrent_actor_critic_goes_on_from_its_state():
-    network, obs = recurrent(), torch.randn(6, 2, 3)
-    first = torch.zeros(6, 2, dtype=torch.bool)
-    first[3, 1] = True
-    state = network.initial_state(2)
-    whole, after = network(obs, state, first)
-    assert (whole.policy.logits.shape, whole.value.shape) == ((6, 2, 4), (6, 2))
-    for t in range(6):
-        outputs, state = network(obs[t : t + 1], state, first[t : t + 1])
-        torch.testing.assert_close(outputs.value[0], whole.value[t])
-        torch.testing.assert_close(outputs.policy.logits[0], whole.policy.logits[t])
-    torch.testing.assert_close(tuple(state), tuple(after))
-    unreset, _ = network(obs, network.initial_state(2), torch.zeros_like(first))
-    assert torch.equal(unreset.value[:, 0], whole.value[:, 0])
-    assert not torch.allclose(unreset.value[3:, 1], whole.value[3:, 1])
+@pytest.mark.parametrize(("activation", "kind"), [("relu", nn.ReLU), ("tanh", nn.Tanh)])
+def test_the_activation_of_a_perceptron(activation, kind):
+    network = q_network((3,), 2, hidden=(8, 8), architecture=Architecture(activation=activation))
+    assert [type(network.torso.layers[i]) for i in (2, 4)] == [kind, kind]
+    flat = q_network((2, 36, 36), 2, hidden=(8,), architecture=Architecture(torso="mlp", activation=activation))
+    assert type(flat.torso.layers[2]) is kind
 
 
-@pytest.mark.parametrize("norm", ["none", "weight"])
-def test_a_recurrent_actor_critic_of_images_learns_and_folds(norm):
-    network, obs = recurrent(norm, (2, 36, 36)), IMAGES[:4].view(2, 2, 2, 36, 36)
-    state, first = network.initial_state(2), torch.zeros(2, 2)
-    outputs, after = network(obs, state, first)
-    (outputs.policy.logits.square().sum() + outputs.value.square().sum()).backward()
-    assert all(parameter.grad is not None for parameter in network.parameters())
-    folded, folded_after = fold(network)(obs, state, first)
-    torch.testing.assert_close(folded.value, outputs.value)
-    torch.testing.assert_close(folded_after.c, after.c)
-    assert network.output_layers == (network.policy.layer, network.value.layer)
+@pytest.mark.parametrize("torso", ["auto", "nature", "impala"])
+def test_a_torso_for_images_has_relus(torso):
+    with pytest.raises(ValueError, match="has ReLUs, got activation 'tanh'"):
+        q_network((2, 36, 36), 2, hidden=(8,), architecture=Architecture(torso=torso, activation="tanh"))
+
+
+def test_a_torso_with_and_without_its_last_hidden_layer():
+    dueling = Architecture(dueling=True, distribution="implicit")  # of a Q network's head, not of torsos
+    assert make_torso((3,), (4, 5), dueling).out_features == 5
+    assert make_torso((3,), (4, 5), dueling, last=False).out_features == 4
+    assert make_torso((2, 36, 36), (6,), dueling, last=False).out_features == 64
+
+
+def test_seeded_touches_no_generator_for_good(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("another device's generator"))
+    state = torch.get_rng_state()
+    with seeded(3):
+        draw = torch.randn(4)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(draw, torch.randn(4, generator=torch.Generator().manual_seed(3)))
+
+
+def test_parts_are_normalized_each_by_itself_or_by_the_names_of_the_whole():
+    def make():
+        return nn.ModuleList(QNetwork(MLP((3,), (4, 4)), nn.Linear(4, 2)) for _ in range(2))
+
+    network, whole = make(), normalize(make(), "spectral")
+    normalize_each(network, network, "spectral")
+    hidden = [(i, j) for i in range(2) for j in (1, 3)]
+    kinds = [[type(n[i].torso.layers[j]).__name__ for i, j in hidden] for n in (network, whole)]
+    assert kinds[0] == ["Linear", "SpectralNormalized"] * 2
+    assert kinds[1] == ["Linear"] * 3 + ["SpectralNormalized"]  # what it would be for the whole
+    named = make()
+    normalize_each(named, named, "weight", layers=["1.torso.layers.1"])
+    assert [type(m) for m in named.modules()].count(WeightNormLinear) == 1
+    assert type(named[1].torso.layers[1]) is WeightNormLinear

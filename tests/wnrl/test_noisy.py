@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from wnrl.folding import fold, refresh
-from wnrl.noisy import NoisyLinear, reset_noise
+from wnrl.noisy import Noise, NoisyLinear
 from wnrl.normalizers import normalize
 from wnrl.weight_norm import WeightNormLinear
 
@@ -184,7 +184,7 @@ def test_folded_copies_follow_with_their_noise():
     network, x = normalize(nn.Sequential(NoisyLinear(4, 3)), "weight"), torch.randn(2, 4)
     folded = fold(network)
     torch.testing.assert_close(folded(x), network(x))
-    reset_noise(network)
+    Noise(network, generator(0)).draw()
     nn.init.ones_(network[0].sigma_weight)
     assert not torch.allclose(folded(x), network(x))
     refresh(folded, network)
@@ -199,15 +199,15 @@ def test_copies_and_state_dicts_keep_the_noise():
         assert torch.equal(copied(x), layer(x))
 
 
-def test_reset_noise_reaches_every_noisy_layer_and_depends_on_the_generator_alone():
+def test_a_draw_reaches_every_noisy_layer_and_depends_on_the_generator_alone():
     network = nn.Sequential(NoisyLinear(4, 3), nn.Sequential(nn.Linear(3, 3), NoisyLinear(3, 2)))
     before = [buffer.clone() for buffer in network.buffers()]
     state = torch.random.get_rng_state()
-    reset_noise(network, generator(1))
+    Noise(network, generator(1)).draw()
     first = [buffer.clone() for buffer in network.buffers()]
     assert len(first) == 4
     assert not any(torch.equal(a, b) for a, b in zip(before, first, strict=True))
-    reset_noise(network, generator(1))
+    Noise(network, generator(1)).draw()
     assert all(torch.equal(a, b) for a, b in zip(first, network.buffers(), strict=True))
     assert torch.equal(torch.random.get_rng_state(), state)
 
@@ -215,7 +215,7 @@ def test_reset_noise_reaches_every_noisy_layer_and_depends_on_the_generator_alon
 def test_a_network_without_noise_stays_as_it_is():
     network = nn.Linear(2, 2)
     state = torch.random.get_rng_state()
-    reset_noise(network)
+    Noise(network, generator(0)).draw()
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

@@ -1,7 +1,7 @@
 import copy
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,77 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.wnrl.streams import DEVICES, GAMMA, Stream, Twin
 from wnrl.checkpoints import load, save
 from wnrl.replay import Replay, Transition, replay_bytes
-
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")),
-]
-GAMMA = 0.9
-
-
-class Row(NamedTuple):
-    """One row of a stream, all environments."""
-
-    obs: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    discount: np.ndarray
-    first: np.ndarray
-
-
-class Stream:
-    """Random rows of an emulator whose stacks are zero-padded after a reset."""
-
-    def __init__(self, num_envs: int, stack: int, frame: tuple[int, ...], dtype: type, seed: int, p_end: float = 0.2):
-        self.rng, self.num_envs, self.p_end = np.random.default_rng(seed), num_envs, p_end
-        self.stack, self.obs = stack, np.zeros((num_envs, stack, *frame), dtype)
-        self.ended = np.ones(num_envs, bool)
-
-    def next(self) -> Row:
-        first, frames = self.ended, self.rng.integers(1, 255, (self.num_envs, *self.obs.shape[2:]))
-        self.obs = np.where(first.reshape(-1, *[1] * (self.obs.ndim - 1)), 0, self.obs).astype(self.obs.dtype)
-        self.obs = np.concatenate((self.obs[:, 1:], frames[:, None].astype(self.obs.dtype)), axis=1)
-        discount = (self.rng.random(self.num_envs) > 0.15).astype(
-            np.float32
-        )  # 0: a lost life, or termination if it ends
-        self.ended = self.rng.random(self.num_envs) < self.p_end
-        reward = self.rng.normal(size=self.num_envs).astype(np.float32)
-        obs = self.obs if self.stack > 1 else self.obs[:, 0]
-        return Row(obs, self.rng.integers(0, 18, self.num_envs), reward, discount, first)
-
-
-class Twin:
-    """Whole streams as lists; every transition found by walking along its episode."""
-
-    def __init__(self, capacity: int, num_envs: int, n_step: int):
-        self.rows: list[Row] = []
-        self.held, self.num_envs, self.n_step = -(-capacity // num_envs), num_envs, n_step
-
-    def transitions(self) -> list[tuple]:
-        newest = len(self.rows) - 1 - self.n_step
-        starts = range(max(0, newest - self.held + 1), newest + 1)
-        found = [self.transition(t, env) for t in starts for env in range(self.num_envs)]
-        return [transition for transition in found if transition is not None]
-
-    def transition(self, t: int, env: int) -> tuple | None:
-        reward, discount, end = 0.0, 1.0, t
-        for row in self.rows[t + 1 : t + 1 + self.n_step]:
-            if row.first[env]:
-                break
-            reward += discount * float(row.reward[env])
-            discount = discount * GAMMA * float(row.discount[env])
-            end += 1
-        if end == t:
-            return None
-        start = self.rows[t]
-        return start.obs[env], start.action[env], np.float32(reward), np.float32(discount), self.rows[end].obs[env]
 
 
 def everything(replay: Replay) -> Transition:
     """All that can be sampled, oldest first."""
-    return replay._gather(replay._index(torch.arange(len(replay), device=replay._frames.device)))
+    return replay._store.gather(replay._index(torch.arange(len(replay), device=replay._store.device)))
 
 
 def make(
@@ -115,7 +52,7 @@ def test_holds_what_the_naive_twin_holds(
 ) -> None:
     replay = make(num_envs, stack, frame=(2,), capacity=capacity, n_step=n_step)
     twin, stream = Twin(capacity, num_envs, n_step), Stream(num_envs, stack, (2,), np.uint8, seed, p_end)
-    laps = 4 * replay._frame_rows
+    laps = 4 * replay._store.frame_rows
     for t in range(laps):
         row = stream.next()
         replay.add(*row)
@@ -138,7 +75,7 @@ def test_holds_what_the_naive_twin_holds_of_any_dtype(device: str, stack: int, f
     batch = replay.sample(7)
     assert [tensor.dtype for tensor in batch[1:4]] == [torch.int64, torch.float32, torch.float32]
     assert all(tensor.device.type == device and tensor.is_contiguous() for tensor in batch)
-    assert batch.next_obs.shape == (7, *replay._obs_shape)
+    assert batch.next_obs.shape == (7, *twin.rows[0].obs.shape[1:])
 
 
 def test_a_sample_is_one_of_the_transitions_held() -> None:
@@ -210,7 +147,7 @@ def test_stacks_never_cross_the_start_of_an_episode() -> None:
     batch = everything(replay)
     assert batch.obs.flatten(1).tolist() == [obs[0], obs[1], obs[3], obs[4]]
     assert batch.next_obs.flatten(1).tolist() == [obs[1], obs[2], obs[4], obs[5]]
-    ignorant = replay._stacks(torch.tensor([3]), torch.tensor([2]))  # the same gather, told of no episode's start
+    ignorant = replay._store.stacks(torch.tensor([3]), torch.tensor([2]))  # the same gather, told of no episode's start
     assert ignorant.flatten().tolist() == [2, 3, 4]
 
 
@@ -296,7 +233,7 @@ def test_one_step_costs_one_frame() -> None:
     arguments = (64, 2, (4, 84, 84), torch.uint8)
     replay = Replay(*arguments, stack=4, n_step=3)
     assert replay.nbytes == replay_bytes(*arguments, stack=4, n_step=3)
-    assert replay._frames[0].nbytes == 7056
+    assert replay._store._frames[0].nbytes == 7056
     more = replay_bytes(66, *arguments[1:], stack=4, n_step=3) - replay.nbytes
     assert 2 * 7056 <= more < 2 * (7056 + 32)
 

@@ -225,6 +225,12 @@ def test_mlp_is_its_formula():
     assert torso.out_features == 4
 
 
+def test_mlp_with_another_nonlinearity():
+    torso, obs = MLP((3,), (5, 4), activation=nn.Tanh), torch.randn(7, 3)
+    first, second = torso.layers[1], torso.layers[3]
+    torch.testing.assert_close(torso(obs), second(first(obs).tanh()).tanh())
+
+
 def test_mlp_takes_integers_and_does_not_scale_them():
     torso = MLP((3,), (4,))
     obs = torch.full((2, 3), 200, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Acting at the cost of plain layers: while a policy acts, folded layers stand in the places of its normalized ones."""
+"""Acting at the cost of plain layers: while a policy acts, cheaper twins stand in the places of its normalized ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.normalized_layer import NormalizedLayer
+from wnrl.sb3.scaled_twin import ScaledTwin, can_be_scaled
 
 
 class _Place(NamedTuple):
@@ -17,13 +18,33 @@ class _Place(NamedTuple):
     modules: dict[str, nn.Module | None]  # of the parent
     name: str
     layer: NormalizedLayer
-    folded: nn.Module
+    twin: nn.Module
+
+    def holds(self) -> bool:
+        """Whether the layer is still where it was; another may have been put there."""
+        return self.modules.get(self.name) is self.layer
+
+    def fits(self) -> bool:
+        """Whether the layer is still of the device and type of its twin."""
+        if isinstance(self.twin, ScaledTwin):
+            return self.twin.fits()
+        theirs, ours = next(self.layer.parameters()), next(self.twin.parameters())
+        return theirs.device == ours.device and theirs.dtype == ours.dtype
+
+    def refresh(self) -> None:
+        """Bring the twin up to date."""
+        if isinstance(self.twin, ScaledTwin):
+            self.twin.refresh()
+            return
+        values = self.layer.folded()
+        for name, parameter in self.twin.named_parameters():
+            parameter.copy_(values[name])
 
 
 class Acting:
-    """A context in which folded twins stand in the places of a network's normalized layers; for use without gradients.
+    """A context in which twins stand in the places of a network's normalized layers; for use without gradients.
 
-    Twins are made when the network first acts, and brought up to date when a parameter or a running statistic has
+    A twin is the layer's fold or, where that is cheaper to bring up to date, a `ScaledTwin`. Twins are made when the network first acts, and brought up to date when a parameter or a running statistic has
     changed, or its storage has, since they were used last. What is written through `tensor.data`, or by another
     parameter in the place of the old, cannot be seen: `forget` after it. A layer that was put in the place of another
     stays. Target networks do not act and have no twins. Inside the context, entering it again changes nothing.
@@ -63,14 +84,14 @@ class Acting:
 
     def _put_in(self) -> None:
         versions = self._versions
-        if versions is None or versions != self._current_versions() or not all(map(_holds, self._places or [])):
+        if versions is None or versions != self._current_versions() or not all(map(_Place.holds, self._places or [])):
             self._refresh()
-        for modules, name, _, folded in self._places or []:
-            modules[name] = folded
+        for modules, name, _, twin in self._places or []:
+            modules[name] = twin
 
     def _put_back(self) -> None:
-        for modules, name, layer, folded in self._places or []:
-            if modules.get(name) is folded:
+        for modules, name, layer, twin in self._places or []:
+            if modules.get(name) is twin:
                 modules[name] = layer
 
     def _current_versions(self) -> list[int] | None:
@@ -84,14 +105,11 @@ class Acting:
     @torch.inference_mode(False)
     @torch.no_grad()
     def _refresh(self) -> None:
-        if self._places is None or not all(_holds(place) and _fits(place) for place in self._places):
+        if self._places is None or not all(place.holds() and place.fits() for place in self._places):
             self._places = list(_places(self._network))
         for place in self._places:
-            values = place.layer.folded()
-            for name, parameter in place.folded.named_parameters():
-                parameter.copy_(values[name])
-        layers = (place.layer for place in self._places)
-        self._tensors = [tensor for layer in layers for tensor in (*layer.parameters(), *layer.buffers())]
+            place.refresh()
+        self._tensors = [tensor for place in self._places for tensor in _tensors(place.layer)]
         self._versions = self._current_versions()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -104,7 +122,7 @@ class Acting:
 
 
 def _places(network: nn.Module) -> Iterator[_Place]:
-    """The places of the layers whose folds are cheaper, outside of target networks."""
+    """The places of the layers that have cheaper twins, outside of target networks."""
     twins: dict[nn.Module, nn.Module] = {}
     for path, parent in network.named_modules():
         if isinstance(parent, NormalizedLayer) or path.partition(".")[0].endswith("_target"):
@@ -112,17 +130,13 @@ def _places(network: nn.Module) -> Iterator[_Place]:
         for name, layer in parent._modules.items():
             if isinstance(layer, NormalizedLayer):
                 if layer not in twins:
-                    twins[layer] = layer.fold().eval()
+                    twins[layer] = ScaledTwin(layer) if can_be_scaled(layer) else layer.fold().eval()
                 if not isinstance(twins[layer], NormalizedLayer):
                     yield _Place(parent._modules, name, layer, twins[layer])
 
 
-def _holds(place: _Place) -> bool:
-    """Whether the layer is still where it was; another may have been put there."""
-    return place.modules.get(place.name) is place.layer
-
-
-def _fits(place: _Place) -> bool:
-    """Whether the layer is still of the device and type of its twin."""
-    theirs, ours = next(place.layer.parameters()), next(place.folded.parameters())
-    return theirs.device == ours.device and theirs.dtype == ours.dtype
+def _tensors(module: nn.Module) -> list[Tensor]:
+    """Parameters and buffers; `parameters()` takes longer, and this is read after each update."""
+    own = (*module._parameters.values(), *module._buffers.values())
+    inner = (child for child in module._modules.values() if child is not None)
+    return [*(t for t in own if t is not None), *(t for child in inner for t in _tensors(child))]

@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_map
 
 from wnrl import diagnostics
 from wnrl.data_init import data_init
-from wnrl.sb3.learner import Inputs, Learner, replay_inputs, rollout_inputs, sample_inputs, take
-from wnrl.sb3.policies import NormalizedPolicy, _optimizers
+from wnrl.sb3.learner import Inputs, Learner, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
+from wnrl.sb3.policies import NormalizedPolicy
 
 
 class DataDependentInit(BaseCallback):
@@ -146,7 +146,7 @@ class NormDiagnostics(BaseCallback):
         self._hooks.close()
         self._next = self.num_timesteps
         self._learner = Learner(self.model.policy)
-        self._readers = [_Reader(self._learner, optimizer) for optimizer in _optimizers(self.model.policy)]
+        self._readers = [_Reader(self._learner, optimizer) for optimizer in optimizers(self.model.policy)]
         for reader in self._readers:
             self._hooks.callback(reader.remove)
 

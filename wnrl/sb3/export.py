@@ -26,7 +26,6 @@ __all__ = ["Exported", "export"]
 
 _PACKAGES = ("onnx", "onnxscript")
 _NOT_ACTING = ("critic", "lstm_critic", "value_net", "vf_features_extractor")
-_MEMORY = ("hidden", "cell", "episode_start")
 _BATCH = 2  # examples while it is traced; 1 would become a constant
 
 
@@ -59,12 +58,14 @@ def export(model: BaseAlgorithm, path: str | Path) -> Exported:
     Raises:
         ImportError: the `onnx` extra is not installed.
         CheckpointError: a file cannot be written.
-        ValueError: the policy cannot be written as an ONNX graph.
+        ValueError: the policy cannot be written as an ONNX graph, or a key of a `Dict` space is the name of another
+            input or output.
     """
     _check_packages()
     files = Exported(*(Path(f"{path}.{kind}") for kind in Exported._fields))
     policy = _acting_part(model.policy)
     network = _Recurrent(policy) if hasattr(policy, "lstm_actor") else _Feedforward(policy)
+    _check_keys(network)
     inputs = network.example_inputs()
     program = _onnx_program(network, inputs)
     tensors = {**dict(policy.named_parameters()), **dict(policy.named_buffers())}
@@ -98,6 +99,7 @@ class _Network(nn.Module):
     """From observations to actions, as `predict` gives them."""
 
     outputs: tuple[str, ...] = ("action",)
+    memory: tuple[str, ...] = ()  # inputs beside the observation
 
     def __init__(self, policy: BasePolicy) -> None:
         super().__init__()
@@ -141,6 +143,7 @@ class _Recurrent(_Network):
     """One step; what the host's `_predict` does, without its branch on the values of `episode_start`."""
 
     outputs = ("action", "next_hidden", "next_cell")
+    memory = ("hidden", "cell", "episode_start")
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         policy = cast(Any, self.policy)
@@ -157,10 +160,17 @@ class _Recurrent(_Network):
         lstm = cast(Any, self.policy).lstm_actor
         state = torch.zeros(lstm.num_layers, _BATCH, lstm.hidden_size)
         memory = (state, state.clone(), torch.zeros(_BATCH))
-        return super().example_inputs() | dict(zip(_MEMORY, memory, strict=True))
+        return super().example_inputs() | dict(zip(self.memory, memory, strict=True))
 
     def batch_dims(self) -> list[int]:
-        return [1 if name in _MEMORY[:2] else 0 for name in self.example_inputs()]
+        return [1 if name in self.memory[:2] else 0 for name in self.example_inputs()]
+
+
+def _check_keys(network: _Network) -> None:
+    taken = {*network.memory, *network.outputs} & set(getattr(network.policy.observation_space, "spaces", ()))
+    if taken:
+        names = " and ".join(map(repr, sorted(taken)))
+        raise ValueError(f"the graph has inputs or outputs of its own named {names}: rename those observation keys")
 
 
 def _onnx_program(network: _Network, inputs: Mapping[str, Tensor]) -> torch.onnx.ONNXProgram:
@@ -180,7 +190,16 @@ def _onnx_program(network: _Network, inputs: Mapping[str, Tensor]) -> torch.onnx
         name = type(network.policy).__name__
         raise ValueError(f"{name} cannot be an ONNX graph: it branches on values or uses what ONNX lacks") from error
     assert program is not None
+    _set_apart(program, inputs)
     return program
+
+
+def _set_apart(program: torch.onnx.ONNXProgram, inputs: Mapping[str, Tensor]) -> None:
+    """Rename the results within the graph to which the exporter gave the name of an input."""
+    for node in program.model.graph:
+        for value in node.outputs:
+            if value.name in inputs:
+                value.name = f"{value.name}.result"
 
 
 def _shape(space: spaces.Space) -> tuple[int, ...]:

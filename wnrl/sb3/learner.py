@@ -86,6 +86,12 @@ def _values(critic: Any, obs: Any, actions: Tensor) -> list[Tensor]:
     return [network(torch.cat([features, actions], dim=1)) for network in critic.q_networks]
 
 
+def optimizers(policy: nn.Module) -> list[Optimizer]:
+    """Those of the policy and of its parts, each once."""
+    held = [value for module in policy.modules() for value in vars(module).values() if isinstance(value, Optimizer)]
+    return list(dict.fromkeys(held))
+
+
 def copy_policy(policy: BasePolicy) -> BasePolicy:
     """A deep copy without optimizers and target networks, whose action distributions hold nothing yet.
 

@@ -19,6 +19,8 @@ from wnrl.layer_kinds import is_dense, unknown_name
 from wnrl.normalizers import NORMALIZERS, normalize
 from wnrl.projection import ProjectedLayer, project
 from wnrl.sb3.acting import Acting
+from wnrl.sb3.learner import optimizers
+from wnrl.sb3.parts import normalize_parts
 from wnrl.weight_norm import Units, check_units
 
 # The last dense layer of a part of such a name makes an output, in every network of the host.
@@ -37,7 +39,8 @@ class NormalizedPolicy(BasePolicy):
 
     The host's policy does all that it did. Its initialization (orthogonal or not) is that of the effective weights, its
     optimizers hold the new parameters, and its target networks are converted too, so that its algorithm can copy and
-    average them. In evaluation mode, without gradients, a policy acts with folded layers.
+    average them: g and v, and rows of `projected` layers, whose averages are not projected and a little shorter than 1.
+    In evaluation mode, without gradients, a policy acts with folded layers.
 
     Args:
         arguments: of the host's policy.
@@ -69,7 +72,8 @@ class NormalizedPolicy(BasePolicy):
             names = {id(parameter): name for name, parameter in self.named_parameters()}
             layers = _takes(self) if NORMALIZERS[norm].last_hidden_only else None
             normalize(self, norm, normalize_output=normalize_output, layers=layers, units=units)
-            for optimizer in _optimizers(self):
+            normalize_parts(self)
+            for optimizer in optimizers(self):
                 _hold_the_new_parameters(optimizer, names, self)
                 if optimizer.state:  # made with the optimizer (Adagrad's), for parameters that are no more
                     _begin_anew(optimizer, self.optimizer_kwargs)
@@ -194,12 +198,6 @@ def _takes(policy: nn.Module) -> Callable[[str, nn.Module], bool]:
     return lambda name, layer: layer in taken
 
 
-def _optimizers(policy: nn.Module) -> list[Optimizer]:
-    """Those of the policy and of its parts, each once."""
-    held = [value for module in policy.modules() for value in vars(module).values() if isinstance(value, Optimizer)]
-    return list(dict.fromkeys(held))
-
-
 def _hold_the_new_parameters(optimizer: Optimizer, names: dict[int, str], policy: nn.Module) -> None:
     """Put the parameters of converted layers in the places of those that the host's optimizer was built with."""
     current = dict(policy.named_parameters())
@@ -225,7 +223,7 @@ def _begin_anew(optimizer: Optimizer, keywords: dict[str, Any]) -> None:
 def _project_after_steps(policy: nn.Module) -> None:
     """Let each optimizer project the projected layers that it moves after its steps; copies of optimizers forget it."""
     layers = [module for module in policy.modules() if isinstance(module, ProjectedLayer)]
-    for optimizer in _optimizers(policy) if layers else []:
+    for optimizer in optimizers(policy) if layers else []:
         if "_wnrl_projects" not in vars(optimizer):
             held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
             moved = nn.ModuleList(layer for layer in layers if id(next(layer.parameters())) in held)

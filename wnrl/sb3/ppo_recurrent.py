@@ -1,16 +1,45 @@
 """Policies for RecurrentPPO: those of `sb3_contrib.ppo_recurrent`, normalized (see `NormalizedPolicy`)."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from wnrl.recurrent import with_weights_computed
 from wnrl.sb3.contrib import ppo_recurrent as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpLstmPolicy(NormalizedPolicy, host.MlpLstmPolicy):
+class NormalizedRecurrentPolicy(NormalizedPolicy):
+    """Mixed in before a recurrent policy class: `NormalizedPolicy`, with each effective weight computed once a pass."""
+
+    @staticmethod
+    def _process_sequence(
+        features: Tensor, lstm_states: tuple[Tensor, Tensor], episode_starts: Tensor, lstm: nn.Module
+    ) -> Any:
+        """As the host's, which calls the LSTM for each time step where an episode begins within the sequence.
+
+        Args:
+            features: `[B · T, F]`, sequences one after the other.
+            lstm_states: h and c before the first step, each `[layers, B, H]`.
+            episode_starts: `[B · T]`, 1 where the states are zeroed before the step.
+            lstm: of F inputs.
+
+        Returns:
+            Outputs `[B · T, H]`, and h and c after the last step.
+        """
+        lstm = with_weights_computed(lstm)
+        return host.MlpLstmPolicy._process_sequence(features, lstm_states, episode_starts, lstm)
+
+
+class MlpLstmPolicy(NormalizedRecurrentPolicy, host.MlpLstmPolicy):
     """`sb3_contrib.ppo_recurrent.MlpLstmPolicy`, normalized."""
 
 
-class CnnLstmPolicy(NormalizedPolicy, host.CnnLstmPolicy):
+class CnnLstmPolicy(NormalizedRecurrentPolicy, host.CnnLstmPolicy):
     """`sb3_contrib.ppo_recurrent.CnnLstmPolicy`, normalized."""
 
 
-class MultiInputLstmPolicy(NormalizedPolicy, host.MultiInputLstmPolicy):
+class MultiInputLstmPolicy(NormalizedRecurrentPolicy, host.MultiInputLstmPolicy):
     """`sb3_contrib.ppo_recurrent.MultiInputLstmPolicy`, normalized."""

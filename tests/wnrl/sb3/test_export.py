@@ -40,6 +40,21 @@ class Wide(IdentityEnvBox):
         return 0.0
 
 
+class Keyed(gym.Env):
+    """Observations under the given keys."""
+
+    action_space = gym.spaces.Box(-1, 1, (2,))
+
+    def __init__(self, *keys):
+        self.observation_space = gym.spaces.Dict({key: gym.spaces.Box(-1, 1, (3,)) for key in keys})
+
+    def reset(self, seed=None, options=None):
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
 def images():
     return FakeImageEnv(screen_height=36, screen_width=36)
 
@@ -167,6 +182,22 @@ def test_a_model_goes_on_learning(exported):
     model, _ = exported
     model.learn(8, reset_num_timesteps=False)
     assert model.num_timesteps == 24
+
+
+def test_keys_of_observations_may_be_names_that_the_exporter_gives(tmp_path):
+    model = learned(PPO, ppo.MultiInputPolicy, partial(Keyed, "cat", "linear", "hidden", "val_0"), ON_POLICY)
+    assert_acts_as(model, export(model, tmp_path / "policy"))
+
+
+def test_keys_of_observations_that_are_names_of_the_graph_are_refused(tmp_path):
+    model = learned(PPO, ppo.MultiInputPolicy, partial(Keyed, "action"), ON_POLICY)
+    with pytest.raises(ValueError, match="named 'action': rename those observation keys"):
+        export(model, tmp_path / "policy")
+    env = partial(Keyed, "cell", "vector", "hidden")
+    model = learned(RecurrentPPO, ppo_recurrent.MultiInputLstmPolicy, env, ON_POLICY)
+    with pytest.raises(ValueError, match="named 'cell' and 'hidden': rename"):
+        export(model, tmp_path / "policy")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, tmp_path):

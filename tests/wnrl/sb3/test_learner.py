@@ -11,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox, SimpleMultiObsEnv
 
 from wnrl.sb3 import a2c, dqn, ppo, ppo_recurrent, qrdqn, sac, td3
-from wnrl.sb3.learner import Learner, copy_policy, replay_inputs, rollout_inputs, sample_inputs, take
+from wnrl.sb3.learner import Learner, copy_policy, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
 
 OFF_POLICY = {"learning_starts": 4, "buffer_size": 64, "batch_size": 4}
 
@@ -114,3 +114,10 @@ def test_a_deep_copy_learns_apart():
             parameter.add_(1.0)
     assert torch.equal(learner(*inputs), before)
     assert not torch.equal(twin(*inputs), before)
+
+
+def test_the_optimizers_of_a_policy_and_its_parts():
+    policy = learned(SAC, sac.MlpPolicy, IdentityEnvBox(), **OFF_POLICY).policy
+    policy.again = policy.actor.optimizer
+    assert set(optimizers(policy)) == {policy.actor.optimizer, policy.critic.optimizer}
+    assert len(optimizers(policy)) == 2

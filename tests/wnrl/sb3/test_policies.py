@@ -100,7 +100,7 @@ def test_every_normalizer_learns_saves_copies_and_loads(name, norm, tmp_path):
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.25])
-@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "layer"])
+@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "layer", "projected"])
 def test_target_networks_move_as_the_algorithm_moves_them(norm, tau):
     model = make("dqn", norm=norm, keywords={"tau": tau, "target_update_interval": 1_000})
     learner, target = model.policy.q_net, model.policy.q_net_target

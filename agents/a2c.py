@@ -1,0 +1,35 @@
+"""Advantage actor-critic: one gradient step on each rollout (Mnih et al. 2016, synchronous)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agents.actor_critic_losses import Weights, policy_gradient
+from agents.policy_gradient import PolicyGradient, RolloutSettings
+from agents.rollout import Rollout
+from envs import TimeStep
+
+
+@dataclass(frozen=True)
+class A2CSettings(RolloutSettings):
+    """The numbers of an A2C agent."""
+
+    rollout_length: int = 5
+    """Steps of each environment between two updates."""
+    gae_lambda: float = 1.0
+    """Generalized advantage estimation: 0 trusts the value after one step, 1 the rewards of the whole rollout."""
+    normalize_advantage: bool = False
+    """Shift and scale the advantages of each rollout to mean 0 and standard deviation 1."""
+
+
+class A2C(PolicyGradient):
+    """An A2C agent, see `PolicyGradient`."""
+
+    def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
+        """One gradient step on the rollout."""
+        settings = self.settings
+        batch = next(self.actor.minibatches(self._steps(rollout, timestep), 1, self._generator))
+        with self.learner.autocast():
+            outputs = self.actor.evaluate(self.network, batch)
+        weights = Weights(settings.value_coef, settings.entropy_coef)
+        self.learner.minimize(*policy_gradient(outputs, batch, weights, settings.normalize_advantage))

@@ -1,0 +1,169 @@
+"""How an actor-critic acts on rows of the stream, and how it is evaluated on minibatches of a rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from agents.policies import Recurrence
+from agents.rollout import Rollout
+from envs import TimeStep
+from wnrl.actor_critics import ActorCritic, ActorCriticValues, RecurrentActorCritic
+from wnrl.cores import LSTMState
+
+
+class Minibatch(NamedTuple):
+    """Steps of a rollout to learn from; B stands for `[B]`, or for `[T, b]` of whole sequences."""
+
+    obs: Tensor  # [B, *obs_shape]
+    first: Tensor  # [B]
+    action: Tensor  # [B] or [B, D]
+    log_prob: Tensor  # [B]
+    value: Tensor  # [B]
+    advantage: Tensor  # [B]
+    target: Tensor  # [B], returns
+    valid: Tensor  # [B] bool
+    state: tuple[Tensor, ...] = ()  # of a recurrent network before the sequences, [b, H] each
+
+    def map(self, select: Callable[[Tensor], Tensor]) -> Minibatch:
+        """The same of what `select` makes of each field but the state, which is left out."""
+        fields: dict[str, Any] = {name: select(getattr(self, name)) for name in self._fields if name != "state"}
+        return Minibatch(**fields)
+
+
+class Actor(Protocol):
+    """A network as on-policy agents use it."""
+
+    def act(self, timestep: TimeStep) -> ActorCriticValues:
+        """What the acting network says of a row of N environments; without gradient."""
+
+    def look(self, timestep: TimeStep) -> Tensor:
+        """Values `[N]` of a row on which no action is chosen yet; without gradient."""
+
+    def begin(self) -> None:
+        """A rollout begins with the next row."""
+
+    def minibatches(self, steps: Minibatch, number: int, generator: torch.Generator) -> Iterator[Minibatch]:
+        """All steps `[T, N]` of a rollout, shuffled, in so many parts."""
+
+    def evaluate(self, network: Any, batch: Minibatch) -> ActorCriticValues:
+        """What `network` says of a minibatch."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to go on."""
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+
+
+class FeedforwardActor:
+    """A network that looks at each observation by itself.
+
+    Args:
+        network: acts.
+    """
+
+    def __init__(self, network: ActorCritic) -> None:
+        self._network, self._device = network, next(network.parameters()).device
+
+    @torch.no_grad()
+    def act(self, timestep: TimeStep) -> ActorCriticValues:
+        """What the network says of a row of N environments."""
+        return self._network(torch.as_tensor(timestep.obs, device=self._device))
+
+    def look(self, timestep: TimeStep) -> Tensor:
+        """Values `[N]` of a row."""
+        return self.act(timestep).value
+
+    def begin(self) -> None:
+        """Nothing is carried from row to row."""
+
+    def minibatches(self, steps: Minibatch, number: int, generator: torch.Generator) -> Iterator[Minibatch]:
+        """Steps of all times and environments, shuffled together, in `number` parts that differ by one at most."""
+        flat = steps.map(lambda values: values.flatten(0, 1))
+        order = torch.randperm(len(flat.valid), generator=generator, device=generator.device)
+        for places in order.tensor_split(number):
+            yield flat.map(itemgetter(places))
+
+    def evaluate(self, network: Any, batch: Minibatch) -> ActorCriticValues:
+        """What `network` says of the observations."""
+        return network(batch.obs)
+
+    def get_state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+class RecurrentActor:
+    """A network that carries a state from row to row, which begins anew with each episode.
+
+    Args:
+        network: acts.
+        num_envs: N.
+    """
+
+    def __init__(self, network: RecurrentActorCritic, num_envs: int) -> None:
+        self._recurrence = Recurrence(network)
+        self._recurrence.state = self._start = network.initial_state(num_envs)
+
+    def act(self, timestep: TimeStep) -> ActorCriticValues:
+        """What the network says of a row of N environments; the state goes on."""
+        outputs = self._recurrence(timestep)
+        policy = type(outputs.policy)(*(x[0] if x.ndim > 1 else x for x in outputs.policy))
+        return ActorCriticValues(policy, outputs.value[0])
+
+    def look(self, timestep: TimeStep) -> Tensor:
+        """Values `[N]` of a row; the state stays before it."""
+        state = self._recurrence.state
+        value = self._recurrence(timestep).value[0]
+        self._recurrence.state = state
+        return value
+
+    def begin(self) -> None:
+        """Remember the state with which a rollout begins."""
+        assert self._recurrence.state is not None
+        self._start = self._recurrence.state
+
+    def minibatches(self, steps: Minibatch, number: int, generator: torch.Generator) -> Iterator[Minibatch]:
+        """Whole sequences of the environments, shuffled, in `number` parts."""
+        order = torch.randperm(steps.valid.shape[1], generator=generator, device=generator.device)
+        for envs in order.tensor_split(number):
+            state = tuple(part[envs] for part in self._start)
+            yield steps.map(itemgetter((slice(None), envs)))._replace(state=state)
+
+    def evaluate(self, network: Any, batch: Minibatch) -> ActorCriticValues:
+        """What `network` says of the sequences `[T, b]`."""
+        return network(batch.obs, LSTMState(*batch.state), batch.first)[0]
+
+    def get_state(self) -> dict[str, Any]:
+        """The state before the next row, and that with which the rollout began."""
+        assert self._recurrence.state is not None
+        return {"now": tuple(self._recurrence.state), "start": tuple(self._start)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s state."""
+        device = self._start.h.device
+        self._recurrence.state, self._start = (
+            LSTMState(*(part.to(device) for part in state[name])) for name in ("now", "start")
+        )
+
+
+def steps_of(rollout: Rollout, advantage: Tensor, target: Tensor) -> Minibatch:
+    """All steps of a rollout, `[T, N]`, with their advantages and returns."""
+    return Minibatch(
+        rollout.obs,
+        rollout.first,
+        rollout.action,
+        rollout.log_prob,
+        rollout.value,
+        advantage,
+        target,
+        rollout.valid,
+    )

@@ -1,0 +1,76 @@
+"""Proximal policy optimization (Schulman et al. 2017): epochs on each rollout, kept near the policy that acted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agents.actor_critic_losses import Weights, proximal
+from agents.actors import Minibatch
+from agents.policy_gradient import PolicyGradient, RolloutSettings
+from agents.rollout import Rollout
+from agents.settings import check_above_zero, check_at_least
+from envs import TimeStep
+from wnrl.schedules import Linear
+
+
+@dataclass(frozen=True)
+class PPOSettings(RolloutSettings):
+    """The numbers of a PPO agent."""
+
+    epochs: int = 4
+    """Passes over each rollout."""
+    minibatches: int = 4
+    """Gradient steps per pass; with an LSTM each takes whole sequences of some environments."""
+    clip_range: float = 0.2
+    """How far the ratio of an action's probabilities, now and then, may move from 1 with profit."""
+    clip_range_schedule: Literal["constant", "linear"] = "constant"
+    """Linear lets the clip range fall to 0 at the end of the run."""
+    value_clip: float = 0.0
+    """How far a value may move from what it was in the rollout, in units of value; 0 does not limit it."""
+    target_kl: float = 0.0
+    """Leave a rollout once the policy's approximate KL divergence (nats) is over 1.5 times this; 0 never does."""
+    lstm: int = 0
+    """Width of an LSTM after the torso, for tasks that need memory; 0 for none."""
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        check_at_least(self, 1, "epochs", "minibatches")
+        check_at_least(self, 0, "value_clip", "target_kl", "lstm")
+        check_above_zero(self, "clip_range")
+        if self.lstm and self.separate:
+            raise ValueError("separate has no meaning with lstm, which policy and value share: --no-separate")
+
+
+class PPO(PolicyGradient):
+    """A PPO agent, see `PolicyGradient`.
+
+    Args:
+        clip_range: by environment step.
+        parts: arguments of `PolicyGradient`.
+    """
+
+    def __init__(self, *, clip_range: Linear, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._clip_range = clip_range
+
+    def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
+        """Epochs of gradient steps on shuffled minibatches of the rollout, until it is left early."""
+        settings, clip = self.settings, self._clip_range(step)
+        weights = Weights(settings.value_coef, settings.entropy_coef)
+        for batch in self._epochs(self._steps(rollout, timestep)):
+            with self.learner.autocast():
+                outputs = self.actor.evaluate(self.network, batch)
+            loss, figures = proximal(outputs, batch, weights, settings.normalize_advantage, clip, settings.value_clip)
+            if settings.target_kl and float(figures["train/approx_kl"]) > 1.5 * settings.target_kl:
+                return
+            self.learner.minimize(loss, figures)
+
+    def _epochs(self, steps: Minibatch) -> Iterator[Minibatch]:
+        for _ in range(self.settings.epochs):
+            yield from self.actor.minibatches(steps, self.settings.minibatches, self._generator)
+
+    def figures(self, step: int) -> dict[str, float]:
+        """Scalars by TensorBoard tag."""
+        return {**super().figures(step), "train/clip_range": self._clip_range(step)}

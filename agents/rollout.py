@@ -1,0 +1,133 @@
+"""What on-policy agents play between two updates: rows of N environments, time-major."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs import TimeStep
+
+
+class Rollout(NamedTuple):
+    """T rows and what followed each; `reward`, `discount` and `valid` belong to the step from row t to row t + 1."""
+
+    obs: Tensor  # [T, N, *obs_shape]
+    first: Tensor  # [T, N] bool, an episode's first row
+    action: Tensor  # [T, N] int64 or [T, N, D] float32
+    log_prob: Tensor  # [T, N], of the action by the policy that acted
+    value: Tensor  # [T, N], of the row by the network that acted
+    reward: Tensor  # [T, N]
+    discount: Tensor  # [T, N], 0 where the step terminated the episode, 1 otherwise
+    valid: Tensor  # [T, N] bool, False where row t is an episode's last: no step leads from it
+
+
+class Decision(NamedTuple):
+    """What was done at a row, and what the network thought of it."""
+
+    action: Tensor  # [N] int64 or [N, D] float32
+    log_prob: Tensor  # [N]
+    value: Tensor  # [N]
+
+
+class RolloutStorage:
+    """Room for the rows of a rollout, on the agent's device.
+
+    A row is written in two halves: `add` when its actions are chosen, `follow` when what they led to is seen.
+
+    Args:
+        length: T.
+        num_envs: N.
+        obs_shape: shape of one observation.
+        obs_dtype: its dtype.
+        action_size: D; 0 where actions are discrete.
+        device: where the rows are.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        num_envs: int,
+        obs_shape: Sequence[int],
+        obs_dtype: torch.dtype,
+        *,
+        action_size: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        rows = (length, num_envs)
+        self._device, self._length, self._rows, self._filled = torch.device(device), length, 0, False
+        self._on_device = {
+            "obs": torch.zeros(*rows, *obs_shape, dtype=obs_dtype, device=device),
+            "action": torch.zeros(*rows, action_size, device=device)
+            if action_size
+            else torch.zeros(rows, dtype=torch.int64, device=device),
+            "log_prob": torch.zeros(rows, device=device),
+            "value": torch.zeros(rows, device=device),
+        }
+        self._on_host = {
+            "first": np.zeros(rows, np.bool_),
+            "reward": np.zeros(rows, np.float32),
+            "discount": np.zeros(rows, np.float32),
+            "valid": np.zeros(rows, np.bool_),
+        }
+
+    def __len__(self) -> int:
+        """Rows that are written."""
+        return self._rows
+
+    @property
+    def full(self) -> bool:
+        """Whether all T rows are written."""
+        return self._rows == self._length
+
+    def add(self, timestep: TimeStep, decision: Decision) -> None:
+        """Write the first half of the next row.
+
+        Raises:
+            RuntimeError: all T rows are written.
+        """
+        if self.full:
+            raise RuntimeError(f"the rollout has its {self._length} rows: clear() comes before the next")
+        row = self._rows
+        self._on_device["obs"][row].copy_(torch.as_tensor(timestep.obs), non_blocking=True)
+        for name, values in decision._asdict().items():
+            self._on_device[name][row].copy_(values)
+        self._on_host["first"][row] = timestep.first
+
+    def follow(self, timestep: TimeStep, reward: np.ndarray) -> None:
+        """Write the second half: the row that followed, and the rewards `[N]` to learn from."""
+        row = self._rows
+        self._on_host["reward"][row] = reward
+        self._on_host["discount"][row] = timestep.discount
+        self._on_host["valid"][row] = ~timestep.first
+        self._rows += 1
+        self._filled = self._filled or self.full
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._rows = 0
+
+    def read(self) -> Rollout:
+        """The rows that are written; what is on the device is shared, not copied."""
+        host = {name: torch.from_numpy(values.copy()).to(self._device) for name, values in self._on_host.items()}
+        return Rollout(**{name: values[: self._rows] for name, values in {**self._on_device, **host}.items()})
+
+    def seen(self) -> Tensor | None:
+        """Observations `[B, *obs_shape]` of the last T rows, or of the rows so far; None where there are none."""
+        rows = self._length if self._filled else self._rows
+        return self._on_device["obs"][:rows].flatten(0, 1) if rows else None
+
+    def get_state(self) -> dict[str, Any]:
+        """All rows, the last rollout's too."""
+        return {"rows": self._rows, "filled": self._filled, **self._on_device, **self._on_host}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s rows."""
+        self._rows, self._filled = state["rows"], state["filled"]
+        for name, values in self._on_device.items():
+            values.copy_(state[name])
+        for name, array in self._on_host.items():
+            array[:] = state[name]

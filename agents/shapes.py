@@ -1,0 +1,28 @@
+"""The contract of formulas on batched tensors, checked where they are entered."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def check_shapes(name: str, expected: str, *tensors: Tensor) -> None:
+    """Check that tensors have the shapes that a formula takes; only shapes are read, never values.
+
+    Args:
+        name: of the formula, for the message.
+        expected: one shape per tensor, as `"[B, A], [B], []"`; a letter is one size wherever it stands, and `[...]` is
+            one shape, of any rank, wherever it stands.
+        tensors: to be checked.
+
+    Raises:
+        ValueError: a rank or a size differs from these.
+    """
+    sizes: dict[str, object] = {}
+    for axes, tensor in zip(expected[1:-1].split("], ["), tensors, strict=True):
+        letters = axes.split(", ") if axes else []
+        shape = (tuple(tensor.shape),) if axes == "..." else tuple(tensor.shape)
+        if len(letters) != len(shape) or any(
+            sizes.setdefault(letter, size) != size for letter, size in zip(letters, shape, strict=True)
+        ):
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            raise ValueError(f"{name} takes shapes {expected}, got {shapes}")

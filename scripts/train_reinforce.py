@@ -1,0 +1,9 @@
+"""Train REINFORCE with a baseline: python scripts/train_reinforce.py --env CartPole-v1"""
+
+from __future__ import annotations
+
+from agents.kinds import REINFORCE
+from agents.run import train
+
+if __name__ == "__main__":
+    raise SystemExit(train(REINFORCE, __doc__ or ""))

@@ -1,0 +1,63 @@
+"""Parts of a normalized policy that are policies themselves, saved and loaded alone: an actor, a Q-network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stable_baselines3.common.policies import BasePolicy
+from torch import nn
+
+from wnrl.normalized_layer import NormalizedLayer
+from wnrl.normalizers import replace_modules
+
+
+class NormalizedPart(BasePolicy):
+    """Mixed in before a class of the host's parts: what it saves has its normalized layers, and so has what is loaded.
+
+    Args:
+        arguments: of the host's part.
+        layers: normalized ones, by the names of the plain layers whose places they take.
+        keywords: of the host's part.
+    """
+
+    def __init__(self, *arguments: Any, layers: Mapping[str, nn.Module], **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        plain = dict(self.named_modules())
+        replace_modules(self, {plain[name]: layer for name, layer in layers.items()})
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "layers": dict(_layers(self))}
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """By the host's class: this one is in no module under its name."""
+        host = type(self).__bases__[1]
+        return _empty, (host,), super().__reduce_ex__(2)[2]
+
+
+@functools.cache
+def part_class(host: type[BasePolicy]) -> type[NormalizedPart]:
+    """The class of normalized parts of the host's class, as in `part_class(Actor).load("actor.zip")`."""
+    return type(host.__name__, (NormalizedPart, host), {"__doc__": f"`{host.__module__}.{host.__name__}`, normalized."})
+
+
+def normalize_parts(policy: BasePolicy) -> None:
+    """Give the parts of a policy, whose layers are normalized, the classes that save and load these."""
+    for part in policy.modules():
+        if isinstance(part, BasePolicy) and part is not policy:
+            part.__class__ = part_class(type(part))
+
+
+def _layers(part: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Normalized layers by name, without those within others and those of the features extractor, saved as a whole."""
+    for name, child in part.named_children():
+        if isinstance(child, NormalizedLayer):
+            yield prefix + name, child
+        elif prefix + name != "features_extractor":
+            yield from _layers(child, f"{prefix}{name}.")
+
+
+def _empty(host: type[BasePolicy]) -> NormalizedPart:
+    kind = part_class(host)
+    return kind.__new__(kind)
