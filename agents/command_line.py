@@ -37,7 +37,7 @@ def parse(
 
     Args:
         kind: a dataclass whose fields become flags, their docstrings the help.
-        defaults: takes a preset's name, `images`, `norm` and the `flags` that are given; returns the preset's values.
+        defaults: takes a preset's name, `images`, `norm` and the `flags` that are given, as text by name; returns the preset's values.
         description: one line above the help.
         argv: the arguments; the process's own by default.
 
@@ -104,10 +104,18 @@ def _first_look(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_known_args(argv)[0]
 
 
-def _flags(argv: list[str] | None) -> set[str]:
-    """The names of the flags that are given."""
-    arguments = sys.argv[1:] if argv is None else argv
-    return {text[2:].partition("=")[0].replace("-", "_") for text in arguments if text.startswith("--")}
+def _flags(argv: list[str] | None) -> dict[str, str]:
+    """The flags that are given: by name, the text behind each, or nothing."""
+    flags: dict[str, str] = {}
+    name = ""
+    for text in sys.argv[1:] if argv is None else argv:
+        if text.startswith("--"):
+            name, _, value = text[2:].partition("=")
+            name = name.replace("-", "_")
+            flags[name] = value
+        elif name:
+            flags[name] = flags[name] or text
+    return flags
 
 
 def _resumed(kind: type[Settings], path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.bootstraps import MakeBootstrap
+from agents.bootstraps import Bootstrap, MakeBootstrap
 from agents.exploration import with_random
 from agents.learner import Learner
 from agents.policies import Policy, make_policy
@@ -29,6 +29,7 @@ from wnrl.folding import fold, polyak, refresh
 from wnrl.initialization import data_init
 from wnrl.networks import Distribution
 from wnrl.noisy import Noise
+from wnrl.replay import Transition
 from wnrl.schedules import Every, Linear
 
 
@@ -95,14 +96,12 @@ class DQNSettings(ExplorationSettings, LearnerSettings):
 
     def check(self) -> None:
         """Refuse values out of range, and options that would do nothing."""
-        check_at_least(
-            self, 1, "batch_size", "train_interval", "replay_size", "n_step", "target_interval", "init_batch"
-        )
+        check_at_least(self, 1, "batch_size", "train_interval", "replay_size", "n_step", "target_interval")
         check_at_least(self, 1, "init_batch", "quantiles", "acting_taus", "taus", "target_taus")
         check_at_least(self, 2, "atoms")
-        check_at_least(self, 0, "learning_starts", "priority_exponent")
+        check_at_least(self, 0, "learning_starts")
         check_above_zero(self, "huber_delta", "munchausen_temperature")
-        check_shares(self, "tau", "munchausen_alpha", "priority_beta")
+        check_shares(self, "tau", "munchausen_alpha", "priority_exponent", "priority_beta")
         if self.v_min >= self.v_max:
             raise ValueError(f"v_min must be under v_max, got {self.v_min} and {self.v_max}")
         if self.munchausen_low > 0:
@@ -156,9 +155,10 @@ class DQN:
         self.acting, self.target = fold(self.network).eval(), fold(self.network).eval()
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
-        self._noises = [Noise(network, self._generator) for network in (self.network, self.target)]
-        self._noises[1].switch(on=True)  # the target network's is drawn too (Fortunato et al. 2018, section 3.1)
-        self._acting_noise = Noise(self.acting, self._generator)
+        self._noise, self._target_noise, self._acting_noise = (
+            Noise(network, self._generator) for network in (self.network, self.target, self.acting)
+        )
+        self._target_noise.switch(on=True)  # it is drawn too (Fortunato et al. 2018, section 3.1)
         self._epsilon = Linear(
             settings.epsilon_start, settings.epsilon_end, settings.epsilon_steps, begin=settings.learning_starts
         )
@@ -216,24 +216,29 @@ class DQN:
     def _losses(self, sample: Sample) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The loss, the priorities `[B]` and the figures of a batch; never waits for the device."""
         batch, value_loss = sample.transition, self.objective.value_loss
-        for noise in self._noises:
-            noise.draw()
+        bootstrap, next_outputs = self._future(batch)
+        self._noise.draw()  # not what chose the next action
         outputs = self._forward(self.network, batch.obs, value_loss.taus(len(batch.action), self._generator, False))
-        with torch.no_grad():
-            taus = value_loss.taus(len(batch.action), self._generator, True)
-            next_outputs = self._forward(self.target, batch.next_obs, taus)
-            bootstrap = self.objective.bootstrap(
-                batch, next_outputs.q_values, learner=self._learner_q, target=self._target_q
-            )
-            error = td_errors(outputs, batch.action, bootstrap, next_outputs)
         losses = value_loss(outputs, batch.action, bootstrap, next_outputs)
+        error = td_errors(outputs, batch.action, bootstrap, next_outputs).detach()
         loss = losses.loss if sample.weights is None else losses.loss * sample.weights
         figures = {"train/q_mean": outputs.q_values.mean(), "train/td_error": error.abs().mean()}
         return loss.sum() if self.settings.loss_reduction == "sum" else loss.mean(), losses.priority, figures
 
+    @torch.no_grad()
+    def _future(self, batch: Transition) -> tuple[Bootstrap, Any]:
+        """What the targets of a batch take over, and what the target network says of the next observations."""
+        for noise in (self._noise, self._target_noise):
+            noise.draw()
+        taus = self.objective.value_loss.taus(len(batch.action), self._generator, True)
+        outputs = self._forward(self.target, batch.next_obs, taus)
+        bootstrap = self.objective.bootstrap(batch, outputs.q_values, learner=self._learner_q, target=self._target_q)
+        return bootstrap, outputs
+
     def _learner_q(self, obs: Tensor) -> Tensor:
-        """The learner's values in evaluation mode: with its running statistics, of which none are moved."""
+        """The learner's values in evaluation mode, but noisy: with its running statistics, of which none are moved."""
         self.network.eval()
+        self._noise.switch(on=True)
         q_values = self._forward(self.network, obs).q_values
         self.network.train()
         return q_values

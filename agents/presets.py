@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 Values = dict[str, Any]
 
 
-def dqn_preset(name: str, *, images: bool, norm: str, flags: Collection[str] = ()) -> Values:
+def dqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] = {}) -> Values:
     """Defaults of a run of the DQN family.
 
     Args:
         name: `fast`, `nature`, `paper` or `rainbow`.
         images: whether the task is an Atari game; `nature` and `paper` are defined for these alone.
         norm: the normalizer; the paper searched the learning rate for each.
-        flags: names of the flags that are given; some change the defaults of others.
+        flags: the flags that are given, as text by name; some change the defaults of others.
 
     Raises:
         ValueError: an unknown name, or a preset that has no meaning for the task.
@@ -30,25 +30,18 @@ def dqn_preset(name: str, *, images: bool, norm: str, flags: Collection[str] = (
         "paper": {**NATURE, **PAPER, **_paper_by_norm(norm)},
         "rainbow": {**fast, **RAINBOW, **(RAINBOW_ATARI if images else RAINBOW_VECTOR)},
     }
-    return {"preset": name, **values[name], **_dqn_changes(flags, fast)}
+    chosen = {"preset": name, **values[name]}
+    if flags.get("distribution", "categorical") != "categorical":
+        chosen = {key: value for key, value in chosen.items() if key not in ("atoms", "v_min", "v_max")}
+    if "no_noisy" in flags and name == "rainbow":
+        chosen |= {"epsilon_start": 1.0, "epsilon_end": fast["epsilon_end"]}
+    return chosen | (NOISE_ALONE if "noisy" in flags else {}) | ({"double": False} if "munchausen" in flags else {})
 
 
 def check_preset(name: str, known: Collection[str]) -> None:
     """Raise ValueError where no preset has that name."""
     if name not in known:
         raise ValueError(f"unknown preset {name!r}: choose from {', '.join(known)}")
-
-
-def _dqn_changes(flags: Collection[str], fast: Values) -> Values:
-    """What some flags make of the defaults of others."""
-    changes: Values = {}
-    if "noisy" in flags:
-        changes |= NOISE_ALONE
-    if "no_noisy" in flags:
-        changes |= {"epsilon_start": 1.0, "epsilon_end": fast["epsilon_end"]}
-    if "munchausen" in flags:
-        changes |= {"double": False}
-    return changes
 
 
 NOISE_ALONE: Values = {"epsilon_start": 0.0, "epsilon_end": 0.0}

@@ -63,7 +63,7 @@ class PrioritizedSampler:
 
     def sample(self, batch_size: int, step: int) -> Sample:
         """A batch, drawn by priority."""
-        drawn = self.replay.sample(batch_size, self._beta(step))
+        drawn = self.replay.sample_by_priority(batch_size, self._beta(step))
         return Sample(drawn.transition, drawn.weights, drawn.places)
 
     def learned(self, sample: Sample, priority: Tensor) -> None:

@@ -43,7 +43,7 @@ def prioritized_replay_bytes(
 
 
 class PrioritizedReplay(Replay):
-    """A `Replay` sampled in proportion to priorities p, its proportional variant (Schaul et al. 2016, section 3.3).
+    """A `Replay` that can be sampled in proportion to priorities p, its proportional variant (Schaul et al. 2016, section 3.3).
 
     A new transition has the greatest p so far (algorithm 1), 1 at first, so that it is soon seen.
 
@@ -86,11 +86,7 @@ class PrioritizedReplay(Replay):
         """Bytes taken on the device, as `prioritized_replay_bytes` counts them."""
         return super().nbytes + self._tree.nbytes
 
-    sample_uniformly = Replay.sample
-
-    def sample(  # type: ignore[override]
-        self, batch_size: int, beta: float, generator: torch.Generator | None = None
-    ) -> Prioritized:
+    def sample_by_priority(self, batch_size: int, beta: float, generator: torch.Generator | None = None) -> Prioritized:
         """Draw `batch_size` transitions, with replacement, without waiting for the device.
 
         The draws are stratified: one from each of B equal segments of the total priority (Schaul et al. 2016, appendix

@@ -1,12 +1,19 @@
 """What every agent must do, whatever it learns: a test class inherits this and says how its agent is made."""
 
 import numpy as np
+import pytest
 import torch
 
+from agents.evaluation import evaluate
 from agents.training import Trainer
 from envs import Chain
+from envs.stream import first_rows
+from tests.agents.environments import Clockwork
+from wnrl import NORMALIZERS
 from wnrl.checkpoints import load, save
 from wnrl.folding import fold
+
+STATES = np.eye(4, dtype=np.float32)[:3]  # of the contract's chain, but for its end
 
 
 def differences(first, second, place=""):
@@ -23,23 +30,24 @@ def differences(first, second, place=""):
 
 def parameters(agent):
     """The learner's parameters, in one vector."""
-    return torch.cat([parameter.detach().flatten() for parameter in agent.network.parameters()])
+    return torch.cat([parameter.detach().flatten() for parameter in agent.learner.network.parameters()])
 
 
-class AgentContract:
-    """Tests of an agent on a chain of four states."""
+def play(agent, obs, seed=0):
+    """What evaluation does in the states `obs` `[N, ...]`, each the first of a game."""
+    return agent.policy(np.random.default_rng(seed))(first_rows(obs))
+
+
+class VariantContract:
+    """Tests of each variant of an agent, on a chain of four states."""
 
     num_envs = 3
     steps_to_solve = 1_500
     steps_to_stop, steps_in_all = 211, 320  # not multiples of any interval; learning has begun at the first
 
-    def make(self, environment, seed):
-        """The agent under test."""
+    def make(self, environment, seed, **changes):
+        """The agent under test, its evaluation without random actions; `changes` are fields of its settings."""
         raise NotImplementedError
-
-    def greedy_actions(self, agent, obs):
-        """Actions `[N]` without exploration."""
-        return agent.act_greedily(obs, 0.0, np.random.default_rng(0))
 
     def check_solution(self, trainer):
         """What else must be true of an agent that has solved the chain."""
@@ -47,18 +55,22 @@ class AgentContract:
     def environment(self):
         return Chain(self.num_envs, length=4, max_steps=20)
 
-    def trainer(self, seed=0):
-        environment = self.environment()
-        return Trainer(self.make(environment, seed), environment, seed=seed)
+    def trainer(self, seed=0, environment=None, hooks=(), **changes):
+        environment = environment or self.environment()
+        return Trainer(self.make(environment, seed, **changes), environment, seed=seed, hooks=hooks)
 
-    def trained(self, steps, seed=0):
-        trainer = self.trainer(seed)
+    def trained(self, steps, seed=0, **options):
+        trainer = self.trainer(seed, **options)
         trainer.run(steps)
         return trainer
 
     def test_solves_the_chain(self):
-        trainer = self.trained(self.steps_to_solve)
-        assert self.greedy_actions(trainer.agent, np.eye(4, dtype=np.float32)[:3]).tolist() == [1, 1, 1]
+        trainer = self.trainer()
+        policy = trainer.agent.policy(np.random.default_rng(0))  # it goes on learning
+        trainer.run(self.steps_to_solve)
+        games = evaluate(policy, self.environment(), episodes=3, seed=7)
+        assert [(game.score, game.length) for game in games] == [(1, 3)] * 3
+        assert play(trainer.agent, STATES).tolist() == [1, 1, 1]
         self.check_solution(trainer)
 
     def test_the_same_seed_is_the_same_run_and_another_is_another(self):
@@ -78,22 +90,79 @@ class AgentContract:
 
     def test_acts_on_one_state_and_on_many(self):
         agent = self.trained(self.steps_in_all).agent
-        obs = np.eye(4, dtype=np.float32)[[0, 1, 2, 0, 1]]
-        many = self.greedy_actions(agent, obs)
+        obs = STATES[[0, 1, 2, 0, 1]]
+        many = play(agent, obs)
         assert many.shape == (5,)
-        assert many.tolist() == [self.greedy_actions(agent, row[None])[0] for row in obs]
+        assert many.tolist() == [play(agent, row[None])[0] for row in obs]
 
     def test_acts_with_the_folded_learner(self):
         agent = self.trained(self.steps_in_all).agent
-        assert differences(fold(agent.network).state_dict(), agent.acting.state_dict()) == []
+        assert differences(fold(agent.learner.network).state_dict(), agent.acting.state_dict()) == []
 
     def test_the_optimizer_holds_every_parameter_of_the_network(self):
-        agent = self.trainer().agent
-        held = {id(parameter) for group in agent.optimizer.param_groups for parameter in group["params"]}
-        assert held == {id(parameter) for parameter in agent.network.parameters()}
+        learner = self.trainer().agent.learner
+        held = {id(parameter) for group in learner.optimizer.param_groups for parameter in group["params"]}
+        assert held == {id(parameter) for parameter in learner.network.parameters()}
 
-    def test_figures_are_numbers_by_tag(self):
+    def test_figures_are_finite_numbers_by_tag(self):
         trainer = self.trained(self.steps_in_all)
         figures = trainer.agent.figures(trainer.steps)
         assert {"train/loss", "train/n_updates", "train/learning_rate"} <= figures.keys()
-        assert all(np.isfinite(float(value)) for value in figures.values())
+        assert all("/" in tag and type(value) in (int, float) for tag, value in figures.items())
+        assert all(np.isfinite(value) for value in figures.values())
+
+
+class AgentContract(VariantContract):
+    """Tests of an agent: those of its variants, and what no variant changes."""
+
+    steps_to_value = 600  # until the value of the only state there is stands still
+    value_changes: dict = {"learning_rate": 0.02}  # noqa: RUF012 - for that
+
+    def values(self, agent, obs):
+        """What the learner's network says of the states `obs` `[N, ...]` under its own policy: `[N]`."""
+        raise NotImplementedError
+
+    def expected_updates(self, steps, num_envs):
+        """How many gradient steps are due after `steps` steps of `counting_environment`."""
+        raise NotImplementedError
+
+    def counting_environment(self, num_envs):
+        """Where updates are counted: games that last longer than the run."""
+        return Clockwork(*[10_000] * num_envs)
+
+    @pytest.mark.parametrize(
+        ("terminates", "gamma", "value"), [(False, 0.8, 1 / (1 - 0.8)), (True, 0.8, 1.0), (False, 0.0, 1.0)]
+    )
+    def test_truncation_is_bootstrapped_and_discount_0_is_not(self, terminates, gamma, value):
+        """A world of one state that pays 1 a step, each of which ends the game."""
+        world = Clockwork(*[1] * self.num_envs, terminates=terminates)
+        agent = self.trained(self.steps_to_value, environment=world, **{"gamma": gamma, **self.value_changes}).agent
+        assert self.values(agent, np.ones((1, 1), np.float32)) == pytest.approx(value, rel=0.1)
+
+    @pytest.mark.parametrize("num_envs", [1, 3, 8])
+    def test_updates_are_counted_in_steps_for_any_number_of_environments(self, num_envs):
+        trainer = self.trained(self.steps_in_all, environment=self.counting_environment(num_envs))
+        expected = self.expected_updates(trainer.steps, num_envs)
+        assert trainer.agent.learner.num_updates == expected > 0
+        assert trainer.agent.figures(trainer.steps)["train/n_updates"] == expected
+
+    @pytest.mark.parametrize("norm", NORMALIZERS)
+    def test_learns_with_every_normalizer(self, norm):
+        trainer = self.trainer(norm=norm)
+        before = parameters(trainer.agent)
+        trainer.run(self.steps_in_all)
+        agent, after = trainer.agent, parameters(trainer.agent)
+        assert after.isfinite().all()
+        assert not torch.equal(before, after)
+        assert differences(fold(agent.learner.network).state_dict(), agent.acting.state_dict()) == []
+
+    def test_a_run_is_the_same_to_the_bit_whether_it_is_watched_or_not(self):
+        """Reading figures and playing games beside the run draw nothing from it."""
+
+        def watch(trainer, before):
+            if trainer.steps % 7 == 0:
+                trainer.agent.figures(trainer.steps)
+                play(trainer.agent, STATES)
+
+        watched, alone = (self.trained(self.steps_in_all, hooks=hooks) for hooks in ([watch], []))
+        assert torch.equal(parameters(watched.agent), parameters(alone.agent))

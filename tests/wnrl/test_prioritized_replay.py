@@ -118,7 +118,7 @@ def test_does_what_the_naive_twin_does(
         twin.add(row)
         check_priorities(replay, twin)
         if len(replay):
-            batch = replay.sample(5, beta=0.4)
+            batch = replay.sample_by_priority(5, beta=0.4)
             check_batch(batch, twin, 0.4)
             batches.append(batch.places.tolist())
         if batches and stream.rng.random() < 0.5:
@@ -137,7 +137,7 @@ def test_what_was_dropped_is_never_sampled() -> None:
         if not len(replay):
             continue
         replay.update_priorities(stale, torch.full(stale.shape, 1e6))
-        places = replay.sample(20, 1.0, generator).places
+        places = replay.sample_by_priority(20, 1.0, generator).places
         assert ((places >= replay._oldest) & (places < replay._released)).all()
         if stream.rng.random() < 0.05:  # keep it until it is stale
             gone += int((stale < replay._oldest).sum())
@@ -152,7 +152,7 @@ def test_frequencies_are_in_proportion_to_priorities(device: str) -> None:
     replay.update_priorities(torch.arange(50, device=device), -errors)
     seen = torch.zeros(50, device=device)
     for _ in range(2000):
-        batch = replay.sample(32, 0.5)
+        batch = replay.sample_by_priority(32, 0.5)
         assert torch.equal(batch.places, batch.transition.action)
         seen += batch.places.bincount(minlength=50)
     chance = (errors + 1e-6).sqrt() / (errors + 1e-6).sqrt().sum()
@@ -167,7 +167,7 @@ def test_without_alpha_draws_are_uniform_whatever_the_errors() -> None:
     replay.update_priorities(torch.arange(50), torch.arange(50) ** 2.0)
     seen, weights = torch.zeros(50), []
     for _ in range(2000):
-        batch = replay.sample(32, 1.0)
+        batch = replay.sample_by_priority(32, 1.0)
         seen += batch.places.bincount(minlength=50)
         weights.append(batch.weights)
     assert float(((seen - 1280) ** 2 / 1280).sum()) < 50 + 5 * math.sqrt(2 * 50)
@@ -177,26 +177,26 @@ def test_without_alpha_draws_are_uniform_whatever_the_errors() -> None:
 def test_each_segment_of_the_total_gets_one_draw() -> None:
     replay = line(40, alpha=1.0, capacity=40)
     for seed in range(20):
-        places = replay.sample(10, 0.0, torch.Generator().manual_seed(seed)).places
+        places = replay.sample_by_priority(10, 0.0, torch.Generator().manual_seed(seed)).places
         assert (places // 4).tolist() == list(range(10))  # uniform draws would leave some out
 
 
 def test_importance_weights_table() -> None:
     replay = line(4, alpha=1.0, capacity=4)
     replay.update_priorities(torch.arange(4), torch.tensor([1.0, 2.0, 4.0, 1.0]) - 1e-6)
-    batch = replay.sample(8, beta=1.0)  # segments of 1: no draw depends on chance
+    batch = replay.sample_by_priority(8, beta=1.0)  # segments of 1: no draw depends on chance
     assert batch.places.tolist() == [0, 1, 1, 2, 2, 2, 2, 3]
     # (N P)^-1 = 2, 1, 1/2, 2 and their greatest 2
     torch.testing.assert_close(batch.weights, torch.tensor([1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 1]))
-    half = replay.sample(8, beta=0.5).weights
+    half = replay.sample_by_priority(8, beta=0.5).weights
     torch.testing.assert_close(half, torch.tensor([1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 1]).sqrt())
-    assert (replay.sample(8, beta=0.0).weights == 1).all()
+    assert (replay.sample_by_priority(8, beta=0.0).weights == 1).all()
 
 
 def test_importance_weights_undo_the_bias() -> None:
     replay = line(30, alpha=1.0, capacity=30)
     replay.update_priorities(torch.arange(30), 0.1 + torch.arange(30.0))
-    batch = replay.sample(100_000, beta=1.0)
+    batch = replay.sample_by_priority(100_000, beta=1.0)
     mean = float((batch.weights * batch.places).sum() / batch.weights.sum())
     assert mean == pytest.approx(14.5, abs=0.1)
     assert float(batch.places.double().mean()) > 19  # without them
@@ -214,19 +214,19 @@ def test_new_transitions_get_the_greatest_priority_so_far() -> None:
 def test_an_error_of_0_leaves_a_transition_within_reach() -> None:
     replay = line(3, alpha=1.0)
     replay.update_priorities(torch.arange(3), torch.zeros(3))
-    assert sorted(replay.sample(3, 1.0).places.tolist()) == [0, 1, 2]
+    assert sorted(replay.sample_by_priority(3, 1.0).places.tolist()) == [0, 1, 2]
 
 
 def test_a_place_that_was_overwritten_keeps_the_newer_transitions_priority() -> None:
     replay = line(4, alpha=1.0, capacity=4)
-    places = replay.sample(4, 0.5).places
+    places = replay.sample_by_priority(4, 0.5).places
     assert places.tolist() == [0, 1, 2, 3]
     for _ in range(2):
         replay.add(np.zeros((1, 2), np.uint8), [0], [0.0], [1.0], [False])
     replay.update_priorities(places, torch.tensor([7.0, 8.0, 0.25, 0.5]))
     np.testing.assert_allclose(priorities(replay), [1, 1, 0.25, 0.5, 0], atol=2e-6)
     assert float(replay._greatest) == 1  # what is gone does not count here either
-    assert replay.sample(1000, 0.5).places.unique().tolist() == [2, 3, 4, 5]
+    assert replay.sample_by_priority(1000, 0.5).places.unique().tolist() == [2, 3, 4, 5]
 
 
 def test_places_that_never_were_are_passed_over() -> None:
@@ -241,13 +241,13 @@ def test_uniform_draws_are_those_of_a_plain_replay() -> None:
     plain = Replay(100, 2, (2,), torch.uint8, gamma=GAMMA)
     for _ in range(30):
         plain.add(*stream.next())
-    for one, other in zip(replay.sample_uniformly(9), plain.sample(9), strict=True):
+    for one, other in zip(replay.sample(9), plain.sample(9), strict=True):
         assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_shapes_and_types(device: str) -> None:
-    batch = filled(20, device=device).sample(7, 0.5)
+    batch = filled(20, device=device).sample_by_priority(7, 0.5)
     assert (batch.places.shape, batch.places.dtype) == ((7,), torch.int64)
     assert (batch.weights.shape, batch.weights.dtype) == ((7,), torch.float32)
     assert batch.transition.obs.shape == (7, 2)
@@ -256,8 +256,8 @@ def test_shapes_and_types(device: str) -> None:
 
 def test_a_draw_with_another_generator_leaves_the_replays_own_as_it_was() -> None:
     one, other = filled(20), filled(20)
-    one.sample(9, 0.5, torch.Generator().manual_seed(7))
-    assert torch.equal(one.sample(9, 0.5).places, other.sample(9, 0.5).places)
+    one.sample_by_priority(9, 0.5, torch.Generator().manual_seed(7))
+    assert torch.equal(one.sample_by_priority(9, 0.5).places, other.sample_by_priority(9, 0.5).places)
 
 
 @pytest.mark.parametrize("rows", [0, 2, 30])
@@ -265,7 +265,7 @@ def test_a_state_continues_bit_for_bit(rows: int, tmp_path: Path) -> None:
     stream, rng = Stream(2, 1, (2,), np.uint8, seed=3), torch.Generator().manual_seed(0)
     replay, restored = filled(rows, n_step=3, capacity=20), filled(9, n_step=3, capacity=20, seed=2)
     if len(replay):
-        replay.update_priorities(replay.sample(5, 0.5).places, torch.randn(5, generator=rng) * 3)
+        replay.update_priorities(replay.sample_by_priority(5, 0.5).places, torch.randn(5, generator=rng) * 3)
     save(tmp_path / "state", replay.get_state())
     restored.set_state(load(tmp_path / "state"))
     for _ in range(25):
@@ -274,7 +274,11 @@ def test_a_state_continues_bit_for_bit(rows: int, tmp_path: Path) -> None:
             each.add(*row)
         if not len(replay):
             continue
-        one, other, errors = replay.sample(9, 0.6), restored.sample(9, 0.6), torch.randn(9, generator=rng)
+        one, other, errors = (
+            replay.sample_by_priority(9, 0.6),
+            restored.sample_by_priority(9, 0.6),
+            torch.randn(9, generator=rng),
+        )
         assert all(map(torch.equal, (*one.transition, *one[1:]), (*other.transition, *other[1:])))
         for each in (replay, restored):
             each.update_priorities(one.places, errors)
@@ -315,14 +319,14 @@ def test_exponents_lie_between_0_and_1(value: float) -> None:
     with pytest.raises(ValueError, match="alpha must lie between 0 and 1, got"):
         make(1, alpha=value)
     with pytest.raises(ValueError, match="beta must lie between 0 and 1, got"):
-        line(3).sample(1, value)
+        line(3).sample_by_priority(1, value)
 
 
 def test_sampling_needs_a_transition_and_a_size() -> None:
     with pytest.raises(ValueError, match="nothing to sample after 0 rows"):
-        make(1).sample(1, 0.5)
+        make(1).sample_by_priority(1, 0.5)
     with pytest.raises(ValueError, match="batch_size must be 1 or more"):
-        line(3).sample(0, 0.5)
+        line(3).sample_by_priority(0, 0.5)
 
 
 @pytest.mark.parametrize(("places", "errors"), [((2,), (3,)), ((2, 1), (2, 1)), ((0,), (0,))])
@@ -338,6 +342,6 @@ def test_nothing_waits_for_the_device() -> None:
     torch.cuda.set_sync_debug_mode("error")
     try:
         replay.add(*row)
-        replay.update_priorities(replay.sample(32, 0.5).places, errors)
+        replay.update_priorities(replay.sample_by_priority(32, 0.5).places, errors)
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -102,11 +102,11 @@ class Acting:
         except RuntimeError:
             return None
 
-    @torch.inference_mode(False)
     @torch.no_grad()
     def _refresh(self) -> None:
         if self._places is None or not all(place.holds() and place.fits() for place in self._places):
-            self._places = list(_places(self._network))
+            with torch.inference_mode(False):
+                self._places = list(_places(self._network))
         for place in self._places:
             place.refresh()
         self._tensors = [tensor for place in self._places for tensor in _tensors(place.layer)]

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from wnrl.batch_norm import MeanBatchNormalized
 from wnrl.normalized_layer import NormalizedLayer
-from wnrl.weight_norm import WeightNormLayer, WeightNormLinear
+from wnrl.weight_norm import WeightNormLayer, WeightNormLinear, gain
 
 Product = Callable[[Tensor, Tensor], Tensor]  # of an input and v
 
@@ -35,11 +35,11 @@ class ScaledTwin(nn.Module):
     def __init__(self, layer: NormalizedLayer) -> None:
         super().__init__()
         own: Any = layer.layer if isinstance(layer, MeanBatchNormalized) else layer
-        rows, columns = len(own.g), (-1, *[1] * (-1 - own.channel_dim))  # [out, 1, 1] beside images
-        scales = torch.empty(rows, dtype=own.v.dtype, device=own.v.device)
-        values = {"layer": own, "bias_of": layer, "product": _product(own), "norms": torch.empty_like(scales)}
-        values |= {"scales": scales, "columns": columns, "gain": scales.view(columns), "zero": scales.new_zeros(())}
-        vars(self).update(values)  # which registers nothing: the layer is no part of this module
+        scales = torch.empty_like(own.g, requires_grad=False)
+        state = {"layer": own, "bias_of": layer, "product": _product(own), "dims": tuple(range(1, own.v.ndim))}
+        state |= {"norms": torch.empty_like(scales), "scales": scales, "zero": scales.new_zeros(())}
+        state |= {"gain": scales.view(-1, *[1] * (-1 - own.channel_dim))}  # [out, 1, 1] beside images
+        vars(self).update(state)  # which registers nothing: the layer is no part of this module
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,22 +51,22 @@ class ScaledTwin(nn.Module):
         """What the layer has: sizes, the effective weight."""
         return getattr(vars(self)["layer"], name)
 
-    @torch.no_grad()
     def refresh(self) -> None:
-        """Bring k up to date, and b."""
-        v, norms = self.layer.v, self.norms
-        torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), out=norms)
+        """Bring k and b up to date; to be called without gradients."""
+        own = self.layer._parameters
+        v, g, norms = own["v"], own["g"], self.norms
+        torch.linalg.vector_norm(v, dim=self.dims, out=norms)
         torch.threshold_(norms, 0.0, math.inf)  # a zero row gives zeros
-        torch.addcdiv(self.zero, self.layer.gain(), norms, value=self.layer.scale, out=self.scales)
-        vars(self).update(v=v, shift=self._shift())
+        torch.addcdiv(self.zero, gain(g, self.layer.units), norms, value=self.layer.scale, out=self.scales)
+        vars(self).update(v=v, shift=self._shift(own["bias"]))
 
-    def _shift(self) -> Tensor:
+    def _shift(self, bias: Tensor | None) -> Tensor:
         """b, `[out]` or with dimensions for positions."""
         if isinstance(self.bias_of, MeanBatchNormalized):
-            norm = self.bias_of.norm
-            return (norm.bias - norm.running_mean).view(self.columns)
-        bias = self.layer.bias
-        return self.zero if bias is None else bias.view(self.columns)
+            bias = self.bias_of.norm.bias - self.bias_of.norm.running_mean
+        if bias is None:
+            return self.zero
+        return bias if self.gain.ndim == 1 else bias.view(self.gain.shape)
 
     def fits(self) -> bool:
         """Whether the layer is still of this twin's device and type."""
