@@ -50,6 +50,9 @@ class Actor(Protocol):
     def minibatches(self, steps: Minibatch, number: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """All steps `[T, N]` of a rollout, shuffled, in so many parts."""
 
+    def inputs(self, batch: Minibatch) -> tuple[Any, ...]:
+        """What a network is called with on a minibatch."""
+
     def evaluate(self, network: Any, batch: Minibatch) -> ActorCriticValues:
         """What `network` says of a minibatch."""
 
@@ -89,9 +92,13 @@ class FeedforwardActor:
         for places in order.tensor_split(number):
             yield flat.map(itemgetter(places))
 
+    def inputs(self, batch: Minibatch) -> tuple[Any, ...]:
+        """The observations."""
+        return (batch.obs,)
+
     def evaluate(self, network: Any, batch: Minibatch) -> ActorCriticValues:
         """What `network` says of the observations."""
-        return network(batch.obs)
+        return network(*self.inputs(batch))
 
     def get_state(self) -> dict[str, Any]:
         """Nothing."""
@@ -138,9 +145,13 @@ class RecurrentActor:
             state = tuple(part[envs] for part in self._start)
             yield steps.map(itemgetter((slice(None), envs)))._replace(state=state)
 
+    def inputs(self, batch: Minibatch) -> tuple[Any, ...]:
+        """The observations of the sequences, the state before them, and where episodes begin."""
+        return batch.obs, LSTMState(*batch.state), batch.first
+
     def evaluate(self, network: Any, batch: Minibatch) -> ActorCriticValues:
         """What `network` says of the sequences `[T, b]`."""
-        return network(batch.obs, LSTMState(*batch.state), batch.first)[0]
+        return network(*self.inputs(batch))[0]
 
     def get_state(self) -> dict[str, Any]:
         """The state before the next row, and that with which the rollout began."""

@@ -31,6 +31,16 @@ def summary(figures: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
     return {name: {"median": value, "ratio": value / base} for name, value in medians.items()}
 
 
+def rate(advance: Callable[[int], int], steps: int) -> Side:
+    """A side that is asked for `steps` steps at a time; its figure is the steps that it makes per second."""
+
+    def measure() -> float:
+        start = time.perf_counter()
+        return advance(steps) / (time.perf_counter() - start)
+
+    return measure
+
+
 def seconds(work: Callable[[], Any], times: int, device: torch.device) -> float:
     """Seconds for one call of `work`, the mean over `times` calls, the device's own work included."""
     _wait(device)

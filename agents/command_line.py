@@ -37,7 +37,8 @@ def parse(
 
     Args:
         kind: a dataclass whose fields become flags, their docstrings the help.
-        defaults: takes a preset's name, `images`, `norm` and the `flags` that are given, as text by name; returns the preset's values.
+        defaults: takes a preset's name, `images`, `norm` and the `flags` that are given, as text by name; returns the
+            preset's values.
         description: one line above the help.
         argv: the arguments; the process's own by default.
 
@@ -123,7 +124,8 @@ def _resumed(kind: type[Settings], path: Path) -> dict[str, Any]:
     stored = RunDirectory.open(path).config["settings"]
     names = {field.name for field in dataclasses.fields(kind)}
     if names - stored.keys() or stored.keys() - names:
-        raise ValueError(f"{path} was made by another version: its settings differ in {sorted(names ^ stored.keys())}")
+        differing = sorted(names ^ stored.keys())
+        raise ValueError(f"{path} was made by another agent or version: its settings differ in {differing}")
     return {**stored, "hidden": tuple(stored["hidden"]), "resume": path, "run_dir": path}
 
 

@@ -56,11 +56,11 @@ class DQNSettings(ExplorationSettings, LearnerSettings):
     distribution: Distribution = "none"
     """Form of the return's distribution: none (its mean), categorical (C51), quantile (QR-DQN), implicit (IQN)."""
     atoms: int = 51
-    """Atoms of a categorical distribution."""
+    """Atoms of --distribution categorical."""
     v_min: float = -10.0
-    """Least atom, a return (after reward clipping)."""
+    """Least atom, in units of a return (after reward clipping)."""
     v_max: float = 10.0
-    """Greatest atom, a return (after reward clipping)."""
+    """Greatest atom, in units of a return (after reward clipping)."""
     quantiles: int = 200
     """Quantiles of --distribution quantile."""
     acting_taus: int = 32
@@ -76,21 +76,21 @@ class DQNSettings(ExplorationSettings, LearnerSettings):
     munchausen_temperature: float = 0.03
     """Temperature of the softmax policy, in units of a return."""
     munchausen_low: float = -1.0
-    """The least log-probability, times the temperature, that is added."""
+    """Least value of temperature times log-probability that is added, in units of a return."""
     prioritized: bool = False
     """Sample transitions by their last loss (prioritized replay)."""
     priority_exponent: float = 0.5
-    """How much a transition's loss decides how often it is sampled; 0 is not at all."""
+    """Exponent of a transition's last loss in its chance to be sampled: 0 samples uniformly, 1 in proportion."""
     priority_beta: float = 0.4
-    """Share of the correction for that in the weights of the losses at the start; it grows to 1 until the run's end."""
+    """How far the weights of losses undo that when learning starts: 0 not at all; it grows to 1, fully, at the run's end."""
     target_interval: int = 1_000
     """Steps between two updates of the target network."""
     tau: float = 1.0
     """Share of the learner that the target network takes over at each of its updates; 1 copies."""
     huber_delta: float = 1.0
-    """TD error at which the loss turns from quadratic to linear."""
+    """TD error at which the loss turns from quadratic to linear, in units of a return."""
     loss_reduction: Literal["mean", "sum"] = "mean"
-    """How the losses of a batch become one."""
+    """Whether an update descends the mean or the sum of a batch's losses."""
     init_batch: int = 500
     """Observations that --init data looks at."""
 

@@ -74,8 +74,8 @@ def make_value_loss(settings: DQNSettings) -> ValueLoss:
     return losses[settings.distribution]
 
 
-def make_sampler(run: RunSettings, settings: DQNSettings, environment: Environment, device: torch.device) -> Sampler:
-    """A replay that fits in memory, and what draws from it."""
+def make_sampler(run: RunSettings, settings: Any, environment: Environment, device: torch.device) -> Sampler:
+    """A replay that fits in memory, and what draws from it; the settings are those of an agent that replays."""
     replay = partial(make_replay, run, settings, environment, device)
     if not settings.prioritized:
         return UniformSampler(replay(Replay))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from agents.rollout import Decision, Rollout
 from envs import TimeStep
 
 _HOST = ("first", "reward", "discount", "valid")
+_SEEN = 512  # observations that `seen` returns at least, where there are so many
 
 
 class EpisodeStorage:
@@ -29,7 +31,7 @@ class EpisodeStorage:
 
     def __init__(self, episodes: int, num_envs: int, device: torch.device | str = "cpu") -> None:
         self._episodes, self._num_envs, self._device = episodes, num_envs, torch.device(device)
-        self._last: Tensor | None = None
+        self._seen: deque[Tensor] = deque(maxlen=-(-_SEEN // num_envs))
         self.clear()
 
     def __len__(self) -> int:
@@ -44,7 +46,11 @@ class EpisodeStorage:
     def add(self, timestep: TimeStep, decision: Decision) -> None:
         """Write the first half of the next row."""
         self._running |= timestep.first
+        if len(self):
+            valid = self._rows["valid"]
+            valid[-1] = valid[-1] & ~timestep.first  # other games than before: a run that was resumed
         obs = torch.as_tensor(timestep.obs).to(self._device)
+        self._seen.append(obs)
         for name, values in {"obs": obs, "first": timestep.first, **decision._asdict()}.items():
             self._rows[name].append(values)
 
@@ -61,8 +67,6 @@ class EpisodeStorage:
 
     def clear(self) -> None:
         """Begin anew: episodes that are under way do not count."""
-        if getattr(self, "_rows", None) and len(self):
-            self._last = self._rows["obs"][-1]
         self._rows: dict[str, list[Any]] = {name: [] for name in Rollout._fields}
         self._running = np.zeros(self._num_envs, np.bool_)
         self._played = np.zeros(self._num_envs, np.int64)
@@ -76,17 +80,19 @@ class EpisodeStorage:
         return Rollout(**stacked)
 
     def seen(self) -> Tensor | None:
-        """Observations `[B, *obs_shape]` of the rows so far, or of the last row of all; None where there are none."""
-        return torch.cat(self._rows["obs"]) if len(self) else self._last
+        """Observations `[B, *obs_shape]` of the last rows; None where there are not two."""
+        return torch.cat(list(self._seen)) if len(self._seen) * self._num_envs > 1 else None
 
     def get_state(self) -> dict[str, Any]:
         """The rows so far."""
         rows = self.read()._asdict() if len(self) else {}
-        return {"rows": rows, "running": self._running.copy(), "played": self._played.copy(), "last": self._last}
+        seen = torch.stack(list(self._seen)) if self._seen else None
+        return {"rows": rows, "running": self._running.copy(), "played": self._played.copy(), "seen": seen}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from `get_state`'s rows."""
         for name, values in state["rows"].items():
             self._rows[name] = list(values.cpu().numpy() if name in _HOST else values.to(self._device))
         self._running, self._played = state["running"].copy(), state["played"].copy()
-        self._last = state["last"]
+        self._seen.clear()
+        self._seen.extend([] if state["seen"] is None else state["seen"].to(self._device))

@@ -13,8 +13,14 @@ from agents.policy_gradient import PolicyGradientSettings
 from agents.policy_gradient_building import describe_actor_critic, make_a2c, make_ppo, make_reinforce
 from agents.policy_gradient_presets import a2c_preset, ppo_preset, reinforce_preset
 from agents.ppo import PPOSettings
+from agents.pqn import PQNSettings
+from agents.pqn_building import describe_pqn, make_pqn
+from agents.pqn_presets import pqn_preset
 from agents.presets import dqn_preset
 from agents.reinforce import REINFORCESettings
+from agents.sac import SACSettings
+from agents.sac_building import describe_sac, make_sac
+from agents.sac_presets import sac_preset
 from agents.settings import ExplorationSettings, RunSettings
 from agents.training import Agent
 from envs import Environment
@@ -41,6 +47,16 @@ class TrainREINFORCE(REINFORCESettings, RunSettings):
 
 
 @dataclass(frozen=True)
+class TrainPQN(PQNSettings, RunSettings):
+    """Everything that a run of PQN is told."""
+
+
+@dataclass(frozen=True)
+class TrainSAC(SACSettings, RunSettings):
+    """Everything that a run of discrete SAC is told."""
+
+
+@dataclass(frozen=True)
 class AgentKind:
     """An agent that can be asked for by name."""
 
@@ -49,7 +65,7 @@ class AgentKind:
     settings: type[Any]
     """A dataclass of everything that a run with it is told: its fields are the command line's flags."""
     preset: Callable[..., dict[str, Any]]
-    """Defaults of these fields: takes a preset's name, `images`, `norm` and the flags that are given."""
+    """Defaults of these fields: takes a preset's name, `images`, `norm` and the `flags` that are given."""
     describe: Callable[[Any, Any, Environment], dict[str, Any]]
     """The description of its network, from the run's settings, its own and the environment."""
     make: Callable[[Any, Any, Environment], Agent]
@@ -62,7 +78,7 @@ def _greedy(settings: ExplorationSettings) -> dict[str, Any]:
     return {"epsilon": settings.eval_epsilon}
 
 
-def _drawn(settings: PolicyGradientSettings) -> dict[str, Any]:
+def _drawn(settings: PolicyGradientSettings | SACSettings) -> dict[str, Any]:
     return {"sample": settings.eval_sample}
 
 
@@ -70,5 +86,7 @@ DQN = AgentKind("dqn", TrainDQN, dqn_preset, describe_dqn, make_dqn, _greedy)
 PPO = AgentKind("ppo", TrainPPO, ppo_preset, describe_actor_critic, make_ppo, _drawn)
 A2C = AgentKind("a2c", TrainA2C, a2c_preset, describe_actor_critic, make_a2c, _drawn)
 REINFORCE = AgentKind("reinforce", TrainREINFORCE, reinforce_preset, describe_actor_critic, make_reinforce, _drawn)
-AGENTS = {kind.name: kind for kind in (DQN, PPO, A2C, REINFORCE)}
+PQN = AgentKind("pqn", TrainPQN, pqn_preset, describe_pqn, make_pqn, _greedy)
+SAC = AgentKind("sac", TrainSAC, sac_preset, describe_sac, make_sac, _drawn)
+AGENTS = {kind.name: kind for kind in (DQN, PPO, A2C, REINFORCE, PQN, SAC)}
 """By name."""

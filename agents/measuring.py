@@ -98,8 +98,10 @@ def describe(model: Model, scores: list[float], play: dict[str, Any]) -> str:
     """Mean ± standard deviation, and the human-normalized score where one is known."""
     task = model.description["game"] or model.description["env"]
     line = f"{task}: {np.mean(scores):.1f} ± {np.std(scores):.1f} over {len(scores)} whole games"
-    manner = "actions sampled" if play.get("sample") else f"epsilon {play.get('epsilon', 0):g}"
-    line += f" ({manner}, {model.name}.safetensors of step {model.description['step']:,})"
+    manner = ["actions sampled"] if play.get("sample") else []
+    if play.get("epsilon") or not manner:
+        manner.append(f"epsilon {play.get('epsilon', 0):g}")
+    line += f" ({', '.join(manner)}, {model.name}.safetensors of step {model.description['step']:,})"
     if model.description["game"]:
         normalized = human_normalized(rom_id(task), float(np.mean(scores)))
         if normalized is not None:

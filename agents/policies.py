@@ -23,7 +23,7 @@ def make_policy(network: nn.Module, rng: np.random.Generator, *, epsilon: float 
     Args:
         network: a `QNetwork`, whose greatest value is followed, or one with a policy head; in evaluation mode.
         rng: of random actions and samples.
-        epsilon: share of uniformly random actions instead; 0 where actions are continuous.
+        epsilon: share of uniformly random actions instead; 0 where actions are continuous, the function refuses others.
         sample: draw the actions from a policy head instead of taking the most probable ones.
 
     Returns:
@@ -81,7 +81,14 @@ def choose(outputs: Any, generator: torch.Generator, sample: bool = False) -> Te
 
 
 def num_actions(outputs: Any) -> int:
-    """A, the number of discrete actions that a network's outputs choose among."""
+    """A, the number of discrete actions that a network's outputs choose among.
+
+    Raises:
+        ValueError: the actions are continuous.
+    """
     if hasattr(outputs, "q_values"):
         return int(outputs.q_values.shape[-1])
-    return int(getattr(outputs, "policy", outputs).logits.shape[-1])
+    policy = getattr(outputs, "policy", outputs)
+    if not hasattr(policy, "logits"):
+        raise ValueError("epsilon has no meaning where actions are continuous: leave it out, or at 0")
+    return int(policy.logits.shape[-1])

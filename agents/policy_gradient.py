@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,6 +104,7 @@ class PolicyGradient:
 
     # Acting
 
+    @torch.no_grad()  # log-probabilities too: a Gaussian policy's standard deviations are parameters
     def act(self, timestep: TimeStep, step: int) -> np.ndarray:
         """Actions `[N]` or `[N, D]` drawn from the policy."""
         if not len(self.storage):
@@ -133,12 +133,12 @@ class PolicyGradient:
             return
         rollout = self.storage.read()
         if self._waits_for_data:
+            self.network.obs_norm.update(rollout.obs)
             self._initialize(rollout)
         else:
             self.learner.begin(after)
             self.update(rollout, timestep, after)
-        if self.settings.normalize_obs:  # not before: what acted and what learns saw the same numbers
-            self.network.obs_norm.update(rollout.obs.flatten(0, 1))
+            self.network.obs_norm.update(rollout.obs)  # not before: what acted and what learns saw the same numbers
         refresh(self.acting, self.network)
         self.storage.clear()
 
@@ -165,13 +165,14 @@ class PolicyGradient:
     def _described(self, rollout: Rollout, advantage: Tensor, target: Tensor) -> Minibatch:
         """All steps of a rollout; how well its values foretold its returns is shown."""
         variance = explained_variance(rollout.value, target, rollout.valid)
-        self._rollouts.add({"train/explained_variance": variance})
+        known = variance.isfinite()  # not where the returns do not vary
+        self._rollouts.add({"variance": torch.where(known, variance, 0.0), "known": known})
         return steps_of(rollout, advantage, target)
 
     def _initialize(self, rollout: Rollout) -> None:
         """The data-dependent initialization: on the first rollout, from which nothing else is learned."""
         batch = next(self.actor.minibatches(steps_of(rollout, rollout.value, rollout.value), 1, self._generator))
-        self.actor.evaluate(partial(data_init, self.network, generator=self._generator), batch)
+        data_init(self.network, *self.actor.inputs(batch), generator=self._generator)
         self._waits_for_data = False
 
     # What a run shows and keeps
@@ -179,7 +180,10 @@ class PolicyGradient:
     def figures(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers."""
         generator = torch.Generator(self.learner.device).manual_seed(step)
-        return {**self.learner.figures(step, self.storage.seen(), generator), **self._rollouts.read()}
+        figures, rollouts = self.learner.figures(step, self.storage.seen(), generator), self._rollouts.read()
+        if rollouts.get("known"):
+            figures["train/explained_variance"] = rollouts["variance"] / rollouts["known"]
+        return figures
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the agent needs to go on as if it had not stopped."""

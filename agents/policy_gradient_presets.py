@@ -44,7 +44,7 @@ VECTOR: Values = {
     "checkpoint_interval": 50_000,
 }
 
-# Schulman et al. 2017, table 5, but for the number of minibatches and the Adam eps of the published code.
+# Schulman et al. 2017, table 5; epochs, minibatches, Adam's eps and the value's weight as in openai/baselines.
 PPO_ATARI: Values = {
     "num_envs": 8,
     "rollout_length": 128,
@@ -74,7 +74,7 @@ PPO_VECTOR: Values = {
     "gae_lambda": 0.8,
 }
 
-# Mnih et al. 2016 as in the published code of stable-baselines3's Atari runs.
+# Mnih et al. 2016 with the numbers of RL Zoo, which weights the value's squared error, not half of it, with 0.25.
 A2C_ATARI: Values = {
     "num_envs": 16,
     "rollout_length": 5,
@@ -82,7 +82,7 @@ A2C_ATARI: Values = {
     "optimizer": "rmsprop-a2c",
     "optimizer_eps": 1e-5,
     "entropy_coef": 0.01,
-    "value_coef": 0.25,
+    "value_coef": 0.5,
     "eval_sample": True,
 }
 

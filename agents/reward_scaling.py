@@ -13,6 +13,8 @@ from envs import TimeStep
 class RewardScaling:
     """Divides rewards by the running standard deviation of discounted returns (Engstrom et al. 2020, section 3).
 
+    As `VecNormalize` of stable-baselines3, these are sums over the rewards since the last reset or discount 0.
+
     Args:
         num_envs: N.
         gamma: discount per step.
@@ -22,7 +24,7 @@ class RewardScaling:
 
     def __init__(self, num_envs: int, gamma: float, clip: float = 10.0, eps: float = 1e-8) -> None:
         self._gamma, self._clip, self._eps = gamma, clip, eps
-        self._return = np.zeros(num_envs)  # discounted sum of the rewards so far in each episode
+        self._return = np.zeros(num_envs)  # discounted sum of the rewards so far
         self._mean, self._variance, self._count = 0.0, 1.0, 1e-4
 
     def __call__(self, timestep: TimeStep) -> np.ndarray:
@@ -31,6 +33,7 @@ class RewardScaling:
         self._return = np.where(played, self._gamma * self._return + timestep.reward, 0.0)
         if played.any():
             self._merge(self._return[played])
+        self._return *= timestep.discount
         scaled = timestep.reward / np.sqrt(self._variance + self._eps)
         return np.clip(scaled, -self._clip, self._clip).astype(np.float32)
 

@@ -96,6 +96,8 @@ class RolloutStorage:
         for name, values in decision._asdict().items():
             self._on_device[name][row].copy_(values)
         self._on_host["first"][row] = timestep.first
+        if row:
+            self._on_host["valid"][row - 1] &= ~timestep.first  # other games than before: a run that was resumed
 
     def follow(self, timestep: TimeStep, reward: np.ndarray) -> None:
         """Write the second half: the row that followed, and the rewards `[N]` to learn from."""
@@ -116,9 +118,10 @@ class RolloutStorage:
         return Rollout(**{name: values[: self._rows] for name, values in {**self._on_device, **host}.items()})
 
     def seen(self) -> Tensor | None:
-        """Observations `[B, *obs_shape]` of the last T rows, or of the rows so far; None where there are none."""
+        """Observations `[B, *obs_shape]` of the last T rows, or of the rows so far; None where there are not two."""
         rows = self._length if self._filled else self._rows
-        return self._on_device["obs"][:rows].flatten(0, 1) if rows else None
+        obs = self._on_device["obs"][:rows].flatten(0, 1)
+        return obs if len(obs) > 1 else None
 
     def get_state(self) -> dict[str, Any]:
         """All rows, the last rollout's too."""

@@ -86,7 +86,7 @@ class RunSettings(Settings):
     num_envs: int = 8
     """Environments played in lockstep."""
     seed: int = 0
-    """Of everything that is drawn at random."""
+    """Seed of everything that is drawn at random."""
     device: str = "auto"
     """cpu, cuda, cuda:1, or auto (CUDA where there is one)."""
     precision: Precision = "auto"
@@ -139,18 +139,18 @@ class LearnerSettings(Settings):
     """How a network's parameters are moved, and from where."""
 
     learning_rate: float = 1e-4
-    """Step size of the optimizer."""
+    """Step size of the optimizer, at the start where it falls."""
     learning_rate_schedule: Literal["auto", "constant", "linear"] = "auto"
     """Linear lets the step size fall to 0 at the end of the run; auto is linear for --norm projected, whose effective
     step size nothing else lowers, and constant for all others."""
     optimizer: OptimizerName = "adam"
-    """Optimizer by name."""
+    """Optimizer by name; rmsprop is centred (Mnih et al. 2015), rmsprop-a2c is not (the published code of A2C)."""
     beta1: float = 0.9
     """Decay of the gradient's running mean (Adam, Adamax, RAdam), per update."""
     optimizer_eps: float = 1e-8
     """Added to the optimizer's denominator, in units of the gradient."""
     max_grad_norm: float = 10.0
-    """Gradients are scaled down to this norm; 0 leaves them."""
+    """The gradient of all parameters together is scaled down to this norm; 0 leaves it."""
     gamma: float = 0.99
     """Discount per step."""
     reward_clip: float = 1.0

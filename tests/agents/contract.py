@@ -33,6 +33,12 @@ def parameters(agent):
     return torch.cat([parameter.detach().flatten() for parameter in agent.learner.network.parameters()])
 
 
+def check_acts_as_the_learner(agent):
+    """What acts is the folded learner, but for the noise that both draw for themselves."""
+    acting, learner = agent.acting.state_dict(), fold(agent.learner.network).state_dict()
+    assert {place for place in differences(acting, learner) if not place.endswith(("noise_in", "noise_out"))} == set()
+
+
 def play(agent, obs, seed=0):
     """What evaluation does in the states `obs` `[N, ...]`, each the first of a game."""
     return agent.policy(np.random.default_rng(seed))(first_rows(obs))
@@ -64,6 +70,11 @@ class VariantContract:
         trainer.run(steps)
         return trainer
 
+    @pytest.fixture(scope="class")
+    def short(self):
+        """A run of `steps_in_all`, shared by the tests that only look at it."""
+        return self.trained(self.steps_in_all)
+
     def test_solves_the_chain(self):
         trainer = self.trainer()
         policy = trainer.agent.policy(np.random.default_rng(0))  # it goes on learning
@@ -73,10 +84,10 @@ class VariantContract:
         assert play(trainer.agent, STATES).tolist() == [1, 1, 1]
         self.check_solution(trainer)
 
-    def test_the_same_seed_is_the_same_run_and_another_is_another(self):
-        first, again, other = (self.trained(self.steps_in_all, seed) for seed in (0, 0, 1))
-        assert torch.equal(parameters(first.agent), parameters(again.agent))
-        assert not torch.equal(parameters(first.agent), parameters(other.agent))
+    def test_the_same_seed_is_the_same_run_and_another_is_another(self, short):
+        again, other = (self.trained(self.steps_in_all, seed) for seed in (0, 1))
+        assert torch.equal(parameters(short.agent), parameters(again.agent))
+        assert not torch.equal(parameters(short.agent), parameters(other.agent))
 
     def test_goes_on_from_a_saved_state_as_if_it_had_not_stopped(self, tmp_path):
         save(tmp_path / "state", self.trained(self.steps_to_stop).get_state())
@@ -88,25 +99,22 @@ class VariantContract:
         figures = [trainer.agent.figures(trainer.steps) for trainer in (whole, rest)]
         assert differences(*figures) == []
 
-    def test_acts_on_one_state_and_on_many(self):
-        agent = self.trained(self.steps_in_all).agent
+    def test_acts_on_one_state_and_on_many(self, short):
         obs = STATES[[0, 1, 2, 0, 1]]
-        many = play(agent, obs)
+        many = play(short.agent, obs)
         assert many.shape == (5,)
-        assert many.tolist() == [play(agent, row[None])[0] for row in obs]
+        assert many.tolist() == [play(short.agent, row[None])[0] for row in obs]
 
-    def test_acts_with_the_folded_learner(self):
-        agent = self.trained(self.steps_in_all).agent
-        assert differences(fold(agent.learner.network).state_dict(), agent.acting.state_dict()) == []
+    def test_acts_with_the_folded_learner(self, short):
+        check_acts_as_the_learner(short.agent)
 
     def test_the_optimizer_holds_every_parameter_of_the_network(self):
         learner = self.trainer().agent.learner
         held = {id(parameter) for group in learner.optimizer.param_groups for parameter in group["params"]}
         assert held == {id(parameter) for parameter in learner.network.parameters()}
 
-    def test_figures_are_finite_numbers_by_tag(self):
-        trainer = self.trained(self.steps_in_all)
-        figures = trainer.agent.figures(trainer.steps)
+    def test_figures_are_finite_numbers_by_tag(self, short):
+        figures = short.agent.figures(short.steps)
         assert {"train/loss", "train/n_updates", "train/learning_rate"} <= figures.keys()
         assert all("/" in tag and type(value) in (int, float) for tag, value in figures.items())
         assert all(np.isfinite(value) for value in figures.values())
@@ -151,12 +159,12 @@ class AgentContract(VariantContract):
         trainer = self.trainer(norm=norm)
         before = parameters(trainer.agent)
         trainer.run(self.steps_in_all)
-        agent, after = trainer.agent, parameters(trainer.agent)
+        after = parameters(trainer.agent)
         assert after.isfinite().all()
         assert not torch.equal(before, after)
-        assert differences(fold(agent.learner.network).state_dict(), agent.acting.state_dict()) == []
+        check_acts_as_the_learner(trainer.agent)
 
-    def test_a_run_is_the_same_to_the_bit_whether_it_is_watched_or_not(self):
+    def test_a_run_is_the_same_to_the_bit_whether_it_is_watched_or_not(self, short):
         """Reading figures and playing games beside the run draw nothing from it."""
 
         def watch(trainer, before):
@@ -164,5 +172,5 @@ class AgentContract(VariantContract):
                 trainer.agent.figures(trainer.steps)
                 play(trainer.agent, STATES)
 
-        watched, alone = (self.trained(self.steps_in_all, hooks=hooks) for hooks in ([watch], []))
-        assert torch.equal(parameters(watched.agent), parameters(alone.agent))
+        watched = self.trained(self.steps_in_all, hooks=[watch])
+        assert torch.equal(parameters(watched.agent), parameters(short.agent))

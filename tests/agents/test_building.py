@@ -1,31 +1,32 @@
+import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from agents.building import (
-    make_dqn,
+    check_discrete,
+    learning_rate_schedule,
     make_evaluation_environment,
+    make_learner,
     make_network,
     make_training_environment,
     network_description,
+    obs_dtype,
 )
-from agents.dqn import DQNSettings
-from agents.settings import RunSettings
-from agents.training import Trainer
+from agents.settings import LearnerSettings, RunSettings
 from envs import Atari, Chain, Gym
-from wnrl.projection import ProjectedLayer
-from wnrl.torsos import NatureCNN
+from wnrl.torsos import MLP, ImpalaCNN, NatureCNN
 from wnrl.weight_norm import WeightNormLinear
 
 RUN = RunSettings(env="Chain", hidden=(8,), device="cpu", num_envs=3)
-NUMBERS = DQNSettings(replay_size=100)
 SHAPE = {
+    "kind": "q",
     "obs_shape": [4],
     "num_actions": 3,
     "hidden": [8, 6],
+    "architecture": {},
     "norm": "weight",
     "units": "sqrt",
     "normalize_output": True,
@@ -63,131 +64,139 @@ def test_both_environments_have_the_settings_emulator(monkeypatch):
 
 
 def test_a_description_builds_the_same_network():
-    network = make_network(**network_description(replace(RUN, normalize_output=False), Chain(3)), seed=4)
+    description = network_description("q", replace(RUN, normalize_output=False), Chain(3))
+    network, same = (make_network(json.loads(json.dumps(description)), seed=4) for _ in range(2))
     assert type(network.torso.layers[1]) is WeightNormLinear
     assert type(network.head) is nn.Linear
     assert (network.torso.layers[1].in_features, network.head.out_features) == (5, 2)
-    same = make_network(**network_description(replace(RUN, normalize_output=False), Chain(3)), seed=4)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), same.parameters(), strict=True))
+    assert not torch.equal(network.head.weight, make_network(description, seed=5).head.weight)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "outputs"),
+    [
+        ("q", {}, "QValues"),
+        ("actor-critic", {}, "ActorCriticValues"),
+        ("soft-actor-critic", {}, "SoftActorCriticValues"),
+    ],
+)
+def test_networks_of_each_kind(kind, options, outputs):
+    network = make_network(network_description(kind, RUN, Chain(3), **options), seed=4)
+    assert type(network(torch.zeros(2, 5))).__name__ == outputs
+
+
+@pytest.mark.parametrize(
+    ("changes", "torso"),
+    [
+        ({}, NatureCNN),
+        ({"torso": "nature"}, NatureCNN),
+        ({"torso": "impala", "impala_width": 2, "impala_blocks": 1}, ImpalaCNN),
+    ],
+)
+def test_torsos_by_name(changes, torso):
+    run = RunSettings(game="Pong", num_envs=1, hidden=(8,), **changes)
+    description = network_description("q", run, make_training_environment(run))
+    assert type(make_network(description).torso) is torso
+    assert type(make_network(network_description("q", RUN, Chain(3))).torso) is MLP
+
+
+def test_the_activation_and_the_agents_architecture_reach_the_network():
+    description = network_description("q", replace(RUN, activation="tanh"), Chain(3), {"distribution": "quantile"})
+    network = make_network(description)
+    assert [module for module in network.modules() if isinstance(module, nn.Tanh)]
+    assert network(torch.zeros(2, 5)).quantiles.shape == (2, 2, 200)
 
 
 def test_normalizing_keeps_the_function_of_the_plain_network():
     obs = torch.randn(20, 4)
-    plain, normalized = (make_network(**{**SHAPE, "norm": norm}, seed=2)(obs).q_values for norm in ("none", "weight"))
+    plain, normalized = (make_network({**SHAPE, "norm": norm}, seed=2)(obs).q_values for norm in ("none", "weight"))
     torch.testing.assert_close(plain, normalized)
 
 
 @pytest.mark.parametrize("norm", ["none", "weight"])
 def test_he_initialization_comes_before_wrapping(norm):
-    network = make_network(**{**SHAPE, "norm": norm, "hidden": [200, 200]}, seed=2, init="he")
+    network = make_network({**SHAPE, "norm": norm, "hidden": [200, 200]}, seed=2, init="he")
     for layer, inputs in ((network.torso.layers[1], 4), (network.torso.layers[3], 200), (network.head, 200)):
         bound = (3 / inputs) ** 0.5
         assert layer.weight.detach().abs().max() <= bound + 1e-5
         assert layer.weight.detach().std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
         assert torch.equal(layer.bias.detach(), torch.full_like(layer.bias, 0.1))
-    other = make_network(**{**SHAPE, "norm": norm, "hidden": [200, 200]}, seed=3, init="he")
+    other = make_network({**SHAPE, "norm": norm, "hidden": [200, 200]}, seed=3, init="he")
     assert not torch.equal(network.head.weight.detach(), other.head.weight.detach())
 
 
 @pytest.mark.parametrize(("units", "scale"), [("sqrt", 8**0.5), ("paper", 1.0)])
 def test_units_reach_the_layers(units, scale):
-    assert make_network(**{**SHAPE, "units": units, "hidden": [8]}).head.scale == pytest.approx(scale)
-
-
-def test_the_agent_is_put_together_from_both_settings():
-    agent = make_dqn(replace(RUN, seed=5), replace(NUMBERS, n_step=3, gamma=0.5, init="he"), Chain(3))
-    config = agent.replay.get_state()["config"]
-    assert (config["capacity"], config["num_envs"], config["n_step"], config["gamma"]) == (100, 3, 3, 0.5)
-    assert (config["obs_shape"], config["obs_dtype"], config["stack"]) == ([5], "torch.float32", 1)
-    assert torch.equal(agent.network.head.bias.detach(), torch.full((2,), 0.1))
-    assert agent.num_updates == 0
-
-
-def test_seeds_reach_network_replay_and_exploration():
-    agents = [make_dqn(replace(RUN, seed=seed), NUMBERS, Chain(3)) for seed in (0, 0, 1)]
-    obs = np.zeros((100, 5), np.float32)
-    for read in (
-        lambda agent: agent.network.head.v.detach().flatten(),
-        lambda agent: agent.replay.get_state()["generator"],
-        lambda agent: torch.as_tensor(agent.act(obs, 0)),
-    ):
-        first, again, other = (read(agent) for agent in agents)
-        assert torch.equal(first, again)
-        assert not torch.equal(first, other)
-
-
-def test_a_replay_of_frames_is_stored_once_each():
-    run = RunSettings(game="Pong", num_envs=2, device="cpu", hidden=(8,))
-    agent = make_dqn(run, replace(NUMBERS, replay_size=1_000), make_training_environment(run))
-    assert isinstance(agent.network.torso, NatureCNN)
-    assert agent.replay.get_state()["config"]["stack"] == 4
-    assert agent.replay.nbytes < 1_100 * 84 * 84
-
-
-def test_a_replay_larger_than_memory_is_refused_before_it_is_made():
-    with pytest.raises(
-        ValueError, match=r"a replay of 2,000,000,000 steps needs [\d.]+ GB, [\d.]+ GB are free on cpu: use"
-    ):
-        make_dqn(replace(RUN, num_envs=1), replace(NUMBERS, replay_size=2_000_000_000), _Wide())
-
-
-class _Wide(Chain):
-    """Observations of a megabyte."""
-
-    def __init__(self):
-        super().__init__(1)
-        self.obs_shape = (250_000,)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"), [({"norm": "wieght"}, "nearest: weight"), ({"device": "cuda:99"}, "'cuda:99' is not there")]
-)
-def test_names_that_are_unknown_are_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        make_dqn(replace(RUN, **change), NUMBERS, Chain(3))
-
-
-@pytest.mark.parametrize(
-    ("n_step", "train_interval", "num_envs"), [(1, 1, 1), (1, 4, 8), (3, 1, 2), (5, 4, 3), (1, 50, 8)]
-)
-def test_learning_may_start_as_soon_as_there_is_a_transition(n_step, train_interval, num_envs):
-    numbers = replace(NUMBERS, n_step=n_step, train_interval=train_interval, batch_size=2)
-    least = max(0, n_step * num_envs - train_interval + 1)
-    environment = Chain(num_envs)
-    agent = make_dqn(RUN, replace(numbers, learning_starts=least), environment)
-    Trainer(agent, environment, seed=0).run(60)
-    assert agent.num_updates > 0
-    if least:
-        with pytest.raises(ValueError, match=f"learning_starts must be at least {least} for {num_envs} environments"):
-            make_dqn(RUN, replace(numbers, learning_starts=least - 1), environment)
+    assert make_network({**SHAPE, "units": units, "hidden": [8]}).head.scale == pytest.approx(scale)
 
 
 def test_analytic_lengths_reach_the_layers():
-    network = make_network(**{**SHAPE, "hidden": [16]}, init="analytic")
+    network = make_network({**SHAPE, "hidden": [16]}, init="analytic")
     torch.testing.assert_close(network.torso.layers[1].weight.norm(dim=1), torch.full((16,), (2 * 4 / 16) ** 0.5))
 
 
 @pytest.mark.parametrize("init", ["data", "analytic"])
-def test_an_initialization_without_effect_is_refused_before_the_run(init):
+def test_an_initialization_without_effect_is_refused(init):
     with pytest.raises(ValueError, match="whose lengths its method gives: take 'preserve' or 'he'"):
-        make_dqn(replace(RUN, norm="projected"), replace(NUMBERS, init=init), Chain(3))
+        make_network({**SHAPE, "norm": "projected"}, init=init)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="nearest: weight"):
+        make_network({**SHAPE, "norm": "wieght"})
+    with pytest.raises(ValueError, match="distribution must be one of none, categorical, quantile, implicit"):
+        make_network({**SHAPE, "architecture": {"distribution": "normal"}})
+
+
+# Learners
+
+
+def learner(run=RUN, begin=0, **changes):
+    settings = LearnerSettings(**changes)
+    return make_learner(run, settings, SHAPE, lambda network, obs: network(obs).q_values, begin=begin)
+
+
+def test_a_learner_has_the_runs_network_and_the_settings_optimizer():
+    made, same, other = learner(), learner(), learner(replace(RUN, seed=1))
+    assert torch.equal(made.network.head.v, same.network.head.v)
+    assert not torch.equal(made.network.head.v, other.network.head.v)
+    made = learner(optimizer="adamax", learning_rate=0.5, init="he")
+    assert type(made.optimizer) is torch.optim.Adamax
+    assert made.optimizer.param_groups[0]["lr"] == 0.5
+    assert torch.equal(made.network.head.bias.detach(), torch.full((3,), 0.1))
+    assert (made.device, made.num_updates) == (torch.device("cpu"), 0)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_the_precision_reaches_the_learner(precision, dtype):
+    assert learner(replace(RUN, precision=precision)).dtype == dtype
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="'cuda:99' is not there"):
+        learner(replace(RUN, device="cuda:99"))
 
 
 @pytest.mark.parametrize(("norm", "schedule", "falls"), [
     ("weight", "auto", False), ("projected", "auto", True), ("weight", "linear", True), ("projected", "constant", False)
 ])  # fmt: skip
 def test_the_learning_rate_falls_for_projected_weights_and_on_request(norm, schedule, falls):
-    run = replace(RUN, norm=norm, steps=300)
-    agent = make_dqn(run, replace(NUMBERS, learning_rate_schedule=schedule, learning_starts=100), Chain(3))
-    rates = [agent.figures(step)["train/learning_rate"] for step in (0, 100, 200, 300)]
-    assert rates == pytest.approx([1e-4, 1e-4, 5e-5, 0.0] if falls else [1e-4] * 4)
+    settings = LearnerSettings(learning_rate=1e-4, learning_rate_schedule=schedule)
+    rate = learning_rate_schedule(replace(RUN, norm=norm, steps=300), settings, begin=100)
+    expected = [1e-4, 1e-4, 5e-5, 0.0] if falls else [1e-4] * 4
+    assert [rate(step) for step in (0, 100, 200, 300)] == pytest.approx(expected)
 
 
-def test_the_optimizer_follows_the_learning_rate():
-    run = replace(RUN, norm="projected", steps=300)
-    environment = Chain(3)
-    agent = make_dqn(run, replace(NUMBERS, learning_starts=30, batch_size=4), environment)
-    Trainer(agent, environment, seed=0).run(165)
-    assert agent.optimizer.param_groups[0]["lr"] == pytest.approx(5e-5, rel=0.05)
-    assert all(module.layer.weight.norm(dim=1).allclose(torch.ones(8)) for module in agent.network.modules()
-               if isinstance(module, ProjectedLayer))  # fmt: skip
+# Environments' types
+
+
+def test_observations_have_their_environments_type():
+    assert obs_dtype(Chain(1)) == torch.float32
+    assert obs_dtype(make_training_environment(RunSettings(game="Pong", num_envs=1))) == torch.uint8
+
+
+def test_continuous_actions_are_refused_with_what_takes_them():
+    check_discrete(Chain(1), "DQN")
+    with pytest.raises(ValueError, match=r"DQN takes discrete actions, here they are continuous: use train_ppo\.py"):
+        check_discrete(Gym("Pendulum-v1", 1), "DQN")

@@ -6,7 +6,7 @@ import pytest
 
 from agents.command_line import RESUMABLE, fail, parse, read
 from agents.run_directory import RunDirectory
-from agents.settings import RunSettings
+from agents.settings import ExplorationSettings, RunSettings
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,12 @@ class Settings(RunSettings):
     """A choice."""
 
 
-def preset(name, *, images, norm):
+def preset(name, *, images, norm, flags):
     """Numbers that tell what was asked for."""
     if name not in ("fast", "paper"):
         raise ValueError(f"unknown preset {name!r}")
+    if "life_loss" in flags or flags.get("kind") == "b":
+        return {"preset": name, "rate": 100.0}
     return {"preset": name, "rate": (1.0 if images else 2.0) + (10.0 if norm == "none" else 0.0), "hidden": (7,)}
 
 
@@ -41,6 +43,23 @@ def test_defaults_come_from_the_preset_the_task_and_the_norm():
     assert parsed("--env", "Chain").rate == 2
     assert parsed("--env=Chain", "--norm=none").rate == 12
     assert parsed("--env", "Chain", "--preset", "paper").preset == "paper"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rate"),
+    [
+        (["--life-loss"], 100),
+        (["--life_loss"], 100),
+        (["--no-life-loss"], 2),
+        (["--kind", "b"], 100),
+        (["--kind=b"], 100),
+        (["--kind", "a"], 2),
+        (["--hidden", 3, 4, "--kind", "b"], 100),
+    ],
+)
+def test_a_flag_may_change_the_defaults_of_others(arguments, rate):
+    assert parsed("--env", "Chain", *arguments).rate == rate
+    assert parsed("--env", "Chain", *arguments, "--rate", 7).rate == 7
 
 
 def test_flags_come_before_the_preset():
@@ -120,13 +139,13 @@ def test_the_same_value_again_is_no_change(run_dir):
 
 
 def test_all_that_may_change_is_a_setting():
-    assert {field.name for field in fields(RunSettings)} >= RESUMABLE
+    assert {field.name for kind in (RunSettings, ExplorationSettings) for field in fields(kind)} >= RESUMABLE
 
 
 def test_a_run_of_another_version_is_refused_with_what_differs(run_dir):
     file = run_dir / "config.json"
     file.write_text(file.read_text().replace('"rate"', '"pace"'))
-    with pytest.raises(ValueError, match=r"another version: its settings differ in \['pace', 'rate'\]"):
+    with pytest.raises(ValueError, match=r"another agent or version: its settings differ in \['pace', 'rate'\]"):
         parsed("--resume", run_dir)
 
 

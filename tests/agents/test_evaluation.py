@@ -6,12 +6,12 @@ from envs import Chain
 from tests.agents.environments import Clockwork
 
 
-def left(obs):
-    return np.zeros(len(obs), int)
+def left(timestep):
+    return np.zeros(len(timestep.obs), int)
 
 
-def right(obs):
-    return np.ones(len(obs), int)
+def right(timestep):
+    return np.ones(len(timestep.obs), int)
 
 
 def test_scores_and_lengths_are_those_of_whole_games():
@@ -61,6 +61,20 @@ def test_each_row_is_watched_the_first_too():
     assert [(bool(row.first[0]), bool(row.last[0])) for row in rows] == [
         (True, False), (False, False), (False, True), (True, False), (False, False), (False, True)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("run", [evaluate, evaluate_steps])
+def test_the_policy_sees_where_games_begin(run):
+    """What carries a state from row to row starts anew there."""
+    seen = []
+
+    def policy(timestep):
+        seen.append(bool(timestep.first[0]))
+        return left(timestep)
+
+    length = {"episodes": 2} if run is evaluate else {"steps": 4}
+    run(policy, Clockwork(2), seed=0, **length)
+    assert seen == [True, False, False, True, False]
 
 
 def test_a_stop_returns_what_has_ended():

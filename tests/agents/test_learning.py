@@ -3,39 +3,40 @@
 import numpy as np
 import pytest
 
-from agents.building import make_dqn, make_evaluation_environment, make_training_environment
-from agents.dqn import DQNSettings
+from agents.building import make_evaluation_environment, make_training_environment
 from agents.evaluation import evaluate
-from agents.presets import FAST_VECTOR
-from agents.settings import RunSettings
+from agents.kinds import AGENTS
 from agents.training import Trainer
 
-STEPS = 60_000
+# The most steps that each agent may take, by its name and preset.
+AGENTS_AND_STEPS = {
+    ("dqn", "fast"): 60_000,
+    ("dqn", "rainbow"): 60_000,
+    ("pqn", "fast"): 500_000,
+    ("ppo", "fast"): 300_000,
+    ("a2c", "fast"): 500_000,
+    ("reinforce", "fast"): 500_000,
+}
 
 
-def preset(kind, **given):
-    """The settings of one kind that the `fast` preset has for vectors."""
-    names = kind.__dataclass_fields__
-    return kind(**{name: value for name, value in {**FAST_VECTOR, **given}.items() if name in names})
+def test_every_agent_is_in_the_table():
+    assert {name for name, _ in AGENTS_AND_STEPS} == AGENTS.keys()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_cartpole_is_solved(seed):
-    """100 greedy games of CartPole-v1 last 475 steps or more in the mean, the environment's own mark of success."""
-    run = preset(RunSettings, env="CartPole-v1", norm="weight", seed=seed)
-    environment = make_training_environment(run)
-    agent = make_dqn(run, preset(DQNSettings), environment)
-    trainer, rng = Trainer(agent, environment, seed=seed), np.random.default_rng(seed)
-    scores = []
-    while trainer.steps < STEPS and max(scores, default=0) < 475:
-        trainer.run(min(trainer.steps + run.eval_interval, STEPS))
-        games = evaluate(
-            lambda obs: agent.act_greedily(obs, 0.0, rng),
-            make_evaluation_environment(run, 20),
-            episodes=100,
-            seed=1_000 + trainer.steps,
-        )
+@pytest.mark.parametrize(("name", "preset"), AGENTS_AND_STEPS)
+def test_cartpole_is_solved(name, preset, seed):
+    """100 games of CartPole-v1 last 475 steps or more in the mean, the environment's own mark of success."""
+    kind, most = AGENTS[name], AGENTS_AND_STEPS[name, preset]
+    values = kind.preset(preset, images=False, norm="weight", flags={})
+    settings = kind.settings(**{**values, "env": "CartPole-v1", "seed": seed, "steps": most, "device": "cpu"})
+    environment = make_training_environment(settings)
+    trainer, scores = Trainer(kind.make(settings, settings, environment), environment, seed=seed), []
+    while trainer.steps < most and max(scores, default=0) < 475:
+        trainer.run(min(trainer.steps + settings.eval_interval, most))
+        policy = trainer.agent.policy(np.random.default_rng([seed, trainer.steps]))
+        games = evaluate(policy, make_evaluation_environment(settings, 20), episodes=100, seed=1_000 + trainer.steps)
         scores.append(np.mean([game.score for game in games]))
-    print(f"seed {seed}: {[round(score, 1) for score in scores]} every {run.eval_interval} steps")
+        print(f"{name} {preset}, seed {seed}: {scores[-1]:.1f} at step {trainer.steps:,}", flush=True)
     assert max(scores) >= 475

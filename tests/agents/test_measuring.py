@@ -8,26 +8,29 @@ import torch
 
 from agents import measuring
 from agents.building import make_network
-from agents.measuring import Model, describe, greedy_policy, load, measure
+from agents.measuring import Model, describe, load, measure
 from agents.run_directory import RunDirectory
+from envs import Chain
 from tests.agents.environments import Clockwork, Coloured
 from wnrl.folding import fold
 
 NETWORK = {
+    "kind": "q",
     "obs_shape": [5],
     "num_actions": 2,
     "hidden": [6],
+    "architecture": {},
     "norm": "weight",
     "units": "sqrt",
     "normalize_output": True,
 }
-CHAIN = {"network": NETWORK, "game": None, "env": "Chain", "emulator": {}, "epsilon": 0.0, "step": 12_000}
+CHAIN = {"network": NETWORK, "game": None, "env": "Chain", "emulator": {}, "play": {"epsilon": 0.0}, "step": 12_000}
 CALL = {"episodes": 3, "epsilon": None, "model": "auto", "num_envs": 8, "seed": 0, "device": "cpu", "video": False}
 
 
 def chain_model(right):
     """A network that always goes right, or always left."""
-    network = fold(make_network(**NETWORK))
+    network = fold(make_network(NETWORK))
     with torch.no_grad():
         network.head.weight.zero_()
         network.head.bias.copy_(torch.tensor([-1.0, 1.0] if right else [1.0, -1.0]))
@@ -57,7 +60,7 @@ def test_a_model_that_does_not_scores_0(run_dir):
 
 
 def test_epsilon_is_the_runs_own_unless_given(run_dir):
-    save(run_dir, "model", chain_model(right=True), epsilon=0.25)
+    save(run_dir, "model", chain_model(right=True), play={"epsilon": 0.25})
     assert "(epsilon 0.25," in measure(run_dir=run_dir, **CALL)
     assert "(epsilon 0," in measure(run_dir=run_dir, **{**CALL, "epsilon": 0.0})
 
@@ -88,19 +91,48 @@ def test_a_damaged_model_is_refused(run_dir):
         measure(run_dir=run_dir, **CALL)
 
 
-def test_the_policy_explores_its_share_from_its_seed():
-    obs = np.zeros((10_000, 5), np.float32)
-    network = chain_model(right=True)
-    first, again, other = (greedy_policy(network, 0.3, seed)(obs) for seed in (0, 0, 1))
-    assert (first == 0).mean() == pytest.approx(0.15, abs=0.02)
-    assert (first == again).all()
-    assert (first != other).any()
-    assert greedy_policy(network, 0.0, 0)(obs).all()
+def games(run_dir, monkeypatch, **changes):
+    """The scores of the games that are played."""
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring, "make", lambda num_envs, **options: Chain(num_envs, max_steps=7))
+        patch.setattr(measuring, "describe", lambda model, scores, play: seen.extend(scores) or "")
+        measure(run_dir=run_dir, **{**CALL, "episodes": 40, **changes})
+    return seen
+
+
+def test_random_actions_come_from_the_seed(run_dir, monkeypatch):
+    """In games that end before every walk has come to the right."""
+    first, again, other = (games(run_dir, monkeypatch, epsilon=0.8, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert games(run_dir, monkeypatch) == [1] * 40
+
+
+def actor_model():
+    """A policy that is as likely to go left as right, and says right where it is asked for one action."""
+    description = {**NETWORK, "kind": "actor-critic"}
+    network = fold(make_network(description))
+    with torch.no_grad():
+        network.policy.layer.weight.zero_()
+        network.policy.layer.bias.copy_(torch.tensor([0.0, 1e-4]))
+    return description, network
+
+
+def test_a_policy_plays_as_its_run_did(run_dir, monkeypatch):
+    description, network = actor_model()
+    save(run_dir, "model", network, network=description, play={"sample": False})
+    said = measure(run_dir=run_dir, **CALL)
+    assert said == "Chain: 1.0 ± 0.0 over 3 whole games (epsilon 0, model.safetensors of step 12,000)"
+    save(run_dir, "model", network, network=description, play={"sample": True})
+    assert "(actions sampled, model.safetensors" in measure(run_dir=run_dir, **CALL)
+    assert 0 < sum(games(run_dir, monkeypatch)) < 40
+    assert "(actions sampled, epsilon 0.5, model" in measure(run_dir=run_dir, **{**CALL, "epsilon": 0.5})
 
 
 def test_a_game_is_compared_with_a_person():
     model = Model(None, {"game": "Breakout", "env": None, "step": 1_000_000}, "best")
-    said = describe(model, [1.7, 59.3], 0.05)
+    said = describe(model, [1.7, 59.3], {"epsilon": 0.05})
     assert said.startswith(
         "Breakout: 30.5 ± 28.8 over 2 whole games (epsilon 0.05, best.safetensors of step 1,000,000)"
     )
@@ -136,7 +168,7 @@ def test_a_video_of_an_atari_game(tmp_path):
     network = {**NETWORK, "obs_shape": [4, 84, 84], "num_actions": 4, "hidden": [8]}
     emulator = {"noop_max": 0, "max_frames": 80, "fire_reset": True}
     save(
-        tmp_path, "model", fold(make_network(**network)), network=network, game="Breakout", env=None, emulator=emulator
+        tmp_path, "model", fold(make_network(network)), network=network, game="Breakout", env=None, emulator=emulator
     )
     said = measure(run_dir=tmp_path, **{**CALL, "episodes": 1, "video": True})
     assert said.startswith("Breakout: ")

@@ -37,12 +37,23 @@ def test_rmsprop_is_centred_without_momentum():
     assert moves("rmsprop", [3.0], eps=0.1, beta1=0.9) == moves("rmsprop", [3.0], eps=0.1, beta1=0.0)
 
 
-@pytest.mark.parametrize("name", ["adam", "adamax"])
+def test_radam_follows_the_mean_gradient_while_it_knows_few():
+    # without the rectified denominator in the first five steps (Liu et al. 2020, algorithm 2)
+    second = -0.2 - 0.1 * (0.5 * 1 + 0.5 * 4) / 0.75
+    assert moves("radam", [2.0, 4.0]) == pytest.approx([-0.2, second], rel=1e-5)
+
+
+def test_rmsprop_of_a2c_is_not_centred_and_has_a_longer_memory():
+    assert moves("rmsprop-a2c", [3.0], eps=0.1) == pytest.approx([-0.3 / ((0.01 * 9) ** 0.5 + 0.1)], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax", "radam"])
 def test_beta1_and_eps_reach_the_optimizer(name):
     assert moves(name, [1.0, -1.0], beta1=0.9) != moves(name, [1.0, -1.0])
-    assert moves(name, [1.0], eps=1.0) == pytest.approx([-0.05], rel=1e-5)
+    if name != "radam":  # its first steps have no denominator
+        assert moves(name, [1.0], eps=1.0) == pytest.approx([-0.05], rel=1e-5)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"'sgd': choose from adam, adamax, rmsprop"):
+    with pytest.raises(ValueError, match=r"'sgd': choose from adam, adamax, radam, rmsprop, rmsprop-a2c"):
         make_optimizer("sgd", [nn.Parameter(torch.zeros(1))], learning_rate=0.1, beta1=0.9, eps=1e-8)

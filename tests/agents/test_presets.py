@@ -1,10 +1,17 @@
 from dataclasses import fields
 
 import pytest
+import torch
 
+from agents.building import make_network
 from agents.dqn import DQNSettings
+from agents.dqn_building import describe_dqn
+from agents.kinds import TrainDQN
 from agents.presets import dqn_preset
 from agents.settings import RunSettings
+from envs import Chain
+from tests.agents.dqn_family import NOISY
+from wnrl.noisy import NoisyLinear
 
 # Salimans & Kingma 2016, section 5.4; below the line the code base that it adapted.
 PAPER = {
@@ -66,6 +73,41 @@ NATURE = {
 }
 
 
+# Hessel et al. 2018, table 1; below the line what its text and table 4 say beside it.
+RAINBOW = {
+    "learning_starts": 20_000,  # 80K frames
+    "learning_rate": 0.0000625,
+    "epsilon_start": 0.0,
+    "epsilon_end": 0.0,
+    "noisy": True,
+    "target_interval": 8_000,  # 32K frames
+    "optimizer": "adam",
+    "optimizer_eps": 1.5e-4,
+    "prioritized": True,
+    "priority_exponent": 0.5,
+    "priority_beta": 0.4,  # to 1.0
+    "n_step": 3,
+    "distribution": "categorical",
+    "atoms": 51,
+    "v_min": -10.0,
+    "v_max": 10.0,
+    # ---
+    "double": True,
+    "dueling": True,
+    "munchausen": False,
+    "gamma": 0.99,
+    "batch_size": 32,
+    "train_interval": 4,
+    "replay_size": 1_000_000,
+    "tau": 1.0,
+    "hidden": (512,),
+    "reward_clip": 1.0,
+    "life_loss": True,
+    "max_frames": 108_000,
+    "loss_reduction": "mean",
+}
+
+
 def values(name, **options):
     """Every value of a run with that preset: the preset's, or else the dataclasses' own defaults."""
     defaults = {field.name: field.default for kind in (RunSettings, DQNSettings) for field in fields(kind)}
@@ -88,7 +130,22 @@ def test_nature_preset_to_the_letter():
     assert {name: found[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("options", [("fast", True), ("fast", False), ("nature", True), ("paper", True)])
+def test_rainbow_preset_to_the_letter():
+    expected = {**RAINBOW, "preset": "rainbow"}
+    found = values("rainbow")
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_the_noise_of_rainbow_begins_where_the_paper_says():
+    network = make_network(describe_dqn(RunSettings(env="Chain"), DQNSettings(**NOISY), Chain(1)))
+    (layer,) = (module for module in network.modules() if isinstance(module, NoisyLinear) and module.in_features == 5)
+    torch.testing.assert_close(layer.sigma_weight, torch.full_like(layer.sigma_weight, 0.5 / 5**0.5))  # sigma 0.5
+
+
+PRESETS = [("fast", True), ("fast", False), ("nature", True), ("paper", True), ("rainbow", True), ("rainbow", False)]
+
+
+@pytest.mark.parametrize("options", PRESETS)
 @pytest.mark.parametrize("norm", ["weight", "none"])
 def test_every_value_is_of_a_field_and_in_its_range(options, norm):
     name, images = options
@@ -98,6 +155,40 @@ def test_every_value_is_of_a_field_and_in_its_range(options, norm):
     task = {"game": "Pong"} if images else {"env": "Chain"}
     RunSettings(**task, **{key: value for key, value in preset.items() if key in run_fields})
     DQNSettings(**{key: value for key, value in preset.items() if key in agent_fields})
+
+
+@pytest.mark.parametrize("options", PRESETS)
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"noisy": True},
+        {"noisy": False},
+        {"munchausen": True},
+        {"munchausen": True, "noisy": True, "dueling": True},
+        {"distribution": "none"},
+        {"distribution": "categorical"},
+        {"distribution": "quantile"},
+        {"distribution": "implicit"},
+        {"prioritized": False},
+        {"prioritized": True, "double": True},
+    ],
+)
+def test_every_part_can_be_put_on_and_off_by_its_flag_alone(options, flags):
+    """What a flag makes meaningless is not left behind by the preset."""
+    name, images = options
+    arguments = {key if value else f"no_{key}": value if isinstance(value, str) else "" for key, value in flags.items()}
+    preset = dqn_preset(name, images=images, norm="weight", flags=arguments)
+    settings = TrainDQN(**{**preset, **({"game": "Pong"} if images else {"env": "Chain"}), **flags})
+    assert settings.noisy != (max(settings.epsilon_start, settings.epsilon_end) > 0)
+
+
+def test_a_flag_changes_the_defaults_of_others_only_where_they_depend_on_it():
+    assert values("nature", flags={"no_noisy": ""}) == values("nature")
+    assert values("rainbow", flags={"distribution": "categorical"}) == values("rainbow")
+    assert values("rainbow", images=False, flags={"distribution": "categorical"})["v_max"] == 100
+    assert values("rainbow", images=False, flags={"distribution": "quantile"})["v_max"] == 10
+    plain, fast = values("rainbow", flags={"no_noisy": ""}), values("fast")
+    assert (plain["epsilon_start"], plain["epsilon_end"]) == (fast["epsilon_start"], fast["epsilon_end"])
 
 
 def test_fast_leaves_the_norm_to_the_user():
@@ -110,7 +201,7 @@ def test_a_preset_is_not_shared():
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'slow': choose from fast, nature, paper"):
+    with pytest.raises(ValueError, match="'slow': choose from fast, nature, paper, rainbow"):
         dqn_preset("slow", images=True, norm="weight")
 
 

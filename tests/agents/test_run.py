@@ -1,53 +1,65 @@
 import os
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from agents.building import make_dqn
-from agents.dqn import DQNSettings
+from agents.building import make_network
+from agents.kinds import AGENTS, DQN, TrainDQN
+from agents.policies import make_policy
 from agents.run import prepare
-from agents.settings import RunSettings
 from envs import Chain
+from envs.stream import first_rows
 from tests.agents.contract import differences
 from wnrl.checkpoints import Checkpoints, load_model
+from wnrl.folding import fold
 
-NUMBERS = DQNSettings(learning_starts=20, batch_size=4, replay_size=200)
+
+def interrupting(call, at):
+    """The same function, which sends this process a signal when it is called for the `at`-th time."""
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return call(*arguments)
+
+    return interrupted
 
 
-@dataclass
-class Interrupted:
-    """Makes agents that send this process a signal at a step, when they act or when they are evaluated."""
+def interrupted_in_training(at):
+    """A kind whose agents send a signal when they act."""
 
-    step: int
-    method: str
+    def make(*arguments):
+        agent = DQN.make(*arguments)
+        agent.act = interrupting(agent.act, at)
+        return agent
 
-    def __call__(self, settings):
-        def make(environment):
-            agent = make_dqn(settings, NUMBERS, environment)
-            original, calls = getattr(agent, self.method), []
+    return replace(DQN, make=make)
 
-            def interrupting(*arguments):
-                calls.append(None)
-                if len(calls) == self.step:
-                    os.kill(os.getpid(), signal.SIGTERM)
-                return original(*arguments)
 
-            setattr(agent, self.method, interrupting)
-            return agent
+def interrupted_in_evaluation(at):
+    """A kind whose agents' policies send a signal when they act."""
 
-        return make
+    def make(*arguments):
+        agent = DQN.make(*arguments)
+        policy = agent.policy
+        agent.policy = lambda rng: interrupting(policy(rng), at)
+        return agent
+
+    return replace(DQN, make=make)
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return RunSettings(
-        env="Chain", hidden=(4,), device="cpu", num_envs=1, steps=60, eval_interval=0, run_dir=tmp_path / "run"
-    )  # fmt: skip
+    run = {"env": "Chain", "hidden": (4,), "device": "cpu", "num_envs": 1, "steps": 60, "eval_interval": 0}
+    return TrainDQN(**run, run_dir=tmp_path / "run", learning_starts=20, batch_size=4, replay_size=200)
 
 
-def run(settings, make=None):
-    return prepare(settings, "dqn", make or (lambda environment: make_dqn(settings, NUMBERS, environment))).go()
+def run(settings, kind=DQN):
+    return prepare(settings, kind).go()
 
 
 def state(settings):
@@ -69,7 +81,7 @@ def test_a_run_without_a_finished_game_can_be_kept(settings):
 
 def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(settings, capsys):
     before = signal.getsignal(signal.SIGTERM)
-    assert run(settings, Interrupted(10, "act")(settings)) == 128 + signal.SIGTERM
+    assert run(settings, interrupted_in_training(10)) == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
     step = state(settings)[0]
     assert step == load_model(settings.run_dir / "model")[1]["step"] <= 10
@@ -80,7 +92,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(settings, capsys):
 
 def test_an_evaluation_that_is_cut_short_is_made_up_for(settings):
     settings = replace(settings, eval_interval=10, eval_episodes=10_000, steps=1_000)
-    assert run(settings, Interrupted(30, "act_greedily")(settings)) == 128 + signal.SIGTERM
+    assert run(settings, interrupted_in_evaluation(30)) == 128 + signal.SIGTERM
     assert not (settings.run_dir / "best.json").exists()
     assert "eval/mean_reward" not in (settings.run_dir / "progress.csv").read_text()
     assert state(settings)[0] == 10
@@ -127,9 +139,34 @@ def test_a_run_that_is_long_enough_already_is_refused(settings):
 
 
 def test_nothing_is_made_when_the_agent_cannot_be(settings):
-    def refuse(environment):
+    def refuse(*arguments):
         raise ValueError("too large")
 
     with pytest.raises(ValueError, match="too large"):
-        run(settings, refuse)
+        run(settings, replace(DQN, make=refuse))
     assert not settings.run_dir.exists()
+
+
+@pytest.mark.parametrize("kind", AGENTS.values())
+def test_the_model_of_each_agent_says_how_it_plays(kind, tmp_path):
+    """What stands beside the tensors is enough to play as the agent's own policy does."""
+    values = {**kind.preset("fast", images=False, norm="weight", flags={}), "hidden": (4,), "eval_interval": 0}
+    settings = kind.settings(**{**values, "env": "Chain", "device": "cpu", "steps": 40, "run_dir": tmp_path / "run"})
+    assert run(settings, kind) == 0
+    tensors, description = load_model(tmp_path / "run" / "model")
+    assert (description["agent"], description["env"]) == (kind.name, "Chain")
+    network = fold(make_network(description["network"]))
+    network.load_state_dict(tensors)
+    policy = make_policy(network.eval(), np.random.default_rng(0), **description["play"])
+    agent = kind.make(settings, settings, Chain(settings.num_envs))
+    agent.set_state(state(settings)[1]["trainer"]["agent"])
+    rows = first_rows(np.eye(5, dtype=np.float32))
+    assert policy(rows).tolist() == agent.policy(np.random.default_rng(0))(rows).tolist()
+
+
+def test_a_run_goes_on_where_it_was(settings):
+    run(replace(settings, steps=100, run_dir=settings.run_dir.parent / "whole"))
+    run(settings)
+    run(replace(settings, steps=100, resume=settings.run_dir))
+    whole, parts = (load_model(path / "model")[0] for path in (settings.run_dir.parent / "whole", settings.run_dir))
+    assert differences(whole, parts) == []

@@ -10,17 +10,18 @@ class Recorder:
     """An agent that writes down what it is told."""
 
     def __init__(self):
-        self.acted, self.observed, self.learned = [], [], []
+        self.acted, self.observed, self.learned, self.followed = [], [], [], []
 
-    def act(self, obs, step):
+    def act(self, timestep, step):
         self.acted.append(step)
-        return np.ones(len(obs), int)
+        return np.ones(len(timestep.obs), int)
 
     def observe(self, timestep, action):
         self.observed.append((timestep, action))
 
-    def learn(self, before, after):
+    def learn(self, before, after, timestep):
         self.learned.append((before, after))
+        self.followed.append(timestep)
 
     def figures(self, step):
         return {"train/n_updates": step}
@@ -73,6 +74,13 @@ def test_the_agent_sees_every_row_with_the_action_chosen_at_it():
     assert firsts == [True, False, False, True, False]
     assert lasts == [False, False, True, False, False]
     assert all(action.tolist() == [1] for _, action in trainer.agent.observed)
+
+
+def test_the_agent_learns_with_the_row_that_followed():
+    trainer = run(Clockwork(2), 4)
+    rows = [timestep for timestep, _ in trainer.agent.observed]
+    assert [bool(row.last[0]) for row in trainer.agent.followed] == [False, True, False, False, True]
+    assert all(followed is row for followed, row in zip(trainer.agent.followed, rows[1:], strict=False))
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 8])

@@ -1,10 +1,13 @@
 import math
+import re
 import signal
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents.kinds import TrainDQN
 from tests.scripts.processes import CHAIN, call, checkpoints, read_json, read_progress, start, train
 from wnrl.checkpoints import load_model
 
@@ -144,6 +147,34 @@ def test_the_papers_evaluation_counts_steps(tmp_path):
     assert [row["eval/mean_reward"] for row in read_progress(tmp_path / "run") if row["eval/mean_reward"]]
 
 
+# Variants
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--preset", "rainbow"],
+        ["--preset", "rainbow", "--no-noisy", "--no-prioritized", "--distribution", "none"],
+        ["--munchausen", "--distribution", "implicit", "--dueling"],
+        ["--noisy", "--distribution", "quantile", "--quantiles", 20],
+    ],
+)
+def test_a_variant_cut_in_two_is_the_uncut_run_and_can_be_measured(tmp_path, flags):
+    arguments = ["--steps", 200, "--checkpoint-interval", 100, "--eval-interval", 100, "--eval-episodes", 2, *flags]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(whole, *arguments)
+    train(cut, *arguments)
+    for path in cut.glob("checkpoints/*"):
+        if int(path.stem) > 150:
+            path.unlink()
+    result = call("train_dqn", "--resume", cut)
+    assert result.code == 0, result.err
+    assert f"resuming at step {checkpoints_at(result.out)} in" in result.out
+    assert model(cut) == model(whole)
+    assert read_progress(cut) == read_progress(whole)
+    assert call("evaluate", cut, "--episodes", 2, "--device", "cpu").out.startswith("Chain: ")
+
+
 # Resuming
 
 
@@ -247,7 +278,7 @@ def refused(*arguments, saying):
     [
         (["--game", "Brekout"], ["'Brekout'", "Breakout"]),
         (["--env", "CartPol-v1"], ["'CartPol-v1'", "CartPole-v1"]),
-        (["--env", "Pendulum-v1"], ["Discrete", "Box"]),
+        (["--env", "Pendulum-v1"], ["DQN takes discrete actions", "train_ppo.py"]),
         (["--env", "ALE/Pong-v5"], ["--game"]),
         (["--env", "Chain", "--steps", "0"], ["steps must be at least 1, got 0"]),
         (["--env", "Chain", "--num-envs", "0"], ["num_envs must be at least 1, got 0"]),
@@ -258,13 +289,20 @@ def refused(*arguments, saying):
         (["--env", "Chain", "--game", "Pong"], ["one of the two"]),
         ([], ["one of the two"]),
         (["--env", "Chain", "--preset", "nature"], ["preset 'nature' is defined for Atari games"]),
-        (["--env", "Chain", "--preset", "slow"], ["'slow'", "fast, nature, paper"]),
+        (["--env", "Chain", "--preset", "slow"], ["'slow'", "fast, nature, paper, rainbow"]),
         (["--env", "Chain", "--steps", "abc"], ["--steps", "'abc'"]),
         (["--env", "Chain", "--foo", "1"], ["--foo"]),
         (["--env", "Chain", "--init", "zero"], ["--init", "zero"]),
         (["--game", "Pong", "--hidden", "64", "64"], ["one hidden layer"]),
         (["--env", "Chain", "--replay-size", "2000000000000"], ["2000000000000"]),
         (["--env", "Chain", "--n-step", "0"], ["n_step must be at least 1, got 0"]),
+        (["--env", "Chain", "--munchausen", "--double"], ["double has no meaning with munchausen", "--no-double"]),
+        (["--env", "Chain", "--noisy", "--epsilon-start", "0.5"], ["leave epsilon_start and epsilon_end out"]),
+        (["--env", "Chain", "--atoms", "11"], ["atoms 11 has no meaning without distribution categorical"]),
+        (["--env", "Chain", "--distribution", "categorical", "--quantiles", "9"], ["quantiles 9 has no meaning"]),
+        (["--env", "Chain", "--distribution", "categorical", "--huber-delta", "2"], ["huber_delta 2.0 has no meaning"]),
+        (["--env", "Chain", "--priority-beta", "0.5"], ["priority_beta 0.5 has no meaning without prioritized"]),
+        (["--env", "Chain", "--distribution", "normal"], ["--distribution", "normal"]),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, arguments, saying):
@@ -294,9 +332,22 @@ def test_learning_that_starts_before_there_is_a_transition_is_refused(tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_help_names_the_flags_and_their_units():
-    result = call("train_dqn", "--help")
+def test_help_explains_every_flag_with_its_default(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    result = call("train_dqn", "--env", "Chain", "--help")
     assert result.code == 0
+    text = " ".join(result.out.replace("│", " ").split())
+    for field in fields(TrainDQN):
+        flag = f"--{field.name.replace('_', '-')}"
+        said = re.search(rf"{flag}[ ,](.*?)\(default: ", text)
+        assert said, flag
+        assert len(re.findall(r"[a-z]+", said[1])) > 3, flag
     for flag in ("--game", "--env", "--norm", "--resume", "--replay-size", "--learning-starts", "--eval-interval"):
-        assert flag in result.out
-    assert "in steps" in result.out
+        assert flag in text
+    assert "in steps" in text
+    assert "in units of a return" in text
+
+
+def test_the_defaults_in_the_help_are_the_presets():
+    for flags, said in (([], "(default: 128)"), (["--preset", "rainbow"], "(default: categorical)")):
+        assert said in call("train_dqn", "--env", "Chain", *flags, "--help").out

@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import wnrl.recurrent
 from wnrl.cores import LSTMCore, LSTMState
 from wnrl.folding import fold
 from wnrl.normalizers import normalize
+from wnrl.recurrent import WeightNormLSTM
 from wnrl.torsos import MLP
 
 
@@ -108,6 +110,22 @@ def test_calls_are_as_few_as_the_episodes_allow():
     first[0, 1] = first[4, 0] = first[4, 1] = first[9, 0] = True
     core(features, state, first)
     assert calls == [10, 4, 5, 1]
+
+
+def test_effective_weights_are_computed_once_however_many_episodes_begin(monkeypatch):
+    core, calls, formula = LSTMCore(3, 4), [], wnrl.recurrent.effective_weight
+    core.lstm = WeightNormLSTM.from_plain(core.lstm)
+    monkeypatch.setattr(wnrl.recurrent, "effective_weight", lambda *args: calls.append(args) or formula(*args))
+    features, state, _ = random_inputs(core, 6, 2)
+    first = torch.ones(6, 2)
+    outputs, _ = core(features, state, first)
+    assert len(calls) == 2
+    expected, _ = step_by_step(core, features, state, first)
+    assert len(calls) == 2 + 6 * 2
+    torch.testing.assert_close(outputs, expected)
+    parameters = list(core.parameters())
+    gradients = [torch.autograd.grad(y.square().sum(), parameters) for y in (outputs, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_sequences_can_be_cut_anywhere():

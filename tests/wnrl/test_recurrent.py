@@ -20,7 +20,7 @@ from wnrl.formulas import EffectiveWeight
 from wnrl.normalizers import normalize
 from wnrl.projection import ProjectedLayer, project
 from wnrl.recurrent import RECURRENT_WEIGHT_NORM_LAYERS as LAYERS
-from wnrl.recurrent import WeightNormGRU, WeightNormLSTM, WeightNormLSTMCell
+from wnrl.recurrent import WeightNormGRU, WeightNormLSTM, WeightNormLSTMCell, with_weights_computed
 from wnrl.stale_parameters import check_optimizer
 
 UNITS = ("sqrt", "paper", "log")
@@ -296,6 +296,62 @@ def test_effective_weights_are_computed_once_per_forward_pass(kind, monkeypatch)
     monkeypatch.setattr(wnrl.recurrent, "effective_weight", lambda *args: calls.append(args) or formula(*args))
     layer(*inputs(kind))
     assert len(calls) == len(weight_names(make(kind)))
+
+
+def step_by_step(layer, kind, x, states):
+    """All that a layer returns when it is called at each of the five time steps."""
+    results = []
+    for step in range(5):
+        result = layer(x[step : step + 1] if kind in SEQUENCES else x, states)
+        states = result[1] if kind in SEQUENCES else result
+        results.append(result)
+    return results
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_twin_called_at_each_step_computes_weights_once_with_the_same_gradients(kind, monkeypatch):
+    layer, call, calls, formula = make(LAYERS[kind]), inputs(kind), [], wnrl.recurrent.effective_weight
+    monkeypatch.setattr(wnrl.recurrent, "effective_weight", lambda *args: calls.append(args) or formula(*args))
+    matrices, parameters = len(weight_names(make(kind))), list(layer.parameters())
+    expected = step_by_step(layer, kind, *call)
+    assert len(calls) == 5 * matrices
+    calls.clear()
+    actual = step_by_step(with_weights_computed(layer), kind, *call)
+    assert len(calls) == matrices
+    torch.testing.assert_close(tensors(tuple(actual)), tensors(tuple(expected)), rtol=0, atol=0)
+    actual, expected = (torch.autograd.grad(loss(tuple(results)), parameters) for results in (actual, expected))
+    torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_twin_keeps_its_weights_and_leaves_the_layer_alone(kind):
+    layer, call = make(LAYERS[kind]), inputs(kind)
+    before, expected = dict(vars(layer)), layer(*call)
+    twin = with_weights_computed(layer)
+    assert isinstance(twin, kind)
+    assert with_weights_computed(twin) is twin
+    assert vars(layer) == before
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            if not name.startswith("bias"):
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    torch.testing.assert_close(twin(*call), expected, rtol=0, atol=0)
+    assert differ(layer(*call), expected)
+    torch.testing.assert_close(with_weights_computed(layer)(*call), layer(*call), rtol=0, atol=0)
+
+
+def test_a_twin_has_the_hooks_of_the_layer():
+    layer, called = make(WeightNormLSTM), []
+    layer.register_forward_hook(lambda *_: called.append(1))
+    twin = with_weights_computed(layer)
+    for _ in range(3):
+        twin(*inputs(nn.LSTM))
+    assert called == [1, 1, 1]
+
+
+def test_other_modules_are_their_own_twins():
+    for module in (nn.LSTM(3, 4), nn.Linear(3, 4), ProjectedLayer(nn.LSTM(3, 4))):
+        assert with_weights_computed(module) is module
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,10 +44,11 @@ class _Place(NamedTuple):
 class Acting:
     """A context in which twins stand in the places of a network's normalized layers; for use without gradients.
 
-    A twin is the layer's fold or, where that is cheaper to bring up to date, a `ScaledTwin`. Twins are made when the network first acts, and brought up to date when a parameter or a running statistic has
-    changed, or its storage has, since they were used last. What is written through `tensor.data`, or by another
-    parameter in the place of the old, cannot be seen: `forget` after it. A layer that was put in the place of another
-    stays. Target networks do not act and have no twins. Inside the context, entering it again changes nothing.
+    A twin is the layer's fold or, where that is cheaper to bring up to date, a `ScaledTwin`. Twins are made when the
+    network first acts, and brought up to date when a parameter or a running statistic has changed, or its storage has,
+    since they were used last. What is written through `tensor.data` cannot be seen: `outdate` after it, and `forget`
+    after putting another parameter in the place of the old. A layer that was put in the place of another stays. Target
+    networks do not act and have no twins. Inside the context, entering it again changes nothing.
 
     Args:
         network: any module, in whose places the twins stand while it acts.
@@ -57,13 +58,19 @@ class Acting:
         self._network = network
         self._depth = 0
         self._places: list[_Place] | None = None
-        self._tensors: list[Tensor] = []
+        self._tensors: list[Tensor] = []  # which the twins are made of
         self._versions: list[int] | None = None
+        self._storages: list[int] = []
 
-    def forget(self) -> None:
+    def outdate(self) -> None:
         """Bring the twins up to date before they are used again; all layers are in their places, come what may."""
         self._versions, self._depth = None, 0
         self._put_back()
+
+    def forget(self) -> None:
+        """Make twins anew before they are used again; all layers are in their places, come what may."""
+        self.outdate()
+        self._places = None
 
     def __enter__(self) -> None:
         """Put the twins in the network."""
@@ -83,9 +90,15 @@ class Acting:
             self._put_back()
 
     def _put_in(self) -> None:
-        versions = self._versions
-        if versions is None or versions != self._current_versions() or not all(map(_Place.holds, self._places or [])):
+        versions, storages = self._current()
+        moved = storages != self._storages
+        if self._places is None or not all(p.holds() and (not moved or p.fits()) for p in self._places):
+            self._make_twins()
+            versions, storages = self._current()
+            moved = True
+        if moved or versions is None or versions != self._versions:
             self._refresh()
+        self._versions, self._storages = versions, storages
         for modules, name, _, twin in self._places or []:
             modules[name] = twin
 
@@ -94,23 +107,25 @@ class Acting:
             if modules.get(name) is twin:
                 modules[name] = layer
 
-    def _current_versions(self) -> list[int] | None:
-        """What changes with the tensors that the twins are made of; None where nothing does (inference tensors)."""
+    def _current(self) -> tuple[list[int] | None, list[int]]:
+        """What changes with the values of the tensors (None where nothing does: inference tensors), and storages."""
         tensors = self._tensors
+        storages = [t.data_ptr() for t in tensors]
         try:
-            return [t._version for t in tensors] + [t.data_ptr() for t in tensors]
+            return [t._version for t in tensors], storages
         except RuntimeError:
-            return None
+            return None, storages
+
+    @torch.inference_mode(False)
+    def _make_twins(self) -> None:
+        self._versions, self._places = None, list(_places(self._network))
+        layers = (place.layer for place in self._places)
+        self._tensors = [tensor for layer in layers for tensor in (*layer.parameters(), *layer.buffers())]
 
     @torch.no_grad()
     def _refresh(self) -> None:
-        if self._places is None or not all(place.holds() and place.fits() for place in self._places):
-            with torch.inference_mode(False):
-                self._places = list(_places(self._network))
-        for place in self._places:
+        for place in self._places or []:
             place.refresh()
-        self._tensors = [tensor for place in self._places for tensor in _tensors(place.layer)]
-        self._versions = self._current_versions()
 
     def __getstate__(self) -> dict[str, Any]:
         """The network alone: a copy makes twins of its own."""
@@ -133,10 +148,3 @@ def _places(network: nn.Module) -> Iterator[_Place]:
                     twins[layer] = ScaledTwin(layer) if can_be_scaled(layer) else layer.fold().eval()
                 if not isinstance(twins[layer], NormalizedLayer):
                     yield _Place(parent._modules, name, layer, twins[layer])
-
-
-def _tensors(module: nn.Module) -> list[Tensor]:
-    """Parameters and buffers; `parameters()` takes longer, and this is read after each update."""
-    own = (*module._parameters.values(), *module._buffers.values())
-    inner = (child for child in module._modules.values() if child is not None)
-    return [*(t for t in own if t is not None), *(t for child in inner for t in _tensors(child))]

@@ -99,7 +99,7 @@ class NormalizedPolicy(BasePolicy):
             return
         super().set_training_mode(mode)
         if mode:
-            self._acting.forget()
+            self._acting.outdate()
             if self._normalization["norm"] == "projected":
                 _project_after_steps(self)
 
@@ -111,7 +111,7 @@ class NormalizedPolicy(BasePolicy):
     def load_from_vector(self, vector: Any) -> None:
         """As the host's."""
         super().load_from_vector(vector)
-        self._acting.forget()
+        self._acting.outdate()
 
     # What the host calls to act; each acts with folded layers where it can.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -29,8 +29,8 @@ class NormalizedRecurrentPolicy(NormalizedPolicy):
         Returns:
             Outputs `[B · T, H]`, and h and c after the last step.
         """
-        lstm = with_weights_computed(lstm)
-        return host.MlpLstmPolicy._process_sequence(features, lstm_states, episode_starts, lstm)
+        twin = cast(nn.LSTM, with_weights_computed(lstm))
+        return host.MlpLstmPolicy._process_sequence(features, lstm_states, episode_starts, twin)
 
 
 class MlpLstmPolicy(NormalizedRecurrentPolicy, host.MlpLstmPolicy):

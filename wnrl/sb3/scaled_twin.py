@@ -43,9 +43,8 @@ class ScaledTwin(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer."""
-        t = self.product(x, self.v)
-        return torch.addcmul(self.shift, t.to(self.gain.dtype), self.gain).to(t.dtype)
+        """As the layer; under autocast the product alone is in its type."""
+        return torch.addcmul(self.shift, self.product(x, self.v), self.gain)
 
     def __getattr__(self, name: str) -> Any:
         """What the layer has: sizes, the effective weight."""
@@ -53,11 +52,11 @@ class ScaledTwin(nn.Module):
 
     def refresh(self) -> None:
         """Bring k and b up to date; to be called without gradients."""
-        own = self.layer._parameters
-        v, g, norms = own["v"], own["g"], self.norms
+        own: Any = self.layer._parameters
+        v, norms = own["v"], self.norms
         torch.linalg.vector_norm(v, dim=self.dims, out=norms)
         torch.threshold_(norms, 0.0, math.inf)  # a zero row gives zeros
-        torch.addcdiv(self.zero, gain(g, self.layer.units), norms, value=self.layer.scale, out=self.scales)
+        torch.addcdiv(self.zero, gain(own["g"], self.layer.units), norms, value=self.layer.scale, out=self.scales)
         vars(self).update(v=v, shift=self._shift(own["bias"]))
 
     def _shift(self, bias: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""wnrl.sb3.acting: folded twins in the places of normalized layers, up to date whenever they act."""
+"""wnrl.sb3.acting: cheaper twins in the places of normalized layers, up to date whenever they act."""
 
 import copy
 import pickle
@@ -49,6 +49,11 @@ def unfolded(policy, obs=OBS):
         return policy._predict(tensor, deterministic=True).detach().numpy()
 
 
+def unfolded_action(policy):
+    """`predict` with the layers themselves."""
+    return policy.unscale_action(unfolded(policy))
+
+
 def folded(policy, obs=OBS):
     """What the policy does when asked to act."""
     policy.set_training_mode(False)
@@ -83,8 +88,8 @@ def test_twins_stand_in_the_places_only_inside(norm):
         with torch.no_grad():
             torch.testing.assert_close(network(x), expected)
     assert list(network) == layers
-    plain = [type(layer) for layer in inside] == [nn.Linear, nn.Tanh, nn.Linear]
-    assert plain == (norm != "layer")  # which depends on the example
+    normalized = any(isinstance(layer, NormalizedLayer) for layer in inside)
+    assert normalized == (norm == "layer")  # which depends on the example
 
 
 def test_twins_follow_every_change():
@@ -113,21 +118,37 @@ def test_twins_follow_every_change():
     for parameter in network.parameters():
         parameter.data.mul_(1.1)  # nothing shows it
     assert not torch.allclose(acts(acting, network, x), network(x))
+    acting.outdate()
+    current()
+    before = network(x).detach()
+    for layer in (network[0].layer, network[2]):
+        layer.v = nn.Parameter(layer.v.detach().flip(1))  # another parameter in the place of the old
+    assert not torch.allclose(network(x), before)
     acting.forget()
     current()
 
 
 def test_twins_are_kept_while_nothing_changes():
-    network = make_network()
+    network, refreshed = make_network(), []
     acting = Acting(network)
     with acting:
-        first = list(network), network[0].weight._version
+        first = list(network)
+        vars(network[0])["refresh"] = lambda refresh=network[0].refresh: refreshed.append(refresh())
     with acting:
-        assert (list(network), network[0].weight._version) == first
+        assert list(network) == first
+    assert len(refreshed) == 0
     change(network)
+    for _ in range(2):
+        with acting:
+            assert list(network) == first
+    assert len(refreshed) == 1
+    acting.outdate()
     with acting:
-        assert list(network) == first[0]
-        assert network[0].weight._version > first[1]
+        assert list(network) == first
+    assert len(refreshed) == 2
+    acting.forget()
+    with acting:
+        assert not {*first} & {network[0], network[2]}
 
 
 def test_entering_again_changes_nothing():
@@ -179,7 +200,7 @@ def test_a_shared_layer_has_one_twin():
     shared = nn.Linear(4, 4)
     network = normalize(nn.Sequential(shared, nn.Tanh(), nn.Sequential(shared)), "weight").eval()
     with Acting(network):
-        assert type(network[0]) is nn.Linear
+        assert not isinstance(network[0], NormalizedLayer)
         assert network[0] is network[2][0]
     assert isinstance(network[0], NormalizedLayer)
     assert network[0] is network[2][0]
@@ -238,6 +259,33 @@ def test_policies_act_alike_after_vectors():
         check_up_to_date(policy)
 
 
+def test_one_look_at_v_after_each_update_and_none_between(monkeypatch):
+    model, norms, vector_norm = make_sac(), [], torch.linalg.vector_norm
+    model.learn(4)
+    model.policy.predict(OBS)
+    monkeypatch.setattr(
+        torch.linalg, "vector_norm", lambda v, **keywords: norms.append(v) or vector_norm(v, **keywords)
+    )
+    change(model.policy)
+    for _ in range(3):
+        actions = model.policy.predict(OBS, deterministic=True)[0]
+    layers = [layer for layer in model.policy.actor.modules() if isinstance(layer, NormalizedLayer)]
+    assert {id(v) for v in norms} == {id(layer.v) for layer in layers}
+    assert len(norms) == len(layers)
+    monkeypatch.undo()
+    np.testing.assert_allclose(actions, unfolded_action(model.policy), rtol=1e-4, atol=1e-6)
+
+
+def test_predictions_do_not_depend_on_when_they_were_made():
+    model = make_sac()
+    for _ in range(3):
+        change(model.policy)
+        once, again = (model.policy.predict(OBS, deterministic=True)[0] for _ in range(2))
+        anew = copy.deepcopy(model.policy).predict(OBS, deterministic=True)[0]
+        assert np.array_equal(once, again)
+        assert np.array_equal(once, anew)
+
+
 def test_policies_act_with_gradients_when_asked():
     policy = make_ppo().policy
     policy.set_training_mode(False)
@@ -266,16 +314,17 @@ def test_copies_have_twins_of_their_own():
         assert twin._acting._places is None
         change(twin)
         check_up_to_date(twin)
-        ours = {id(place.folded) for place in model.policy._acting._places}
-        assert not ours & {id(place.folded) for place in twin._acting._places}
+        ours = {id(place.twin) for place in model.policy._acting._places}
+        assert not ours & {id(place.twin) for place in twin._acting._places}
 
 
-def test_forgetting_puts_layers_back():
+@pytest.mark.parametrize("tell", [Acting.forget, Acting.outdate])
+def test_forgetting_puts_layers_back(tell):
     network = make_network()
     acting, layers = Acting(network), list(network)
     acting.__enter__()  # and an interrupt while the layers were put back
     assert list(network) != layers
-    acting.forget()
+    tell(acting)
     assert list(network) == layers
     change(network)
     x = torch.randn(2, 5)

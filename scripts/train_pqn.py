@@ -1,0 +1,9 @@
+"""Train PQN: python scripts/train_pqn.py --env CartPole-v1"""
+
+from __future__ import annotations
+
+from agents.kinds import PQN
+from agents.run import train
+
+if __name__ == "__main__":
+    raise SystemExit(train(PQN, __doc__ or ""))

@@ -1,0 +1,138 @@
+"""Small on-policy agents, and what the contract asks of each."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agents.a2c import A2CSettings
+from agents.policy_gradient_building import make_a2c, make_ppo, make_reinforce
+from agents.ppo import PPOSettings
+from agents.reinforce import REINFORCESettings
+from agents.rollout import Rollout
+from agents.settings import RunSettings
+from agents.training import Trainer
+from envs import TimeStep
+from envs.stream import first_rows
+from tests.agents.contract import STATES, AgentContract, VariantContract
+from wnrl.actor_critics import RecurrentActorCritic
+
+RUN = RunSettings(env="Chain", hidden=(16,), device="cpu", activation="tanh")
+SHARED = {"gamma": 0.9, "learning_rate": 0.01, "reward_clip": 0.0}
+KINDS = {
+    "ppo": (make_ppo, PPOSettings, {"rollout_length": 16, "epochs": 3, "minibatches": 2}),
+    "a2c": (make_a2c, A2CSettings, {"rollout_length": 5}),
+    "reinforce": (make_reinforce, REINFORCESettings, {"chunk_size": 16}),
+}
+
+
+def make(kind, environment, seed=0, norm="weight", steps=2_000, **changes):
+    """An agent of that kind with these settings of its own."""
+    build, settings, numbers = KINDS[kind]
+    run = replace(RUN, norm=norm, seed=seed, steps=steps, num_envs=environment.num_envs)
+    return build(run, settings(**{**SHARED, **numbers, **changes}), environment)
+
+
+def trained(kind, environment, steps, **changes):
+    trainer = Trainer(make(kind, environment, **changes), environment, seed=0)
+    trainer.run(steps)
+    return trainer
+
+
+@torch.no_grad()
+def outputs(network, obs):
+    """Policy and values `[N]` of states, each the first of an episode; batch normalizers use their statistics."""
+    obs = torch.as_tensor(obs)
+    if not isinstance(network, RecurrentActorCritic):
+        return network(obs)
+    first = torch.ones(1, len(obs), dtype=torch.bool)
+    return network(obs[None], network.initial_state(len(obs)), first)[0]
+
+
+def parameters(network):
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def random_rollout(agent, length, num_envs, obs_shape, seed=0):
+    """Rows such as an environment gives them, with ends of every kind, and the row that follows."""
+    rng, draw = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    obs = torch.randn(length + 1, num_envs, *obs_shape, generator=draw)
+    first = torch.from_numpy(rng.random((length + 1, num_envs)) < 0.25)
+    first[0] = True
+    first[1:] &= ~first[:-1]
+    says = outputs(agent.network, obs[:-1].flatten(0, 1))
+    action = says.policy.sample(draw)
+    log_prob = says.policy.log_prob(action) + 0.5 * torch.randn(len(action), generator=draw)
+    value = says.value + 0.3 * torch.randn(len(action), generator=draw)
+    rollout = Rollout(
+        obs[:-1],
+        first[:-1],
+        action.unflatten(0, (length, num_envs)),
+        log_prob.view(length, num_envs),
+        value.view(length, num_envs),
+        torch.randn(length, num_envs, generator=draw),
+        torch.from_numpy(rng.random((length, num_envs)) < 0.8).float(),
+        ~first[1:],
+    )
+    return rollout, first_rows(obs[-1].numpy())._replace(first=first[-1].numpy())
+
+
+def naive_advantages(rollout, last_value, gamma, lambda_):
+    """Sums of one-step errors from each step to the end of its episode or of the rollout, `{(t, n): number}`."""
+    length, num_envs = rollout.reward.shape
+    values = torch.cat([rollout.value, last_value[None]])
+    advantages = {}
+    for n in range(num_envs):
+        for t in range(length):
+            total, weight, k = 0.0, 1.0, t
+            while k < length and rollout.valid[k, n] and weight:
+                step = gamma * float(rollout.discount[k, n])
+                error = float(rollout.reward[k, n]) + step * float(values[k + 1, n]) - float(values[k, n])
+                total += weight * error
+                weight *= step * lambda_
+                k += 1
+            if rollout.valid[t, n]:
+                advantages[t, n] = total
+    return advantages
+
+
+class Recorder:
+    """All rows that an agent saw and did, and its network after each update."""
+
+    def __init__(self, agent):
+        self.rows, self.updates, self._agent = [], [], agent
+        self._observe, self._update = agent.observe, agent.update
+        agent.observe, agent.update = self.observe, self.update
+
+    def observe(self, timestep: TimeStep, action):
+        self.rows.append((timestep, action))
+        self._observe(timestep, action)
+
+    def update(self, rollout, timestep, step):
+        self.updates.append(len(self.rows))
+        self._update(rollout, timestep, step)
+
+
+class PolicyGradientVariant(VariantContract):
+    """The contract of one variant, which says what it changes."""
+
+    kind = ""
+    changes: dict = {}  # noqa: RUF012
+
+    def make(self, environment, seed, **changes):
+        return make(self.kind, environment, seed, **{**self.changes, **changes})
+
+    def check_solution(self, trainer):
+        """The values are those of a policy that is nearly the best; no episode begins in the later states."""
+        network = trainer.agent.network
+        states = STATES[:1] if isinstance(network, RecurrentActorCritic) else STATES
+        optimal = trainer.environment.optimal_values(SHARED["gamma"])[: len(states)]
+        assert outputs(network, states).value.flatten().numpy() == pytest.approx(optimal, abs=0.15)
+
+
+class PolicyGradientContract(PolicyGradientVariant, AgentContract):
+    """The whole contract."""
+
+    def values(self, agent, obs):
+        return outputs(agent.network, obs).value.flatten().numpy()
