@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -106,9 +106,9 @@ class SAC:
         rng: np.random.Generator,
     ) -> None:
         self.learner, self.temperature, self.sampler, self.settings = learner, temperature, sampler, settings
-        self.network: Any = learner.network
-        self.acting: Any = fold(self.network.policy).eval()
-        self.target: Any = fold(self.network.critics).eval()
+        self.network = network = cast(Any, learner.network)
+        self.acting: Any = fold(network.policy).eval()
+        self.target: Any = fold(network.critics).eval()
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
         self._update_clock = Every(settings.train_interval, start=settings.learning_starts)

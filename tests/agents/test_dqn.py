@@ -450,7 +450,9 @@ def test_data_initialization_happens_once_before_the_first_update():
     trainer.run(110)
     initialized = parameters(agent)
     assert not torch.allclose(initialized, start)
-    assert differences(agent.target.state_dict(), fold(agent.network).state_dict()) == [] or agent.learner.num_updates > 1
+    assert (
+        differences(agent.target.state_dict(), fold(agent.network).state_dict()) == [] or agent.learner.num_updates > 1
+    )
     trainer.run(150)
     torch.testing.assert_close(parameters(agent), initialized)
 

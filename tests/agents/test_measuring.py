@@ -167,9 +167,7 @@ def test_the_video_is_the_first_game_of_the_first_environment(run_dir, monkeypat
 def test_a_video_of_an_atari_game(tmp_path):
     network = {**NETWORK, "obs_shape": [4, 84, 84], "num_actions": 4, "hidden": [8]}
     emulator = {"noop_max": 0, "max_frames": 80, "fire_reset": True}
-    save(
-        tmp_path, "model", fold(make_network(network)), network=network, game="Breakout", env=None, emulator=emulator
-    )
+    save(tmp_path, "model", fold(make_network(network)), network=network, game="Breakout", env=None, emulator=emulator)
     said = measure(run_dir=tmp_path, **{**CALL, "episodes": 1, "video": True})
     assert said.startswith("Breakout: ")
     frames, _ = frames_of(next((tmp_path / "videos").iterdir()))

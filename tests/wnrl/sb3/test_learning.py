@@ -32,16 +32,16 @@ VALUES = {
     "exploration_final_eps": 0.04,
 }
 PROXIMAL = {"n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20}
-RECURRENT = {"n_steps": 128, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 10}
+RECURRENT = {**PROXIMAL, "policy_kwargs": {"lstm_hidden_size": 64}}
 REGION = {"n_steps": 512, "batch_size": 512, "cg_damping": 1e-3, "gae_lambda": 0.98, "n_critic_updates": 20}
 TASKS = {  # algorithm: environment, environments, steps, settings
     "dqn": ("CartPole-v1", 1, 50_000, VALUES),
     "qrdqn": ("CartPole-v1", 1, 50_000, {**VALUES, "policy_kwargs": {"n_quantiles": 10}}),
-    "a2c": ("CartPole-v1", 8, 100_000, {"learning_rate": falling(7e-4)}),
+    "a2c": ("CartPole-v1", 8, 200_000, {}),
     "ppo": ("CartPole-v1", 8, 50_000, {**PROXIMAL, "learning_rate": falling(1e-3)}),
     "ppo_mask": ("CartPole-v1", 8, 50_000, {**PROXIMAL, "learning_rate": falling(1e-3)}),
     "ppo_recurrent": ("CartPole-v1", 8, 50_000, {**RECURRENT, "learning_rate": falling(1e-3)}),
-    "trpo": ("CartPole-v1", 2, 40_000, {**REGION, "learning_rate": falling(1e-3)}),
+    "trpo": ("CartPole-v1", 2, 50_000, {**REGION, "learning_rate": 1e-3}),
     "sac": ("Pendulum-v1", 1, 4_000, {"learning_rate": 1e-3}),
     "td3": ("Pendulum-v1", 1, 5_000, {"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [256, 256]}}),
     "ddpg": ("Pendulum-v1", 1, 5_000, {"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [256, 256]}}),
