@@ -82,7 +82,7 @@ class DQNSettings(ExplorationSettings, LearnerSettings):
     priority_exponent: float = 0.5
     """Exponent of a transition's last loss in its chance to be sampled: 0 samples uniformly, 1 in proportion."""
     priority_beta: float = 0.4
-    """How far the weights of losses undo that when learning starts: 0 not at all; it grows to 1, fully, at the run's end."""
+    """How far the losses' weights undo that when learning starts: 0 not at all; it grows to 1, fully, at the end."""
     target_interval: int = 1_000
     """Steps between two updates of the target network."""
     tau: float = 1.0

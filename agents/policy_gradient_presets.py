@@ -98,4 +98,12 @@ A2C_VECTOR: Values = {
 
 REINFORCE_ATARI: Values = {"num_envs": 1, "learning_rate": 1e-4, "entropy_coef": 0.01, "eval_sample": True}
 
-REINFORCE_VECTOR: Values = {**VECTOR, "steps": 200_000, "num_envs": 4, "learning_rate": 1e-3, "optimizer": "adam"}
+REINFORCE_VECTOR: Values = {
+    **VECTOR,
+    "steps": 200_000,
+    "num_envs": 4,
+    "learning_rate": 1e-3,
+    "learning_rate_schedule": "linear",
+    # The value's gradient on whole returns is some thousand times the policy's, which would sink below Adam's eps.
+    "max_grad_norm": 0.0,
+}

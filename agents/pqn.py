@@ -19,7 +19,7 @@ from agents.policy_losses import masked_mean
 from agents.returns import lambda_returns
 from agents.reward_scaling import RewardClipping
 from agents.rollout import Decision, Rollout, RolloutStorage
-from agents.settings import ExplorationSettings, LearnerSettings, check_at_least, check_shares
+from agents.settings import ExplorationSettings, LearnerSettings, check_above_zero, check_at_least, check_shares
 from envs import TimeStep
 from wnrl.folding import fold, refresh
 from wnrl.initialization import data_init
@@ -47,11 +47,14 @@ class PQNSettings(ExplorationSettings, LearnerSettings):
     """Passes over each rollout."""
     minibatches: int = 32
     """Gradient steps per pass."""
+    reward_scale: float = 1.0
+    """Factor on the (clipped) rewards for learning, so that values are of size one; scores are not scaled."""
 
     def check(self) -> None:
         """Refuse values out of range."""
         check_at_least(self, 1, "rollout_length", "epochs", "minibatches")
         check_shares(self, "q_lambda")
+        check_above_zero(self, "reward_scale")
 
 
 class Minibatch(NamedTuple):
@@ -114,7 +117,7 @@ class PQN:
 
     def learn(self, before: int, after: int, timestep: TimeStep) -> None:
         """Store what followed; when the rollout is whole, learn from it."""
-        self.storage.follow(timestep, self._rewards(timestep))
+        self.storage.follow(timestep, self.settings.reward_scale * self._rewards(timestep))
         if not self.storage.full:
             return
         rollout = self.storage.read()

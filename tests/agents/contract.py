@@ -33,9 +33,9 @@ def parameters(agent):
     return torch.cat([parameter.detach().flatten() for parameter in agent.learner.network.parameters()])
 
 
-def check_acts_as_the_learner(agent):
-    """What acts is the folded learner, but for the noise that both draw for themselves."""
-    acting, learner = agent.acting.state_dict(), fold(agent.learner.network).state_dict()
+def check_acts_as_the_learner(agent, part):
+    """What acts is the fold of that part of the learner, but for the noise that both draw for themselves."""
+    acting, learner = agent.acting.state_dict(), fold(part).state_dict()
     assert {place for place in differences(acting, learner) if not place.endswith(("noise_in", "noise_out"))} == set()
 
 
@@ -57,6 +57,14 @@ class VariantContract:
 
     def check_solution(self, trainer):
         """What else must be true of an agent that has solved the chain."""
+
+    def acting_part(self, agent):
+        """The part of the learner's network that acts."""
+        return agent.learner.network
+
+    def learned(self, agent):
+        """All parameters that the agent learns."""
+        return list(agent.learner.network.parameters())
 
     def environment(self):
         return Chain(self.num_envs, length=4, max_steps=20)
@@ -106,12 +114,12 @@ class VariantContract:
         assert many.tolist() == [play(short.agent, row[None])[0] for row in obs]
 
     def test_acts_with_the_folded_learner(self, short):
-        check_acts_as_the_learner(short.agent)
+        check_acts_as_the_learner(short.agent, self.acting_part(short.agent))
 
-    def test_the_optimizer_holds_every_parameter_of_the_network(self):
-        learner = self.trainer().agent.learner
-        held = {id(parameter) for group in learner.optimizer.param_groups for parameter in group["params"]}
-        assert held == {id(parameter) for parameter in learner.network.parameters()}
+    def test_the_optimizer_holds_every_parameter(self):
+        agent = self.trainer().agent
+        held = {id(parameter) for group in agent.learner.optimizer.param_groups for parameter in group["params"]}
+        assert held == {id(parameter) for parameter in self.learned(agent)}
 
     def test_figures_are_finite_numbers_by_tag(self, short):
         figures = short.agent.figures(short.steps)
@@ -162,7 +170,7 @@ class AgentContract(VariantContract):
         after = parameters(trainer.agent)
         assert after.isfinite().all()
         assert not torch.equal(before, after)
-        check_acts_as_the_learner(trainer.agent)
+        check_acts_as_the_learner(trainer.agent, self.acting_part(trainer.agent))
 
     def test_a_run_is_the_same_to_the_bit_whether_it_is_watched_or_not(self, short):
         """Reading figures and playing games beside the run draw nothing from it."""

@@ -18,7 +18,7 @@ from envs.stream import first_rows
 from tests.agents.contract import STATES, AgentContract, VariantContract
 from wnrl.actor_critics import RecurrentActorCritic
 
-RUN = RunSettings(env="Chain", hidden=(16,), device="cpu", activation="tanh")
+RUN = RunSettings(env="Chain", device="cpu")
 SHARED = {"gamma": 0.9, "learning_rate": 0.01, "reward_clip": 0.0}
 KINDS = {
     "ppo": (make_ppo, PPOSettings, {"rollout_length": 16, "epochs": 3, "minibatches": 2}),
@@ -27,10 +27,10 @@ KINDS = {
 }
 
 
-def make(kind, environment, seed=0, norm="weight", steps=2_000, **changes):
+def make(kind, environment, seed=0, norm="weight", steps=2_000, hidden=(16,), **changes):
     """An agent of that kind with these settings of its own."""
     build, settings, numbers = KINDS[kind]
-    run = replace(RUN, norm=norm, seed=seed, steps=steps, num_envs=environment.num_envs)
+    run = replace(RUN, norm=norm, seed=seed, steps=steps, num_envs=environment.num_envs, hidden=hidden)
     return build(run, settings(**{**SHARED, **numbers, **changes}), environment)
 
 

@@ -20,8 +20,8 @@ NUMBERS = KINDS["a2c"][2]
 
 class TestWeight(PolicyGradientContract):
     kind = "a2c"
-    steps_to_solve = 3_000
-    steps_to_value = 1_500
+    steps_to_solve = 2_000
+    steps_to_value = 900
 
     def expected_updates(self, steps, num_envs):
         return steps // num_envs // NUMBERS["rollout_length"]

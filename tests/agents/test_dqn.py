@@ -18,7 +18,6 @@ from tests.agents.dqn_family import (
     BOOTSTRAPS,
     DISTRIBUTIONS,
     NOISY,
-    NUMBERS,
     RAINBOW,
     RUN,
     DQNContract,

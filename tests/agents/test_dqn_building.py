@@ -8,7 +8,6 @@ import torch
 from agents.bootstraps import MunchausenBootstrap, double_bootstrap, greedy_bootstrap
 from agents.building import make_network, make_training_environment
 from agents.dqn_building import describe_dqn, make_bootstrap, make_dqn, make_sampler, make_value_loss
-from agents.run_directory import to_json
 from agents.samplers import PrioritizedSampler, UniformSampler
 from agents.settings import RunSettings
 from agents.training import Trainer

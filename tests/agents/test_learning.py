@@ -12,6 +12,7 @@ from agents.training import Trainer
 AGENTS_AND_STEPS = {
     ("dqn", "fast"): 60_000,
     ("dqn", "rainbow"): 60_000,
+    ("sac", "fast"): 100_000,
     ("pqn", "fast"): 500_000,
     ("ppo", "fast"): 300_000,
     ("a2c", "fast"): 500_000,

@@ -40,6 +40,13 @@ class TestLSTM(PolicyGradientContract):
     def expected_updates(self, steps, num_envs):
         return steps // num_envs // NUMBERS["rollout_length"] * PER_ROLLOUT
 
+    @pytest.mark.parametrize(("terminates", "value"), [(False, 1 / (1 - 0.8)), (True, 1 + 0.8 + 0.8**2 + 0.8**3)])
+    def test_truncation_is_bootstrapped_and_discount_0_is_not(self, terminates, value):
+        """A world that pays 1 a step; games are long enough for the state after the last step to be like others."""
+        world = Clockwork(4, 4, 4, terminates=terminates)
+        agent = self.trained(900, environment=world, gamma=0.8).agent
+        assert self.values(agent, np.ones((1, 1), np.float32)) == pytest.approx(value, rel=0.1)
+
 
 class TestNone(PolicyGradientVariant):
     kind = "ppo"

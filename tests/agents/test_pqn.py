@@ -264,9 +264,9 @@ def test_evaluation_has_an_epsilon_of_its_own():
 # Rewards, schedules and the initialization
 
 
-@pytest.mark.parametrize(("clip", "stored"), [(1.0, 1.0), (0.0, 7.0)])
-def test_rewards_are_clipped_for_learning(clip, stored):
-    agent = trained(Clockwork(100, 100, reward=7.0), 20, reward_clip=clip).agent
+@pytest.mark.parametrize(("clip", "scale", "stored"), [(1.0, 1.0, 1.0), (0.0, 1.0, 7.0), (2.0, 0.5, 1.0)])
+def test_rewards_are_clipped_and_scaled_for_learning(clip, scale, stored):
+    agent = trained(Clockwork(100, 100, reward=7.0), 20, reward_clip=clip, reward_scale=scale).agent
     assert agent.storage.read().reward.unique().tolist() == [stored]
 
 
@@ -293,6 +293,7 @@ def test_the_first_rollout_initializes_and_is_not_learned_from():
         ({"rollout_length": 0}, "rollout_length must be at least 1, got 0"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"minibatches": 0}, "minibatches must be at least 1, got 0"),
+        ({"reward_scale": 0.0}, "reward_scale must be above 0, got 0.0"),
         ({"q_lambda": 1.5}, "q_lambda must lie between 0 and 1, got 1.5"),
     ],
 )
