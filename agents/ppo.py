@@ -40,7 +40,7 @@ class PPOSettings(RolloutSettings):
         check_at_least(self, 0, "value_clip", "target_kl", "lstm")
         check_above_zero(self, "clip_range")
         if self.lstm and self.separate:
-            raise ValueError("separate has no meaning with lstm, which policy and value share: --no-separate")
+            raise ValueError("separate has no meaning with lstm, which policy and value share: leave it out")
 
 
 class PPO(PolicyGradient):

@@ -70,6 +70,7 @@ def soft_values(agent, obs):
 class SACVariant(VariantContract):
     """The contract of one variant, which says what it changes."""
 
+    steps_to_solve = 800
     changes: dict = {}  # noqa: RUF012
 
     def make(self, environment, seed, **changes):
@@ -83,8 +84,8 @@ class SACVariant(VariantContract):
 
 
 class TestWeight(SACVariant, AgentContract):
-    steps_to_value = 900
-    value_changes = {"learning_rate": 0.02, "temperature": 0.0}  # noqa: RUF012
+    steps_to_value = 500
+    value_changes = {"learning_rate": 0.02, "temperature": 0.0, "tau": 0.2}  # noqa: RUF012
 
     def values(self, agent, obs):
         return soft_values(agent, obs)
@@ -126,15 +127,15 @@ class TestEverythingElse(SACVariant):
 def test_truncation_is_bootstrapped_with_the_soft_value(temperature):
     """A world that pays 1 a step whatever is done: the policy stays at random, and each step is worth α log 2 more."""
     environment = Clockwork(1, 2, 1, terminates=False)
-    numbers = {"gamma": 0.8, "learning_rate": 0.02, "temperature": temperature}
-    agent = trained(environment, 900, **numbers).agent
+    numbers = {"gamma": 0.8, "learning_rate": 0.02, "temperature": temperature, "tau": 0.2}
+    agent = trained(environment, 500, **numbers).agent
     value = (1 + temperature * math.log(2)) / (1 - 0.8)
     assert soft_values(agent, np.ones((1, 1), np.float32)) == pytest.approx(value, rel=0.05)
 
 
 def test_several_steps_do_not_count_the_entropy_between_them():
     environment = Clockwork(10_000)
-    agent = trained(environment, 900, gamma=0.8, learning_rate=0.02, temperature=0.5, n_step=2).agent
+    agent = trained(environment, 500, gamma=0.8, learning_rate=0.02, tau=0.2, temperature=0.5, n_step=2).agent
     q = (1 + 0.8 + 0.8**2 * 0.5 * math.log(2)) / (1 - 0.8**2)  # q = r + γ r + γ² (q + α log 2)
     assert says(agent, np.ones((1, 1), np.float32))[1].mean() == pytest.approx(q, rel=0.05)
 
@@ -175,9 +176,11 @@ def naive_update(agent, batch, weights):
         q = [judge([q[a].item() for q in q_values]) for a in range(2)]
         losses["policy"] += sum(p[a] * (alpha * p[a].log() - q[a]) for a in range(2)) / number
         entropy = -sum(p[a].item() * p[a].log().item() for a in range(2))
-        losses["temperature"] += sum(t.exp() for t in temperature.parameters()) * (
-            entropy - getattr(temperature, "target_entropy", 0.0)
-        ) / number
+        losses["temperature"] += (
+            sum(t.exp() for t in temperature.parameters())
+            * (entropy - getattr(temperature, "target_entropy", 0.0))
+            / number
+        )
         priorities.append(torch.stack(errors).detach().abs().mean())
     for name, part in (("policy", network.policy), ("critics", network.critics), ("temperature", temperature)):
         if list(part.parameters()):
@@ -256,21 +259,20 @@ def test_the_targets_move_at_their_interval_only(num_envs, interval, tau):
     assert sum(moves) == pytest.approx((132 - 20) / interval, abs=2)
 
 
-@pytest.mark.parametrize("share", [0.4, 0.8])
-def test_the_temperature_keeps_the_entropy_at_its_target_and_a_fixed_one_does_not(share):
-    entropies = []
-    for changes in ({"target_entropy": share}, {"temperature": 0.0}):
-        agent = trained(Chain(3, length=4, max_steps=20), 2_500, learning_rate=0.01, **changes).agent
-        log_policy, _ = says(agent, agent.sampler.replay.sample(500).obs)
-        entropies.append(float(-(log_policy.exp() * log_policy).sum(1).mean()))
-    assert entropies[0] == pytest.approx(share * math.log(2), abs=0.05)
-    assert abs(entropies[1] - share * math.log(2)) > 0.1
+@pytest.mark.parametrize(
+    ("changes", "share"), [({"target_entropy": 0.4}, 0.4), ({"target_entropy": 0.8}, 0.8), ({"temperature": 0.0}, 0.0)]
+)
+def test_the_temperature_keeps_the_entropy_at_its_target_and_without_one_it_is_lost(changes, share):
+    agent = trained(Chain(3, length=4, max_steps=20), 1_000, learning_rate=0.02, **changes).agent
+    log_policy, _ = says(agent, agent.sampler.replay.sample(500).obs)
+    entropy = -(log_policy.exp() * log_policy).sum(1).mean()
+    assert entropy == pytest.approx(share * math.log(2), abs=0.07)
 
 
 @pytest.mark.parametrize(("clip", "value"), [(1.0, 1.0), (0.0, 10.0)])
 def test_rewards_are_clipped_for_learning_and_scores_are_not(clip, value):
     environment = Clockwork(1, reward=10.0)
-    trainer = trained(environment, 900, learning_rate=0.05, temperature=0.0, reward_clip=clip)
+    trainer = trained(environment, 500, learning_rate=0.05, temperature=0.0, tau=0.2, reward_clip=clip)
     assert says(trainer.agent, np.ones((1, 1), np.float32))[1].mean() == pytest.approx(value, rel=0.05)
     assert trainer.statistics.mean_score == 10
 
@@ -279,7 +281,7 @@ def test_bfloat16_products_leave_parameters_in_float32_and_learn():
     environment = Chain(3, length=4, max_steps=20)
     agent = make(environment)
     agent.learner.dtype = torch.bfloat16
-    Trainer(agent, environment, seed=0).run(1_500)
+    Trainer(agent, environment, seed=0).run(800)
     assert {parameter.dtype for parameter in agent.network.parameters()} == {torch.float32}
     assert play(agent, STATES).tolist() == [1, 1, 1]
 
