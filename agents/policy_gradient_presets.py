@@ -88,10 +88,14 @@ A2C_ATARI: Values = {
 
 A2C_VECTOR: Values = {
     **VECTOR,
-    "steps": 200_000,
+    "steps": 100_000,
     "num_envs": 8,
-    "learning_rate": 7e-4,
+    "rollout_length": 16,
+    "gae_lambda": 0.95,
+    "learning_rate": 2e-3,
     "learning_rate_schedule": "linear",
+    # Without it the value's gradient is some hundred times the policy's, which is then cut to almost nothing.
+    "normalize_return": True,
     "optimizer": "rmsprop-a2c",
     "optimizer_eps": 1e-5,
 }

@@ -28,7 +28,8 @@ def example(continuous=False, sequences=False):
     return outputs, batch
 
 
-def losses(outputs, batch, normalized=False, clip=0.2, value_clip=0.0, weights=Weights(0.7, 0.1)):
+def losses(outputs, batch, normalized=False, clip=0.2, value_clip=0.0):
+    weights = Weights(0.7, 0.1)
     return (
         policy_gradient(outputs, batch, weights, normalized),
         proximal(outputs, batch, weights, normalized, clip, value_clip),

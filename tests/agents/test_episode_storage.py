@@ -17,7 +17,9 @@ class Play:
         self.timestep, self.rows = self.environment.reset(0), 0
 
     def step(self):
-        self.storage.add(self.timestep, Decision(torch.full((self.n,), self.rows), torch.zeros(self.n), torch.ones(self.n)))
+        self.storage.add(
+            self.timestep, Decision(torch.full((self.n,), self.rows), torch.zeros(self.n), torch.ones(self.n))
+        )
         self.timestep = self.environment.step(np.zeros(self.n, int))
         self.storage.follow(self.timestep, self.timestep.reward)
         self.rows += 1

@@ -75,7 +75,9 @@ def after_naive_update(agent, network, episodes):
             policy, value = learner(torch.as_tensor(obs)[None])
             log_prob = policy.log_prob(torch.as_tensor(action)[None])[0]
             advantages.append(total - float(value.detach()))
-            terms.append((log_prob, s.value_coef * 0.5 * (value[0] - total) ** 2 - s.entropy_coef * policy.entropy()[0]))
+            terms.append(
+                (log_prob, s.value_coef * 0.5 * (value[0] - total) ** 2 - s.entropy_coef * policy.entropy()[0])
+            )
     mean, std = (np.mean(advantages), np.std(advantages, ddof=1)) if s.normalize_advantage else (0.0, 1.0)
     for advantage, (log_prob, rest) in zip(advantages, terms, strict=True):
         losses.append(-log_prob * (advantage - mean) / std + rest)
@@ -104,7 +106,7 @@ def test_an_update_is_that_of_a_naive_implementation_on_whole_episodes(changes, 
     assert [len(played) for played in episodes] == [agent.settings.episodes_per_update] * 3
     assert {len(steps) for played in episodes for steps in played} == {3, 7, 5}
     assert sum(len(steps) for played in episodes for steps in played) < 3 * (end - begin) - 10  # others do not count
-    expected = after_naive_update(agent, network, sum(episodes, []))
+    expected = after_naive_update(agent, network, [steps for played in episodes for steps in played])
     torch.testing.assert_close(parameters(agent.network), expected, rtol=0, atol=1e-5)
 
 

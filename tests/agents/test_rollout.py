@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,7 @@ def test_holds_the_rows_and_what_followed_each():
     seen = played(storage, environment, 12)
     rollout = storage.read()
     assert storage.full
-    for t, (row, after) in enumerate(zip(seen, seen[1:], strict=False)):
+    for t, (row, after) in enumerate(itertools.pairwise(seen)):
         assert np.array_equal(rollout.obs[t], row.obs)
         assert np.array_equal(rollout.first[t], row.first)
         assert np.array_equal(rollout.reward[t], 2 * after.reward)

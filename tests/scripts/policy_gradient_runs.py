@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.scripts.processes import call, checkpoints, read_json, read_progress, start
+from tests.scripts.processes import call, checkpoints, read_progress, start
 from wnrl.checkpoints import load_model
 
 CHAIN = ["--env", "Chain", "--hidden", 16, "--device", "cpu", "--num-envs", 3]

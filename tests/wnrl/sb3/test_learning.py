@@ -42,11 +42,11 @@ TASKS = {  # algorithm: environment, environments, steps, settings
     "ppo_mask": ("CartPole-v1", 8, 50_000, {**PROXIMAL, "learning_rate": falling(1e-3)}),
     "ppo_recurrent": ("CartPole-v1", 8, 50_000, {**RECURRENT, "learning_rate": falling(1e-3)}),
     "trpo": ("CartPole-v1", 2, 50_000, {**REGION, "learning_rate": 1e-3}),
-    "sac": ("Pendulum-v1", 1, 4_000, {"learning_rate": 1e-3}),
-    "td3": ("Pendulum-v1", 1, 5_000, {"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [256, 256]}}),
-    "ddpg": ("Pendulum-v1", 1, 5_000, {"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [256, 256]}}),
-    "tqc": ("Pendulum-v1", 1, 4_000, {"learning_rate": 1e-3}),
-    "crossq": ("Pendulum-v1", 1, 3_000, {"policy_kwargs": {"net_arch": {"pi": [256, 256], "qf": [256, 256]}}}),
+    "sac": ("Pendulum-v1", 1, 8_000, {"learning_rate": 1e-3}),
+    "td3": ("Pendulum-v1", 1, 10_000, {"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [256, 256]}}),
+    "ddpg": ("Pendulum-v1", 1, 10_000, {"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [256, 256]}}),
+    "tqc": ("Pendulum-v1", 1, 6_000, {"learning_rate": 1e-3}),
+    "crossq": ("Pendulum-v1", 1, 5_000, {"policy_kwargs": {"net_arch": {"pi": [256, 256], "qf": [256, 256]}}}),
 }
 
 

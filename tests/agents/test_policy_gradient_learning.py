@@ -1,0 +1,63 @@
+"""Learning runs of on-policy agents that take minutes: what each has learned at the end of its steps."""
+
+import numpy as np
+import pytest
+
+from agents.building import make_evaluation_environment, make_training_environment
+from agents.evaluation import evaluate
+from agents.kinds import AGENTS
+from agents.training import Trainer
+
+RECALL = {"steps": 20_000, "separate": False}
+# RL Zoo's numbers for Pendulum, with shorter rollouts and larger minibatches, and both running scales.
+PENDULUM = {
+    "steps": 100_000,
+    "num_envs": 4,
+    "rollout_length": 256,
+    "epochs": 10,
+    "minibatches": 8,
+    "learning_rate_schedule": "linear",
+    "clip_range_schedule": "constant",
+    "gamma": 0.9,
+    "gae_lambda": 0.95,
+    "normalize_obs": True,
+    "normalize_return": True,
+}
+
+
+def score(name, env, seed, norm="weight", **flags):
+    """The mean score of 100 games after a run with the `fast` preset and these flags."""
+    kind = AGENTS[name]
+    preset = kind.preset("fast", images=False, norm=norm, flags=flags)
+    settings = kind.settings(**{**preset, "env": env, "norm": norm, "seed": seed, "device": "cpu", **flags})
+    environment = make_training_environment(settings)
+    trainer = Trainer(kind.make(settings, settings, environment), environment, seed=seed)
+    trainer.run(settings.steps)
+    policy = trainer.agent.policy(np.random.default_rng(seed))
+    games = evaluate(policy, make_evaluation_environment(settings, 20), episodes=100, seed=1_000)
+    mean = float(np.mean([game.score for game in games]))
+    print(f"{name} {env} norm {norm} seed {seed}: {mean:.2f} after {trainer.steps} steps {flags}")
+    return mean
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("norm", ["weight", "none"])
+@pytest.mark.parametrize(("name", "steps"), [("ppo", 100_000), ("a2c", 100_000), ("reinforce", 200_000)])
+def test_cartpole_is_solved(name, steps, norm, seed):
+    """100 games of CartPole-v1 last 475 steps or more in the mean, the environment's own mark of success."""
+    assert score(name, "CartPole-v1", seed, norm, steps=steps) >= 475
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_the_pendulum_is_swung_up(seed):
+    assert score("ppo", "Pendulum-v1", seed, **PENDULUM) > -250
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cue_is_recalled_with_memory_alone(seed):
+    """Without memory half of the answers are right at best."""
+    assert score("ppo", "Recall", seed, **RECALL, lstm=32) >= 0.95
+    assert score("ppo", "Recall", seed, **RECALL) <= 0.65
