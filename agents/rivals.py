@@ -69,7 +69,12 @@ RIVALS = {
         "RecurrentPPO",
         8,
         {"rollout_length": 128, "epochs": 4, "minibatches": 4, "lstm": 256},
-        {"n_steps": 128, "n_epochs": 4, "batch_size": 256},
+        {
+            "n_steps": 128,
+            "n_epochs": 4,
+            "batch_size": 256,
+            "policy_kwargs": {"enable_critic_lstm": False, "shared_lstm": True},  # as ours
+        },
         recurrent=True,
         vector={"hidden": (64,), "activation": "tanh"},
     ),
@@ -94,14 +99,7 @@ class Task:
 
 def ours(rival: Rival, task: Task, norm: str) -> Advance:
     """Our side with that normalizer."""
-    kind = AGENTS[rival.agent]
-    vector = rival.vector if task.game is None else {}
-    settings = kind.settings(
-        game=task.game, env=task.env, device=task.device, precision=task.precision, norm=norm, num_envs=rival.num_envs
-    )
-    settings = replace(settings, **{**rival.ours, **vector})
-    environment = make_training_environment(settings)
-    trainer = Trainer(kind.make(settings, settings, environment), environment, seed=0)
+    trainer = our_trainer(rival, task, norm)
 
     def advance(steps: int) -> int:
         before = trainer.steps
@@ -111,16 +109,21 @@ def ours(rival: Rival, task: Task, norm: str) -> Advance:
     return advance
 
 
-def theirs(rival: Rival, task: Task) -> Advance:
-    """stable-baselines3's side.
+def our_trainer(rival: Rival, task: Task, norm: str) -> Trainer:
+    """Our agent and its environments."""
+    kind = AGENTS[rival.agent]
+    vector = rival.vector if task.game is None else {}
+    settings = kind.settings(
+        game=task.game, env=task.env, device=task.device, precision=task.precision, norm=norm, num_envs=rival.num_envs
+    )
+    settings = replace(settings, **{**rival.ours, **vector})
+    environment = make_training_environment(settings)
+    return Trainer(kind.make(settings, settings, environment), environment, seed=0)
 
-    Raises:
-        ValueError: the algorithm is one of sb3-contrib, which is not installed.
-    """
-    algorithm = _algorithm(rival.algorithm)
-    policy = f"{'Cnn' if task.game else 'Mlp'}{'Lstm' if rival.recurrent else ''}Policy"
-    environment = _their_environment(task, rival.num_envs)
-    model = algorithm(policy, environment, device=resolve_device(task.device), seed=0, **rival.theirs)
+
+def theirs(rival: Rival, task: Task) -> Advance:
+    """stable-baselines3's side, see `their_model`."""
+    model = their_model(rival, task)
 
     def advance(steps: int) -> int:
         before = model.num_timesteps
@@ -128,6 +131,18 @@ def theirs(rival: Rival, task: Task) -> Advance:
         return model.num_timesteps - before
 
     return advance
+
+
+def their_model(rival: Rival, task: Task) -> Any:
+    """stable-baselines3's agent with its environments.
+
+    Raises:
+        ValueError: the algorithm is one of sb3-contrib, which is not installed.
+    """
+    algorithm = _algorithm(rival.algorithm)
+    policy = f"{'Cnn' if task.game else 'Mlp'}{'Lstm' if rival.recurrent else ''}Policy"
+    environment = _their_environment(task, rival.num_envs)
+    return algorithm(policy, environment, device=resolve_device(task.device), seed=0, **rival.theirs)
 
 
 def _algorithm(name: str) -> Any:

@@ -20,7 +20,7 @@ NUMBERS = KINDS["a2c"][2]
 
 class TestWeight(PolicyGradientContract):
     kind = "a2c"
-    steps_to_solve = 2_000
+    steps_to_solve = 1_500
     steps_to_value = 900
 
     def expected_updates(self, steps, num_envs):
@@ -29,7 +29,7 @@ class TestWeight(PolicyGradientContract):
 
 class TestNone(PolicyGradientVariant):
     kind = "a2c"
-    steps_to_solve = 3_000
+    steps_to_solve = 1_500
     changes = {"norm": "none"}  # noqa: RUF012
 
 
@@ -37,7 +37,7 @@ class TestAsPublished(PolicyGradientVariant):
     """RMSprop, a linear step size and the rewards of the whole rollout."""
 
     kind = "a2c"
-    steps_to_solve = 3_000
+    steps_to_solve = 1_500
     changes = {"optimizer": "rmsprop-a2c", "learning_rate": 0.005, "entropy_coef": 0.01}  # noqa: RUF012
 
 

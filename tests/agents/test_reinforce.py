@@ -19,7 +19,7 @@ from tests.agents.policy_gradient_family import (
 
 class TestWeight(PolicyGradientContract):
     kind = "reinforce"
-    steps_to_solve = 2_000
+    steps_to_solve = 1_500
     steps_to_value = 450
     value_changes = {"learning_rate": 0.05, "max_grad_norm": 0.0}  # noqa: RUF012
 
@@ -32,14 +32,14 @@ class TestWeight(PolicyGradientContract):
 
 class TestNone(PolicyGradientVariant):
     kind = "reinforce"
-    steps_to_solve = 3_000
+    steps_to_solve = 1_500
     changes = {"norm": "none"}  # noqa: RUF012
 
 
 class TestFromData(PolicyGradientVariant):
     kind = "reinforce"
     num_envs = 1
-    steps_to_solve = 3_000
+    steps_to_solve = 1_500
     changes = {"init": "data", "normalize_obs": True, "episodes_per_update": 3}  # noqa: RUF012
 
 
