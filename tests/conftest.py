@@ -1,4 +1,4 @@
-"""One thread for the small networks of the tests, several would mostly wait for each other; and the same numbers drawn."""
+"""One thread for the small networks of the tests, which several would slow down; and the same numbers drawn."""
 
 import os
 

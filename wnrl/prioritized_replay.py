@@ -43,7 +43,7 @@ def prioritized_replay_bytes(
 
 
 class PrioritizedReplay(Replay):
-    """A `Replay` that can be sampled in proportion to priorities p, its proportional variant (Schaul et al. 2016, section 3.3).
+    """A `Replay` that can be sampled in proportion to priorities p (Schaul et al. 2016, section 3.3).
 
     A new transition has the greatest p so far (algorithm 1), 1 at first, so that it is soon seen.
 

@@ -41,8 +41,8 @@ def test_figures_are_written(whole):
     assert [int(row["step"]) // 60 for row in rows] == list(range(1, 8))
     last = rows[-1]
     assert int(last["train/n_updates"]) % 6 == 0
-    assert float(last["rollout/exploration_rate"]) == pytest.approx(0.05)
-    assert float(rows[0]["rollout/exploration_rate"]) == pytest.approx(1 - 0.95 * int(rows[0]["step"]) / 200)
+    assert float(last["rollout/exploration_rate"]) == pytest.approx(0.1)
+    assert float(rows[0]["rollout/exploration_rate"]) == pytest.approx(1 - 0.9 * int(rows[0]["step"]) / 200)
     assert all(last[tag] for tag in ("train/loss", "train/td_error", "train/q_mean", "train/learning_rate"))
 
 
