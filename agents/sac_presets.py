@@ -54,4 +54,4 @@ SAC_VECTOR: Values = {
     "checkpoint_interval": 50_000,
 }
 
-AUTOMATIC_VECTOR: Values = {"target_entropy": 0.6}
+AUTOMATIC_VECTOR: Values = {"target_entropy": 0.3}

@@ -118,6 +118,7 @@ class PolicyGradientVariant(VariantContract):
     """The contract of one variant, which says what it changes."""
 
     kind = ""
+    steps_to_solve = 900
     changes: dict = {}  # noqa: RUF012
 
     def make(self, environment, seed, **changes):

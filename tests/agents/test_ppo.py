@@ -55,11 +55,13 @@ class TestNone(PolicyGradientVariant):
 
 class TestWeightFromData(PolicyGradientVariant):
     kind = "ppo"
+    steps_to_solve = 1_500
     changes = {"init": "data", "normalize_obs": True}  # noqa: RUF012
 
 
 class TestLSTMFromData(PolicyGradientVariant):
     kind = "ppo"
+    steps_to_solve = 1_500
     changes = {"lstm": 8, "init": "data", "minibatches": 1, "learning_rate": 0.02}  # noqa: RUF012
 
 
@@ -78,7 +80,7 @@ class TestEverythingElse(PolicyGradientVariant):
         "separate": False,
         "epochs": 6,
     }
-    steps_to_solve = 2_000
+    steps_to_solve = 1_200
 
     def check_solution(self, trainer):
         """The values are of scaled rewards."""

@@ -9,7 +9,7 @@ from agents.kinds import SAC
 from agents.sac_presets import sac_preset
 from agents.training import Trainer
 
-STEPS = 40_000
+STEPS = 50_000
 
 
 @pytest.mark.slow
