@@ -94,8 +94,10 @@ A2C_VECTOR: Values = {
     "gae_lambda": 0.95,
     "learning_rate": 2e-3,
     "learning_rate_schedule": "linear",
-    # Without it the value's gradient is some hundred times the policy's, which is then cut to almost nothing.
+    # The value's gradient would be some hundred times the policy's, which is then cut down with it to almost nothing;
+    # with small rewards alone the policy's would sink below the optimizer's eps.
     "normalize_return": True,
+    "normalize_advantage": True,
     "optimizer": "rmsprop-a2c",
     "optimizer_eps": 1e-5,
 }

@@ -52,7 +52,7 @@ PQN_ATARI: Values = {
 
 # Network, λ, epochs, reward scale and the share are those of pqn_cartpole.yaml. Its 500,000 steps become 100,000 by
 # smaller rollouts and larger steps. Once games last, failures are rare and their gradients many times the usual size:
-# clipping at 0.5 keeps one of them from undoing what was learned. Chosen on seeds 10 to 13 of CartPole, weight norm.
+# clipping at 0.5 lets one of them undo less of what was learned. Chosen on seeds 10 to 13 of CartPole, weight norm.
 VECTOR_SHARE = 0.2
 PQN_VECTOR: Values = {
     "hidden": (256, 256),

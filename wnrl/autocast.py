@@ -1,4 +1,4 @@
-"""What stays out of autocast."""
+"""What autocast does to products, and what stays out of it."""
 
 from __future__ import annotations
 
@@ -13,3 +13,10 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
     """A context in which operations on `tensor`'s device keep their types; any device will do, the meta device too."""
     kind = tensor.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+def dtype_of_products(device: torch.device) -> torch.dtype:
+    """The type of products of float32 tensors on `device` here: autocast's, or float32."""
+    kind = device.type
+    enabled = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if enabled else torch.float32

@@ -282,15 +282,8 @@ class WeightNormRNNCell(WeightNormRecurrent, nn.RNNCell):
 
 
 RECURRENT_WEIGHT_NORM_LAYERS: dict[type[nn.Module], type[WeightNormRecurrent]] = {
-    layer.plain_class: layer
-    for layer in (
-        WeightNormLSTM,
-        WeightNormGRU,
-        WeightNormRNN,
-        WeightNormLSTMCell,
-        WeightNormGRUCell,
-        WeightNormRNNCell,
-    )
+    kind.plain_class: kind
+    for kind in (WeightNormLSTM, WeightNormGRU, WeightNormRNN, WeightNormLSTMCell, WeightNormGRUCell, WeightNormRNNCell)
 }
 """Recurrent layers and cells, by plain class."""
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from wnrl.autocast import dtype_of_products
+
 
 class NatureCNN(nn.Module):
     """The convolutional torso of Mnih et al. 2015 (Nature 518, methods, "Model architecture").
@@ -45,7 +47,8 @@ class NatureCNN(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Features `[B, out_features]` of uint8 images `[B, C, H, W]`."""
-        return self.layers(_scaled(obs, self.obs_shape))
+        learns_in_float32 = torch.is_grad_enabled() and dtype_of_products(obs.device) is torch.float32
+        return self.layers(_scaled(obs, self.obs_shape, channels_last=learns_in_float32))
 
 
 class ImpalaCNN(nn.Module):
@@ -96,7 +99,7 @@ class ImpalaCNN(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Features `[B, out_features]` of uint8 images `[B, C, H, W]`."""
-        return self.layers(_scaled(obs, self.obs_shape))
+        return self.layers(_scaled(obs, self.obs_shape, channels_last=True))
 
 
 class ResidualBlock(nn.Module):
@@ -174,8 +177,15 @@ def _check_obs_shape(obs_shape: Sequence[int], least: int, name: str) -> None:
         )
 
 
-def _scaled(obs: Tensor, obs_shape: tuple[int, ...]) -> Tensor:
-    """Images `[B, C, H, W]` in [0, 1]."""
+def _scaled(obs: Tensor, obs_shape: tuple[int, ...], channels_last: bool) -> Tensor:
+    """Images `[B, C, H, W]` in [0, 1], in the type that autocast would give them: bfloat16 has all of 0 … 255.
+
+    Args:
+        obs: uint8 images.
+        obs_shape: what they must be.
+        channels_last: whether a CPU shall have them, and so the convolutions after them, in this order.
+    """
     if obs.dtype is not torch.uint8 or obs.shape[1:] != obs_shape:
         raise ValueError(f"images must be uint8 [B, {str(obs_shape)[1:-1]}], got {obs.dtype} {list(obs.shape)}")
-    return obs.float().mul_(1 / 255)
+    order = torch.channels_last if channels_last and obs.device.type == "cpu" else torch.preserve_format
+    return obs.to(dtype_of_products(obs.device), memory_format=order).mul_(1 / 255)

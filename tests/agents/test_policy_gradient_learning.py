@@ -8,6 +8,7 @@ from agents.evaluation import evaluate
 from agents.kinds import AGENTS
 from agents.training import Trainer
 
+CARTPOLE = {"ppo": 100_000, "a2c": 100_000, "reinforce": 200_000}  # steps, by agent
 RECALL = {"steps": 20_000, "separate": False}
 # RL Zoo's numbers for Pendulum, with shorter rollouts and larger minibatches, and both running scales.
 PENDULUM = {
@@ -43,7 +44,7 @@ def score(name, env, seed, norm="weight", **flags):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("norm", ["weight", "none"])
-@pytest.mark.parametrize(("name", "steps"), [("ppo", 100_000), ("a2c", 100_000), ("reinforce", 200_000)])
+@pytest.mark.parametrize(("name", "steps"), CARTPOLE.items())
 def test_cartpole_is_solved(name, steps, norm, seed):
     """100 games of CartPole-v1 last 475 steps or more in the mean, the environment's own mark of success."""
     assert score(name, "CartPole-v1", seed, norm, steps=steps) >= 475

@@ -141,6 +141,37 @@ def test_images_are_scaled_to_1_and_left_as_they_were(make, obs):
     assert torch.equal(obs, before)
 
 
+@pytest.mark.parametrize("make", [make for make, _ in SMALL[:2]], ids=["nature", "impala"])
+def test_under_autocast_images_are_scaled_in_bfloat16_as_autocast_would_round_them(make):
+    torso, obs = make(), torch.arange(256, dtype=torch.uint8)[: 2 * 36 * 3].repeat(1, 2).view(1, 2, 36, 6)
+    torso.obs_shape, torso.layers = obs.shape[1:], nn.Identity()
+    with torch.autocast("cpu", torch.bfloat16):
+        scaled = torso(obs)
+    assert scaled.dtype is torch.bfloat16
+    assert torch.equal(scaled, (obs.float() * (1 / 255)).bfloat16())
+
+
+@pytest.mark.parametrize(
+    ("make", "learning", "dtype", "expected"),
+    [
+        (SMALL[0][0], True, torch.float32, True),
+        (SMALL[0][0], False, torch.float32, False),
+        (SMALL[0][0], True, torch.bfloat16, False),
+        (SMALL[1][0], True, torch.bfloat16, True),
+        (SMALL[1][0], False, torch.float32, True),
+    ],
+)
+def test_convolutions_run_channels_last_on_a_cpu_where_that_is_faster(make, learning, dtype, expected):
+    torso, seen = make(), []
+    torso.layers[0].register_forward_hook(lambda layer, inputs, output: seen.append((inputs[0], output)))
+    obs = images(3, *torso.obs_shape)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16), torch.set_grad_enabled(learning):
+        torso(obs)
+    last = [tensor.is_contiguous(memory_format=torch.channels_last) for tensor in seen[0]]
+    assert last == [expected, expected]
+    assert obs.is_contiguous()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [images(2, 2, 36, 40).float() / 255, images(2, 36, 40, 2), images(2, 36, 40), images(2, 2, 40, 36)],
