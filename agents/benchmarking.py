@@ -8,16 +8,17 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+Figure = TypeVar("Figure")
 Side = Callable[[], float]  # does its work once and returns the figure that is compared
 
 
-def in_turn(sides: Mapping[str, Side], rounds: int) -> dict[str, list[float]]:
+def in_turn(sides: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str, list[Figure]]:
     """Figures of each side, one per round; within a round every side is measured once."""
-    figures: dict[str, list[float]] = {name: [] for name in sides}
+    figures: dict[str, list[Figure]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, measure in sides.items():
             figures[name].append(measure())
@@ -43,15 +44,16 @@ def rate(advance: Callable[[int], int], steps: int) -> Side:
 
 def seconds(work: Callable[[], Any], times: int, device: torch.device) -> float:
     """Seconds for one call of `work`, the mean over `times` calls, the device's own work included."""
-    _wait(device)
+    wait(device)
     start = time.perf_counter()
     for _ in range(times):
         work()
-    _wait(device)
+    wait(device)
     return (time.perf_counter() - start) / times
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Wait until the device has done all that it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -98,6 +98,7 @@ A2C_VECTOR: Values = {
     # with small rewards alone the policy's would sink below the optimizer's eps.
     "normalize_return": True,
     "normalize_advantage": True,
+    "entropy_coef": 0.01,  # Mnih et al. 2016, section 8
     "optimizer": "rmsprop-a2c",
     "optimizer_eps": 1e-5,
 }

@@ -99,7 +99,11 @@ class Task:
 
 def ours(rival: Rival, task: Task, norm: str) -> Advance:
     """Our side with that normalizer."""
-    trainer = our_trainer(rival, task, norm)
+    return advancing(our_trainer(rival, task, norm))
+
+
+def advancing(trainer: Trainer) -> Advance:
+    """A run that goes on as asked."""
 
     def advance(steps: int) -> int:
         before = trainer.steps
@@ -109,14 +113,14 @@ def ours(rival: Rival, task: Task, norm: str) -> Advance:
     return advance
 
 
-def our_trainer(rival: Rival, task: Task, norm: str) -> Trainer:
-    """Our agent and its environments."""
+def our_trainer(rival: Rival, task: Task, norm: str, **changes: Any) -> Trainer:
+    """Our agent and its environments; `changes` are settings that differ from the race's."""
     kind = AGENTS[rival.agent]
     vector = rival.vector if task.game is None else {}
     settings = kind.settings(
         game=task.game, env=task.env, device=task.device, precision=task.precision, norm=norm, num_envs=rival.num_envs
     )
-    settings = replace(settings, **{**rival.ours, **vector})
+    settings = replace(settings, **{**rival.ours, **vector, **changes})
     environment = make_training_environment(settings)
     return Trainer(kind.make(settings, settings, environment), environment, seed=0)
 
@@ -141,7 +145,7 @@ def their_model(rival: Rival, task: Task) -> Any:
     """
     algorithm = _algorithm(rival.algorithm)
     policy = f"{'Cnn' if task.game else 'Mlp'}{'Lstm' if rival.recurrent else ''}Policy"
-    environment = _their_environment(task, rival.num_envs)
+    environment = their_environment(task, rival.num_envs)
     return algorithm(policy, environment, device=resolve_device(task.device), seed=0, **rival.theirs)
 
 
@@ -156,7 +160,7 @@ def _algorithm(name: str) -> Any:
         raise ValueError(f'{name} needs sb3-contrib: pip install "wnrl[contrib]"') from error
 
 
-def _their_environment(task: Task, num_envs: int) -> Any:
+def their_environment(task: Task, num_envs: int) -> Any:
     """With stable-baselines3's own wrappers, the emulator's steps as ours."""
     from stable_baselines3.common.env_util import make_atari_env, make_vec_env
     from stable_baselines3.common.vec_env import VecFrameStack

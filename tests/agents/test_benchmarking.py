@@ -2,7 +2,6 @@
 
 import time
 
-import pytest
 import torch
 
 from agents.benchmarking import describe, in_turn, machine, seconds, summary
@@ -22,8 +21,14 @@ def test_medians_and_ratios_to_the_first():
     assert rows == {"base": {"median": 4.0, "ratio": 1.0}, "twice": {"median": 8.0, "ratio": 2.0}}
 
 
-def test_seconds_are_per_call():
-    assert seconds(lambda: time.sleep(0.01), 3, CPU) == pytest.approx(0.01, rel=0.5)
+def test_seconds_are_per_call(monkeypatch):
+    now = [5.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def work():
+        now[0] += 0.25
+
+    assert seconds(work, 4, CPU) == 0.25
 
 
 def test_the_machine_is_named():
