@@ -223,7 +223,9 @@ class DQN:
         error = td_errors(outputs, batch.action, bootstrap, next_outputs).detach()
         loss = losses.loss if sample.weights is None else losses.loss * sample.weights
         figures = {"train/q_mean": outputs.q_values.mean(), "train/td_error": error.abs().mean()}
-        return loss.sum() if self.settings.loss_reduction == "sum" else loss.mean(), losses.priority, figures
+        if self.settings.loss_reduction == "sum":
+            return loss.sum() * self.learner.ranks.number, losses.priority, figures  # whose gradients are averaged
+        return loss.mean(), losses.priority, figures
 
     @torch.no_grad()
     def _future(self, batch: Transition) -> tuple[Bootstrap, Any]:

@@ -72,6 +72,8 @@ class AgentKind:
     """The agent, from the same."""
     play: Callable[[Any], dict[str, Any]]
     """How its model plays in evaluation, from its settings: arguments of `make_policy`."""
+    shared: bool = False
+    """Whether several processes can share a run of it, see `agents.ranks`."""
 
 
 def _greedy(settings: ExplorationSettings) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def _drawn(settings: PolicyGradientSettings | SACSettings) -> dict[str, Any]:
     return {"sample": settings.eval_sample}
 
 
-DQN = AgentKind("dqn", TrainDQN, dqn_preset, describe_dqn, make_dqn, _greedy)
+DQN = AgentKind("dqn", TrainDQN, dqn_preset, describe_dqn, make_dqn, _greedy, shared=True)
 PPO = AgentKind("ppo", TrainPPO, ppo_preset, describe_actor_critic, make_ppo, _drawn)
 A2C = AgentKind("a2c", TrainA2C, a2c_preset, describe_actor_critic, make_a2c, _drawn)
 REINFORCE = AgentKind("reinforce", TrainREINFORCE, reinforce_preset, describe_actor_critic, make_reinforce, _drawn)

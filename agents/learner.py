@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.optimizers import make_optimizer, set_learning_rate
+from agents.ranks import OneProcess, Ranks
 from agents.settings import LearnerSettings
 from wnrl.diagnostics import Forward, NormDiagnostics
 from wnrl.projection import project
@@ -28,6 +29,7 @@ class Learner:
 
     Attributes:
         num_updates: gradient steps made.
+        ranks: the processes that make them together.
     """
 
     def __init__(
@@ -51,10 +53,16 @@ class Learner:
         self._limit = settings.max_grad_norm or float("inf")
         self._learning_rate = learning_rate
         self._means, self._diagnostics = Means(), NormDiagnostics(network, outputs)
+        self.ranks: Ranks = OneProcess()
 
     def autocast(self) -> AbstractContextManager[None]:
         """A context for forward passes in the network's precision."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16)
+
+    def share(self, ranks: Ranks) -> None:
+        """Learn together with other processes from now on, beginning with the first one's network."""
+        self.ranks = ranks
+        ranks.copy_first(tensor.detach() for tensor in (*self.network.parameters(), *self.network.buffers()))
 
     def begin(self, step: int) -> None:
         """Let the next gradient steps have the size of environment step `step`."""
@@ -81,6 +89,7 @@ class Learner:
             loss.backward()
             for name, value in {"train/loss": loss, **figures}.items():
                 total[name] = total[name] + value.detach() if name in total else value.detach()
+        self.ranks.average([p.grad for p in self.network.parameters() if p.grad is not None])
         with self._diagnostics.around_update():
             grad_norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._limit)
             self.optimizer.step()

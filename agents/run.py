@@ -11,6 +11,7 @@ from agents.command_line import fail, parse
 from agents.evaluation import evaluate, evaluate_steps
 from agents.kinds import AgentKind
 from agents.policies import Policy
+from agents.ranks import Ranks, join, share
 from agents.run_directory import RunDirectory
 from agents.settings import RunSettings, emulator_options
 from agents.signals import StopSignal
@@ -32,6 +33,8 @@ def train(kind: AgentKind, description: str) -> int:
     try:
         run = prepare(parse(kind.settings, kind.preset, description), kind)
     except ValueError as error:
+        if join().index:
+            return 2  # the first process says it
         fail(error)
     except KeyboardInterrupt:
         return 130
@@ -48,13 +51,27 @@ def prepare(settings: Any, kind: AgentKind) -> Run:
     Raises:
         ValueError: a setting does not fit the task or the machine, or there is no checkpoint to resume from.
     """
-    environment = make_training_environment(settings)
-    trainer = Trainer(kind.make(settings, settings, environment), environment, seed=settings.seed)
-    if settings.resume is None:
-        return Run(settings, kind, RunDirectory.create(settings, kind.name), trainer)
-    run = Run(settings, kind, RunDirectory.open(settings.resume), trainer)
-    run.resume()
+    ranks = join()
+    if ranks.number > 1 and not kind.shared:
+        raise ValueError(f"{kind.name} runs in one process: leave torchrun out")
+    own = share(settings, ranks)
+    environment = make_training_environment(own)
+    seed = settings.seed + ranks.index * environment.num_envs  # each environment has the one of a run in one process
+    trainer = Trainer(kind.make(own, own, environment), environment, seed=seed, ranks=ranks)
+    trainer.agent.learner.share(ranks)
+    run = Run(settings, kind, _directory(settings, kind, ranks), trainer, ranks)
+    if settings.resume is not None:
+        run.resume()
     return run
+
+
+def _directory(settings: Any, kind: AgentKind, ranks: Ranks) -> RunDirectory:
+    """The run's folder, which the first process makes or finds."""
+    if ranks.index:
+        return RunDirectory(ranks.tell(None))
+    found = RunDirectory.open(settings.resume) if settings.resume else RunDirectory.create(settings, kind.name)
+    ranks.tell(found.path)
+    return found
 
 
 class Run:
@@ -65,23 +82,32 @@ class Run:
         kind: of the agent.
         directory: where everything is written.
         trainer: of the agent; `go` gives it the run's hooks.
+        ranks: the processes that share the run; the first one writes, evaluates and speaks.
     """
 
-    def __init__(self, settings: RunSettings, kind: AgentKind, directory: RunDirectory, trainer: Trainer) -> None:
-        self._settings, self._kind, self._directory = settings, kind, directory
-        self._trainer, self._stop = trainer, StopSignal()
-        self._checkpoints = Checkpoints(directory.checkpoints)
+    def __init__(
+        self, settings: RunSettings, kind: AgentKind, directory: RunDirectory, trainer: Trainer, ranks: Ranks
+    ) -> None:
+        self._settings, self._kind, self._directory, self._ranks = settings, kind, directory, ranks
+        self._trainer, self._stop = trainer, StopSignal(again=ranks.number == 1)
+        self._checkpoints = Checkpoints(directory.checkpoints_of(ranks.index))
         self._evaluation = Evaluation(self._play, self._policy, settings.eval_interval, keep_best=self._keep_best)
 
     def resume(self) -> None:
-        """Go on from the last checkpoint that is whole.
+        """Go on from the last checkpoint that is whole, in every process.
 
         Raises:
-            ValueError: there is none, or the run has made its steps already.
+            ValueError: there is none, the run has made its steps already, or other processes made it.
         """
-        _, state = self._checkpoints.latest()
+        step, state = self._checkpoints.latest()
         for path in self._checkpoints.damaged:
             print(f"checkpoint {path} is damaged: going on from the one before", flush=True)
+        if (made := state.get("processes", 1)) != self._ranks.number:
+            raise ValueError(f"the run is one of {made} processes: start as many (torchrun --nproc-per-node {made})")
+        if (common := self._ranks.least(step)) < step:
+            step, state = self._checkpoints.latest(at_most=common)
+        if self._ranks.least(step) < step:
+            raise ValueError(f"the {made} processes have no checkpoint of one step in {self._directory.checkpoints}")
         if state["trainer"]["steps"] >= self._settings.steps:
             raise ValueError(f"the run is at step {state['trainer']['steps']} already: ask for more by --steps")
         self._trainer.set_state(state["trainer"])
@@ -89,6 +115,8 @@ class Run:
 
     def go(self) -> int:
         """Train, and leave a checkpoint and a model whatever ends the run; the process's exit code."""
+        if self._ranks.index:
+            return self._follow()
         first, resumed = self._trainer.steps, self._settings.resume is not None
         frame_skip = self._trainer.environment.frame_skip
         tracker = RunTracker(self._directory.path, first if resumed else None)
@@ -111,6 +139,15 @@ class Run:
         self._say_end()
         return self._stop.exit_code
 
+    def _follow(self) -> int:
+        """Train beside the first process."""
+        interval = self._settings.checkpoint_interval
+        self._trainer.hooks = [Checkpointing(self._checkpoints, interval, self._state, print)]
+        with self._stop:
+            self._trainer.run(self._settings.steps, self._stop)
+            self._checkpoints.save(self._trainer.steps, self._state())
+        return self._stop.exit_code
+
     def _say_end(self) -> None:
         path, steps = self._directory.path, self._trainer.steps
         if self._stop():
@@ -119,7 +156,11 @@ class Run:
             print(f"finished {steps:,} steps: python scripts/evaluate.py {path} measures the model", flush=True)
 
     def _state(self) -> dict[str, Any]:
-        return {"trainer": self._trainer.get_state(), "evaluation": self._evaluation.get_state()}
+        return {
+            "trainer": self._trainer.get_state(),
+            "evaluation": self._evaluation.get_state(),
+            "processes": self._ranks.number,
+        }
 
     def _policy(self, step: int) -> Policy:
         return self._trainer.agent.policy(np.random.default_rng([self._settings.seed, 2, step]))

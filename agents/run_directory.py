@@ -74,6 +74,10 @@ class RunDirectory:
         except ValueError as error:
             raise ValueError(f"{self.path / 'config.json'} is damaged: {error}") from error
 
+    def checkpoints_of(self, rank: int) -> Path:
+        """The folder of one process's checkpoints; that of the first is `checkpoints` itself."""
+        return self.checkpoints / f"process-{rank}" if rank else self.checkpoints
+
     def save_model(self, name: str, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
         """Write `NAME.safetensors` with `NAME.json`."""
         save_model(self.path / name, dict(tensors), dict(description))

@@ -9,9 +9,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """While it is entered, Ctrl-C and SIGTERM ask to stop; a second one stops at once."""
+    """While it is entered, Ctrl-C and SIGTERM ask to stop; a second one stops at once.
 
-    def __init__(self) -> None:
+    Args:
+        again: whether a second one does; `torchrun` passes on a Ctrl-C that the terminal has sent already.
+    """
+
+    def __init__(self, again: bool = True) -> None:
+        self._again = again
         self.received: signal.Signals | None = None
         self._handlers: dict[signal.Signals, object] = {}
 
@@ -35,7 +40,8 @@ class StopSignal:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        self._restore()
+        if self._again:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._handlers.items():

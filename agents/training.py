@@ -10,6 +10,7 @@ import numpy as np
 
 from agents.learner import Learner
 from agents.policies import Policy
+from agents.ranks import OneProcess, Ranks
 from envs import Environment, Episode, EpisodeStatistics, TimeStep
 from wnrl.checkpoints import CheckpointError, Checkpoints, NullCheckpoints
 from wnrl.schedules import Every
@@ -58,25 +59,35 @@ class Trainer:
         environment: N environments in lockstep.
         seed: of the environment.
         hooks: called in order after each vector step.
+        ranks: the processes that share the run; their steps are counted together.
     """
 
-    def __init__(self, agent: Agent, environment: Environment, *, seed: int, hooks: Sequence[Hook] = ()) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        environment: Environment,
+        *,
+        seed: int,
+        hooks: Sequence[Hook] = (),
+        ranks: Ranks | None = None,
+    ) -> None:
         self.agent, self.environment, self.hooks = agent, environment, hooks
         self.statistics = EpisodeStatistics(environment.num_envs)
         self.steps = 0
         self.seconds = 0.0
         self._seed = seed  # of the environment
+        self._ranks = ranks or OneProcess()
         self._timestep: TimeStep | None = None
 
     def run(self, total_steps: int, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Go on until `total_steps` steps have been made in all, or `stopped()` says so."""
+        """Go on until `total_steps` steps have been made in all, or `stopped()` says so (of any process)."""
         timestep = self._timestep or self._start()
-        while self.steps < total_steps and not stopped():
+        while self.steps < total_steps and not self._ranks.sum(stopped()):
             clock = time.perf_counter()
             action = self.agent.act(timestep, self.steps)
             self.agent.observe(timestep, action)
             timestep = self._timestep = self.environment.step(action)
-            before, self.steps = self.steps, self.steps + int((~timestep.first).sum())
+            before, self.steps = self.steps, self.steps + self._ranks.sum(int((~timestep.first).sum()))
             self.statistics.update(timestep)
             self.agent.learn(before, self.steps, timestep)
             self.seconds += time.perf_counter() - clock

@@ -111,7 +111,7 @@ class Checkpoints:
         keep: how many are kept.
 
     Attributes:
-        damaged: files that the last `latest` passed over; the next `save` removes them.
+        damaged: files that the last `latest` passed over, and that are too new for it; the next `save` removes them.
 
     Raises:
         ValueError: `keep` is below 1.
@@ -138,8 +138,12 @@ class Checkpoints:
         self.damaged = []
         return path
 
-    def latest(self, device: torch.device | str = "cpu") -> tuple[int, dict[Any, Any]]:
+    def latest(self, device: torch.device | str = "cpu", at_most: int | None = None) -> tuple[int, dict[Any, Any]]:
         """The newest step and state that can be used; what is damaged is passed over and listed in `damaged`.
+
+        Args:
+            device: of the state's tensors.
+            at_most: the newest step that is wanted; None for any.
 
         Raises:
             CheckpointError: there is none.
@@ -147,6 +151,9 @@ class Checkpoints:
         reasons = []
         self.damaged = []
         for path in reversed(self._files()):
+            if at_most is not None and _step(path) > at_most:
+                self.damaged.append(path)
+                continue
             try:
                 return int(path.stem), load(path, device)
             except CheckpointError as error:
@@ -170,7 +177,7 @@ class NullCheckpoints:
         """Write nothing."""
         return None
 
-    def latest(self, device: torch.device | str = "cpu") -> tuple[int, dict[Any, Any]]:
+    def latest(self, device: torch.device | str = "cpu", at_most: int | None = None) -> tuple[int, dict[Any, Any]]:
         """Raise CheckpointError: there is nothing to resume from."""
         raise CheckpointError("no checkpoint to resume from: checkpoints are switched off")
 

@@ -1,0 +1,85 @@
+"""A run shared by two processes, as `torchrun` starts it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.scripts.processes import CHAIN, SCRIPTS, read_json, read_progress
+from wnrl.checkpoints import Checkpoints
+
+SHARED = [*CHAIN, "--num-envs", "4", "--init-batch", "50", "--log-interval", "50", "--eval-interval", "100"]
+
+
+def torchrun(script, *arguments, processes=2):
+    """Start `scripts/SCRIPT.py` in several processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += [str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def states(run_dir):
+    """The last state of each process."""
+    return [Checkpoints(folder).latest() for folder in (run_dir / "checkpoints", run_dir / "checkpoints" / "process-1")]
+
+
+def test_two_processes_make_one_run_that_can_be_resumed(tmp_path):
+    run_dir = tmp_path / "run"
+    code, out, err = finish(torchrun("train_dqn", *SHARED, "--steps", 200, "--run-dir", run_dir))
+    assert code == 0, err
+    assert out.count("training in") == out.count("finished 20") == 1
+    (step, first), (same, second) = states(run_dir)
+    assert 200 <= step == same < 204
+    learners = [state["trainer"]["agent"]["learner"] for state in (first, second)]
+    assert learners[0]["num_updates"] == learners[1]["num_updates"] == (step - 50) // 2
+    for name, tensor in learners[0]["network"].items():
+        assert tensor.equal(learners[1]["network"][name])
+    replays = [state["trainer"]["agent"]["replay"] for state in (first, second)]
+    assert replays[0]["config"]["num_envs"] == 2
+    assert not replays[0]["generator"].equal(replays[1]["generator"])
+    assert read_json(run_dir / "config.json")["settings"]["num_envs"] == 4
+    assert [int(row["step"]) // 50 for row in read_progress(run_dir) if row["train/loss"]] == [2, 3, 4]
+
+    code, out, err = finish(torchrun("train_dqn", "--resume", run_dir, "--steps", 260))
+    assert code == 0, err
+    assert f"resuming at step {step}" in out
+    (step, _), (same, _) = states(run_dir)
+    assert 260 <= step == same < 264
+
+    code, out, err = finish(torchrun("train_dqn", "--resume", run_dir, "--steps", 300, processes=1))
+    assert code != 0
+    assert "the run is one of 2 processes: start as many (torchrun --nproc-per-node 2)" in err
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("train_ppo", ["--env", "Chain"], "ppo runs in one process: leave torchrun out"),
+        ("train_dqn", [*CHAIN, "--num-envs", "3"], "num_envs 3 cannot be split among 2 processes"),
+    ],
+)
+def test_bad_input_is_said_once(script, arguments, message):
+    code, _, err = finish(torchrun(script, *arguments))
+    assert code != 0
+    assert err.count(message) == 1
+
+
+@pytest.mark.slow
+def test_a_stop_leaves_checkpoints_of_the_same_step(tmp_path):
+    process = torchrun("train_dqn", *SHARED, "--steps", 10_000_000, "--run-dir", tmp_path)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "progress.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, out, err = finish(process)
+    assert "with a checkpoint: go on with --resume" in out, err
+    steps = [step for step, _ in states(tmp_path)]
+    assert steps[0] == steps[1] > 0
