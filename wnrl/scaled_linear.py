@@ -12,14 +12,16 @@ from torch.nn import functional as F
 
 from wnrl.formulas import effective_weight
 
+LEAST_WEIGHTS = 2**17  # of `v`; to form a smaller w costs less than the steps that avoid it (measured on a CPU)
 _AUTOCAST_FROM = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def weight_norm_linear(x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, scale: float = 1.0) -> Tensor:
     """y = scale · g (v·x)/‖v‖ + b (Salimans & Kingma 2016, equations 1 and 2; gradients: equation 3).
 
-    With fewer examples than inputs, the product is taken with `v` and its few outputs are scaled: beside the plain
-    layer this reads `v` once more in each direction, and stores nothing but ‖v‖ and the outputs. Otherwise w is formed.
+    With fewer examples than inputs, and many weights, the product is taken with `v` and its few outputs are scaled:
+    beside the plain layer this reads `v` once more in each direction, and stores nothing but ‖v‖ and the outputs.
+    Otherwise w is formed.
     Under autocast the product runs in its type; ‖v‖, the scaling and the gradient's projection are in float32. Twice
     differentiable.
 
@@ -34,7 +36,7 @@ def weight_norm_linear(x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, sca
         `[..., out]`.
     """
     few = not torch.compiler.is_exporting() and x.numel() < v.shape[1] ** 2  # an exported graph is for any batch
-    if not few or torch._C._are_functorch_transforms_active():
+    if not few or v.numel() < LEAST_WEIGHTS or torch._C._are_functorch_transforms_active():
         return F.linear(x, effective_weight(v, g, scale), bias)
     return cast(Callable[..., Tensor], _ScaledLinear.apply)(x, v, g, bias, scale)
 

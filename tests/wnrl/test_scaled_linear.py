@@ -14,6 +14,13 @@ from wnrl.scaled_linear import weight_norm_linear
 from wnrl.weight_norm import WeightNormLinear
 
 
+@pytest.fixture(autouse=True, scope="module")
+def however_few_weights():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scaled_linear, "LEAST_WEIGHTS", 0)
+        yield
+
+
 def tensors(lead=(3,), inputs=7, outputs=4, bias=True, dtype=torch.float64, seed=0):
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()  # noqa: E731
@@ -173,6 +180,17 @@ def test_few_examples_never_form_the_weight_and_many_do(monkeypatch):
     assert not formed
     weight_norm_linear(torch.cat([x, x]), v, g, bias)
     assert len(formed) == 1
+
+
+def test_few_weights_are_formed(monkeypatch):
+    formed = []
+    counted = lambda *arguments: formed.append(1) or effective_weight(*arguments)  # noqa: E731
+    monkeypatch.setattr(scaled_linear, "effective_weight", counted)
+    x, v, g, bias = tensors((2,), 50, 40)
+    for least, times in ((v.numel(), 0), (v.numel() + 1, 1)):
+        monkeypatch.setattr(scaled_linear, "LEAST_WEIGHTS", least)
+        weight_norm_linear(x, v, g, bias)
+        assert len(formed) == times
 
 
 def test_saved_for_backward_are_norms_and_outputs_alone():
