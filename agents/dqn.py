@@ -23,7 +23,7 @@ from agents.settings import (
     check_shares,
     check_used,
 )
-from agents.value_losses import ValueLoss, td_errors
+from agents.value_losses import ValueLoss
 from envs import TimeStep
 from wnrl.folding import fold, polyak, refresh
 from wnrl.initialization import data_init
@@ -220,9 +220,8 @@ class DQN:
         self._noise.draw()  # not what chose the next action
         outputs = self._forward(self.network, batch.obs, value_loss.taus(len(batch.action), self._generator, False))
         losses = value_loss(outputs, batch.action, bootstrap, next_outputs)
-        error = td_errors(outputs, batch.action, bootstrap, next_outputs).detach()
         loss = losses.loss if sample.weights is None else losses.loss * sample.weights
-        figures = {"train/q_mean": outputs.q_values.mean(), "train/td_error": error.abs().mean()}
+        figures = {"train/q_mean": outputs.q_values.mean(), "train/td_error": losses.error.abs().mean()}
         if self.settings.loss_reduction == "sum":
             return loss.sum() * self.learner.ranks.number, losses.priority, figures  # whose gradients are averaged
         return loss.mean(), losses.priority, figures

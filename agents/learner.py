@@ -13,7 +13,7 @@ from agents.optimizers import make_optimizer, set_learning_rate
 from agents.ranks import OneProcess, Ranks
 from agents.settings import LearnerSettings
 from wnrl.diagnostics import Forward, NormDiagnostics
-from wnrl.projection import project
+from wnrl.projection import ProjectedLayer
 from wnrl.tracking import Means
 
 
@@ -50,6 +50,8 @@ class Learner:
             beta1=settings.beta1,
             eps=settings.optimizer_eps,
         )
+        self._parameters = list(network.parameters())  # to look for them takes a small network long
+        self._projected = [module for module in network.modules() if isinstance(module, ProjectedLayer)]
         self._limit = settings.max_grad_norm or float("inf")
         self._learning_rate = learning_rate
         self._means, self._diagnostics = Means(), NormDiagnostics(network, outputs)
@@ -89,11 +91,12 @@ class Learner:
             loss.backward()
             for name, value in {"train/loss": loss, **figures}.items():
                 total[name] = total[name] + value.detach() if name in total else value.detach()
-        self.ranks.average([p.grad for p in self.network.parameters() if p.grad is not None])
+        self.ranks.average([p.grad for p in self._parameters if p.grad is not None])
         with self._diagnostics.around_update():
-            grad_norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._limit)
+            grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._limit)
             self.optimizer.step()
-            project(self.network)
+            for layer in self._projected:
+                layer.project()
         self._means.add({**total, "train/grad_norm": grad_norm})
         self.num_updates += 1
 

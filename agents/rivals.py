@@ -97,11 +97,6 @@ class Task:
     """Of our networks' products; theirs is float32."""
 
 
-def ours(rival: Rival, task: Task, norm: str) -> Advance:
-    """Our side with that normalizer."""
-    return advancing(our_trainer(rival, task, norm))
-
-
 def advancing(trainer: Trainer) -> Advance:
     """A run that goes on as asked."""
 

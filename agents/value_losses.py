@@ -24,6 +24,7 @@ class Losses(NamedTuple):
 
     loss: Tensor
     priority: Tensor  # how much there is to learn, at least 0 and without gradient
+    error: Tensor  # mean target − mean value of the actions taken, without gradient
 
 
 class ValueLoss(Protocol):
@@ -54,7 +55,7 @@ class ExpectedLoss(NamedTuple):
     def __call__(self, outputs: Any, action: Tensor, bootstrap: Bootstrap, next_outputs: Any) -> Losses:
         """Losses of a batch; priorities are absolute TD errors (Schaul et al. 2016, section 3.3)."""
         error = td_errors(outputs, action, bootstrap, next_outputs)
-        return Losses(huber(error, self.delta), error.detach().abs())
+        return Losses(huber(error, self.delta), error.detach().abs(), error.detach())
 
 
 class CategoricalLoss(NamedTuple):
@@ -69,7 +70,7 @@ class CategoricalLoss(NamedTuple):
         reward, discount, policy, penalty = bootstrap
         future = categorical_targets(reward, discount, atoms, next_probabilities, policy, penalty)
         loss = cross_entropy(taken(outputs.logits, action), categorical_projection(*future, atoms))
-        return Losses(loss, loss.detach())
+        return Losses(loss, loss.detach(), td_errors(outputs, action, bootstrap, next_outputs).detach())
 
 
 class QuantileLoss(NamedTuple):
@@ -86,7 +87,7 @@ class QuantileLoss(NamedTuple):
         reward, discount, policy, penalty = bootstrap
         targets = quantile_targets(reward, discount, next_outputs.quantiles, policy, penalty)
         loss = quantile_huber(taken(outputs.quantiles, action), outputs.taus, targets, self.delta)
-        return Losses(loss, loss.detach())
+        return Losses(loss, loss.detach(), td_errors(outputs, action, bootstrap, next_outputs).detach())
 
 
 class ImplicitQuantileLoss(NamedTuple):

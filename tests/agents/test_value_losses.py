@@ -52,7 +52,8 @@ def test_the_expected_loss_is_huber_of_the_td_error(penalty, delta):
         target, value = (places * weights).sum(), now.q_values[row, ACTION[row]]
         torch.testing.assert_close(losses.loss[row], F.huber_loss(value, target, delta=delta))
         torch.testing.assert_close(losses.priority[row], (target - value).abs().detach())
-    torch.testing.assert_close(td_errors(now, ACTION, future, after).abs().detach(), losses.priority)
+        torch.testing.assert_close(losses.error[row], (target - value).detach())
+    torch.testing.assert_close(td_errors(now, ACTION, future, after).detach(), losses.error)
 
 
 @pytest.mark.parametrize("penalty", [False, True])
@@ -69,6 +70,8 @@ def test_the_categorical_loss_is_cross_entropy_to_the_projection(penalty):
         loss = -(target * now.logits[row, ACTION[row]].log_softmax(0)).sum()
         torch.testing.assert_close(losses.loss[row], loss)
         torch.testing.assert_close(losses.priority[row], loss.detach())
+    assert not losses.error.requires_grad
+    torch.testing.assert_close(losses.error, td_errors(now, ACTION, future, after).detach())
 
 
 @pytest.mark.parametrize("penalty", [False, True])
