@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -59,7 +59,9 @@ class Learner:
 
     def autocast(self) -> AbstractContextManager[None]:
         """A context for forward passes in the network's precision."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16)
+        if self.dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
 
     def share(self, ranks: Ranks) -> None:
         """Learn together with other processes from now on, beginning with the first one's network."""

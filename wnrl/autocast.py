@@ -12,7 +12,8 @@ from torch import Tensor
 def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
     """A context in which operations on `tensor`'s device keep their types; any device will do, the meta device too."""
     kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    enabled = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if enabled else nullcontext()
 
 
 def dtype_of_products(device: torch.device) -> torch.dtype:
