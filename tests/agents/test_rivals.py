@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from agents.rivals import RIVALS, Task, our_trainer, ours, their_model, theirs
+from agents.rivals import RIVALS, Task, advancing, our_trainer, their_model, theirs
 
 CARTPOLE = Task(None, "CartPole-v1", "cpu")
 
@@ -37,7 +37,7 @@ def test_both_make_as_many_updates_in_as_many_steps(name):
 
 def test_sides_say_how_many_steps_they_made():
     rival = RIVALS["a2c"]
-    for advance in (ours(rival, CARTPOLE, "weight"), theirs(rival, CARTPOLE)):
+    for advance in (advancing(our_trainer(rival, CARTPOLE, "weight")), theirs(rival, CARTPOLE)):
         assert 160 <= advance(160) < 160 + 5 * rival.num_envs
 
 
