@@ -7,6 +7,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = {"wnrl", "envs", "agents", "scripts", "tests"}
+COMPARISONS = {
+    "rivals",
+    "replay_costs",
+    "emulation_costs",
+    "start_times",
+    "measurements",
+}  # what benchmarks are made of
 MAY_IMPORT = {"wnrl": {"wnrl"}, "envs": {"envs"}, "agents": {"agents", "wnrl", "envs"}}
 
 
@@ -42,20 +49,24 @@ def test_packages_import_only_what_lies_below_them(package):
     assert {name: found for name, found in wrong.items() if found} == {}
 
 
-def test_only_wnrl_sb3_and_the_agents_rivals_import_stable_baselines3():
+def test_only_wnrl_sb3_and_the_comparisons_import_stable_baselines3():
     wrong = [
         path.relative_to(ROOT)
         for package in MAY_IMPORT
         for path in files(package)
         if tops(path) & {"stable_baselines3", "sb3_contrib"} and path.relative_to(ROOT).parts[:2] != ("wnrl", "sb3")
     ]
-    assert {path for path in wrong if path != Path("wnrl/sb3.py")} <= {Path("agents/rivals.py")}
+    assert {path for path in wrong if path != Path("wnrl/sb3.py")} <= {
+        Path(f"agents/{name}.py") for name in COMPARISONS
+    }
 
 
-def test_no_agent_needs_its_rivals():
+def test_no_agent_needs_the_comparisons():
+    comparisons = {ROOT / "agents" / f"{name}.py" for name in COMPARISONS}
     for package in MAY_IMPORT:
-        for path in files(package):
-            assert not {name for name in imported(path.read_text()) if name.startswith("agents.rivals")}, path
+        for path in set(files(package)) - comparisons:
+            modules = {name.split(".")[1] for name in imported(path.read_text()) if name.startswith("agents.")}
+            assert not modules & COMPARISONS, path
 
 
 def test_nothing_but_wnrl_sb3_imports_wnrl_sb3():

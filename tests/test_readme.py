@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agents import measurements
 from agents.kinds import AGENTS
 
 ROOT = Path(__file__).parent.parent
@@ -14,8 +15,10 @@ README = (ROOT / "README.md").read_text()
 ARGUMENTS = {  # of each script, or of each of its commands
     **{f"train_{name}": kind.settings for name, kind in AGENTS.items()},
     "evaluate": "Evaluate",
-    "benchmark.py dqn": "DQN",
-    "benchmark.py norms": "Norms",
+    "benchmark.py dqn": measurements.DQN,
+    "benchmark.py ppo": measurements.PPO,
+    "benchmark.py a2c": measurements.A2C,
+    "benchmark.py norms": measurements.Norms,
     "learning_rates": "LearningRates",
 }
 SHOWN = {"train_dqn", "evaluate", "benchmark.py dqn", "benchmark.py norms", "learning_rates"}  # at least
