@@ -13,7 +13,7 @@ COMPARISONS = {
     "emulation_costs",
     "start_times",
     "measurements",
-}  # what benchmarks are made of
+}  # of benchmarks
 MAY_IMPORT = {"wnrl": {"wnrl"}, "envs": {"envs"}, "agents": {"agents", "wnrl", "envs"}}
 
 
