@@ -53,6 +53,7 @@ class TestNone(DQNVariant):
 
 
 class TestWeightFromData(DQNVariant):
+    steps_to_solve = 1_600
     changes = {"init": "data"}  # noqa: RUF012
 
 
