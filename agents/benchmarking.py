@@ -7,6 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from typing import Any, TypeVar
 
@@ -50,6 +51,24 @@ def seconds(work: Callable[[], Any], times: int, device: torch.device) -> float:
         work()
     wait(device)
     return (time.perf_counter() - start) / times
+
+
+def timed(
+    work: Mapping[str, Callable[[], Any]], rounds: int, times: int, device: torch.device, warmup: int = 0
+) -> dict[str, dict[str, float]]:
+    """`summary` of the seconds for one call of each side's work.
+
+    Args:
+        work: by side; the sides take turns.
+        rounds: timings per side.
+        times: calls per timing.
+        device: whose work is included.
+        warmup: calls of each before the first timing.
+    """
+    if warmup:
+        for call in work.values():
+            seconds(call, warmup, device)
+    return summary(in_turn({name: partial(seconds, call, times, device) for name, call in work.items()}, rounds))
 
 
 def wait(device: torch.device) -> None:

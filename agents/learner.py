@@ -66,7 +66,7 @@ class Learner:
     def share(self, ranks: Ranks) -> None:
         """Learn together with other processes from now on, beginning with the first one's network."""
         self.ranks = ranks
-        ranks.copy_first(tensor.detach() for tensor in (*self.network.parameters(), *self.network.buffers()))
+        ranks.copy_first(tensor.detach() for tensor in (*self._parameters, *self.network.buffers()))
 
     def begin(self, step: int) -> None:
         """Let the next gradient steps have the size of environment step `step`."""

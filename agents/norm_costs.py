@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.benchmarking import Side, in_turn, seconds, summary
+from agents.benchmarking import summary, timed
 from wnrl.folding import fold
 from wnrl.networks import q_network
 from wnrl.projection import project
@@ -55,9 +55,9 @@ def norm_costs(
     figures = {}
     for compile_loss in compiled:
         steps = {norm: training_step(norm, batch, dtype, compile_loss) for norm in norms}
-        figures[f"step {'compiled' if compile_loss else 'eager'}"] = _timed(steps, rounds, times, device)
+        figures[f"step {'compiled' if compile_loss else 'eager'}"] = timed(steps, rounds, times, device, WARMUP)
     acting = {norm: acting_step(norm, device, dtype) for norm in norms}
-    figures["act"] = _timed(acting, rounds, 10 * times, device)
+    figures["act"] = timed(acting, rounds, 10 * times, device, WARMUP)
     figures["parameters"] = summary({norm: [float(parameter_bytes(_network(norm, device)))] for norm in norms})
     figures["saved for backward"] = summary({norm: [float(saved_bytes(norm, batch, dtype))] for norm in norms})
     return figures
@@ -131,18 +131,6 @@ def _q_values(network: nn.Module, obs: Tensor, dtype: torch.dtype) -> Tensor:
 def _loss(network: nn.Module, batch: Batch, dtype: torch.dtype) -> Tensor:
     q_values = _q_values(network, batch.obs, dtype)
     return F.smooth_l1_loss(q_values.gather(1, batch.action[:, None])[:, 0], batch.target)
-
-
-def _timed(
-    work: dict[str, Callable[[], None]], rounds: int, times: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    for call in work.values():
-        seconds(call, WARMUP, device)
-    sides: dict[str, Side] = {
-        name: lambda call=call: seconds(call, times, device)  # type: ignore[misc]
-        for name, call in work.items()
-    }
-    return summary(in_turn(sides, rounds))
 
 
 def norm_table(figures: dict[str, Any]) -> str:

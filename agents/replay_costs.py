@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from agents.benchmarking import in_turn, seconds, summary
+from agents.benchmarking import summary, timed
 from wnrl.prioritized_replay import PrioritizedReplay
 from wnrl.replay import Replay
 
@@ -84,8 +84,8 @@ def replay_costs(
             store.add()
     return {
         "bytes a step": summary({name: [store.nbytes()] for name, store in stores.items()}),
-        "store": _timed({name: store.add for name, store in stores.items()}, rounds, times, device),
-        "sample": _timed({name: store.sample for name, store in stores.items()}, rounds, times, device),
+        "store": timed({name: store.add for name, store in stores.items()}, rounds, times, device),
+        "sample": timed({name: store.sample for name, store in stores.items()}, rounds, times, device),
     }
 
 
@@ -134,11 +134,6 @@ def _nbytes(buffer: Any) -> int:
     """Of all arrays, or as the buffer itself counts."""
     own = getattr(buffer, "nbytes", None)
     return own if own is not None else sum(a.nbytes for a in vars(buffer).values() if isinstance(a, np.ndarray))
-
-
-def _timed(work: dict[str, Callable[[], Any]], rounds: int, times: int, device: torch.device) -> dict[str, Any]:
-    sides = {name: lambda call=call: seconds(call, times, device) for name, call in work.items()}
-    return summary(in_turn(sides, rounds))
 
 
 def replay_table(figures: dict[str, Any]) -> str:
