@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.scripts.processes import call, checkpoints, read_progress, start
+from tests.scripts.processes import call, checkpoints, model, read_progress, refused, start
 from wnrl.checkpoints import load_model
 
 CHAIN = ["--env", "Chain", "--hidden", 16, "--device", "cpu", "--num-envs", 3]
@@ -15,12 +15,6 @@ FIGURES = {
     *("train/learning_rate", "train/n_updates", "train/explained_variance"),
     *("rollout/ep_rew_mean", "rollout/ep_len_mean", "eval/mean_reward", "eval/mean_ep_length"),
 }
-
-
-def model(run_dir):
-    """The last model, to the bit."""
-    tensors, description = load_model(run_dir / "model")
-    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, description
 
 
 class TrainingScript:
@@ -123,12 +117,7 @@ class TrainingScript:
         assert list(tmp_path.iterdir()) == []
 
     def refused(self, *arguments, saying):
-        result = call(self.script, *arguments)
-        assert result.code == 2
-        assert result.err.startswith(f"{self.script}.py: error: ")
-        assert (result.err.count("\n"), result.out) == (1, "")
-        for words in saying:
-            assert words in result.err
+        refused(self.script, *arguments, saying=saying)
 
     def test_help_names_the_flags_and_their_units(self):
         result = call(self.script, "--help")

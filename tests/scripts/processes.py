@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+from wnrl.checkpoints import load_model
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--learning-starts", "50"]
 CHAIN += ["--batch-size", "8", "--train-interval", "2"]
@@ -49,6 +51,21 @@ def train(run_dir, *arguments):
     result = call("train_dqn", *CHAIN, "--num-envs", 3, "--run-dir", run_dir, *arguments)
     assert result.code == 0, result.err
     return result
+
+
+def model(run_dir):
+    """The last model, to the bit."""
+    tensors, description = load_model(run_dir / "model")
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, description
+
+
+def refused(script, *arguments, saying):
+    """`scripts/SCRIPT.py ARGUMENTS` ends with one line that has these words."""
+    result = call(script, *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"{script}.py: error: ")
+    assert result.err.count("\n") == 1
+    assert all(words in result.err for words in saying), result.err
 
 
 def read_progress(run_dir):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scripts.processes import call, checkpoints, read_json, read_progress
+from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused
 from wnrl.checkpoints import load_model
 
 CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--num-envs", "3", "--rollout-length", "10"]
@@ -60,12 +60,6 @@ def test_a_run_cut_in_two_is_the_uncut_run(whole, tmp_path, cut):
     assert checkpoints(run_dir)[-1] == checkpoints(tmp_path / "uncut")[-1]
 
 
-def model(run_dir):
-    """The last model, to the bit."""
-    tensors, description = load_model(run_dir / "model")
-    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, description
-
-
 def test_epsilon_falls_over_a_share_of_the_steps_that_are_asked_for(tmp_path):
     result = call("train_pqn", "--env", "Chain", "--steps", 100, "--num-envs", 2, "--run-dir", tmp_path / "run")
     assert result.code == 0, result.err
@@ -94,11 +88,7 @@ def test_a_run_that_solved_the_chain_scores_1(tmp_path, norm):
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, arguments, saying):
     monkeypatch.chdir(tmp_path)
-    result = call("train_pqn", *arguments)
-    assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("train_pqn.py: error: ")
-    assert result.err.count("\n") == 1
-    assert all(words in result.err for words in saying), result.err
+    refused("train_pqn", *arguments, saying=saying)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scripts.processes import call, checkpoints, read_json, read_progress
+from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused
 from wnrl.checkpoints import load_model
 
 CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--num-envs", "3", "--batch-size", "8"]
@@ -59,12 +59,6 @@ def test_a_run_cut_in_two_is_the_uncut_run(whole, tmp_path, cut):
     assert checkpoints(run_dir)[-1] == checkpoints(whole[0])[-1]
 
 
-def model(run_dir):
-    """The last model, to the bit."""
-    tensors, description = load_model(run_dir / "model")
-    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, description
-
-
 @pytest.mark.parametrize("temperature", ["auto", "0.05"])
 def test_a_run_that_solved_the_chain_scores_1(tmp_path, temperature):
     train(tmp_path / "run", *SOLVE, "--temperature", temperature)
@@ -96,11 +90,7 @@ def test_a_fixed_temperature_goes_on_as_it_was(tmp_path):
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, arguments, saying):
     monkeypatch.chdir(tmp_path)
-    result = call("train_sac", *arguments)
-    assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("train_sac.py: error: ")
-    assert result.err.count("\n") == 1
-    assert all(words in result.err for words in saying), result.err
+    refused("train_sac", *arguments, saying=saying)
     assert list(tmp_path.iterdir()) == []
 
 
