@@ -83,6 +83,9 @@ class DQNSettings(ExplorationSettings, LearnerSettings):
     """Exponent of a transition's last loss in its chance to be sampled: 0 samples uniformly, 1 in proportion."""
     priority_beta: float = 0.4
     """How far the losses' weights undo that when learning starts: 0 not at all; it grows to 1, fully, at the end."""
+    overlap: bool = True
+    """Update while the environments make their next step, which is not in the replay then in either order: the run is
+    the same to the bit, and faster."""
     target_interval: int = 1_000
     """Steps between two updates of the target network."""
     tau: float = 1.0
@@ -153,6 +156,7 @@ class DQN:
         self.learner, self.sampler, self.objective, self.settings = learner, sampler, objective, settings
         self.network: Any = learner.network
         self.acting, self.target = fold(self.network).eval(), fold(self.network).eval()
+        self.overlap = settings.overlap
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
         self._noise, self._target_noise, self._acting_noise = (

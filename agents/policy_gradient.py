@@ -83,6 +83,8 @@ class PolicyGradient:
         rng: of actions and of the order of minibatches.
     """
 
+    overlap = False  # a rollout ends with the row that its last steps led to
+
     def __init__(
         self,
         learner: Learner,

@@ -76,6 +76,8 @@ class PQN:
         rng: of exploration and of the order of minibatches.
     """
 
+    overlap = False  # a rollout ends with the row that its last steps led to
+
     def __init__(
         self, learner: Learner, storage: RolloutStorage, settings: PQNSettings, *, rng: np.random.Generator
     ) -> None:

@@ -73,7 +73,8 @@ def profile_run(trainer: Trainer, steps: int) -> dict[str, float]:
     profile = Profile(lambda: wait(device))
     parts: dict[tuple[Any, str], str] = {
         (agent, "act"): "acting",
-        (trainer.environment, "step"): "emulation",
+        (trainer.environment, "send"): "emulation",
+        (trainer.environment, "recv"): "emulation",
         (agent, "observe"): "storing",
         (agent, "learn"): "update",
     }

@@ -59,6 +59,9 @@ class SACSettings(LearnerSettings):
     priority_beta: float = 0.4
     """Share of the correction for that in the weights of the critics' losses at the start; it grows to 1 until the
     run's end."""
+    overlap: bool = True
+    """Update while the environments make their next step, which is not in the replay then in either order: the run is
+    the same to the bit, and faster."""
     target_interval: int = 8_000
     """Steps between two updates of the target critics."""
     tau: float = 1.0
@@ -109,6 +112,7 @@ class SAC:
         self.network = network = cast(Any, learner.network)
         self.acting: Any = fold(network.policy).eval()
         self.target: Any = fold(network.critics).eval()
+        self.overlap = settings.overlap
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
         self._update_clock = Every(settings.train_interval, start=settings.learning_starts)

@@ -21,6 +21,8 @@ class Agent(Protocol):
     """What the loop asks of an agent."""
 
     learner: Learner
+    overlap: bool
+    """Whether `learn` is called while the environments make the steps, before there is the row that they lead to."""
 
     def act(self, timestep: TimeStep, step: int) -> np.ndarray:
         """Actions `[N]`, or `[N, D]` where they are continuous, for a row of the stream at `step`, while learning."""
@@ -32,7 +34,7 @@ class Agent(Protocol):
         """See a row of the stream and the actions chosen at it."""
 
     def learn(self, before: int, after: int, timestep: TimeStep) -> None:
-        """Make the updates due in the steps (before, after], which led to the row `timestep`."""
+        """Make the updates due in the steps (before, after]; `timestep` is the newest row that there is."""
 
     def figures(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag since the last call."""
@@ -86,10 +88,14 @@ class Trainer:
             clock = time.perf_counter()
             action = self.agent.act(timestep, self.steps)
             self.agent.observe(timestep, action)
-            timestep = self._timestep = self.environment.step(action)
-            before, self.steps = self.steps, self.steps + self._ranks.sum(int((~timestep.first).sum()))
+            self.environment.send(action)
+            before, self.steps = self.steps, self.steps + self._ranks.sum(int((~timestep.last).sum()))
+            if self.agent.overlap:
+                self.agent.learn(before, self.steps, timestep)
+            timestep = self._timestep = self.environment.recv()
             self.statistics.update(timestep)
-            self.agent.learn(before, self.steps, timestep)
+            if not self.agent.overlap:
+                self.agent.learn(before, self.steps, timestep)
             self.seconds += time.perf_counter() - clock
             for hook in self.hooks:
                 hook(self, before)

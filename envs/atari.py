@@ -97,12 +97,22 @@ class Atari(Environment):
         return first_rows(obs)
 
     def step(self, action: np.ndarray) -> TimeStep:
+        self.send(action)
+        return self.recv()
+
+    def send(self, action: np.ndarray) -> None:
         action = check_action(action, self.num_envs, self.num_actions)  # ale-py 0.12 hangs on one out of range
         if self._last is None:
             raise RuntimeError("reset() comes before the first step()")
-        obs, reward, terminated, truncated, info = self._emulators.step(action)
+        self._emulators.send(action)
         if self._camera is not None:
-            self._picture = self._camera.step(action[:1])[0][0, 0]
+            self._camera.send(action[:1])
+
+    def recv(self) -> TimeStep:
+        assert self._last is not None
+        obs, reward, terminated, truncated, info = self._emulators.recv()
+        if self._camera is not None:
+            self._picture = self._camera.recv()[0][0, 0]
         first, self._last = self._last, terminated | truncated
         lost_life = (info["lives"] < self._lives) & ~first
         self._lives = info["lives"]

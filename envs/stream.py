@@ -59,6 +59,7 @@ class Environment(ABC):
     obs_dtype: np.dtype
     stack: int = 1
     frame_skip: int = 1
+    _sent: np.ndarray
 
     @property
     def action_size(self) -> int:
@@ -86,6 +87,23 @@ class Environment(ABC):
                 finite.
             RuntimeError: before the first ``reset()``.
         """
+
+    def send(self, action: np.ndarray) -> None:
+        """Begin a step, of which ``recv()`` gives the row; nothing else is asked of the environment in between.
+
+        Environments that cannot play by themselves make the whole step in ``recv()``.
+
+        Args:
+            action: as `step` takes it.
+
+        Raises:
+            ValueError, RuntimeError: as `step`; some environments raise them in ``recv()``.
+        """
+        self._sent = action
+
+    def recv(self) -> TimeStep:
+        """Wait for the end of the step that ``send()`` began; its row."""
+        return self.step(self._sent)
 
     def render(self) -> np.ndarray:
         """What environment 0 shows: RGB ``[H, W, 3]`` uint8.

@@ -182,3 +182,11 @@ class AgentContract(VariantContract):
 
         watched = self.trained(self.steps_in_all, hooks=[watch])
         assert torch.equal(parameters(watched.agent), parameters(short.agent))
+
+
+class ReplayContract(AgentContract):
+    """Tests of an agent that learns from a replay."""
+
+    def test_a_run_is_the_same_to_the_bit_whether_it_learns_while_the_environments_play_or_after(self):
+        states = [self.trained(self.steps_in_all, overlap=overlap).get_state()["agent"] for overlap in (True, False)]
+        assert differences(*states) == []

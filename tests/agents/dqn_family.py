@@ -9,7 +9,7 @@ from agents.dqn import DQNSettings
 from agents.dqn_building import make_dqn
 from agents.settings import RunSettings
 from agents.training import Trainer
-from tests.agents.contract import STATES, AgentContract, VariantContract
+from tests.agents.contract import STATES, ReplayContract, VariantContract
 
 NUMBERS = {
     "learning_rate": 3e-3,
@@ -82,7 +82,7 @@ class DQNVariant(VariantContract):
         assert values(trainer.agent, STATES)[:, 1] == pytest.approx(optimal, abs=0.1)
 
 
-class DQNContract(DQNVariant, AgentContract):
+class DQNContract(DQNVariant, ReplayContract):
     """The whole contract."""
 
     value_changes = {"learning_rate": 0.02, "target_interval": 16, "learning_starts": 50}  # noqa: RUF012

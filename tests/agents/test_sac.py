@@ -16,7 +16,7 @@ from agents.settings import RunSettings
 from agents.training import Trainer
 from envs import Chain
 from envs.stream import first_rows
-from tests.agents.contract import STATES, AgentContract, VariantContract, differences, parameters, play
+from tests.agents.contract import STATES, ReplayContract, VariantContract, differences, parameters, play
 from tests.agents.environments import Clockwork
 from wnrl.folding import fold
 
@@ -83,7 +83,7 @@ class SACVariant(VariantContract):
         return [*agent.network.parameters(), *agent.temperature.parameters()]
 
 
-class TestWeight(SACVariant, AgentContract):
+class TestWeight(SACVariant, ReplayContract):
     steps_to_value = 500
     value_changes = {"learning_rate": 0.02, "temperature": 0.0, "tau": 0.2}  # noqa: RUF012
 

@@ -9,7 +9,8 @@ from tests.agents.environments import Clockwork
 class Recorder:
     """An agent that writes down what it is told."""
 
-    def __init__(self):
+    def __init__(self, overlap=False):
+        self.overlap = overlap
         self.acted, self.observed, self.learned, self.followed = [], [], [], []
 
     def act(self, timestep, step):
@@ -81,6 +82,23 @@ def test_the_agent_learns_with_the_row_that_followed():
     rows = [timestep for timestep, _ in trainer.agent.observed]
     assert [bool(row.last[0]) for row in trainer.agent.followed] == [False, True, False, False, True]
     assert all(followed is row for followed, row in zip(trainer.agent.followed, rows[1:], strict=False))
+
+
+def test_an_agent_that_overlaps_learns_between_the_actions_and_what_they_lead_to():
+    """The steps are counted all the same, and the row is the one that was acted on."""
+    environment, order = Clockwork(2, 3), []
+    agent = Recorder(overlap=True)
+    for owner, method in ((environment, "send"), (environment, "recv"), (agent, "observe"), (agent, "learn")):
+        setattr(owner, method, noted(order, method, getattr(owner, method)))
+    Trainer(agent, environment, seed=3).run(12)
+    assert order[:8] == ["observe", "send", "learn", "recv"] * 2
+    assert agent.learned == [(0, 2), (2, 4), (4, 5), (5, 6), (6, 8), (8, 9), (9, 11), (11, 12)]
+    assert all(row is seen for row, (seen, _) in zip(agent.followed, agent.observed, strict=True))
+
+
+def noted(order, name, method):
+    """The method, which writes its name down when it is called."""
+    return lambda *arguments: (order.append(name), method(*arguments))[1]
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 8])

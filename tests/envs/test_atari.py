@@ -72,6 +72,19 @@ def test_frame_for_frame_as_gymnasiums_wrappers(game, fire_reset, max_frames, st
     env.close()
 
 
+def test_what_is_sent_and_received_is_what_is_stepped():
+    options = {"max_frames": 120, "life_loss": True, "noop_max": 5}
+    sent, stepped = (Atari("Breakout", 3, seed=1, **options) for _ in range(2))
+    sent.reset(), stepped.reset()
+    rng = np.random.default_rng(0)
+    for action in rng.integers(4, size=(70, 3)):
+        sent.send(action)
+        for ours, truth in zip(sent.recv(), stepped.step(action), strict=True):
+            np.testing.assert_array_equal(ours, truth)
+    with pytest.raises(ValueError, match="action must be in 0 … 3"):
+        sent.send(np.array([0, 4, 0]))
+
+
 def test_what_an_environment_says_of_itself():
     env = Atari("space_invaders", 2, frame_skip=3, stack=2, num_threads=1)
     assert (env.num_envs, env.num_actions, env.frame_skip, env.stack) == (2, 6, 3, 2)

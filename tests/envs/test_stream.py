@@ -39,6 +39,15 @@ def test_a_plain_environment_has_no_history_no_picture_and_no_state():
     env.close()
 
 
+def test_a_step_can_be_asked_for_and_fetched():
+    env, actions = Still(), []
+    env.step = lambda action: actions.append(action) or env.reset()
+    for action in (1, 0):
+        env.send(np.array([action]))
+        assert env.recv().obs.shape == (1, 3)
+    assert np.concatenate(actions).tolist() == [1, 0]
+
+
 def test_actions_are_discrete_unless_bounds_are_given():
     env = Still()
     assert (env.action_low, env.action_high, env.action_size) == (None, None, 0)
