@@ -26,6 +26,17 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def resolve_graphs(graphs: bool | None, device: torch.device) -> bool:
+    """Whether work is to be captured in CUDA graphs; None does so on CUDA.
+
+    Raises:
+        ValueError: they are asked for on another device.
+    """
+    if graphs and device.type != "cuda":
+        raise ValueError(f"graphs are captured on CUDA alone, and the device is {device}: leave --graphs out")
+    return device.type == "cuda" if graphs is None else graphs
+
+
 def resolve_dtype(precision: Precision, device: torch.device, images: bool) -> torch.dtype:
     """The type of the networks' products; `auto` is bfloat16 for images where the hardware multiplies it, else float32.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -14,10 +13,13 @@ from agents.bootstraps import Bootstrap, MakeBootstrap
 from agents.exploration import with_random
 from agents.learner import Learner
 from agents.policies import Policy, make_policy
+from agents.replay_agent import ReplayAgent
+from agents.replay_updates import Losses
 from agents.samplers import Sample, Sampler
 from agents.settings import (
     ExplorationSettings,
     LearnerSettings,
+    ReplaySettings,
     check_above_zero,
     check_at_least,
     check_shares,
@@ -25,16 +27,14 @@ from agents.settings import (
 )
 from agents.value_losses import ValueLoss
 from envs import TimeStep
-from wnrl.folding import fold, polyak, refresh
-from wnrl.initialization import data_init
 from wnrl.networks import Distribution
 from wnrl.noisy import Noise
 from wnrl.replay import Transition
-from wnrl.schedules import Every, Linear
+from wnrl.schedules import Linear
 
 
 @dataclass(frozen=True)
-class DQNSettings(ExplorationSettings, LearnerSettings):
+class DQNSettings(ReplaySettings, ExplorationSettings, LearnerSettings):
     """The numbers of an agent of the DQN family; each interval is in environment steps."""
 
     batch_size: int = 32
@@ -83,9 +83,6 @@ class DQNSettings(ExplorationSettings, LearnerSettings):
     """Exponent of a transition's last loss in its chance to be sampled: 0 samples uniformly, 1 in proportion."""
     priority_beta: float = 0.4
     """How far the losses' weights undo that when learning starts: 0 not at all; it grows to 1, fully, at the end."""
-    overlap: bool = True
-    """Update while the environments make their next step, which is not in the replay then in either order: the run is
-    the same to the bit, and faster."""
     target_interval: int = 1_000
     """Steps between two updates of the target network."""
     tau: float = 1.0
@@ -133,7 +130,7 @@ class Objective(NamedTuple):
     value_loss: ValueLoss
 
 
-class DQN:
+class DQN(ReplayAgent):
     """An agent of the DQN family: a learner that holds `(g, v)`, and folded acting and target networks that hold `w`.
 
     Args:
@@ -153,72 +150,47 @@ class DQN:
         *,
         rng: np.random.Generator,
     ) -> None:
-        self.learner, self.sampler, self.objective, self.settings = learner, sampler, objective, settings
-        self.network: Any = learner.network
-        self.acting, self.target = fold(self.network).eval(), fold(self.network).eval()
-        self.overlap = settings.overlap
-        self._rng = rng
-        self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
+        network = learner.network
+        super().__init__(learner, sampler, settings, acts=network, values=network, rng=rng)
+        self.objective = objective
         self._noise, self._target_noise, self._acting_noise = (
-            Noise(network, self._generator) for network in (self.network, self.target, self.acting)
+            Noise(noisy, self._generator) for noisy in (self.network, self.target, self.acting)
         )
         self._target_noise.switch(on=True)  # it is drawn too (Fortunato et al. 2018, section 3.1)
         self._epsilon = Linear(
             settings.epsilon_start, settings.epsilon_end, settings.epsilon_steps, begin=settings.learning_starts
         )
-        self._update_clock = Every(settings.train_interval, start=settings.learning_starts)
-        self._target_clock = Every(settings.target_interval)
 
     # Acting
 
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        return self.network.num_actions
+
     def act(self, timestep: TimeStep, step: int) -> np.ndarray:
         """Actions `[N]` while learning: at random at first, then of greatest value but for what explores."""
-        num_actions, number = self.network.num_actions, len(timestep.obs)
+        action = super().act(timestep, step)
         if step < self.settings.learning_starts:
-            return self._rng.integers(num_actions, size=number)
+            return action
+        return with_random(action, self.num_actions, self._epsilon(step), self._rng)
+
+    def _choose(self, obs: Tensor) -> Tensor:
+        """Actions of greatest value, by a network that is noisy if it can be."""
         self._acting_noise.draw()
         self._acting_noise.switch(on=True)
-        with torch.no_grad():
-            obs = torch.as_tensor(timestep.obs, device=self.learner.device)
-            action = self._forward(self.acting, obs).q_values.argmax(1).cpu().numpy()
+        action = self._forward(self.acting, obs).q_values.argmax(1)
         self._acting_noise.switch(on=False)
-        return with_random(action, num_actions, self._epsilon(step), self._rng)
+        return action
 
     def policy(self, rng: np.random.Generator) -> Policy:
         """What evaluation plays: actions of greatest value, a share of `eval_epsilon` at random, without noise."""
         return make_policy(self.acting, rng, epsilon=self.settings.eval_epsilon)
 
-    def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
-        """Store what was seen and what was done; rewards are clipped here, not in the environment."""
-        clip = self.settings.reward_clip
-        reward = np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
-        self.sampler.replay.add(timestep.obs, action, reward, timestep.discount, timestep.first)
-
     # Learning
 
-    def learn(self, before: int, after: int, timestep: TimeStep) -> None:
-        """Make the updates that are due in the steps (before, after]."""
-        due = self._update_clock.ticks(before, after)
-        if due and not self.learner.num_updates:
-            self._initialize()
-        if due:
-            self.learner.begin(after)
-        for _ in range(due):
-            self.update(after)
-        if self.learner.num_updates and self._target_clock.ticks(before, after):
-            polyak(self.target, self.network, self.settings.tau)
-        if due:
-            refresh(self.acting, self.network)
-
-    def update(self, step: int) -> None:
-        """One update of the learner on a fresh batch, at environment step `step`."""
-        sample = self.sampler.sample(self.settings.batch_size, step)
-        loss, priority, figures = self._losses(sample)
-        self.learner.minimize(loss, figures)
-        self.sampler.learned(sample, priority)
-
-    def _losses(self, sample: Sample) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """The loss, the priorities `[B]` and the figures of a batch; never waits for the device."""
+    def _losses(self, sample: Sample) -> Losses:
+        """What there is to learn from a batch; never waits for the device."""
         batch, value_loss = sample.transition, self.objective.value_loss
         bootstrap, next_outputs = self._future(batch)
         self._noise.draw()  # not what chose the next action
@@ -227,8 +199,8 @@ class DQN:
         loss = losses.loss if sample.weights is None else losses.loss * sample.weights
         figures = {"train/q_mean": outputs.q_values.mean(), "train/td_error": losses.error.abs().mean()}
         if self.settings.loss_reduction == "sum":
-            return loss.sum() * self.learner.ranks.number, losses.priority, figures  # whose gradients are averaged
-        return loss.mean(), losses.priority, figures
+            return Losses(loss.sum() * self.learner.ranks.number, losses.priority, figures)  # gradients are averaged
+        return Losses(loss.mean(), losses.priority, figures)
 
     @torch.no_grad()
     def _future(self, batch: Transition) -> tuple[Bootstrap, Any]:
@@ -255,43 +227,9 @@ class DQN:
         with self.learner.autocast():
             return network(obs) if taus is None else network(obs, taus)
 
-    def _initialize(self) -> None:
-        """Before the first update: the data-dependent initialization, if asked for, and equal networks."""
-        if self.settings.init == "data":
-            generator = torch.Generator(self.learner.device).manual_seed(int(self._rng.integers(2**62)))
-            obs = self.sampler.replay.sample(self.settings.init_batch).obs
-            data_init(self.network, obs, generator=generator)
-        for network in (self.acting, self.target):
-            refresh(network, self.network)
-
-    # What a run shows and keeps
+    # What a run shows
 
     def figures(self, step: int) -> dict[str, float]:
-        """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers.
-
-        Layers are looked at on observations drawn beside the replay's own draws: learning stays the same.
-        """
+        """Scalars by TensorBoard tag, and the share of random actions."""
         epsilon = 1.0 if step < self.settings.learning_starts else self._epsilon(step)
-        generator = torch.Generator(self.learner.device).manual_seed(step)
-        size, replay = 2 * self.settings.batch_size, self.sampler.replay  # they are split into minibatches
-        obs = replay.sample(size, generator=generator).obs if len(replay) else None
-        return {**self.learner.figures(step, obs, generator), "rollout/exploration_rate": epsilon}
-
-    def get_state(self) -> dict[str, Any]:
-        """Everything that the agent needs to go on as if it had not stopped."""
-        return {
-            "learner": self.learner.get_state(),
-            "target": self.target.state_dict(),
-            "replay": self.sampler.replay.get_state(),
-            "rng": self._rng.bit_generator.state,
-            "generator": self._generator.get_state(),
-        }
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `get_state`'s state."""
-        self.learner.set_state(state["learner"])
-        self.target.load_state_dict(state["target"])
-        refresh(self.acting, self.network)
-        self.sampler.replay.set_state(state["replay"])
-        self._rng.bit_generator.state = state["rng"]
-        self._generator.set_state(state["generator"].cpu())
+        return {**super().figures(step), "rollout/exploration_rate": epsilon}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.optimizers import make_optimizer, set_learning_rate
+from agents.optimizers import load_optimizer, make_optimizer, set_learning_rate
 from agents.ranks import OneProcess, Ranks
 from agents.settings import LearnerSettings
 from wnrl.diagnostics import Forward, NormDiagnostics
@@ -72,6 +72,11 @@ class Learner:
         """Let the next gradient steps have the size of environment step `step`."""
         set_learning_rate(self.optimizer, self._learning_rate(step))
 
+    @property
+    def measures_next(self) -> bool:
+        """Whether the next gradient step is one that the diagnostics look at, for which it does more than others."""
+        return self._diagnostics.due
+
     def minimize(self, loss: Tensor, figures: Mapping[str, Tensor]) -> None:
         """Make one gradient step, and never wait for the device.
 
@@ -87,6 +92,11 @@ class Learner:
         Args:
             parts: losses and figures as `minimize` takes them; the figures are added up too.
         """
+        self.descend(parts)
+        self.count(1)
+
+    def descend(self, parts: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> None:
+        """The part of `minimize_sum` that the device does, which can be captured in a graph: `count` has to follow."""
         self.optimizer.zero_grad(set_to_none=True)
         total: dict[str, Tensor] = {}
         for loss, figures in parts:
@@ -99,8 +109,12 @@ class Learner:
             self.optimizer.step()
             for layer in self._projected:
                 layer.project()
-        self._means.add({**total, "train/grad_norm": grad_norm})
-        self.num_updates += 1
+        self._means.accumulate({**total, "train/grad_norm": grad_norm})
+
+    def count(self, updates: int) -> None:
+        """The part of `minimize_sum` that the host does, for so many gradient steps."""
+        self._means.count(updates)
+        self.num_updates += updates
 
     def figures(self, step: int, obs: Tensor | None, generator: torch.Generator) -> dict[str, float]:
         """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
@@ -133,7 +147,7 @@ class Learner:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from `get_state`'s state."""
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self._means.set_state(state["means"])
         self._diagnostics.set_state(state["diagnostics"])
         self.num_updates = state["num_updates"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, get_args
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 OptimizerName = Literal["adam", "adamax", "radam", "rmsprop", "rmsprop-a2c"]
@@ -28,20 +29,36 @@ def make_optimizer(
     Raises:
         ValueError: an unknown name.
     """
+    if name not in get_args(OptimizerName):
+        raise ValueError(f"unknown optimizer {name!r}: choose from {', '.join(get_args(OptimizerName))}")
+    parameters = list(parameters)
+    options: dict[str, Any] = {"lr": learning_rate, "eps": eps}
+    if parameters[0].is_cuda:  # so that a step can be captured in a graph, whose numbers are on the device
+        options |= {"lr": torch.tensor(learning_rate, device=parameters[0].device), "capturable": True}
+        warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")  # and runs without
     if name == "adam":
-        return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, 0.999), eps=eps, fused=True)
+        return torch.optim.Adam(parameters, betas=(beta1, 0.999), fused=True, **options)
     if name == "adamax":
-        return torch.optim.Adamax(parameters, lr=learning_rate, betas=(beta1, 0.999), eps=eps)
+        return torch.optim.Adamax(parameters, betas=(beta1, 0.999), **options)
     if name == "radam":
-        return torch.optim.RAdam(parameters, lr=learning_rate, betas=(beta1, 0.999), eps=eps)
+        return torch.optim.RAdam(parameters, betas=(beta1, 0.999), **options)
     if name == "rmsprop-a2c":
-        return torch.optim.RMSprop(parameters, lr=learning_rate, alpha=0.99, eps=eps)
-    if name == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=learning_rate, alpha=0.95, eps=eps, centered=True)
-    raise ValueError(f"unknown optimizer {name!r}: choose from {', '.join(get_args(OptimizerName))}")
+        return torch.optim.RMSprop(parameters, alpha=0.99, **options)
+    return torch.optim.RMSprop(parameters, alpha=0.95, centered=True, **options)
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
     """Let the optimizer's next steps have this size."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(learning_rate)
+        else:
+            group["lr"] = learning_rate
+
+
+def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Take on the moments of `state`, an optimizer's `state_dict`; all else stays as it was built for its device."""
+    options = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(dict(state))
+    for group, own in zip(optimizer.param_groups, options, strict=True):
+        group.update(own)

@@ -20,7 +20,7 @@ from agents.reward_scaling import RewardClipping, RewardScaling
 from agents.rollout import Decision, Rollout, RolloutStorage
 from agents.settings import LearnerSettings, check_at_least, check_shares
 from envs import TimeStep
-from wnrl.folding import refresh
+from wnrl.folding import Follower
 from wnrl.initialization import data_init
 from wnrl.tracking import Means
 
@@ -101,6 +101,7 @@ class PolicyGradient:
         self.network: Any = learner.network
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.integers(2**62)))
         self._rollouts = Means()
+        self._follower = Follower(acting, self.network)
         self._waits_for_data = settings.init == "data"
         self._decision: Decision | None = None
 
@@ -141,7 +142,7 @@ class PolicyGradient:
             self.learner.begin(after)
             self.update(rollout, timestep, after)
             self.network.obs_norm.update(rollout.obs)  # not before: what acted and what learns saw the same numbers
-        refresh(self.acting, self.network)
+        self._follower.refresh()
         self.storage.clear()
 
     def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
@@ -206,4 +207,4 @@ class PolicyGradient:
         self._generator.set_state(state["generator"].cpu())
         self._rollouts.set_state(state["rollouts"])
         self._waits_for_data = state["waits_for_data"]
-        refresh(self.acting, self.network)
+        self._follower.refresh()

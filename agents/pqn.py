@@ -21,7 +21,7 @@ from agents.reward_scaling import RewardClipping
 from agents.rollout import Decision, Rollout, RolloutStorage
 from agents.settings import ExplorationSettings, LearnerSettings, check_above_zero, check_at_least, check_shares
 from envs import TimeStep
-from wnrl.folding import fold, refresh
+from wnrl.folding import Follower, fold
 from wnrl.initialization import data_init
 from wnrl.schedules import Linear
 
@@ -84,6 +84,7 @@ class PQN:
         self.learner, self.storage, self.settings = learner, storage, settings
         self.network: Any = learner.network
         self.acting: Any = fold(self.network).eval()
+        self._follower = Follower(self.acting, self.network)
         self._rewards = RewardClipping(settings.reward_clip)
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
@@ -128,7 +129,7 @@ class PQN:
         else:
             self.learner.begin(after)
             self.update(rollout, timestep)
-        refresh(self.acting, self.network)
+        self._follower.refresh()
         self.storage.clear()
 
     def update(self, rollout: Rollout, timestep: TimeStep) -> None:
@@ -205,4 +206,4 @@ class PQN:
         self._rng.bit_generator.state = state["rng"]
         self._generator.set_state(state["generator"].cpu())
         self._waits_for_data = state["waits_for_data"]
-        refresh(self.acting, self.network)
+        self._follower.refresh()

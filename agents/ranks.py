@@ -128,7 +128,10 @@ def share(settings: Any, ranks: Ranks) -> Any:
         raise ValueError(
             f"norm {settings.norm} takes statistics of a batch, which several processes do not share: use one process"
         )
+    if settings.graphs:
+        raise ValueError("graphs are of one process: leave --graphs out, or torchrun")
     shares: dict[str, Any] = {name: _share(name, getattr(settings, name), ranks.number) for name in SPLIT}
+    shares["graphs"] = False  # processes meet in the middle of an update
     if settings.device in ("auto", "cuda") and torch.cuda.is_available():
         shares["device"] = f"cuda:{os.environ['LOCAL_RANK']}"
     return replace(settings, seed=settings.seed + SEED_STRIDE * ranks.index, **shares)

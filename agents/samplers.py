@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from wnrl.prioritized_replay import PrioritizedReplay
@@ -24,8 +25,11 @@ class Sampler(Protocol):
 
     replay: Replay
 
-    def sample(self, batch_size: int, step: int) -> Sample:
-        """A batch at environment step `step`."""
+    def begin(self, step: int) -> None:
+        """The next batches are for updates at environment step `step`."""
+
+    def sample(self, batch_size: int) -> Sample:
+        """A batch; all that it depends on and that changes is on the device."""
 
     def learned(self, sample: Sample, priority: Tensor) -> None:
         """Take note of how much there was to learn from a batch: `priority` `[B]`, at least 0."""
@@ -41,7 +45,10 @@ class UniformSampler:
     def __init__(self, replay: Replay) -> None:
         self.replay = replay
 
-    def sample(self, batch_size: int, step: int) -> Sample:
+    def begin(self, step: int) -> None:
+        """No draw depends on it."""
+
+    def sample(self, batch_size: int) -> Sample:
         """A batch, drawn uniformly."""
         return Sample(self.replay.sample(batch_size), None, None)
 
@@ -59,11 +66,16 @@ class PrioritizedSampler:
 
     def __init__(self, replay: PrioritizedReplay, beta: Callable[[int], float]) -> None:
         self.replay: Any = replay
-        self._beta = beta
+        self._schedule = beta
+        self._beta = torch.zeros((), dtype=torch.float64, device=replay.generator.device)
 
-    def sample(self, batch_size: int, step: int) -> Sample:
+    def begin(self, step: int) -> None:
+        """The next batches' weights are those of environment step `step`."""
+        self._beta.fill_(self._schedule(step))
+
+    def sample(self, batch_size: int) -> Sample:
         """A batch, drawn by priority."""
-        drawn = self.replay.sample_by_priority(batch_size, self._beta(step))
+        drawn = self.replay.sample_by_priority(batch_size, self._beta)
         return Sample(drawn.transition, drawn.weights, drawn.places)
 
     def learned(self, sample: Sample, priority: Tensor) -> None:

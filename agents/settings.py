@@ -167,6 +167,17 @@ class LearnerSettings(Settings):
 
 
 @dataclass(frozen=True)
+class ReplaySettings(Settings):
+    """How an agent that learns from a replay uses the machine: what it learns does not depend on it."""
+
+    overlap: bool = True
+    """Update while the environments make their next step, which is not in the replay then in either order: the run is
+    the same to the bit."""
+    graphs: bool | None = None
+    """Launch updates and acting as CUDA graphs, captured once; None does so on CUDA, where they can be captured."""
+
+
+@dataclass(frozen=True)
 class ExplorationSettings(Settings):
     """The share of random actions of an agent that values actions."""
 

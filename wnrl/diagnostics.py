@@ -49,9 +49,14 @@ class NormDiagnostics:
         self._network, self._forward = network, forward
         self._angles: dict[str, Tensor] = {}
 
+    @property
+    def due(self) -> bool:
+        """Whether the next update is to be measured: the first one since the last reading."""
+        return not self._angles
+
     def around_update(self) -> AbstractContextManager[None]:
         """A context to make one update of the network in; measures the first one since the last reading."""
-        return nullcontext() if self._angles else self._measured()
+        return self._measured() if self.due else nullcontext()
 
     def read(
         self, learning_rate: float, obs: Tensor | None = None, generator: torch.Generator | None = None

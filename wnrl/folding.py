@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ def unfold(network: nn.Module, folded: nn.Module) -> None:
     Raises:
         ValueError: `folded` has another structure than `fold(network)`.
     """
-    _matched(folded, network)
+    Follower(folded, network)  # checks them
     modules = dict(folded.named_modules(remove_duplicate=False))
     for name, layer in _layers(network):
         layer.unfold(dict(modules[name].named_parameters()))
@@ -42,25 +42,21 @@ def unfold(network: nn.Module, folded: nn.Module) -> None:
         ours.copy_(theirs)
 
 
-@torch.no_grad()
 def refresh(folded: nn.Module, network: nn.Module) -> None:
     """Copy effective weights, other parameters and buffers of `network` into `folded`, in place.
 
-    No storage is replaced, so a captured graph that uses `folded` stays valid.
+    No storage is replaced, so a captured graph that uses `folded` stays valid. `Follower` does it many times.
 
     Raises:
         ValueError: `folded` has another structure than `fold(network)`.
     """
-    for targets, sources in _matched(folded, network):
-        if targets:
-            torch._foreach_copy_(targets, sources)
+    Follower(folded, network).refresh()
 
 
-@torch.no_grad()
 def polyak(folded: nn.Module, network: nn.Module, tau: float) -> None:
     """Soft update in place: w_folded ← (1 − tau) w_folded + tau w, on effective weights and other parameters.
 
-    Averaging `g` and `v` instead would give another w. Buffers are copied.
+    Averaging `g` and `v` instead would give another w. Buffers are copied. `Follower` does it many times.
 
     Args:
         folded: a `fold` of `network`.
@@ -70,22 +66,68 @@ def polyak(folded: nn.Module, network: nn.Module, tau: float) -> None:
     Raises:
         ValueError: `tau` outside [0, 1], or structures that do not match.
     """
-    if not 0.0 <= tau <= 1.0:
-        raise ValueError(f"tau must lie in [0, 1], got {tau}")
-    (targets, sources), buffers = _matched(folded, network)
-    if targets:
-        moved = [source.to(target) for source, target in zip(sources, targets, strict=True)]
-        torch._foreach_lerp_(targets, moved, tau)
-    if buffers[0]:
-        torch._foreach_copy_(*buffers)
+    Follower(folded, network).polyak(tau)
 
 
-def _matched(folded: nn.Module, network: nn.Module) -> tuple[Tensors, Tensors]:
-    """(targets, sources) of the parameters and of the buffers, each target once."""
-    return (
-        _pairs(dict(folded.named_parameters(remove_duplicate=False)), dict(_folded_parameters(network))),
-        _pairs(dict(folded.named_buffers(remove_duplicate=False)), dict(_buffers(network))),
-    )
+class Follower:
+    """A folded network and the one that it follows, whose tensors are matched once and for all.
+
+    Values may change in place, as in `load_state_dict`; a tensor or layer that is replaced is not seen.
+
+    Args:
+        folded: a `fold` of `network`.
+        network: the learner.
+
+    Raises:
+        ValueError: `folded` has another structure than `fold(network)`.
+    """
+
+    @torch.no_grad()
+    def __init__(self, folded: nn.Module, network: nn.Module) -> None:
+        targets = dict(folded.named_parameters(remove_duplicate=False))
+        _check_match(targets, dict(_folded_parameters(network)))
+        self._buffers = _pairs(dict(folded.named_buffers(remove_duplicate=False)), dict(_buffers(network)))
+        self._plain: Tensors = [], []
+        self._layers: list[tuple[NormalizedLayer, dict[str, Tensor]]] = []
+        found: set[int] = set()
+        for prefix, module in _walk(network):
+            if isinstance(module, NormalizedLayer):
+                names = [name for name in module.folded() if id(targets[prefix + name]) not in found]
+                self._layers.append((module, {name: targets[prefix + name] for name in names}))
+            else:
+                own = dict(module.named_parameters(recurse=False))
+                names = [name for name in own if id(targets[prefix + name]) not in found]
+                self._plain[0].extend(targets[prefix + name] for name in names)
+                self._plain[1].extend(own[name].detach() for name in names)
+            found.update(id(targets[prefix + name]) for name in names)
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """What `refresh` does."""
+        for targets, sources in (self._parameters(), self._buffers):
+            if targets:
+                torch._foreach_copy_(targets, sources)
+
+    @torch.no_grad()
+    def polyak(self, tau: float) -> None:
+        """What `polyak` does."""
+        if not 0.0 <= tau <= 1.0:
+            raise ValueError(f"tau must lie in [0, 1], got {tau}")
+        targets, sources = self._parameters()
+        if targets:
+            moved = [source.to(target) for source, target in zip(sources, targets, strict=True)]
+            torch._foreach_lerp_(targets, moved, tau)
+        if self._buffers[0]:
+            torch._foreach_copy_(*self._buffers)
+
+    def _parameters(self) -> Tensors:
+        """(targets, sources), each target once."""
+        targets, sources = (list(tensors) for tensors in self._plain)
+        for layer, places in self._layers:
+            folded = layer.folded()
+            targets += places.values()
+            sources += [folded[name].detach() for name in places]
+        return targets, sources
 
 
 def _walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -129,9 +171,14 @@ def _own_tensors(folded: nn.Module, network: nn.Module) -> Tensors:
 
 
 def _pairs(targets: dict[str, Tensor], sources: dict[str, Tensor]) -> Tensors:
+    """(targets, sources), each target once."""
+    _check_match(targets, sources)
+    unique = {id(target): (target, sources[name]) for name, target in targets.items()}
+    return [target for target, _ in unique.values()], [source.detach() for _, source in unique.values()]
+
+
+def _check_match(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> None:
     shapes, other = ({(name, t.shape) for name, t in tensors.items()} for tensors in (targets, sources))
     if shapes != other:
         different = sorted({name for name, _ in shapes ^ other})
         raise ValueError(f"not a fold of this network, they differ in {', '.join(different[:5])}: make it with fold()")
-    unique = {id(target): (target, sources[name]) for name, target in targets.items()}
-    return [target for target, _ in unique.values()], [source.detach() for _, source in unique.values()]

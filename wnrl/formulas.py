@@ -55,13 +55,18 @@ def _traced_weight(v: Tensor, g: Tensor, scale: float) -> Tensor:
 
 def _eager_weight(v: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
     """gain · v/‖v‖ and ‖v‖ `[out, 1, ...]`, where the norm of a zero row is infinite and 1/‖v‖ so zero."""
-    if v.device.type == "cpu" and v.is_contiguous():  # on other devices, to look for zero rows would be to wait
+    if _may_look(v.device) and v.is_contiguous():
         weight, norm = torch._weight_norm_interface(v, gain, 0)
         if norm.all():
             return weight, norm
     norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
     norm = F.threshold(norm, 0.0, math.inf)
     return v * (gain / norm), norm
+
+
+def _may_look(device: torch.device) -> bool:
+    """Whether the host can look for zero rows; on other devices that would be to wait."""
+    return device.type == "cpu"
 
 
 class _EffectiveWeight(torch.autograd.Function):

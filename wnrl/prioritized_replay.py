@@ -10,6 +10,7 @@ from torch import Tensor
 from wnrl.memory import check_memory
 from wnrl.replay import Replay, Transition, replay_bytes
 from wnrl.sum_tree import SumTree, sum_tree_bytes
+from wnrl.transfer import to_device
 
 __all__ = ["Prioritized", "PrioritizedReplay", "prioritized_replay_bytes"]
 
@@ -86,7 +87,9 @@ class PrioritizedReplay(Replay):
         """Bytes taken on the device, as `prioritized_replay_bytes` counts them."""
         return super().nbytes + self._tree.nbytes
 
-    def sample_by_priority(self, batch_size: int, beta: float, generator: torch.Generator | None = None) -> Prioritized:
+    def sample_by_priority(
+        self, batch_size: int, beta: float | Tensor, generator: torch.Generator | None = None
+    ) -> Prioritized:
         """Draw `batch_size` transitions, with replacement, without waiting for the device.
 
         The draws are stratified: one from each of B equal segments of the total priority (Schaul et al. 2016, appendix
@@ -95,18 +98,19 @@ class PrioritizedReplay(Replay):
 
         Args:
             batch_size: B.
-            beta: β, how much of the bias of drawing by priority is undone, from 0 (none) to 1 (all).
+            beta: β, how much of the bias of drawing by priority is undone, from 0 (none) to 1 (all); as a 0-dim
+                tensor on the device it is not checked.
             generator: of this draw, on the replay's device; without it the replay's own.
 
         Raises:
             ValueError: there is no transition yet, `batch_size` is below 1, or `beta` outside of 0 to 1.
         """
-        if not 0 <= beta <= 1:
+        if not isinstance(beta, Tensor) and not 0 <= beta <= 1:
             raise ValueError(f"beta must lie between 0 and 1, got {beta}")
         within = self._uniform(batch_size, generator)
         segments = torch.arange(batch_size, device=within.device)
         leaves = self._tree.find((segments + within) * (self._tree.total / batch_size))
-        places = (leaves - self._oldest) % self._store.starts + self._oldest
+        places = (leaves - self._live_oldest) % self._store.starts + self._live_oldest
         return Prioritized(self._store.gather(leaves), places, self._importance(leaves, beta))
 
     def update_priorities(self, places: Tensor, errors: Tensor) -> None:
@@ -124,7 +128,7 @@ class PrioritizedReplay(Replay):
         """
         if places.ndim != 1 or places.shape != errors.shape or not len(places):
             raise ValueError(f"places and errors must be [B] both, got {list(places.shape)} and {list(errors.shape)}")
-        held = (places >= self._oldest) & (places < self._released)
+        held = (places >= self._live_oldest) & (places < self._live_oldest + self._live_size)
         leaves = torch.where(held, places % self._store.starts, self._store.starts)
         priorities = (errors.detach().double().abs() + _EPSILON).pow(self._alpha).where(held, 0.0)
         self._tree.set(leaves, priorities)
@@ -147,13 +151,11 @@ class PrioritizedReplay(Replay):
         super()._release()
         gone, new = self._oldest - oldest, self._released - newest
         numbers = np.concatenate((np.arange(oldest, oldest + gone), np.arange(newest, newest + new)))
-        leaves, fresh = map(self._to_device, (numbers % self._store.starts, np.arange(gone + new) >= gone))
+        parts = numbers % self._store.starts, np.arange(gone + new) >= gone
+        leaves, fresh = (to_device(part, self._store.device) for part in parts)
         self._tree.set(leaves, fresh * self._greatest)  # a place given up and taken again gets the greater, the new one
 
-    def _to_device(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self._store.device, non_blocking=True)
-
-    def _importance(self, leaves: Tensor, beta: float) -> Tensor:
+    def _importance(self, leaves: Tensor, beta: float | Tensor) -> Tensor:
         """(N · P)^-β over the greatest in the batch, [B] float32: N and the total priority in P cancel."""
         priorities = self._tree.weights(leaves)
         return (priorities.min() / priorities).pow(beta).float()

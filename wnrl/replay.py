@@ -69,10 +69,16 @@ class Replay:
         self._window: deque[Row] = deque(maxlen=n_step + 1)  # rows t - n … t
         self._counts: deque[int] = deque()  # starts of each row that can be sampled, oldest first
         self._added = self._released = self._size = 0  # rows, starts ever, starts now
+        self._live_size, self._live_oldest = torch.zeros(2, dtype=torch.int64, device=device).unbind()  # for draws
 
     def __len__(self) -> int:
         """Transitions that can be sampled now."""
         return self._size
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Of draws."""
+        return self._generator
 
     @property
     def nbytes(self) -> int:
@@ -80,7 +86,7 @@ class Replay:
         return self._store.nbytes
 
     def add(self, obs: Any, action: ArrayLike, reward: ArrayLike, discount: ArrayLike, first: ArrayLike) -> None:
-        """Store row t. Arrays may be reused after the call; an `obs` in pinned memory once the device has copied it.
+        """Store row t. Arrays may be reused after the call.
 
         Args:
             obs: `[N, *obs_shape]`, array or tensor.
@@ -117,7 +123,7 @@ class Replay:
             ValueError: there is no transition yet, or `batch_size` is below 1.
         """
         uniform = self._uniform(batch_size, generator)
-        return self._store.gather(self._index((uniform * self._size).long()))
+        return self._store.gather(self._index((uniform * self._live_size).long()))
 
     def get_state(self) -> dict[str, Any]:
         """All that a resumed run needs, as tensors and numbers; only what is filled, and without copying it.
@@ -146,6 +152,7 @@ class Replay:
         self._added, self._released = state["added"], state["released"]
         self._counts = deque(state["counts"].tolist())
         self._size = sum(self._counts)
+        self._tell_device()
         for name, filled in self._store.filled(self._added, self._released).items():
             filled.copy_(state[name])
         columns = [state[f"window_{name}"].cpu().numpy() for name in Row._fields]
@@ -170,6 +177,12 @@ class Replay:
         self._counts.append(len(links))
         self._size += len(links)
         self._released += len(links)
+        self._tell_device()
+
+    def _tell_device(self) -> None:
+        """Write the numbers that draws depend on where draws are made: a captured draw sees them change."""
+        self._live_size.fill_(self._size)
+        self._live_oldest.fill_(self._oldest)
 
     @property
     def _oldest(self) -> int:
@@ -187,7 +200,7 @@ class Replay:
 
     def _index(self, age: Tensor) -> Tensor:
         """Places in the ring of starts, [B], from their places in order of age (0: the oldest)."""
-        return (age + self._oldest) % self._store.starts
+        return (age + self._live_oldest) % self._store.starts
 
     def _column(self, name: str, values: ArrayLike, kinds: str, dtype: type[np.generic]) -> np.ndarray:
         """Check one number for each environment, and copy them."""

@@ -111,17 +111,30 @@ class Means:
 
     def add(self, figures: Mapping[str, Tensor]) -> None:
         """Add one set of 0-dim tensors, with the same names each time."""
+        self.accumulate(figures)
+        self.count(1)
+
+    def accumulate(self, figures: Mapping[str, Tensor]) -> None:
+        """The part of `add` that the device does, in place: `count` has to follow."""
         values = torch.stack([value.detach().float() for value in figures.values()])
         self._names = list(figures)
-        self._sums = values if self._sums is None else self._sums.to(values.device) + values
-        self._count += 1
+        if self._sums is None or (not self._count and self._sums.shape != values.shape):
+            self._sums = torch.zeros_like(values)
+        elif self._sums.device != values.device:  # they come from a file
+            self._sums = self._sums.to(values.device)
+        self._sums += values
+
+    def count(self, sets: int) -> None:
+        """The part of `add` that the host does, for so many sets."""
+        self._count += sets
 
     def read(self) -> dict[str, float]:
         """The means since the last reading, empty when nothing was added; starts afresh."""
-        if self._sums is None:
+        if self._sums is None or not self._count:
             return {}
         means = (self._sums / self._count).tolist()
-        self._sums, self._count = None, 0
+        self._sums.zero_()
+        self._count = 0
         return dict(zip(self._names, means, strict=True))
 
     def get_state(self) -> dict[str, object]:
@@ -131,5 +144,6 @@ class Means:
     def set_state(self, state: Mapping[str, object]) -> None:
         """Go on from `get_state`'s sums."""
         self._names = list(state["names"])  # type: ignore[call-overload]
-        self._sums = state["sums"]  # type: ignore[assignment]
+        sums = state["sums"]
+        self._sums = sums.clone() if isinstance(sums, Tensor) else None
         self._count = int(state["count"])  # type: ignore[call-overload]

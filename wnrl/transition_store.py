@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wnrl.transfer import to_device
+
 __all__ = ["Transition", "TransitionStore", "replay_bytes"]
 
 _LINKS = 5  # int32 numbers of a start: its row, the row n steps on, the frames before each in its episode, the action
@@ -136,7 +138,7 @@ class TransitionStore:
     def write_frames(self, row: int, frame: Tensor) -> None:
         """Write what `newest_frame` took of a row, counted from the first ever."""
         at = row % self.frame_rows * self._num_envs
-        self._frames[at : at + self._num_envs].copy_(frame, non_blocking=True)
+        self._frames[at : at + self._num_envs].copy_(to_device(frame, self.device))
 
     def frame_places(self, row: np.ndarray | int) -> np.ndarray:
         """Where the frames of each environment's row (`[N]`, or one of all) lie, `[N]`: the rows that links name."""
@@ -147,10 +149,10 @@ class TransitionStore:
         count, tail = len(links), released % self.starts
         fits = min(count, self.starts - tail)
         for ring, rows in ((self._links, links.astype(np.int32)), (self._returns, returns.astype(np.float32))):
-            new = torch.from_numpy(rows)
-            ring[tail : tail + fits].copy_(new[:fits], non_blocking=True)
+            new = to_device(rows, self.device)
+            ring[tail : tail + fits].copy_(new[:fits])
             if fits < count:
-                ring[: count - fits].copy_(new[fits:], non_blocking=True)
+                ring[: count - fits].copy_(new[fits:])
 
     def gather(self, index: Tensor) -> Transition:
         """The transitions at `index`, `[B]` places in the ring of starts; a pure function of tensors."""

@@ -9,7 +9,8 @@ from agents.training import Trainer
 from envs import Chain
 from envs.stream import first_rows
 from tests.agents.environments import Clockwork
-from wnrl import NORMALIZERS
+from tests.agents.tape import tape
+from wnrl import NORMALIZERS, formulas
 from wnrl.checkpoints import load, save
 from wnrl.folding import fold
 
@@ -37,6 +38,11 @@ def check_acts_as_the_learner(agent, part):
     """What acts is the fold of that part of the learner, but for the noise that both draw for themselves."""
     acting, learner = agent.acting.state_dict(), fold(part).state_dict()
     assert {place for place in differences(acting, learner) if not place.endswith(("noise_in", "noise_out"))} == set()
+
+
+def give(agent, sampler):
+    """Let the agent learn from what another sampler draws."""
+    agent.sampler = agent._updates._sampler = sampler
 
 
 def play(agent, obs, seed=0):
@@ -190,3 +196,20 @@ class ReplayContract(AgentContract):
     def test_a_run_is_the_same_to_the_bit_whether_it_learns_while_the_environments_play_or_after(self):
         states = [self.trained(self.steps_in_all, overlap=overlap).get_state()["agent"] for overlap in (True, False)]
         assert differences(*states) == []
+
+    @pytest.mark.parametrize("norm", NORMALIZERS)
+    def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
+        """Updates, acting and refreshing can be captured in graphs: nothing of the host that changes goes into them."""
+        monkeypatch.setattr(formulas, "_may_look", lambda device: False)  # as on a GPU
+        constant = {"learning_rate_schedule": "constant"}  # on a GPU the step size is a tensor
+        trainer = self.trained(self.steps_to_stop, norm=norm, **constant)
+        agent = trainer.agent
+        obs = torch.zeros(self.num_envs, *trainer.environment.obs_shape)
+        choose = torch.no_grad()(lambda: agent._choose(obs))
+        works = (lambda: agent._updates._make(1)), choose, agent._acting_fold.refresh
+        before = [tape(work) for work in works]
+        trainer.run(trainer.steps + 30)  # more rows are there, and it is later
+        for earlier, work in zip(before, works, strict=True):
+            later = tape(work)
+            assert earlier.lines == later.lines
+            assert earlier.waits == later.waits == []

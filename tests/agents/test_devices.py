@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from agents import devices
-from agents.devices import resolve_device, resolve_dtype
+from agents.devices import resolve_device, resolve_dtype, resolve_graphs
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_auto_takes_the_gpu_where_there_is_one(monkeypatch):
@@ -38,6 +38,19 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
 def test_the_type_of_products(monkeypatch, precision, images, hardware, dtype):
     monkeypatch.setattr(devices, "_multiplies_bfloat16", lambda device: hardware)
     assert resolve_dtype(precision, CPU, images) == dtype
+
+
+@pytest.mark.parametrize(
+    ("graphs", "device", "captured"),
+    [(None, CPU, False), (False, CPU, False), (None, CUDA, True), (True, CUDA, True), (False, CUDA, False)],
+)
+def test_graphs_are_captured_on_cuda_unless_refused(graphs, device, captured):
+    assert resolve_graphs(graphs, device) is captured
+
+
+def test_graphs_are_not_asked_for_elsewhere():
+    with pytest.raises(ValueError, match="captured on CUDA alone, and the device is cpu: leave --graphs out"):
+        resolve_graphs(True, CPU)
 
 
 def test_an_unknown_precision_is_refused():

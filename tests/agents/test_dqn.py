@@ -13,7 +13,7 @@ from agents.samplers import Sample
 from agents.training import Trainer
 from envs import Chain
 from envs.stream import first_rows
-from tests.agents.contract import STATES, differences, parameters, play
+from tests.agents.contract import STATES, differences, give, parameters, play
 from tests.agents.dqn_family import (
     BOOTSTRAPS,
     DISTRIBUTIONS,
@@ -157,8 +157,11 @@ class Fixed:
     def __init__(self, batch, weights=None):
         self.drawn, self.priorities = Sample(batch, weights, None), []
 
-    def sample(self, batch_size, step):
+    def sample(self, batch_size):
         return self.drawn
+
+    def begin(self, step):
+        pass
 
     def learned(self, sample, priority):
         self.priorities.append(priority)
@@ -246,7 +249,7 @@ def test_an_update_is_the_naive_one(changes, weighted):
     expected, priorities = naive_update(fresh, batch, weights)
     for parameter in fresh.network.parameters():
         parameter.grad = torch.ones_like(parameter)  # of an update before: it must not count
-    fresh.sampler = Fixed(batch, weights if weighted else None)
+    give(fresh, Fixed(batch, weights if weighted else None))
     fresh.update(150)
     torch.testing.assert_close(dict(fresh.network.named_parameters()), dict(expected.named_parameters()))
     torch.testing.assert_close(fresh.sampler.priorities, [priorities])  # of the losses without their weights
@@ -354,7 +357,7 @@ def test_noise_is_drawn_anew_in_each_update_for_both_networks(changes, noisy):
     """The same batch under a learning rate of nothing: what differs between two updates is noise."""
     trainer = trained(Chain(2, length=4), 150, learning_rate=1e-12, **changes)
     agent = trainer.agent
-    agent.sampler = Fixed(agent.sampler.replay.sample(16))
+    give(agent, Fixed(agent.sampler.replay.sample(16)))
     for network in (agent.network, agent.target):
         first, second = outputs_of(network, lambda: [agent.update(150) for _ in range(2)])
         assert torch.allclose(first, second, atol=1e-6) != noisy
@@ -363,7 +366,7 @@ def test_noise_is_drawn_anew_in_each_update_for_both_networks(changes, noisy):
 def test_the_target_network_and_the_choice_of_actions_have_noise_of_their_own():
     agent = make(Chain(2, length=4), **NOISY, double=True)
     batch = trained(Chain(2, length=4), 150).agent.sampler.replay.sample(16)
-    agent.sampler = Fixed(batch._replace(next_obs=batch.obs))
+    give(agent, Fixed(batch._replace(next_obs=batch.obs)))
     target, learner = [], []
     for network, seen in ((agent.target, target), (agent.network, learner)):
         network.register_forward_hook(lambda module, inputs, outputs, seen=seen: seen.append(outputs.q_values.detach()))

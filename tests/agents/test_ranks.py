@@ -85,7 +85,14 @@ class Second(OneProcess):
 def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own():
     own = share(SETTINGS, Second())
     assert own == replace(
-        SETTINGS, num_envs=2, batch_size=8, replay_size=250, init_batch=125, seed=SEED_STRIDE, device=own.device
+        SETTINGS,
+        num_envs=2,
+        batch_size=8,
+        replay_size=250,
+        init_batch=125,
+        seed=SEED_STRIDE,
+        device=own.device,
+        graphs=False,
     )
     assert np.random.default_rng([own.seed, 1]).random() != np.random.default_rng([SETTINGS.seed, 1]).random()
 
@@ -95,6 +102,7 @@ def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own():
     [
         ({"num_envs": 6}, "num_envs 6 cannot be split among 4 processes: take a multiple of 4"),
         ({"batch_size": 33}, "batch_size 33 cannot be split"),
+        ({"graphs": True}, "graphs are of one process: leave --graphs out"),
         ({"norm": "batch"}, "norm batch takes statistics of a batch, which several processes do not share"),
         ({"norm": "mean-batch"}, "norm mean-batch takes statistics"),
     ],

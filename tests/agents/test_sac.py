@@ -16,7 +16,7 @@ from agents.settings import RunSettings
 from agents.training import Trainer
 from envs import Chain
 from envs.stream import first_rows
-from tests.agents.contract import STATES, ReplayContract, VariantContract, differences, parameters, play
+from tests.agents.contract import STATES, ReplayContract, VariantContract, differences, give, parameters, play
 from tests.agents.environments import Clockwork
 from wnrl.folding import fold
 
@@ -149,8 +149,11 @@ class Fixed:
     def __init__(self, batch, weights=None):
         self.drawn, self.priorities = Sample(batch, weights, None), []
 
-    def sample(self, batch_size, step):
+    def sample(self, batch_size):
         return self.drawn
+
+    def begin(self, step):
+        pass
 
     def learned(self, sample, priority):
         self.priorities.append(priority)
@@ -200,7 +203,7 @@ def test_an_update_is_a_naive_one_of_each_part(changes, weighted):
     batch = agent.sampler.replay.sample(16)
     weights = torch.linspace(0.1, 1.0, 16) if weighted else torch.ones(16)
     network, temperature, priorities = naive_update(fresh, batch, weights)
-    fresh.sampler = Fixed(batch, weights if weighted else None)
+    give(fresh, Fixed(batch, weights if weighted else None))
     fresh.update(150)
     torch.testing.assert_close(dict(fresh.network.named_parameters()), dict(network.named_parameters()))
     torch.testing.assert_close(fresh.temperature.state_dict(), temperature.state_dict())
@@ -209,7 +212,7 @@ def test_an_update_is_a_naive_one_of_each_part(changes, weighted):
 
 def with_gradients(agent, weights):
     """The parts of the agent that gradients reach when a batch has these weights."""
-    agent.sampler = Fixed(agent.sampler.replay.sample(16), weights)
+    give(agent, Fixed(agent.sampler.replay.sample(16), weights))
     agent.update(150)
     parts = {"policy": agent.network.policy, "critics": agent.network.critics, "temperature": agent.temperature}
     return {name for name, part in parts.items() if any(p.grad.any() for p in part.parameters())}

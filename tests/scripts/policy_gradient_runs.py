@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.scripts.processes import call, checkpoints, model, read_progress, refused, start
+from tests.scripts.processes import call, checkpoints, model, read_progress, refused_by, start
 from wnrl.checkpoints import load_model
 
 CHAIN = ["--env", "Chain", "--hidden", 16, "--device", "cpu", "--num-envs", 3]
@@ -117,7 +117,7 @@ class TrainingScript:
         assert list(tmp_path.iterdir()) == []
 
     def refused(self, *arguments, saying):
-        refused(self.script, *arguments, saying=saying)
+        refused_by(self.script, *arguments, saying=saying)
 
     def test_help_names_the_flags_and_their_units(self):
         result = call(self.script, "--help")

@@ -59,7 +59,7 @@ def model(run_dir):
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, description
 
 
-def refused(script, *arguments, saying):
+def refused_by(script, *arguments, saying):
     """`scripts/SCRIPT.py ARGUMENTS` ends with one line that has these words."""
     result = call(script, *arguments)
     assert (result.code, result.out) == (2, "")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused
+from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused_by
 from wnrl.checkpoints import load_model
 
 CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--num-envs", "3", "--rollout-length", "10"]
@@ -88,7 +88,7 @@ def test_a_run_that_solved_the_chain_scores_1(tmp_path, norm):
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, arguments, saying):
     monkeypatch.chdir(tmp_path)
-    refused("train_pqn", *arguments, saying=saying)
+    refused_by("train_pqn", *arguments, saying=saying)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused
+from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused_by
 from wnrl.checkpoints import load_model
 
 CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--num-envs", "3", "--batch-size", "8"]
@@ -90,7 +90,7 @@ def test_a_fixed_temperature_goes_on_as_it_was(tmp_path):
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, arguments, saying):
     monkeypatch.chdir(tmp_path)
-    refused("train_sac", *arguments, saying=saying)
+    refused_by("train_sac", *arguments, saying=saying)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,142 @@
+"""Work of a CUDA device that is captured once, as a graph, and launched as a whole from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+WARM_UP = 3  # calls before the capture, in which libraries take the memory that they keep
+
+Work = Callable[[], None]
+Function = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Graphs:
+    """Captures pieces of work of one device; where they cannot be captured, they run as they are.
+
+    What is captured reads and writes tensors that stay where they are: a number of the host that it reads keeps, for
+    all launches, the value that it had at the capture, and what it does on the host is done at the capture alone.
+
+    Args:
+        device: of the work; only on CUDA is anything captured.
+        generators: that the work draws from, on the device.
+        enabled: False captures nothing.
+        say: told, once for each piece of work, why it is not captured.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        generators: Sequence[torch.Generator],
+        *,
+        enabled: bool = True,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.enabled = enabled and device.type == "cuda"
+        self._device, self._generators, self._say = device, tuple(generators), say
+        self._captures: list[_Capture] = []
+
+    def capture(self, work: Work, name: str) -> Work:
+        """`work`, to be called in its place; it is captured after some calls.
+
+        Args:
+            work: what the device has to do, the same each time.
+            name: in what is said of it.
+        """
+        if not self.enabled:
+            return work
+        self._captures.append(_Capture(work, name, self._device, self._generators, self._say))
+        return self._captures[-1]
+
+    def capture_function(self, function: Function, name: str) -> Function:
+        """`function`, of a tensor to a tensor of always the same shapes, to be called in its place.
+
+        Where it is captured, its result is overwritten by the next call.
+        """
+        return _Function(self, function, name) if self.enabled else function
+
+    def forget(self) -> None:
+        """Capture everything anew, since tensors have been replaced."""
+        for capture in self._captures:
+            capture.forget()
+
+
+class _Capture:
+    """One piece of work, called as a function."""
+
+    def __init__(
+        self,
+        work: Work,
+        name: str,
+        device: torch.device,
+        generators: Sequence[torch.Generator],
+        say: Callable[[str], None],
+    ) -> None:
+        self._name, self._say = name, say
+        index = torch.cuda.current_device() if device.index is None else device.index
+        self._generators = torch.cuda.default_generators[index], *generators
+        self._work, self._stream = work, torch.cuda.Stream(device)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._calls, self._refused = 0, False
+
+    def __call__(self) -> None:
+        if self._graph is None and not self._refused and self._calls == WARM_UP:
+            self._capture()
+        if self._graph is not None:
+            self._graph.replay()
+        elif self._refused:
+            self._work()
+        else:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Work on the stream of the capture: what libraries keep for a stream has to be there before."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
+        with torch.cuda.stream(self._stream):
+            self._work()
+        torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
+        self._calls += 1
+
+    def _capture(self) -> None:
+        """Record what the work launches, without doing it; refused where it waits for the device or needs the host."""
+        graph = torch.cuda.CUDAGraph()
+        before = [generator.clone_state() for generator in self._generators]
+        for generator in self._generators[1:]:  # torch adds the default one
+            graph.register_generator_state(generator)
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._work()
+        except RuntimeError as error:
+            for generator, state in zip(self._generators, before, strict=True):  # they are left in the capture
+                generator.graphsafe_set_state(state)
+            self._refused = True
+            self._say(f"{self._name} without a CUDA graph: {str(error).splitlines()[0]}")
+        else:
+            self._graph = graph
+
+
+class _Function:
+    """A function whose argument and result have fixed places on the device."""
+
+    def __init__(self, graphs: Graphs, function: Function, name: str) -> None:
+        self._graphs, self._function, self._name = graphs, function, name
+        self._argument: torch.Tensor | None = None
+
+    def __call__(self, argument: torch.Tensor) -> torch.Tensor:
+        if self._argument is None:
+            self._argument = argument.clone()
+            self._result = self._function(argument)
+            self._work = self._graphs.capture(self._compute, self._name)
+            return self._result
+        self._argument.copy_(argument)
+        self._work()
+        return self._result
+
+    def _compute(self) -> None:
+        assert self._argument is not None
+        self._result.copy_(self._function(self._argument))

@@ -1,0 +1,164 @@
+"""agents.graphs: work that is captured once and launched, and what is done where it cannot be."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from agents import graphs
+from agents.graphs import WARM_UP, Graphs
+from envs import Chain
+from tests.agents.dqn_family import DISTRIBUTIONS, RAINBOW, settings
+from tests.agents.dqn_family import RUN as DQN_RUN
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+class Generator:
+    """A generator's state as graphs handle it."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def clone_state(self):
+        return self.number
+
+    def graphsafe_set_state(self, state):
+        self.number = state
+
+
+class Device:
+    """Stands in for CUDA: work runs at once, but for what is captured."""
+
+    def __init__(self, monkeypatch, error=None):
+        self.error, self.capturing, self.registered, self.default = error, False, [], Generator(5)
+        stream = SimpleNamespace(device=CUDA, wait_stream=lambda other: None)
+        names = {
+            "CUDAGraph": self.Graph,
+            "graph": self.capture,
+            "Stream": lambda device: stream,
+            "current_stream": lambda device: stream,
+            "stream": lambda stream: nullcontext(),
+            "default_generators": (self.default,),
+        }
+        for name, value in names.items():
+            monkeypatch.setattr(graphs.torch.cuda, name, value)
+
+    def Graph(self):  # noqa: N802 - the name of a class
+        graph = SimpleNamespace(replayed=0, register_generator_state=self.registered.append)
+        graph.replay = lambda: setattr(graph, "replayed", graph.replayed + 1)
+        self.graph = graph
+        return graph
+
+    def capture(self, graph, stream):
+        device = self
+
+        class Context:
+            def __enter__(self):
+                device.capturing = True
+
+            def __exit__(self, *error):
+                device.capturing = False
+                if device.error:
+                    device.default.number = -1
+                    raise RuntimeError(device.error)
+
+        return Context()
+
+
+def test_on_a_cpu_work_stays_what_it_is():
+    captures = Graphs(CPU, ())
+    assert not captures.enabled
+    assert captures.capture(print, "printing") is print
+    assert captures.capture_function(abs, "a number") is abs
+    captures.forget()
+
+
+def test_work_is_captured_after_some_calls_and_launched_from_then_on(monkeypatch):
+    device, own, calls = Device(monkeypatch), Generator(7), []
+    captures = Graphs(CUDA, (own,))
+    work = captures.capture(lambda: calls.append(device.capturing), "work")
+    for _ in range(WARM_UP + 4):
+        work()
+    assert calls == [False] * WARM_UP + [True]
+    assert device.graph.replayed == 4  # the capture does nothing by itself
+    assert device.registered == [own]
+    captures.forget()
+    work()
+    assert calls[-1] is False
+    assert device.graph.replayed == 4
+
+
+def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once(monkeypatch):
+    device, own, calls, said = Device(monkeypatch, error="it waits\nat length"), Generator(7), [], []
+    captures = Graphs(CUDA, (own,), say=said.append)
+    work = captures.capture(lambda: calls.append(device.capturing), "an update")
+    for _ in range(WARM_UP + 4):
+        work()
+    assert said == ["an update without a CUDA graph: it waits"]
+    assert calls == [False] * WARM_UP + [True] + [False] * 4  # what the capture recorded was not done
+    assert (device.default.number, own.number) == (5, 7)
+
+
+def test_graphs_can_be_refused(monkeypatch):
+    Device(monkeypatch)
+    assert Graphs(CUDA, (), enabled=False).capture(print, "printing") is print
+
+
+def test_a_function_keeps_its_places(monkeypatch):
+    device = Device(monkeypatch)
+    double = Graphs(CUDA, ()).capture_function(lambda x: 2 * x, "doubling")
+    results = [double(torch.full((2,), float(n))) for n in range(WARM_UP + 3)]
+    assert len({result.data_ptr() for result in results}) == 1
+    double._argument.fill_(9.0)
+    double._compute()
+    assert results[0].tolist() == [18.0, 18.0]
+    assert device.graph.replayed == 2
+
+
+def run(environment, graphs, **changes):
+    """The agent after a run on the GPU."""
+    from dataclasses import replace
+
+    from agents.dqn_building import make_dqn
+    from agents.training import Trainer
+
+    numbers = settings(graphs=graphs, **changes)
+    agent = make_dqn(replace(DQN_RUN, device="cuda", steps=2_000), numbers, environment)
+    Trainer(agent, environment, seed=0).run(700)
+    return agent
+
+
+@needs_cuda
+@pytest.mark.parametrize("changes", [{}, RAINBOW, DISTRIBUTIONS["implicit"], {"learning_rate_schedule": "linear"}])
+def test_a_run_in_graphs_is_the_run_without(changes, capsys):
+    """Three environments and an update per two steps: launches of one update and of two."""
+    eager, captured = (run(Chain(3, length=4), graphs, **changes) for graphs in (False, True))
+    assert eager.learner.num_updates == captured.learner.num_updates > 100
+    for ours, truth in zip(captured.network.parameters(), eager.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+    assert capsys.readouterr().out == ""  # nothing was refused
+
+
+@needs_cuda
+def test_a_resumed_run_is_captured_anew():
+    agent, other = (run(Chain(3, length=4), True) for _ in range(2))
+    other.set_state(agent.get_state())
+    for _ in range(2 * WARM_UP):
+        agent.update(700)
+        other.update(700)
+    for ours, truth in zip(other.network.parameters(), agent.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+
+
+@needs_cuda
+def test_what_waits_for_the_device_is_refused_by_name():
+    said, x = [], torch.ones(3, device="cuda")
+    work = Graphs(torch.device("cuda"), (), say=said.append).capture(lambda: x.sum().item(), "a sum")
+    for _ in range(WARM_UP + 2):
+        work()
+    assert len(said) == 1
+    assert said[0].startswith("a sum without a CUDA graph: ")
+    assert torch.rand(3, device="cuda").isfinite().all()  # the device goes on
