@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from agents.devices import resolve_device, resolve_dtype
+from agents.devices import check_compiler, resolve_device, resolve_dtype
 from agents.learner import Learner
 from agents.settings import LearnerSettings, RunSettings, emulator_options
 from envs import Environment, make
@@ -108,10 +108,13 @@ def make_learner(
         begin: the step at which learning starts.
 
     Raises:
-        ValueError: the device is not there, or a name is unknown.
+        ValueError: the device is not there, a name is unknown, or there is no compiler.
     """
     device = resolve_device(run.device)
     network = make_network(description, seed=run.seed, init=settings.init).to(device)
+    if run.compile:
+        check_compiler(device)
+        network.compile()
     return Learner(
         network,
         settings,

@@ -22,7 +22,7 @@ Parsed = TypeVar("Parsed")
 Settings = TypeVar("Settings", bound=RunSettings)
 
 # What may change when a run goes on: nothing that the learner has seen.
-RESUMABLE = {"steps", "device", "log_interval", "checkpoint_interval"} | {
+RESUMABLE = {"steps", "device", "overlap", "graphs", "log_interval", "checkpoint_interval"} | {
     "eval_interval",
     "eval_episodes",
     "eval_steps",

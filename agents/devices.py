@@ -37,6 +37,19 @@ def resolve_graphs(graphs: bool | None, device: torch.device) -> bool:
     return device.type == "cuda" if graphs is None else graphs
 
 
+def check_compiler(device: torch.device) -> None:
+    """Compile something small for `device`.
+
+    Raises:
+        ValueError: it fails, for want of a compiler.
+    """
+    try:
+        torch.compile(torch.sin, fullgraph=True)(torch.zeros(2, device=device))
+    except RuntimeError as error:
+        reason = next(line for line in str(error).splitlines() if line and not line.endswith("raised:"))
+        raise ValueError(f"compile needs a compiler for {device}, leave --compile out: {reason}") from error
+
+
 def resolve_dtype(precision: Precision, device: torch.device, images: bool) -> torch.dtype:
     """The type of the networks' products; `auto` is bfloat16 for images where the hardware multiplies it, else float32.
 

@@ -91,6 +91,9 @@ class RunSettings(Settings):
     """cpu, cuda, cuda:1, or auto (CUDA where there is one)."""
     precision: Precision = "auto"
     """Type of the torso's products; auto is bfloat16 for images where the hardware has it. All else is float32."""
+    compile: bool = False
+    """Compile the network that learns (torch.compile): seconds at the start, kept on disk for the next run; what is
+    gained depends on the machine, on 2 cores next to nothing."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of this run; the default is runs/GAME-AGENT-NORM-sSEED-TIME."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN_DIR")] = None

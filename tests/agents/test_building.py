@@ -17,6 +17,7 @@ from agents.building import (
 )
 from agents.settings import LearnerSettings, RunSettings
 from envs import Atari, Chain, Gym
+from wnrl.folding import fold
 from wnrl.torsos import MLP, ImpalaCNN, NatureCNN
 from wnrl.weight_norm import WeightNormLinear
 
@@ -171,6 +172,31 @@ def test_a_learner_has_the_runs_network_and_the_settings_optimizer():
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_the_precision_reaches_the_learner(precision, dtype):
     assert learner(replace(RUN, precision=precision)).dtype == dtype
+
+
+@pytest.mark.parametrize("norm", ["none", "weight"])
+def test_a_compiled_network_learns_the_same(norm):
+    shape, obs, learners = {**SHAPE, "norm": norm}, torch.randn(16, 4), []
+    for compiled in (True, False):
+        run = replace(RUN, compile=compiled)
+        made = make_learner(run, LearnerSettings(learning_rate=0.01), shape, lambda network, obs: network(obs).q_values)
+        frames = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        for _ in range(3):
+            made.minimize(made.network(obs).q_values.square().mean(), {})
+        assert (torch._dynamo.utils.counters["stats"]["unique_graphs"] > frames) is compiled
+        learners.append(made)
+    torch.testing.assert_close(learners[0].network.state_dict(), learners[1].network.state_dict())
+    assert fold(learners[0].network)._compiled_call_impl is None  # what acts is called with batches of many sizes
+
+
+def test_a_machine_without_a_compiler_is_told(monkeypatch):
+    def compile(function, **options):
+        raise RuntimeError("backend='inductor' raised:\nInvalidCxxCompiler: No working C++ compiler found\n\nSet X")
+
+    monkeypatch.setattr(torch, "compile", compile)
+    with pytest.raises(ValueError, match=r"for cpu, leave --compile out: InvalidCxxCompiler: No working C\+\+") as told:
+        learner(replace(RUN, compile=True))
+    assert "\n" not in str(told.value)
 
 
 def test_a_device_that_is_not_there_is_refused():

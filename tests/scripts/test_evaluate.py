@@ -1,8 +1,11 @@
 import json
+from functools import partial
 
 import pytest
 
-from tests.scripts.processes import call, train
+from tests.scripts.processes import call, refused_by, train
+
+refused = partial(refused_by, "evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +25,6 @@ def run_dir(tmp_path_factory):
         50,
     )
     return path
-
-
-def refused(*arguments, saying):
-    result = call("evaluate", *arguments)
-    assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("evaluate.py: error: ")
-    assert result.err.count("\n") == 1
-    for words in saying:
-        assert words in result.err
 
 
 def test_a_run_that_solved_the_chain_scores_1(run_dir):

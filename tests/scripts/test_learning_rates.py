@@ -1,19 +1,13 @@
 import sys
+from functools import partial
 
 import pytest
 
-from tests.scripts.processes import call
+from tests.scripts.processes import call, refused_by
+
+refused = partial(refused_by, "learning_rates")
 
 TINY = ["--norms", "none", "weight", "--rates", "0.001", "0.01", "--seeds", "1", "--epochs", "1"]
-
-
-def refused(*arguments, saying):
-    result = call("learning_rates", *arguments)
-    assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("learning_rates.py: error: ")
-    assert result.err.count("\n") == 1
-    for words in saying:
-        assert words in result.err
 
 
 def test_tables_figure_and_rows_come_out_and_a_second_call_trains_nothing(tmp_path):

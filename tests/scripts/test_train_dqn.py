@@ -248,27 +248,16 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
     train(tmp_path / "run", "--steps", 60)
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         file.write_bytes(b"nonsense")
-    refused(
-        "train_dqn", "--resume", tmp_path / "run", "--steps", 90, saying=["no checkpoint to resume from", "damaged"]
-    )
+    refused("--resume", tmp_path / "run", "--steps", 90, saying=["no checkpoint to resume from", "damaged"])
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         file.unlink()
-    refused(
-        "train_dqn",
-        "--resume",
-        tmp_path / "run",
-        "--steps",
-        90,
-        saying=["no checkpoint to resume from", "none was saved"],
-    )
+    refused("--resume", tmp_path / "run", "--steps", 90, saying=["no checkpoint to resume from", "none was saved"])
 
 
 def test_a_second_run_into_the_same_folder_is_refused(whole):
     run_dir, _ = whole
     before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
-    refused(
-        "train_dqn", *CHAIN, "--run-dir", run_dir, "--steps", 100, saying=["already holds files", f"--resume {run_dir}"]
-    )
+    refused(*CHAIN, "--run-dir", run_dir, "--steps", 100, saying=["already holds files", f"--resume {run_dir}"])
     assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
 
 
@@ -305,7 +294,7 @@ def test_a_second_run_into_the_same_folder_is_refused(whole):
         (["--env", "Chain", "--distribution", "categorical", "--huber-delta", "2"], ["huber_delta 2.0 has no meaning"]),
         (["--env", "Chain", "--priority-beta", "0.5"], ["priority_beta 0.5 has no meaning without prioritized"]),
         (
-            ["--env", "Chain", "--device", "cpu", "--graphs"],
+            ["--env", "Chain", "--device", "cpu", "--graphs", "True"],
             ["graphs are captured on CUDA alone", "leave --graphs out"],
         ),
         (["--env", "Chain", "--distribution", "normal"], ["--distribution", "normal"]),
@@ -322,7 +311,6 @@ def test_a_replay_larger_than_memory_names_what_is_needed_and_free(tmp_path, mon
     monkeypatch.setattr("wnrl.memory.free_memory", lambda device: 3_000_000_000)
     arguments = ["--game", "Pong", "--device", "cpu", "--replay-size", "1000000"]
     refused(
-        "train_dqn",
         *arguments,
         saying=["a replay of 1,000,000 steps needs 7.1 GB, 3.0 GB are free on cpu", "--replay-size 42"],
     )
