@@ -139,7 +139,9 @@ def test_the_same_value_again_is_no_change(run_dir):
 
 
 def test_all_that_may_change_is_a_setting():
-    assert {field.name for kind in (RunSettings, ReplaySettings, ExplorationSettings) for field in fields(kind)} >= RESUMABLE
+    assert {
+        field.name for kind in (RunSettings, ReplaySettings, ExplorationSettings) for field in fields(kind)
+    } >= RESUMABLE
 
 
 def test_a_run_of_another_version_is_refused_with_what_differs(run_dir):
