@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -185,14 +186,27 @@ class DQN(ReplayAgent):
 
     def policy(self, rng: np.random.Generator) -> Policy:
         """What evaluation plays: actions of greatest value, a share of `eval_epsilon` at random, without noise."""
-        return make_policy(self.acting, rng, epsilon=self.settings.eval_epsilon)
+        return make_policy(self.acting, rng, self.learner.autocast, epsilon=self.settings.eval_epsilon)
 
     # Learning
 
-    def _losses(self, sample: Sample) -> Losses:
+    @torch.no_grad()
+    def _foresee(self, samples: Sequence[Sample]) -> Sequence[Any]:
+        """What the target network, which waits while these updates are made, says of the next observations.
+
+        Nothing where noise or levels are drawn anew for each batch.
+        """
+        if len(samples) == 1 or self.settings.noisy or self.settings.distribution == "implicit":
+            return super()._foresee(samples)
+        outputs = self._forward(self.target, torch.cat([sample.transition.next_obs for sample in samples]))
+        number, size = len(samples), len(samples[0].transition.action)
+        parts = zip(*(part.split(size) if part.ndim > 1 else [part] * number for part in outputs), strict=True)
+        return [type(outputs)(*part) for part in parts]
+
+    def _losses(self, sample: Sample, foreseen: Any) -> Losses:
         """What there is to learn from a batch; never waits for the device."""
         batch, value_loss = sample.transition, self.objective.value_loss
-        bootstrap, next_outputs = self._future(batch)
+        bootstrap, next_outputs = self._future(batch, foreseen)
         self._noise.draw()  # not what chose the next action
         outputs = self._forward(self.network, batch.obs, value_loss.taus(len(batch.action), self._generator, False))
         losses = value_loss(outputs, batch.action, bootstrap, next_outputs)
@@ -203,12 +217,12 @@ class DQN(ReplayAgent):
         return Losses(loss.mean(), losses.priority, figures)
 
     @torch.no_grad()
-    def _future(self, batch: Transition) -> tuple[Bootstrap, Any]:
+    def _future(self, batch: Transition, foreseen: Any) -> tuple[Bootstrap, Any]:
         """What the targets of a batch take over, and what the target network says of the next observations."""
         for noise in (self._noise, self._target_noise):
             noise.draw()
         taus = self.objective.value_loss.taus(len(batch.action), self._generator, True)
-        outputs = self._forward(self.target, batch.next_obs, taus)
+        outputs = self._forward(self.target, batch.next_obs, taus) if foreseen is None else foreseen
         bootstrap = self.objective.bootstrap(batch, outputs.q_values, learner=self._learner_q, target=self._target_q)
         return bootstrap, outputs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,20 @@ from wnrl.cores import LSTMState
 Policy = Callable[[TimeStep], np.ndarray]  # a row of N environments to their actions, [N] or [N, D]
 
 
-def make_policy(network: nn.Module, rng: np.random.Generator, *, epsilon: float = 0.0, sample: bool = False) -> Policy:
+def make_policy(
+    network: nn.Module,
+    rng: np.random.Generator,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    *,
+    epsilon: float = 0.0,
+    sample: bool = False,
+) -> Policy:
     """A policy that follows `network`, which may go on learning.
 
     Args:
         network: a `QNetwork`, whose greatest value is followed, or one with a policy head; in evaluation mode.
         rng: of random actions and samples.
+        autocast: a context for the network's products.
         epsilon: share of uniformly random actions instead; 0 where actions are continuous, the function refuses others.
         sample: draw the actions from a policy head instead of taking the most probable ones.
 
@@ -35,7 +44,8 @@ def make_policy(network: nn.Module, rng: np.random.Generator, *, epsilon: float 
 
     @torch.no_grad()
     def act(timestep: TimeStep) -> np.ndarray:
-        outputs = forward(timestep) if forward else network(torch.as_tensor(timestep.obs, device=device))
+        with autocast():
+            outputs = forward(timestep) if forward else network(torch.as_tensor(timestep.obs, device=device))
         action = choose(outputs, generator, sample).cpu().numpy()
         action = action[0] if forward else action  # without the dimension of time
         return with_random(action, num_actions(outputs), epsilon, rng) if epsilon else action

@@ -120,7 +120,7 @@ class PolicyGradient:
 
     def policy(self, rng: np.random.Generator) -> Policy:
         """What evaluation plays: the most probable actions, or drawn ones, as the settings say."""
-        return make_policy(self.acting, rng, sample=self.settings.eval_sample)
+        return make_policy(self.acting, rng, self.learner.autocast, sample=self.settings.eval_sample)
 
     def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
         """Store a row and what was decided there."""

@@ -77,7 +77,7 @@ def make_reinforce(run: RunSettings, settings: REINFORCESettings, environment: E
 def _parts(run: RunSettings, settings: Any, environment: Environment, make_storage: Any) -> dict[str, Any]:
     """Everything that every on-policy agent is made of, as its constructor takes it."""
     learner = make_learner(run, settings, describe_actor_critic(run, settings, environment), _policy_outputs)
-    acting: Any = fold(learner.network).eval()
+    acting: Any = fold(learner.network, learner.dtype).eval()
     number = environment.num_envs
     actor: Actor = RecurrentActor(acting, number) if _recurrent(acting) else FeedforwardActor(acting)
     if settings.normalize_return:

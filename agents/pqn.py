@@ -83,7 +83,7 @@ class PQN:
     ) -> None:
         self.learner, self.storage, self.settings = learner, storage, settings
         self.network: Any = learner.network
-        self.acting: Any = fold(self.network).eval()
+        self.acting: Any = fold(self.network, learner.dtype).eval()
         self._follower = Follower(self.acting, self.network)
         self._rewards = RewardClipping(settings.reward_clip)
         self._rng = rng
@@ -101,7 +101,7 @@ class PQN:
 
     def policy(self, rng: np.random.Generator) -> Policy:
         """What evaluation plays: actions of greatest value, a share of `eval_epsilon` at random."""
-        return make_policy(self.acting, rng, epsilon=self.settings.eval_epsilon)
+        return make_policy(self.acting, rng, self.learner.autocast, epsilon=self.settings.eval_epsilon)
 
     def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
         """Store a row, what was done there, and its greatest value; no probability of the action is needed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,8 +49,8 @@ class ReplayAgent:
     ) -> None:
         self.learner, self.sampler, self.settings = learner, sampler, settings
         self.network: Any = learner.network
-        self.acting: Any = fold(acts).eval()
-        self.target: Any = fold(values).eval()
+        self.acting: Any = fold(acts, learner.dtype).eval()
+        self.target: Any = fold(values, learner.dtype if settings.tau == 1 else torch.float32).eval()
         self.overlap: bool = settings.overlap
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
@@ -60,7 +60,7 @@ class ReplayAgent:
             enabled=resolve_graphs(settings.graphs, learner.device),
         )
         self._graphs = graphs
-        self._updates = ReplayUpdates(learner, sampler, self._losses, settings.batch_size, graphs)
+        self._updates = ReplayUpdates(learner, sampler, self._foresee, self._losses, settings.batch_size, graphs)
         self._acting_fold, self._target_fold = Follower(self.acting, acts), Follower(self.target, values)
         self._refresh_acting = graphs.capture(self._acting_fold.refresh, "refreshing what acts")
         self._act = graphs.capture_function(self._choose, "acting")
@@ -114,7 +114,11 @@ class ReplayAgent:
         """One update of the learner on a fresh batch, at environment step `step`."""
         self._updates(1, step)
 
-    def _losses(self, sample: Sample) -> Losses:
+    def _foresee(self, samples: Sequence[Sample]) -> Sequence[Any]:
+        """What can be computed for several batches at once, of each; nothing unless the kind of agent has something."""
+        return [None] * len(samples)
+
+    def _losses(self, sample: Sample, foreseen: Any) -> Losses:
         """What there is to learn from a batch; never waits for the device."""
         raise NotImplementedError
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -26,10 +26,13 @@ class Losses(NamedTuple):
 class ReplayUpdates:
     """Makes updates: draws a batch, computes its losses, takes a gradient step, and tells the sampler what was learned.
 
+    What `foresee` and `losses` do never waits for the device, and draws from the generators of `graphs` alone.
+
     Args:
         learner: makes the gradient steps.
         sampler: of a replay on the learner's device.
-        losses: of a batch; never waits for the device, and draws from the generators of `graphs` alone.
+        foresee: what can be computed for the batches of several updates before the first of them is made.
+        losses: of a batch, from what was foreseen of it.
         batch_size: transitions in a batch.
         graphs: captures the updates.
     """
@@ -38,12 +41,13 @@ class ReplayUpdates:
         self,
         learner: Learner,
         sampler: Sampler,
-        losses: Callable[[Sample], Losses],
+        foresee: Callable[[Sequence[Sample]], Sequence[Any]],
+        losses: Callable[[Sample, Any], Losses],
         batch_size: int,
         graphs: Graphs,
     ) -> None:
-        self._learner, self._sampler, self._losses, self._batch_size = learner, sampler, losses, batch_size
-        self._together = graphs.enabled
+        self._learner, self._sampler, self._batch_size = learner, sampler, batch_size
+        self._foresee, self._losses = foresee, losses
         self._launches = {size: graphs.capture(partial(self._make, size), _name(size)) for size in LAUNCHES}
 
     def __call__(self, number: int, step: int) -> None:
@@ -52,7 +56,7 @@ class ReplayUpdates:
         self._sampler.begin(step)
         left = number
         while left:
-            if self._learner.measures_next or not self._together:
+            if self._learner.measures_next:
                 self._make(size := 1)
             else:
                 self._launches[size := next(size for size in LAUNCHES if size <= left)]()
@@ -61,11 +65,13 @@ class ReplayUpdates:
 
     def _make(self, number: int) -> None:
         """What the device does in so many updates."""
-        for _ in range(number):
-            sample = self._sampler.sample(self._batch_size)
-            losses = self._losses(sample)
-            self._learner.descend([(losses.loss, losses.figures)])
-            self._sampler.learned(sample, losses.priority)
+        at_once = number if self._sampler.ahead else 1
+        for _ in range(number // at_once):
+            samples = [self._sampler.sample(self._batch_size) for _ in range(at_once)]
+            for sample, foreseen in zip(samples, self._foresee(samples), strict=True):
+                losses = self._losses(sample, foreseen)
+                self._learner.descend([(losses.loss, losses.figures)])
+                self._sampler.learned(sample, losses.priority)
 
 
 def _name(size: int) -> str:

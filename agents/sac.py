@@ -129,11 +129,11 @@ class SAC(ReplayAgent):
 
     def policy(self, rng: np.random.Generator) -> Policy:
         """What evaluation plays: the most probable actions, or drawn ones, as the settings say."""
-        return make_policy(self.acting, rng, sample=self.settings.eval_sample)
+        return make_policy(self.acting, rng, self.learner.autocast, sample=self.settings.eval_sample)
 
     # Learning
 
-    def _losses(self, sample: Sample) -> Losses:
+    def _losses(self, sample: Sample, foreseen: None) -> Losses:
         """What there is to learn from a batch; never waits for the device."""
         batch, temperature = sample.transition, self.temperature()
         with self.learner.autocast():

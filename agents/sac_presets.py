@@ -47,7 +47,7 @@ SAC_VECTOR: Values = {
     "learning_starts": 1_000,
     "replay_size": 50_000,
     "target_interval": 4,
-    "tau": 0.02,
+    "tau": 0.1,  # 0.02 and 0.05 solve CartPole later
     "reward_clip": 0.0,
     "eval_interval": 5_000,
     "log_interval": 2_000,

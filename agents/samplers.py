@@ -24,6 +24,8 @@ class Sampler(Protocol):
     """Draws batches from a replay."""
 
     replay: Replay
+    ahead: bool
+    """Whether batches can be drawn before it is known what was learned from those drawn last."""
 
     def begin(self, step: int) -> None:
         """The next batches are for updates at environment step `step`."""
@@ -41,6 +43,8 @@ class UniformSampler:
     Args:
         replay: where transitions are.
     """
+
+    ahead = True
 
     def __init__(self, replay: Replay) -> None:
         self.replay = replay
@@ -63,6 +67,8 @@ class PrioritizedSampler:
         replay: where transitions and their priorities are.
         beta: by environment step, how far the weights correct for the likelihood; 1 is fully.
     """
+
+    ahead = False
 
     def __init__(self, replay: PrioritizedReplay, beta: Callable[[int], float]) -> None:
         self.replay: Any = replay

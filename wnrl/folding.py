@@ -10,19 +10,36 @@ from torch import Tensor, nn
 
 from wnrl.normalized_layer import NormalizedLayer
 from wnrl.normalizers import replace_modules
+from wnrl.torsos import TORSOS
 
 Tensors = tuple[list[Tensor], list[Tensor]]
 
 
-def fold(network: nn.Module) -> nn.Module:
+def fold(network: nn.Module, products: torch.dtype = torch.float32) -> nn.Module:
     """A deep copy of `network` with plain layers wherever a normalizer can be written into weights and biases.
 
     The function is that of the network in evaluation mode: w = g v/‖v‖ for weight norm, running statistics for the
     batch normalizers. Layer norm stays, since it depends on the example. As cheap as an unnormalized network; keep it
     up to date with `refresh` or `polyak`.
+
+    Args:
+        network: any network.
+        products: another type than float32 is for a copy that is called under autocast to this type alone: the weights
+            of its torsos are kept in it, as autocast would make them at every call. Results are the same to the bit.
     """
     network = copy.deepcopy(network)
-    return replace_modules(network, {layer: layer.fold() for _, layer in _layers(network)})
+    folded = replace_modules(network, {layer: layer.fold() for _, layer in _layers(network)})
+    if products is not torch.float32:
+        for torso in folded.modules():
+            if isinstance(torso, TORSOS):
+                _keep_in(torso, products)
+    return folded
+
+
+def _keep_in(torso: nn.Module, dtype: torch.dtype) -> None:
+    for module in torso.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.to(dtype)
 
 
 @torch.no_grad()

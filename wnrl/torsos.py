@@ -152,6 +152,10 @@ class MLP(nn.Module):
         return self.layers(obs.float())
 
 
+TORSOS = NatureCNN, ImpalaCNN, MLP
+"""Their products run in autocast's type; what follows them, the heads, is computed in float32."""
+
+
 def _stage(before: int, after: int, blocks: int) -> list[nn.Module]:
     convolution = nn.Conv2d(before, after, kernel_size=3, padding=1)
     pooling = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from wnrl.folding import fold, polyak, refresh, unfold
+from wnrl.networks import Architecture, q_network
 from wnrl.normalized_layer import NormalizedLayer
 from wnrl.normalizers import NORMALIZERS, normalize
 from wnrl.projection import project
@@ -51,6 +52,25 @@ def test_fold_is_a_copy_and_leaves_the_generator_alone():
     assert not any(isinstance(m, WeightNormLayer) for m in folded.modules())
     assert not {p.data_ptr() for p in folded.parameters()} & {p.data_ptr() for p in network.parameters()}
     assert not any(m.training for m in folded.modules())
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+@pytest.mark.parametrize(("obs_shape", "torso"), [((4, 36, 36), "nature"), ((4, 16, 16), "impala"), ((3,), "mlp")])
+def test_weights_kept_in_the_type_of_products_change_no_bit(norm, obs_shape, torso):
+    network = q_network(obs_shape, 3, hidden=(16,), norm=norm, architecture=Architecture(torso=torso), seed=0)
+    obs = torch.randint(0, 256, (5, *obs_shape), dtype=torch.uint8) if torso != "mlp" else torch.randn(5, 3)
+    plain, kept = fold(network).eval(), fold(network, torch.bfloat16).eval()
+    types = {parameter.dtype for parameter in kept.torso.parameters() if parameter.ndim > 1}
+    assert types == {torch.bfloat16}
+    assert {parameter.dtype for parameter in kept.head.parameters()} == {torch.float32}
+    for _ in range(2):
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(kept(obs).q_values, plain(obs).q_values)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.mul_(1.1)
+        for folded in (plain, kept):
+            refresh(folded, network)
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)
