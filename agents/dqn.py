@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from agents.bootstraps import Bootstrap, MakeBootstrap
 from agents.exploration import with_random
-from agents.learner import Learner
+from agents.learner import Learner, evaluating
 from agents.policies import Policy, make_policy
 from agents.replay_agent import ReplayAgent
 from agents.replay_updates import Losses
@@ -227,12 +227,10 @@ class DQN(ReplayAgent):
         return bootstrap, outputs
 
     def _learner_q(self, obs: Tensor) -> Tensor:
-        """The learner's values in evaluation mode, but noisy: with its running statistics, of which none are moved."""
-        self.network.eval()
-        self._noise.switch(on=True)
-        q_values = self._forward(self.network, obs).q_values
-        self.network.train()
-        return q_values
+        """The learner's values in evaluation mode, but noisy."""
+        with evaluating(self.network):
+            self._noise.switch(on=True)
+            return self._forward(self.network, obs).q_values
 
     def _target_q(self, obs: Tensor) -> Tensor:
         return self._forward(self.target, obs).q_values

@@ -13,7 +13,7 @@ Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Graphs:
-    """Captures pieces of work of one device; where they cannot be captured, they run as they are.
+    """Captures pieces of work of one device; where one of them cannot be captured, all run as they are.
 
     What is captured reads and writes tensors that stay where they are: a number of the host that it reads keeps, for
     all launches, the value that it had at the capture, and what it does on the host is done at the capture alone.
@@ -22,7 +22,9 @@ class Graphs:
         device: of the work; only on CUDA is anything captured.
         generators: that the work draws from, on the device.
         enabled: False captures nothing.
-        say: told, once for each piece of work, why it is not captured.
+        say: told, once, why nothing is captured on a device where it could be.
+
+    Attribute `enabled`: whether anything is captured.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class Graphs:
         say: Callable[[str], None] = print,
     ) -> None:
         self.enabled = enabled and device.type == "cuda"
-        self._device, self._generators, self._say = device, tuple(generators), say
+        self.device, self.generators, self._say = device, tuple(generators), say
         self._captures: list[_Capture] = []
 
     def capture(self, work: Work, name: str) -> Work:
@@ -46,7 +48,7 @@ class Graphs:
         """
         if not self.enabled:
             return work
-        self._captures.append(_Capture(work, name, self._device, self._generators, self._say))
+        self._captures.append(_Capture(self, work, name))
         return self._captures[-1]
 
     def capture_function(self, function: Function, name: str) -> Function:
@@ -61,61 +63,62 @@ class Graphs:
         for capture in self._captures:
             capture.forget()
 
+    def refuse(self, reason: str) -> None:
+        """Capture nothing any more, and launch nothing that was captured."""
+        self.enabled = False
+        self.forget()
+        self._say(f"without CUDA graphs: {reason}")
+
 
 class _Capture:
     """One piece of work, called as a function."""
 
-    def __init__(
-        self,
-        work: Work,
-        name: str,
-        device: torch.device,
-        generators: Sequence[torch.Generator],
-        say: Callable[[str], None],
-    ) -> None:
-        self._name, self._say = name, say
-        index = torch.cuda.current_device() if device.index is None else device.index
-        self._generators = torch.cuda.default_generators[index], *generators
-        self._work, self._stream = work, torch.cuda.Stream(device)
+    def __init__(self, graphs: Graphs, work: Work, name: str) -> None:
+        self._graphs, self._work, self._name = graphs, work, name
+        self._stream = torch.cuda.Stream(graphs.device)
         self.forget()
 
     def forget(self) -> None:
         """Begin anew."""
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._calls, self._refused = 0, False
+        self._calls = 0
 
     def __call__(self) -> None:
-        if self._graph is None and not self._refused and self._calls == WARM_UP:
+        if self._graphs.enabled and self._graph is None and self._calls == WARM_UP:
             self._capture()
         if self._graph is not None:
             self._graph.replay()
-        elif self._refused:
-            self._work()
-        else:
+        elif self._graphs.enabled:
             self._warm_up()
+        else:
+            self._work()
 
     def _warm_up(self) -> None:
         """Work on the stream of the capture: what libraries keep for a stream has to be there before."""
-        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
+        now = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(now)
         with torch.cuda.stream(self._stream):
             self._work()
-        torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
+        now.wait_stream(self._stream)
         self._calls += 1
 
     def _capture(self) -> None:
         """Record what the work launches, without doing it; refused where it waits for the device or needs the host."""
-        graph = torch.cuda.CUDAGraph()
-        before = [generator.clone_state() for generator in self._generators]
-        for generator in self._generators[1:]:  # torch adds the default one
+        graph, device = torch.cuda.CUDAGraph(), self._stream.device
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generators = torch.cuda.default_generators[index], *self._graphs.generators
+        before = [generator.clone_state() for generator in generators]
+        for generator in self._graphs.generators:  # torch adds the default one
             graph.register_generator_state(generator)
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            # the outer context is for a capture that fails, which leaves its stream the current one
+            with torch.cuda.stream(torch.cuda.current_stream(device)), torch.cuda.graph(graph, stream=self._stream):
                 self._work()
         except RuntimeError as error:
-            for generator, state in zip(self._generators, before, strict=True):  # they are left in the capture
+            for generator, state in zip(generators, before, strict=True):  # some versions leave them in the capture
                 generator.graphsafe_set_state(state)
-            self._refused = True
-            self._say(f"{self._name} without a CUDA graph: {str(error).splitlines()[0]}")
+            cause = str(error.__context__ or error).splitlines()[0]
+            self._graphs.refuse(f"{self._name} cannot be captured: {cause}")
         else:
             self._graph = graph
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +15,16 @@ from agents.settings import LearnerSettings
 from wnrl.diagnostics import Forward, NormDiagnostics
 from wnrl.projection import ProjectedLayer
 from wnrl.tracking import Means
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """A context in which a network that learns is in evaluation mode: with its running statistics, and moving none."""
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train()
 
 
 class Learner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
@@ -35,7 +34,6 @@ def make_optimizer(
     options: dict[str, Any] = {"lr": learning_rate, "eps": eps}
     if parameters[0].is_cuda:  # so that a step can be captured in a graph, whose numbers are on the device
         options |= {"lr": torch.tensor(learning_rate, device=parameters[0].device), "capturable": True}
-        warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")  # and runs without
     if name == "adam":
         return torch.optim.Adam(parameters, betas=(beta1, 0.999), fused=True, **options)
     if name == "adamax":
@@ -59,6 +57,7 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
 def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     """Take on the moments of `state`, an optimizer's `state_dict`; all else stays as it was built for its device."""
     options = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(dict(state))
+    groups = [{**own, "params": group["params"]} for group, own in zip(state["param_groups"], options, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})  # which says where a step count belongs
     for group, own in zip(optimizer.param_groups, options, strict=True):
         group.update(own)

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 
 from agents.benchmarking import wait
+from agents.replay_agent import ReplayAgent
 from agents.settings import RunSettings
 from agents.training import Trainer
 
@@ -78,7 +79,7 @@ def profile_run(trainer: Trainer, steps: int) -> dict[str, float]:
         (agent, "observe"): "storing",
         (agent, "learn"): "update",
     }
-    if hasattr(agent, "sampler"):
+    if isinstance(agent, ReplayAgent) and not agent.captures:  # what is launched as one has no parts
         parts |= {(agent.sampler, "sample"): "sampling", (agent.sampler, "learned"): "sampling"}
     if hasattr(agent, "storage"):
         parts |= {(agent.storage, name): "storing" for name in ("follow", "read")}

@@ -67,6 +67,11 @@ class ReplayAgent:
         self._update_clock = Every(settings.train_interval, start=settings.learning_starts)
         self._target_clock = Every(settings.target_interval)
 
+    @property
+    def captures(self) -> bool:
+        """Whether its work is captured in graphs."""
+        return self._graphs.enabled
+
     # Acting
 
     @property

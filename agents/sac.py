@@ -11,7 +11,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from agents.learner import Learner
+from agents.learner import Learner, evaluating
 from agents.losses import td_error
 from agents.policies import Policy, make_policy
 from agents.policy_losses import sac_policy_loss, soft_value
@@ -159,13 +159,11 @@ class SAC(ReplayAgent):
     def _targets(self, batch: Transition, temperature: Tensor) -> Tensor:
         """Reward + discount × soft value of the next observation (Christodoulou 2019, equation 10), `[B]`.
 
-        The policy is the learner's in evaluation mode: with its running statistics, of which none are moved.
+        The policy is the learner's in evaluation mode.
         """
-        policy = self.network.policy.eval()
-        with self.learner.autocast():
-            log_policy = policy(batch.next_obs).logits.log_softmax(1)
+        with evaluating(self.network.policy), self.learner.autocast():
+            log_policy = self.network.policy(batch.next_obs).logits.log_softmax(1)
             values = torch.stack([critic(batch.next_obs).q_values for critic in self.target])  # [critics, B, A]
-        policy.train()
         return batch.reward + batch.discount * soft_value(log_policy, self._judge(values), temperature)
 
     def _judge(self, values: Tensor) -> Tensor:

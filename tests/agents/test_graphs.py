@@ -1,13 +1,17 @@
 """agents.graphs: work that is captured once and launched, and what is done where it cannot be."""
 
+import copy
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from agents import graphs
+from agents.dqn_building import make_dqn
 from agents.graphs import WARM_UP, Graphs
+from agents.training import Trainer
 from envs import Chain
 from tests.agents.dqn_family import DISTRIBUTIONS, RAINBOW, settings
 from tests.agents.dqn_family import RUN as DQN_RUN
@@ -63,7 +67,10 @@ class Device:
                 device.capturing = False
                 if device.error:
                     device.default.number = -1
-                    raise RuntimeError(device.error)
+                    try:
+                        raise RuntimeError(device.error)  # of the work
+                    finally:
+                        raise RuntimeError("a capture failed")
 
         return Context()
 
@@ -91,14 +98,28 @@ def test_work_is_captured_after_some_calls_and_launched_from_then_on(monkeypatch
     assert device.graph.replayed == 4
 
 
-def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once(monkeypatch):
-    device, own, calls, said = Device(monkeypatch, error="it waits\nat length"), Generator(7), [], []
+def test_where_something_cannot_be_captured_all_runs_as_it_is_and_that_is_said_once(monkeypatch):
+    device, own, calls, said = Device(monkeypatch), Generator(7), [], []
     captures = Graphs(CUDA, (own,), say=said.append)
-    work = captures.capture(lambda: calls.append(device.capturing), "an update")
+    first, second = (
+        captures.capture(lambda name=name: calls.append((name, device.capturing)), name)
+        for name in ("acting", "an update")
+    )
+    for _ in range(WARM_UP + 1):
+        first()
+    launched = device.graph
+    device.error = "it waits\nat length"
     for _ in range(WARM_UP + 4):
-        work()
-    assert said == ["an update without a CUDA graph: it waits"]
-    assert calls == [False] * WARM_UP + [True] + [False] * 4  # what the capture recorded was not done
+        second()
+    for _ in range(2):
+        first()
+    captures.forget()
+    second()
+    assert said == ["without CUDA graphs: an update cannot be captured: it waits"]
+    assert not captures.enabled
+    assert launched.replayed == 1
+    done = [name for name, capturing in calls if not capturing]
+    assert done == ["acting"] * WARM_UP + ["an update"] * (WARM_UP + 4) + ["acting"] * 2 + ["an update"]
     assert (device.default.number, own.number) == (5, 7)
 
 
@@ -120,11 +141,6 @@ def test_a_function_keeps_its_places(monkeypatch):
 
 def run(environment, graphs, **changes):
     """The agent after a run on the GPU."""
-    from dataclasses import replace
-
-    from agents.dqn_building import make_dqn
-    from agents.training import Trainer
-
     numbers = settings(graphs=graphs, **changes)
     agent = make_dqn(replace(DQN_RUN, device="cuda", steps=2_000), numbers, environment)
     Trainer(agent, environment, seed=0).run(700)
@@ -145,7 +161,7 @@ def test_a_run_in_graphs_is_the_run_without(changes, capsys):
 @needs_cuda
 def test_a_resumed_run_is_captured_anew():
     agent, other = (run(Chain(3, length=4), True) for _ in range(2))
-    other.set_state(agent.get_state())
+    other.set_state(copy.deepcopy(agent.get_state()))
     for _ in range(2 * WARM_UP):
         agent.update(700)
         other.update(700)
@@ -160,5 +176,6 @@ def test_what_waits_for_the_device_is_refused_by_name():
     for _ in range(WARM_UP + 2):
         work()
     assert len(said) == 1
-    assert said[0].startswith("a sum without a CUDA graph: ")
+    assert said[0].startswith("without CUDA graphs: a sum cannot be captured: ")
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert torch.rand(3, device="cuda").isfinite().all()  # the device goes on

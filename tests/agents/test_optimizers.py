@@ -1,8 +1,10 @@
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
-from agents.optimizers import make_optimizer
+from agents.optimizers import OptimizerName, load_optimizer, make_optimizer
 
 
 def moves(name, gradients, **numbers):
@@ -57,3 +59,27 @@ def test_beta1_and_eps_reach_the_optimizer(name):
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'sgd': choose from adam, adamax, radam, rmsprop, rmsprop-a2c"):
         make_optimizer("sgd", [nn.Parameter(torch.zeros(1))], learning_rate=0.1, beta1=0.9, eps=1e-8)
+
+
+@pytest.mark.parametrize("name", get_args(OptimizerName))
+def test_moments_are_loaded_and_numbers_stay_those_of_the_device(name):
+    """A state from another device may have a step size that is a tensor, and step counts elsewhere."""
+    made, loaded = (
+        make_optimizer(name, [nn.Parameter(torch.zeros(1))], learning_rate=rate, beta1=0.9, eps=1e-8)
+        for rate in (0.1, 0.2)
+    )
+    (parameter,) = made.param_groups[0]["params"]
+    parameter.grad = torch.ones(1)
+    made.step()
+    state = made.state_dict()
+    state["param_groups"][0] |= {"lr": torch.tensor(9.0), "capturable": True}
+    load_optimizer(loaded, state)
+    (group,) = loaded.param_groups
+    assert (group["lr"], group["capturable"]) == (0.2, False)
+    moments = next(iter(loaded.state.values()))
+    for key, value in next(iter(made.state.values())).items():
+        assert torch.equal(torch.as_tensor(moments[key]), torch.as_tensor(value))
+    (moved,) = group["params"]
+    moved.grad = torch.ones(1)
+    loaded.step()
+    assert moved.item() != 0
