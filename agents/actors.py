@@ -14,6 +14,7 @@ from agents.rollout import Rollout
 from envs import TimeStep
 from wnrl.actor_critics import ActorCritic, ActorCriticValues, RecurrentActorCritic
 from wnrl.cores import LSTMState
+from wnrl.transfer import to_device
 
 
 class Minibatch(NamedTuple):
@@ -76,7 +77,7 @@ class FeedforwardActor:
     @torch.no_grad()
     def act(self, timestep: TimeStep) -> ActorCriticValues:
         """What the network says of a row of N environments."""
-        return self._network(torch.as_tensor(timestep.obs, device=self._device))
+        return self._network(to_device(timestep.obs, self._device))
 
     def look(self, timestep: TimeStep) -> Tensor:
         """Values `[N]` of a row."""

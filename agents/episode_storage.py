@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agents.rollout import Decision, Rollout
 from envs import TimeStep
+from wnrl.transfer import to_device
 
 _HOST = ("first", "reward", "discount", "valid")
 _SEEN = 512  # observations that `seen` returns at least, where there are so many
@@ -49,7 +50,7 @@ class EpisodeStorage:
         if len(self):
             valid = self._rows["valid"]
             valid[-1] = valid[-1] & ~timestep.first  # other games than before: a run that was resumed
-        obs = torch.as_tensor(timestep.obs).to(self._device)
+        obs = to_device(timestep.obs, self._device)
         self._seen.append(obs)
         for name, values in {"obs": obs, "first": timestep.first, **decision._asdict()}.items():
             self._rows[name].append(values)
@@ -74,7 +75,7 @@ class EpisodeStorage:
     def read(self) -> Rollout:
         """All rows."""
         stacked = {
-            name: torch.from_numpy(np.stack(rows)).to(self._device) if name in _HOST else torch.stack(rows)
+            name: to_device(np.stack(rows), self._device) if name in _HOST else torch.stack(rows)
             for name, rows in self._rows.items()
         }
         return Rollout(**stacked)

@@ -14,6 +14,7 @@ from agents.exploration import with_random
 from envs import TimeStep
 from wnrl.actor_critics import ActorCriticValues, RecurrentActorCritic
 from wnrl.cores import LSTMState
+from wnrl.transfer import to_device
 
 Policy = Callable[[TimeStep], np.ndarray]  # a row of N environments to their actions, [N] or [N, D]
 
@@ -45,7 +46,7 @@ def make_policy(
     @torch.no_grad()
     def act(timestep: TimeStep) -> np.ndarray:
         with autocast():
-            outputs = forward(timestep) if forward else network(torch.as_tensor(timestep.obs, device=device))
+            outputs = forward(timestep) if forward else network(to_device(timestep.obs, device))
         action = choose(outputs, generator, sample).cpu().numpy()
         action = action[0] if forward else action  # without the dimension of time
         return with_random(action, num_actions(outputs), epsilon, rng) if epsilon else action
@@ -70,7 +71,7 @@ class Recurrence:
     @torch.no_grad()
     def __call__(self, timestep: TimeStep) -> ActorCriticValues:
         """What the network says of a row of N environments, `[1, N, ...]`."""
-        obs, first = (torch.as_tensor(x, device=self._device) for x in (timestep.obs, timestep.first))
+        obs, first = (to_device(x, self._device) for x in (timestep.obs, timestep.first))
         state = self._network.initial_state(len(obs)) if self.state is None else self.state
         outputs, self.state = self._network(obs[None], state, first[None])
         return outputs

@@ -24,6 +24,7 @@ from envs import TimeStep
 from wnrl.folding import Follower, fold
 from wnrl.initialization import data_init
 from wnrl.schedules import Linear
+from wnrl.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class PQN:
     def _look(self, timestep: TimeStep) -> tuple[Tensor, Tensor]:
         """Greatest values `[N]` of a row by the network that acts, and the actions `[N]` that have them."""
         with self.learner.autocast():
-            q_values = self.acting(torch.as_tensor(timestep.obs, device=self.learner.device)).q_values
+            q_values = self.acting(to_device(timestep.obs, self.learner.device)).q_values
         value, action = q_values.max(1)
         return value, action
 

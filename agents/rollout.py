@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from envs import TimeStep
+from wnrl.transfer import to_device
 
 
 class Rollout(NamedTuple):
@@ -92,7 +93,7 @@ class RolloutStorage:
         if self.full:
             raise RuntimeError(f"the rollout has its {self._length} rows: clear() comes before the next")
         row = self._rows
-        self._on_device["obs"][row].copy_(torch.as_tensor(timestep.obs), non_blocking=True)
+        self._on_device["obs"][row].copy_(to_device(timestep.obs, self._device))
         for name, values in decision._asdict().items():
             self._on_device[name][row].copy_(values)
         self._on_host["first"][row] = timestep.first
@@ -114,7 +115,7 @@ class RolloutStorage:
 
     def read(self) -> Rollout:
         """The rows that are written; what is on the device is shared, not copied."""
-        host = {name: torch.from_numpy(values.copy()).to(self._device) for name, values in self._on_host.items()}
+        host = {name: to_device(values.copy(), self._device) for name, values in self._on_host.items()}
         return Rollout(**{name: values[: self._rows] for name, values in {**self._on_device, **host}.items()})
 
     def seen(self) -> Tensor | None:

@@ -154,6 +154,8 @@ def test_updates_are_counted_in_steps_for_any_number_of_environments(num_envs, t
 class Fixed:
     """A sampler that has one batch, and remembers the priorities that it is told."""
 
+    ahead = False
+
     def __init__(self, batch, weights=None):
         self.drawn, self.priorities = Sample(batch, weights, None), []
 

@@ -116,7 +116,7 @@ def test_samplers():
     prioritized = make_sampler(run, settings(**numbers), Chain(3), cpu)
     assert (type(prioritized), type(prioritized.replay)) == (PrioritizedSampler, PrioritizedReplay)
     assert prioritized.replay.get_state()["config"]["alpha"] == 0.7
-    betas = [prioritized._beta(step) for step in (0, 100, 600, 1_100, 9_000)]
+    betas = [prioritized._schedule(step) for step in (0, 100, 600, 1_100, 9_000)]
     assert betas == pytest.approx([0.4, 0.4, 0.7, 1.0, 1.0])
 
 

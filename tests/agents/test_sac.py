@@ -146,6 +146,8 @@ def test_several_steps_do_not_count_the_entropy_between_them():
 class Fixed:
     """A sampler that has one batch, and remembers the priorities that it is told."""
 
+    ahead = False
+
     def __init__(self, batch, weights=None):
         self.drawn, self.priorities = Sample(batch, weights, None), []
 
