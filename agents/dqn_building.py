@@ -12,7 +12,7 @@ from agents.bootstraps import MakeBootstrap, MunchausenBootstrap, double_bootstr
 from agents.building import check_discrete, make_learner, network_description, obs_dtype
 from agents.dqn import DQN, DQNSettings, Objective
 from agents.samplers import PrioritizedSampler, Sampler, UniformSampler
-from agents.settings import RunSettings
+from agents.settings import RunSettings, check_start
 from agents.value_losses import CategoricalLoss, ExpectedLoss, ImplicitQuantileLoss, QuantileLoss, ValueLoss
 from envs import Environment
 from wnrl.memory import check_memory
@@ -119,13 +119,3 @@ def make_replay(
         seed=run.seed,
         **options,
     )
-
-
-def check_start(settings: Any, num_envs: int) -> None:
-    """Refuse a first update that comes before each environment has made `n_step` steps."""
-    least = settings.n_step * num_envs - settings.train_interval + 1
-    if settings.learning_starts < least:
-        raise ValueError(
-            f"learning_starts must be at least {least} for {num_envs} environments and transitions of "
-            f"{settings.n_step} steps, got {settings.learning_starts}"
-        )

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from agents.settings import check_start
+
 SPLIT = ("num_envs", "batch_size", "replay_size", "init_batch")
 """Settings of which each process has an equal share."""
 SEED_STRIDE = 2**32  # between the seeds of two processes
@@ -120,7 +122,8 @@ def share(settings: Any, ranks: Ranks) -> Any:
     """One process's share of a run's settings, with a seed of its own and, on CUDA, a device of its own.
 
     Raises:
-        ValueError: a number cannot be split among the processes, or the normalizer has statistics of whole batches.
+        ValueError: a number cannot be split among the processes, learning starts before each of them has a transition,
+            or the normalizer has statistics of whole batches.
     """
     if ranks.number == 1:
         return settings
@@ -128,6 +131,7 @@ def share(settings: Any, ranks: Ranks) -> Any:
         raise ValueError(
             f"norm {settings.norm} takes statistics of a batch, which several processes do not share: use one process"
         )
+    check_start(settings, settings.num_envs)
     if settings.graphs:
         raise ValueError("graphs are of one process: leave --graphs out, or torchrun")
     shares: dict[str, Any] = {name: _share(name, getattr(settings, name), ranks.number) for name in SPLIT}

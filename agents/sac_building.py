@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from agents.building import check_discrete, make_learner, network_description
-from agents.dqn_building import check_start, make_sampler
+from agents.dqn_building import make_sampler
 from agents.sac import SAC, SACSettings
-from agents.settings import RunSettings
+from agents.settings import RunSettings, check_start
 from agents.temperature import FixedTemperature, LearnedTemperature
 from envs import Environment
 

@@ -55,6 +55,16 @@ def check_used(settings: Any, used: bool, condition: str, *names: str) -> None:
             raise ValueError(f"{name} {value} has no meaning without {condition}: leave it out")
 
 
+def check_start(settings: Any, num_envs: int) -> None:
+    """Refuse a first update that comes before each environment has made `n_step` steps."""
+    least = settings.n_step * num_envs - settings.train_interval + 1
+    if settings.learning_starts < least:
+        raise ValueError(
+            f"learning_starts must be at least {least} for {num_envs} environments and transitions of "
+            f"{settings.n_step} steps, got {settings.learning_starts}"
+        )
+
+
 @dataclass(frozen=True)
 class RunSettings(Settings):
     """The task, the network, the length of a run, and what is written while it goes on."""

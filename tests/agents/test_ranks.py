@@ -102,6 +102,7 @@ def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own():
     [
         ({"num_envs": 6}, "num_envs 6 cannot be split among 4 processes: take a multiple of 4"),
         ({"batch_size": 33}, "batch_size 33 cannot be split"),
+        ({"learning_starts": 4}, "learning_starts must be at least 5 for 8 environments"),
         ({"graphs": True}, "graphs are of one process: leave --graphs out"),
         ({"norm": "batch"}, "norm batch takes statistics of a batch, which several processes do not share"),
         ({"norm": "mean-batch"}, "norm mean-batch takes statistics"),
