@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -33,7 +34,7 @@ class Graphs:
         generators: Sequence[torch.Generator],
         *,
         enabled: bool = True,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = partial(print, flush=True),
     ) -> None:
         self.enabled = enabled and device.type == "cuda"
         self.device, self.generators, self._say = device, tuple(generators), say
