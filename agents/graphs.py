@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 
@@ -11,6 +10,10 @@ WARM_UP = 3  # calls before the capture, in which libraries take the memory that
 
 Work = Callable[[], None]
 Function = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 class Graphs:
@@ -34,7 +37,7 @@ class Graphs:
         generators: Sequence[torch.Generator],
         *,
         enabled: bool = True,
-        say: Callable[[str], None] = partial(print, flush=True),
+        say: Callable[[str], None] = _say,
     ) -> None:
         self.enabled = enabled and device.type == "cuda"
         self.device, self.generators, self._say = device, tuple(generators), say
