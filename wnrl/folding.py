@@ -101,22 +101,21 @@ class Follower:
 
     @torch.no_grad()
     def __init__(self, folded: nn.Module, network: nn.Module) -> None:
-        targets = dict(folded.named_parameters(remove_duplicate=False))
-        _check_match(targets, dict(_folded_parameters(network)))
+        targets: dict[str, Tensor] = dict(folded.named_parameters(remove_duplicate=False))
+        parts = [(prefix, module, _own_parameters(module)) for prefix, module in _walk(network)]
+        _check_match(targets, {prefix + name: tensor for prefix, _, own in parts for name, tensor in own.items()})
         self._buffers = _pairs(dict(folded.named_buffers(remove_duplicate=False)), dict(_buffers(network)))
         self._plain: Tensors = [], []
         self._layers: list[tuple[NormalizedLayer, dict[str, Tensor]]] = []
         found: set[int] = set()
-        for prefix, module in _walk(network):
+        for prefix, module, own in parts:
+            places = {name: targets[prefix + name] for name in own if id(targets[prefix + name]) not in found}
+            found.update(map(id, places.values()))
             if isinstance(module, NormalizedLayer):
-                names = [name for name in module.folded() if id(targets[prefix + name]) not in found]
-                self._layers.append((module, {name: targets[prefix + name] for name in names}))
+                self._layers.append((module, places))
             else:
-                own = dict(module.named_parameters(recurse=False))
-                names = [name for name in own if id(targets[prefix + name]) not in found]
-                self._plain[0].extend(targets[prefix + name] for name in names)
-                self._plain[1].extend(own[name].detach() for name in names)
-            found.update(id(targets[prefix + name]) for name in names)
+                self._plain[0].extend(places.values())
+                self._plain[1].extend(own[name].detach() for name in places)
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -162,10 +161,9 @@ def _layers(network: nn.Module) -> Iterator[tuple[str, NormalizedLayer]]:
             yield prefix.removesuffix("."), module
 
 
-def _folded_parameters(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for prefix, module in _walk(network):
-        own = module.folded() if isinstance(module, NormalizedLayer) else dict(module.named_parameters(recurse=False))
-        yield from ((prefix + name, tensor) for name, tensor in own.items())
+def _own_parameters(module: nn.Module) -> dict[str, Tensor]:
+    """A module's own parameters by name, as its fold has them."""
+    return module.folded() if isinstance(module, NormalizedLayer) else dict(module.named_parameters(recurse=False))
 
 
 def _buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
