@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from agents.actor_critic_losses import Weights, policy_gradient
+from agents.actors import Minibatch
 from agents.policy_gradient import PolicyGradient, RolloutSettings
 from agents.rollout import Rollout
 from envs import TimeStep
@@ -27,9 +30,11 @@ class A2C(PolicyGradient):
 
     def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
         """One gradient step on the rollout."""
+        self._learn_from(next(self.actor.minibatches(self._steps(rollout, timestep), 1, self._generator)))
+
+    def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
         settings = self.settings
-        batch = next(self.actor.minibatches(self._steps(rollout, timestep), 1, self._generator))
         with self.learner.autocast():
             outputs = self.actor.evaluate(self.network, batch)
         weights = Weights(settings.value_coef, settings.entropy_coef)
-        self.learner.minimize(*policy_gradient(outputs, batch, weights, settings.normalize_advantage))
+        return policy_gradient(outputs, batch, weights, settings.normalize_advantage)

@@ -49,7 +49,7 @@ def proximal(
     batch: Minibatch,
     weights: Weights,
     normalize_advantage: bool,
-    clip: float,
+    clip: float | Tensor,
     value_clip: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of PPO (Schulman et al. 2017, equation 9), and its figures.

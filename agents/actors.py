@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from agents.policies import Recurrence
 from agents.rollout import Rollout
 from envs import TimeStep
 from wnrl.actor_critics import ActorCritic, ActorCriticValues, RecurrentActorCritic
@@ -39,10 +38,16 @@ class Minibatch(NamedTuple):
 class Actor(Protocol):
     """A network as on-policy agents use it."""
 
-    def act(self, timestep: TimeStep) -> ActorCriticValues:
-        """What the acting network says of a row of N environments; without gradient."""
+    evaluates_at_once: bool
+    """Whether `evaluate` never waits for the device."""
 
-    def look(self, timestep: TimeStep) -> Tensor:
+    def see(self, timestep: TimeStep) -> tuple[Tensor, ...]:
+        """What the network needs of a row of N environments, on its device."""
+
+    def act(self, *row: Tensor) -> ActorCriticValues:
+        """What the acting network says of a row that was seen; without gradient, and without waiting for the device."""
+
+    def look(self, *row: Tensor) -> Tensor:
         """Values `[N]` of a row on which no action is chosen yet; without gradient."""
 
     def begin(self) -> None:
@@ -71,17 +76,23 @@ class FeedforwardActor:
         network: acts.
     """
 
+    evaluates_at_once = True
+
     def __init__(self, network: ActorCritic) -> None:
         self._network, self._device = network, next(network.parameters()).device
 
-    @torch.no_grad()
-    def act(self, timestep: TimeStep) -> ActorCriticValues:
-        """What the network says of a row of N environments."""
-        return self._network(to_device(timestep.obs, self._device))
+    def see(self, timestep: TimeStep) -> tuple[Tensor, ...]:
+        """The observations."""
+        return (to_device(timestep.obs, self._device),)
 
-    def look(self, timestep: TimeStep) -> Tensor:
+    @torch.no_grad()
+    def act(self, *row: Tensor) -> ActorCriticValues:
+        """What the network says of a row of N environments."""
+        return self._network(*row)
+
+    def look(self, *row: Tensor) -> Tensor:
         """Values `[N]` of a row."""
-        return self.act(timestep).value
+        return self.act(*row).value
 
     def begin(self) -> None:
         """Nothing is carried from row to row."""
@@ -117,27 +128,36 @@ class RecurrentActor:
         num_envs: N.
     """
 
+    evaluates_at_once = False  # it looks for the episodes' starts
+
     def __init__(self, network: RecurrentActorCritic, num_envs: int) -> None:
-        self._recurrence = Recurrence(network)
-        self._recurrence.state = self._start = network.initial_state(num_envs)
+        self._network = network
+        self._state, self._start = network.initial_state(num_envs), network.initial_state(num_envs)
 
-    def act(self, timestep: TimeStep) -> ActorCriticValues:
+    def see(self, timestep: TimeStep) -> tuple[Tensor, ...]:
+        """The observations, and where episodes begin."""
+        return tuple(to_device(x, self._state.h.device) for x in (timestep.obs, timestep.first))
+
+    def act(self, *row: Tensor) -> ActorCriticValues:
         """What the network says of a row of N environments; the state goes on."""
-        outputs = self._recurrence(timestep)
-        policy = type(outputs.policy)(*(x[0] if x.ndim > 1 else x for x in outputs.policy))
-        return ActorCriticValues(policy, outputs.value[0])
+        outputs, state = self._ahead(*row)
+        _write(self._state, state)
+        return outputs
 
-    def look(self, timestep: TimeStep) -> Tensor:
+    def look(self, *row: Tensor) -> Tensor:
         """Values `[N]` of a row; the state stays before it."""
-        state = self._recurrence.state
-        value = self._recurrence(timestep).value[0]
-        self._recurrence.state = state
-        return value
+        return self._ahead(*row)[0].value
+
+    @torch.no_grad()
+    def _ahead(self, obs: Tensor, first: Tensor) -> tuple[ActorCriticValues, LSTMState]:
+        """What the network says of a row, and the state after it."""
+        outputs, state = self._network(obs[None], self._state, first[None])
+        policy = type(outputs.policy)(*(x[0] if x.ndim > 1 else x for x in outputs.policy))
+        return ActorCriticValues(policy, outputs.value[0]), state
 
     def begin(self) -> None:
         """Remember the state with which a rollout begins."""
-        assert self._recurrence.state is not None
-        self._start = self._recurrence.state
+        _write(self._start, self._state)
 
     def minibatches(self, steps: Minibatch, number: int, generator: torch.Generator) -> Iterator[Minibatch]:
         """Whole sequences of the environments, shuffled, in `number` parts."""
@@ -156,15 +176,19 @@ class RecurrentActor:
 
     def get_state(self) -> dict[str, Any]:
         """The state before the next row, and that with which the rollout began."""
-        assert self._recurrence.state is not None
-        return {"now": tuple(self._recurrence.state), "start": tuple(self._start)}
+        states = {"now": self._state, "start": self._start}
+        return {name: tuple(part.clone() for part in state) for name, state in states.items()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from `get_state`'s state."""
-        device = self._start.h.device
-        self._recurrence.state, self._start = (
-            LSTMState(*(part.to(device) for part in state[name])) for name in ("now", "start")
-        )
+        _write(self._state, state["now"])
+        _write(self._start, state["start"])
+
+
+def _write(places: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+    """Copy tensors to where others lie."""
+    for place, value in zip(places, values, strict=True):
+        place.copy_(value)
 
 
 def steps_of(rollout: Rollout, advantage: Tensor, target: Tensor) -> Minibatch:

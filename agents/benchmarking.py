@@ -65,10 +65,34 @@ def timed(
         device: whose work is included.
         warmup: calls of each before the first timing.
     """
-    if warmup:
-        for call in work.values():
-            seconds(call, warmup, device)
-    return summary(in_turn({name: partial(seconds, call, times, device) for name, call in work.items()}, rounds))
+    return timed_anew(lambda: work, 1, rounds, times, device, warmup)
+
+
+def timed_anew(
+    build: Callable[[], Mapping[str, Callable[[], Any]]],
+    builds: int,
+    rounds: int,
+    times: int,
+    device: torch.device,
+    warmup: int = 0,
+) -> dict[str, dict[str, float]]:
+    """`timed` over sides that are built several times: where their tensors come to lie makes them faster or slower.
+
+    Args:
+        build: makes the work of all sides.
+        builds: how often.
+        rounds: timings per side and build.
+        times: calls per timing.
+        device: whose work is included.
+        warmup: calls of each, in each build, before the first timing.
+    """
+    figures: dict[str, list[float]] = {}
+    for _ in range(builds):
+        sides = {name: partial(seconds, call, times, device) for name, call in build().items()}
+        in_turn(sides, -(-warmup // times))
+        for name, values in in_turn(sides, rounds).items():
+            figures.setdefault(name, []).extend(values)
+    return summary(figures)
 
 
 def wait(device: torch.device) -> None:

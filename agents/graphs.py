@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 WARM_UP = 3  # calls before the capture, in which libraries take the memory that they keep
 
 Work = Callable[[], None]
-Function = Callable[[torch.Tensor], torch.Tensor]
+Result = TypeVar("Result")  # a tensor, a tuple of tensors, or None
 
 
 def _say(text: str) -> None:
@@ -55,10 +57,10 @@ class Graphs:
         self._captures.append(_Capture(self, work, name))
         return self._captures[-1]
 
-    def capture_function(self, function: Function, name: str) -> Function:
-        """`function`, of a tensor to a tensor of always the same shapes, to be called in its place.
+    def capture_function(self, function: Callable[..., Result], name: str) -> Callable[..., Result]:
+        """`function`, of tensors to a tensor, to a tuple of tensors or to None, to be called in its place.
 
-        Where it is captured, its result is overwritten by the next call.
+        Where it is captured, for each shape of its arguments anew, its result is overwritten by the next call.
         """
         return _Function(self, function, name) if self.enabled else function
 
@@ -128,22 +130,43 @@ class _Capture:
 
 
 class _Function:
-    """A function whose argument and result have fixed places on the device."""
+    """A function that is captured for each shape of its arguments."""
 
-    def __init__(self, graphs: Graphs, function: Function, name: str) -> None:
+    def __init__(self, graphs: Graphs, function: Callable[..., Any], name: str) -> None:
         self._graphs, self._function, self._name = graphs, function, name
-        self._argument: torch.Tensor | None = None
+        self._placed: dict[tuple[torch.Size, ...], _Placed] = {}
 
-    def __call__(self, argument: torch.Tensor) -> torch.Tensor:
-        if self._argument is None:
-            self._argument = argument.clone()
-            self._result = self._function(argument)
-            self._work = self._graphs.capture(self._compute, self._name)
-            return self._result
-        self._argument.copy_(argument)
-        self._work()
-        return self._result
+    def __call__(self, *arguments: Tensor) -> Any:
+        shapes = tuple(argument.shape for argument in arguments)
+        if shapes in self._placed:
+            return self._placed[shapes](*arguments)
+        placed = self._placed[shapes] = _Placed(self._function, arguments)
+        placed.work = self._graphs.capture(placed.compute, self._name)
+        return placed.result
 
-    def _compute(self) -> None:
-        assert self._argument is not None
-        self._result.copy_(self._function(self._argument))
+
+class _Placed:
+    """A function whose arguments and results have fixed places on the device; it is called once when it is made."""
+
+    work: Work
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Tensor]) -> None:
+        self._function, self._arguments = function, [argument.clone() for argument in arguments]
+        self.result = function(*arguments)
+
+    def __call__(self, *arguments: Tensor) -> Any:
+        for place, argument in zip(self._arguments, arguments, strict=True):
+            place.copy_(argument)
+        self.work()
+        return self.result
+
+    def compute(self) -> None:
+        """Write the result for the arguments that stand in their places."""
+        for place, value in zip(_tensors(self.result), _tensors(self._function(*self._arguments)), strict=True):
+            place.copy_(value)
+
+
+def _tensors(result: Any) -> Sequence[Tensor]:
+    if result is None:
+        return ()
+    return (result,) if isinstance(result, Tensor) else result

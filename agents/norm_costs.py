@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.benchmarking import summary, timed
+from agents.benchmarking import summary, timed_anew
 from wnrl.folding import fold
 from wnrl.networks import q_network
 from wnrl.projection import project
 
 OBS_SHAPE, NUM_ACTIONS = (4, 84, 84), 6
 WARMUP = 5  # calls before the first timing; the first compiles
+BUILDS = 3  # of each side
 
 
 class Batch(NamedTuple):
@@ -41,7 +43,7 @@ def norm_costs(
     Args:
         norms: names; ratios are to the first.
         batch_size: examples of a training step (forward pass, Huber loss, backward pass, Adam, projection).
-        rounds: timings per side; the sides take turns.
+        rounds: timings per side and build; the sides take turns.
         times: calls per timing.
         device: where.
         dtype: of the products.
@@ -53,11 +55,17 @@ def norm_costs(
     """
     batch = make_batch(batch_size, device)
     figures = {}
+
+    def steps(compile_loss: bool) -> dict[str, Callable[[], None]]:
+        return {norm: training_step(norm, batch, dtype, compile_loss) for norm in norms}
+
+    def acting() -> dict[str, Callable[[], None]]:
+        return {norm: acting_step(norm, device, dtype) for norm in norms}
+
     for compile_loss in compiled:
-        steps = {norm: training_step(norm, batch, dtype, compile_loss) for norm in norms}
-        figures[f"step {'compiled' if compile_loss else 'eager'}"] = timed(steps, rounds, times, device, WARMUP)
-    acting = {norm: acting_step(norm, device, dtype) for norm in norms}
-    figures["act"] = timed(acting, rounds, 10 * times, device, WARMUP)
+        name = f"step {'compiled' if compile_loss else 'eager'}"
+        figures[name] = timed_anew(partial(steps, compile_loss), BUILDS, rounds, times, device, WARMUP)
+    figures["act"] = timed_anew(acting, BUILDS, rounds, 10 * times, device, WARMUP)
     figures["parameters"] = summary({norm: [float(parameter_bytes(_network(norm, device)))] for norm in norms})
     figures["saved for backward"] = summary({norm: [float(saved_bytes(norm, batch, dtype))] for norm in norms})
     return figures

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from agents.actors import Actor, Minibatch, steps_of
+from agents.devices import resolve_graphs
 from agents.episode_storage import EpisodeStorage
+from agents.graphs import Graphs
 from agents.learner import Learner
 from agents.policies import Policy, make_policy
 from agents.policy_losses import explained_variance
@@ -49,6 +51,8 @@ class PolicyGradientSettings(LearnerSettings):
     """Give the value a torso of its own; None: for vectors, not for images or with an LSTM."""
     eval_sample: bool = False
     """Draw actions from the policy in evaluation instead of taking the most probable ones."""
+    graphs: bool | None = None
+    """Launch acting and gradient steps as CUDA graphs, captured once; None does so on CUDA, where they can be."""
 
     def check(self) -> None:
         """Refuse values out of range."""
@@ -81,6 +85,9 @@ class PolicyGradient:
         rewards: what is learned from in the place of the environment's rewards.
         settings: the agent's numbers.
         rng: of actions and of the order of minibatches.
+
+    Raises:
+        ValueError: graphs are asked for where there are none.
     """
 
     overlap = False  # a rollout ends with the row that its last steps led to
@@ -102,6 +109,13 @@ class PolicyGradient:
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.integers(2**62)))
         self._rollouts = Means()
         self._follower = Follower(acting, self.network)
+        graphs = Graphs(learner.device, (self._generator,), enabled=resolve_graphs(settings.graphs, learner.device))
+        self._graphs = graphs
+        self._decide = graphs.capture_function(self._choose, "acting")
+        self._refresh = graphs.capture(self._follower.refresh, "refreshing what acts")
+        self._step = (
+            graphs.capture_function(self._descend, "a gradient step") if actor.evaluates_at_once else self._descend
+        )
         self._waits_for_data = settings.init == "data"
         self._decision: Decision | None = None
 
@@ -112,11 +126,15 @@ class PolicyGradient:
         """Actions `[N]` or `[N, D]` drawn from the policy."""
         if not len(self.storage):
             self.actor.begin()
+        self._decision = self._decide(*self.actor.see(timestep))
+        return self._decision.action.cpu().numpy()
+
+    def _choose(self, *row: Tensor) -> Decision:
+        """What is done at a row that was seen; never waits for the device."""
         with self.learner.autocast():
-            outputs = self.actor.act(timestep)
+            outputs = self.actor.act(*row)
         action = outputs.policy.sample(self._generator)
-        self._decision = Decision(action, outputs.policy.log_prob(action), outputs.value)
-        return action.cpu().numpy()
+        return Decision(action, outputs.policy.log_prob(action), outputs.value)
 
     def policy(self, rng: np.random.Generator) -> Policy:
         """What evaluation plays: the most probable actions, or drawn ones, as the settings say."""
@@ -142,17 +160,36 @@ class PolicyGradient:
             self.learner.begin(after)
             self.update(rollout, timestep, after)
             self.network.obs_norm.update(rollout.obs)  # not before: what acted and what learns saw the same numbers
-        self._follower.refresh()
+        self._refresh()
         self.storage.clear()
 
     def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
         """Learn from a rollout that the row `timestep` follows, at environment step `step`."""
         raise NotImplementedError
 
+    def _learn_from(self, batch: Minibatch) -> None:
+        """One gradient step on a minibatch."""
+        step = self._descend if self.learner.measures_next else self._step
+        step(*batch[:-1], *batch.state)
+        self.learner.count(1)
+
+    def _descend(self, *fields: Tensor) -> None:
+        """What the device does in a gradient step on a minibatch of these fields, its state last."""
+        parts = len(Minibatch._fields) - 1
+        self.learner.descend([self._loss(Minibatch._make((*fields[:parts], fields[parts:])))])
+
+    def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """What there is to learn from a minibatch, and its figures; for agents that call `_learn_from`."""
+        raise NotImplementedError
+
+    def _value_after(self, timestep: TimeStep) -> Tensor:
+        """Values `[N]` of the row that follows a rollout."""
+        with self.learner.autocast():
+            return self.actor.look(*self.actor.see(timestep))
+
     def _steps(self, rollout: Rollout, timestep: TimeStep) -> Minibatch:
         """The rollout's steps with advantages and returns."""
-        with self.learner.autocast():
-            last = self.actor.look(timestep)
+        last = self._value_after(timestep)
         advantage = generalized_advantages(
             rollout.reward,
             rollout.discount,
@@ -207,4 +244,5 @@ class PolicyGradient:
         self._generator.set_state(state["generator"].cpu())
         self._rollouts.set_state(state["rollouts"])
         self._waits_for_data = state["waits_for_data"]
+        self._graphs.forget()
         self._follower.refresh()

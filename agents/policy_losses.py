@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,14 +27,14 @@ def policy_gradient_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
     return -log_prob * advantage.detach()
 
 
-def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float) -> Tensor:
+def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float | Tensor) -> Tensor:
     """Loss of PPO (Schulman et al. 2017, equation 7, negated): −min(r A, clip(r, 1 − ε, 1 + ε) A), r = π/π_old.
 
     Args:
         log_prob: `[B]`, log π(a|s) of the actions taken, by the learner.
         old_log_prob: `[B]`, the same by the policy that acted; no gradient enters it.
         advantage: `[B]`; no gradient enters it.
-        clip: ε.
+        clip: ε; a 0-dim tensor where a captured graph is to see it change.
 
     Returns:
         `[B]`.
@@ -42,7 +44,8 @@ def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor,
     """
     check_shapes("clipped_surrogate", "[B], [B], [B]", log_prob, old_log_prob, advantage)
     ratio, advantage = (log_prob - old_log_prob.detach()).exp(), advantage.detach()
-    return -torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+    bounds: Any = 1 - clip, 1 + clip
+    return -torch.minimum(ratio * advantage, ratio.clamp(*bounds) * advantage)
 
 
 def value_loss(value: Tensor, target: Tensor) -> Tensor:
@@ -103,7 +106,7 @@ def approximate_kl(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
     return log_ratio.expm1() - log_ratio
 
 
-def clip_fraction(log_prob: Tensor, old_log_prob: Tensor, clip: float) -> Tensor:
+def clip_fraction(log_prob: Tensor, old_log_prob: Tensor, clip: float | Tensor) -> Tensor:
     """1 where the ratio π/π_old is further than ε from 1, else 0.
 
     Args:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from agents.actor_critic_losses import Weights, proximal
 from agents.actors import Minibatch
 from agents.policy_gradient import PolicyGradient, RolloutSettings
@@ -54,18 +57,32 @@ class PPO(PolicyGradient):
     def __init__(self, *, clip_range: Linear, **parts: Any) -> None:
         super().__init__(**parts)
         self._clip_range = clip_range
+        self._clip = torch.zeros((), device=self.learner.device)  # of the update under way
 
     def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
         """Epochs of gradient steps on shuffled minibatches of the rollout, until it is left early."""
-        settings, clip = self.settings, self._clip_range(step)
-        weights = Weights(settings.value_coef, settings.entropy_coef)
-        for batch in self._epochs(self._steps(rollout, timestep)):
-            with self.learner.autocast():
-                outputs = self.actor.evaluate(self.network, batch)
-            loss, figures = proximal(outputs, batch, weights, settings.normalize_advantage, clip, settings.value_clip)
-            if settings.target_kl and float(figures["train/approx_kl"]) > 1.5 * settings.target_kl:
+        self._clip.fill_(self._clip_range(step))
+        batches = self._epochs(self._steps(rollout, timestep))
+        if self.settings.target_kl:
+            self._until_far(batches)
+        else:
+            for batch in batches:
+                self._learn_from(batch)
+
+    def _until_far(self, batches: Iterator[Minibatch]) -> None:
+        """Gradient steps while the policy is near the one that acted; that is asked of the device at each."""
+        for batch in batches:
+            loss, figures = self._loss(batch)
+            if float(figures["train/approx_kl"]) > 1.5 * self.settings.target_kl:
                 return
             self.learner.minimize(loss, figures)
+
+    def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        settings = self.settings
+        with self.learner.autocast():
+            outputs = self.actor.evaluate(self.network, batch)
+        weights = Weights(settings.value_coef, settings.entropy_coef)
+        return proximal(outputs, batch, weights, settings.normalize_advantage, self._clip, settings.value_clip)
 
     def _epochs(self, steps: Minibatch) -> Iterator[Minibatch]:
         for _ in range(self.settings.epochs):

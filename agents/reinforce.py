@@ -41,8 +41,7 @@ class REINFORCE(PolicyGradient):
 
     def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
         """One gradient step on all episodes."""
-        with self.learner.autocast():
-            last = self.actor.look(timestep)
+        last = self._value_after(timestep)
         returns = lambda_returns(
             rollout.reward,
             rollout.discount,

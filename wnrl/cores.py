@@ -74,5 +74,7 @@ class LSTMCore(nn.Module):
 
 def _stretches(first: Tensor) -> list[int]:
     """0, every later step at which some environment begins an episode, and T."""
+    if len(first) == 1:
+        return [0, 1]
     starts = first[1:].any(1).nonzero().flatten() + 1
     return [0, *starts.tolist(), len(first)]

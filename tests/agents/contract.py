@@ -45,6 +45,21 @@ def give(agent, sampler):
     agent.sampler = agent._updates._sampler = sampler
 
 
+AS_ON_A_GPU = {"learning_rate_schedule": "constant"}  # there the step size is a tensor
+
+
+def check_the_same_each_time(trainer, works, monkeypatch):
+    """These works of a trainer can be captured: nothing of the host that changes goes into them, and none waits."""
+    monkeypatch.setattr(formulas, "_may_look", lambda device: False)  # as on a GPU
+    works = works(trainer)
+    before = [tape(work) for work in works]
+    trainer.run(trainer.steps + 30)  # more rows are there, and it is later
+    for earlier, work in zip(before, works, strict=True):
+        later = tape(work)
+        assert earlier.lines == later.lines
+        assert earlier.waits == later.waits == []
+
+
 def play(agent, obs, seed=0):
     """What evaluation does in the states `obs` `[N, ...]`, each the first of a game."""
     return agent.policy(np.random.default_rng(seed))(first_rows(obs))
@@ -200,16 +215,10 @@ class ReplayContract(AgentContract):
     @pytest.mark.parametrize("norm", NORMALIZERS)
     def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
         """Updates, acting and refreshing can be captured in graphs: nothing of the host that changes goes into them."""
-        monkeypatch.setattr(formulas, "_may_look", lambda device: False)  # as on a GPU
-        constant = {"learning_rate_schedule": "constant"}  # on a GPU the step size is a tensor
-        trainer = self.trained(self.steps_to_stop, norm=norm, **constant)
-        agent = trainer.agent
-        obs = torch.zeros(self.num_envs, *trainer.environment.obs_shape)
+        check_the_same_each_time(self.trained(self.steps_to_stop, norm=norm, **AS_ON_A_GPU), self.works, monkeypatch)
+
+    def works(self, trainer):
+        """What is captured in graphs."""
+        agent, obs = trainer.agent, torch.zeros(self.num_envs, *trainer.environment.obs_shape)
         choose = torch.no_grad()(lambda: agent._choose(obs))
-        works = (lambda: agent._updates._make(1)), choose, agent._acting_fold.refresh
-        before = [tape(work) for work in works]
-        trainer.run(trainer.steps + 30)  # more rows are there, and it is later
-        for earlier, work in zip(before, works, strict=True):
-            later = tape(work)
-            assert earlier.lines == later.lines
-            assert earlier.waits == later.waits == []
+        return (lambda: agent._updates._make(1)), choose, agent._acting_fold.refresh

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from agents.a2c import A2CSettings
+from agents.actors import steps_of
 from agents.policy_gradient_building import make_a2c, make_ppo, make_reinforce
 from agents.ppo import PPOSettings
 from agents.reinforce import REINFORCESettings
@@ -15,7 +16,8 @@ from agents.settings import RunSettings
 from agents.training import Trainer
 from envs import TimeStep
 from envs.stream import first_rows
-from tests.agents.contract import STATES, AgentContract, VariantContract
+from tests.agents.contract import AS_ON_A_GPU, STATES, AgentContract, VariantContract, check_the_same_each_time
+from wnrl import NORMALIZERS
 from wnrl.actor_critics import RecurrentActorCritic
 
 RUN = RunSettings(env="Chain", device="cpu")
@@ -27,10 +29,10 @@ KINDS = {
 }
 
 
-def make(kind, environment, seed=0, norm="weight", steps=2_000, hidden=(16,), **changes):
+def make(kind, environment, seed=0, norm="weight", steps=2_000, hidden=(16,), device="cpu", **changes):
     """An agent of that kind with these settings of its own."""
     build, settings, numbers = KINDS[kind]
-    run = replace(RUN, norm=norm, seed=seed, steps=steps, num_envs=environment.num_envs, hidden=hidden)
+    run = replace(RUN, norm=norm, seed=seed, steps=steps, num_envs=environment.num_envs, hidden=hidden, device=device)
     return build(run, settings(**{**SHARED, **numbers, **changes}), environment)
 
 
@@ -137,3 +139,20 @@ class PolicyGradientContract(PolicyGradientVariant, AgentContract):
 
     def values(self, agent, obs):
         return outputs(agent.network, obs).value.flatten().numpy()
+
+    @pytest.mark.parametrize("norm", NORMALIZERS)
+    def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
+        """Gradient steps, acting and refreshing can be captured in graphs."""
+        check_the_same_each_time(self.trained(self.steps_to_stop, norm=norm, **AS_ON_A_GPU), self.works, monkeypatch)
+
+    def works(self, trainer):
+        """What is captured in graphs."""
+        agent, obs_shape = trainer.agent, trainer.environment.obs_shape
+        row = agent.actor.see(first_rows(np.ones((self.num_envs, *obs_shape), np.float32)))
+        works = [torch.no_grad()(lambda: agent._choose(*row)), agent._follower.refresh]
+        if agent.actor.evaluates_at_once and self.kind != "reinforce":
+            rollout, _ = random_rollout(agent, 6, self.num_envs, obs_shape)
+            steps = steps_of(rollout, rollout.reward, rollout.value)
+            batch = next(agent.actor.minibatches(steps, 1, torch.Generator().manual_seed(0)))
+            works.append(lambda: agent._descend(*batch[:-1], *batch.state))
+        return works

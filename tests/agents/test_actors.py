@@ -69,7 +69,7 @@ def test_a_recurrent_actor_carries_its_state_and_begins_anew_with_an_episode():
         row = first_rows(rng.normal(size=(2, 3)).astype(np.float32))._replace(first=first)
         state = type(state)(*(part * torch.from_numpy(~first)[:, None] for part in state))
         expected, state = net(torch.from_numpy(row.obs)[None], state, torch.zeros(1, 2))
-        got = actor.act(row)
+        got = actor.act(*actor.see(row))
         assert got.policy.logits.shape == (2, 2)
         torch.testing.assert_close(got.value, expected.value[0])
         torch.testing.assert_close(got.policy.logits, expected.policy.logits[0])
@@ -78,10 +78,11 @@ def test_a_recurrent_actor_carries_its_state_and_begins_anew_with_an_episode():
 def test_looking_at_a_row_leaves_the_state_before_it():
     actor, row = RecurrentActor(network(lstm=5), 2), first_rows(np.ones((2, 3), np.float32))
     later = row._replace(first=np.zeros(2, bool))
-    actor.act(row)
-    values = [actor.look(later).tolist() for _ in range(2)]
-    assert values[0] == values[1] == actor.act(later).value.tolist()
-    assert actor.look(later).tolist() != values[0]
+    actor.act(*actor.see(row))
+    later = actor.see(later)
+    values = [actor.look(*later).tolist() for _ in range(2)]
+    assert values[0] == values[1] == actor.act(*later).value.tolist()
+    assert actor.look(*later).tolist() != values[0]
 
 
 def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
@@ -93,7 +94,7 @@ def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
     for t in range(11):
         if t == 2:
             agent.actor.begin()
-        values.append(agent.actor.act(timestep).value)
+        values.append(agent.actor.act(*agent.actor.see(timestep)).value)
         rows.append(timestep)
         timestep = environment.step(rng.integers(2, size=3))
     obs, first = (torch.from_numpy(np.stack([getattr(row, name) for row in rows[2:]])) for name in ("obs", "first"))
@@ -105,10 +106,10 @@ def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
 def test_the_state_goes_on():
     net, row = network(lstm=5), first_rows(np.ones((2, 3), np.float32))
     first, second = RecurrentActor(net, 2), RecurrentActor(net, 2)
-    first.act(row)
+    later = first.see(row._replace(first=np.zeros(2, bool)))
+    first.act(*first.see(row))
     first.begin()
-    first.act(row._replace(first=np.zeros(2, bool)))
+    first.act(*later)
     second.set_state(first.get_state())
-    later = row._replace(first=np.zeros(2, bool))
-    assert torch.equal(first.act(later).value, second.act(later).value)
+    assert torch.equal(first.act(*later).value, second.act(*later).value)
     assert torch.equal(first._start.h, second._start.h)

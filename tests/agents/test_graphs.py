@@ -15,6 +15,7 @@ from agents.training import Trainer
 from envs import Chain
 from tests.agents.dqn_family import DISTRIBUTIONS, RAINBOW, settings
 from tests.agents.dqn_family import RUN as DQN_RUN
+from tests.agents.policy_gradient_family import make
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -133,16 +134,44 @@ def test_a_function_keeps_its_places(monkeypatch):
     double = Graphs(CUDA, ()).capture_function(lambda x: 2 * x, "doubling")
     results = [double(torch.full((2,), float(n))) for n in range(WARM_UP + 3)]
     assert len({result.data_ptr() for result in results}) == 1
-    double._argument.fill_(9.0)
-    double._compute()
+    (placed,) = double._placed.values()
+    placed._arguments[0].fill_(9.0)
+    placed.compute()
     assert results[0].tolist() == [18.0, 18.0]
     assert device.graph.replayed == 2
+
+
+def test_a_function_is_captured_for_each_shape_of_its_arguments(monkeypatch):
+    Device(monkeypatch)
+    both = Graphs(CUDA, ()).capture_function(lambda x, y: (x + y, x * y), "sum and product")
+    for length in (2, 3, 2):
+        x, y = torch.full((length,), 3.0), torch.arange(float(length))
+        found = both(x, y)
+        assert [value.tolist() for value in found] == [(x + y).tolist(), (x * y).tolist()]
+    assert len(both._placed) == 2
+
+
+def test_a_procedure_is_done_at_every_call(monkeypatch):
+    Device(monkeypatch)
+    done = []
+    procedure = Graphs(CUDA, ()).capture_function(lambda x: done.append(x.tolist()), "noting")
+    for n in range(WARM_UP):
+        assert procedure(torch.tensor([float(n)])) is None
+    assert done == [[float(n)] for n in range(WARM_UP)]
 
 
 def run(environment, graphs, **changes):
     """The agent after a run on the GPU."""
     numbers = settings(graphs=graphs, **changes)
     agent = make_dqn(replace(DQN_RUN, device="cuda", steps=2_000), numbers, environment)
+    Trainer(agent, environment, seed=0).run(700)
+    return agent
+
+
+def on_policy(kind, graphs, **changes):
+    """The agent after a run on the GPU."""
+    environment = Chain(3, length=4)
+    agent = make(kind, environment, device="cuda", graphs=graphs, **changes)
     Trainer(agent, environment, seed=0).run(700)
     return agent
 
@@ -156,6 +185,27 @@ def test_a_run_in_graphs_is_the_run_without(changes, capsys):
     for ours, truth in zip(captured.network.parameters(), eager.network.parameters(), strict=True):
         torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
     assert capsys.readouterr().out == ""  # nothing was refused
+
+
+@needs_cuda
+@pytest.mark.parametrize("kind", ["ppo", "a2c", "reinforce"])
+@pytest.mark.parametrize("changes", [{}, {"learning_rate_schedule": "linear"}])
+def test_an_on_policy_run_in_graphs_is_the_run_without(kind, changes, capsys):
+    """Three minibatches of two sizes, whose order is drawn between launches."""
+    sizes = {"ppo": {"minibatches": 3}}.get(kind, {})
+    eager, captured = (on_policy(kind, graphs, **sizes, **changes) for graphs in (False, True))
+    assert eager.learner.num_updates == captured.learner.num_updates > 10
+    for ours, truth in zip(captured.network.parameters(), eager.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+    assert capsys.readouterr().out == ""
+
+
+@needs_cuda
+def test_a_recurrent_agent_acts_in_graphs_as_without(capsys):
+    eager, captured = (on_policy("ppo", graphs, lstm=8, minibatches=1) for graphs in (False, True))
+    for ours, truth in zip(captured.network.parameters(), eager.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+    assert capsys.readouterr().out == ""
 
 
 @needs_cuda

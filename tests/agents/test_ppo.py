@@ -184,13 +184,14 @@ def test_the_rollout_of_the_naive_test_is_clipped_both_ways():
 
 def figures_of_updates(agent):
     """The figures of each gradient step from now on."""
-    seen, minimize = [], agent.learner.minimize
+    seen, descend = [], agent.learner.descend
 
-    def spy(loss, figures):
+    def spy(parts):
+        ((_, figures),) = parts
         seen.append({name: float(value.detach()) for name, value in figures.items()})
-        minimize(loss, figures)
+        descend(parts)
 
-    agent.learner.minimize = spy
+    agent.learner.descend = spy
     return seen
 
 
