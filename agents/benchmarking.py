@@ -101,6 +101,11 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def set_threads(number: int) -> None:
+    """How many threads torch uses for an operation."""
+    torch.set_num_threads(number)
+
+
 def machine(device: torch.device) -> dict[str, Any]:
     """Device, cores, threads and versions, JSON-able."""
     return {

@@ -13,6 +13,7 @@ from torch import Tensor
 from agents.actors import Actor, Minibatch, steps_of
 from agents.devices import resolve_graphs
 from agents.episode_storage import EpisodeStorage
+from agents.gradient_steps import GradientSteps
 from agents.graphs import Graphs
 from agents.learner import Learner
 from agents.policies import Policy, make_policy
@@ -113,9 +114,7 @@ class PolicyGradient:
         self._graphs = graphs
         self._decide = graphs.capture_function(self._choose, "acting")
         self._refresh = graphs.capture(self._follower.refresh, "refreshing what acts")
-        self._step = (
-            graphs.capture_function(self._descend, "a gradient step") if actor.evaluates_at_once else self._descend
-        )
+        self._gradient_step = GradientSteps(learner, self._loss_of, graphs if actor.evaluates_at_once else None)
         self._waits_for_data = settings.init == "data"
         self._decision: Decision | None = None
 
@@ -169,14 +168,12 @@ class PolicyGradient:
 
     def _learn_from(self, batch: Minibatch) -> None:
         """One gradient step on a minibatch."""
-        step = self._descend if self.learner.measures_next else self._step
-        step(*batch[:-1], *batch.state)
-        self.learner.count(1)
+        self._gradient_step(*batch[:-1], *batch.state)
 
-    def _descend(self, *fields: Tensor) -> None:
-        """What the device does in a gradient step on a minibatch of these fields, its state last."""
+    def _loss_of(self, *fields: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """`_loss` of a minibatch of these fields, its state last."""
         parts = len(Minibatch._fields) - 1
-        self.learner.descend([self._loss(Minibatch._make((*fields[:parts], fields[parts:])))])
+        return self._loss(Minibatch._make((*fields[:parts], fields[parts:])))
 
     def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
         """What there is to learn from a minibatch, and its figures; for agents that call `_learn_from`."""

@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.devices import resolve_graphs
 from agents.exploration import with_random
+from agents.gradient_steps import GradientSteps
+from agents.graphs import Graphs
 from agents.learner import Learner
 from agents.losses import td_error
 from agents.optimizers import OptimizerName
@@ -50,6 +53,8 @@ class PQNSettings(ExplorationSettings, LearnerSettings):
     """Gradient steps per pass."""
     reward_scale: float = 1.0
     """Factor on the (clipped) rewards for learning, so that values are of size one; scores are not scaled."""
+    graphs: bool | None = None
+    """Launch acting and gradient steps as CUDA graphs, captured once; None does so on CUDA, where they can be."""
 
     def check(self) -> None:
         """Refuse values out of range."""
@@ -75,6 +80,9 @@ class PQN:
         storage: of a rollout, on the learner's device.
         settings: the agent's numbers.
         rng: of exploration and of the order of minibatches.
+
+    Raises:
+        ValueError: graphs are asked for where there are none.
     """
 
     overlap = False  # a rollout ends with the row that its last steps led to
@@ -86,6 +94,11 @@ class PQN:
         self.network: Any = learner.network
         self.acting: Any = fold(self.network, learner.dtype).eval()
         self._follower = Follower(self.acting, self.network)
+        graphs = Graphs(learner.device, (), enabled=resolve_graphs(settings.graphs, learner.device))
+        self._graphs = graphs
+        self._greatest = graphs.capture_function(self._choose, "acting")
+        self._refresh = graphs.capture(self._follower.refresh, "refreshing what acts")
+        self._gradient_step = GradientSteps(learner, self._loss, graphs)
         self._rewards = RewardClipping(settings.reward_clip)
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
@@ -112,8 +125,12 @@ class PQN:
     @torch.no_grad()
     def _look(self, timestep: TimeStep) -> tuple[Tensor, Tensor]:
         """Greatest values `[N]` of a row by the network that acts, and the actions `[N]` that have them."""
+        return self._greatest(to_device(timestep.obs, self.learner.device))
+
+    def _choose(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Greatest values and their actions, for observations on the device; never waits for it."""
         with self.learner.autocast():
-            q_values = self.acting(to_device(timestep.obs, self.learner.device)).q_values
+            q_values = self.acting(obs).q_values
         value, action = q_values.max(1)
         return value, action
 
@@ -130,14 +147,14 @@ class PQN:
         else:
             self.learner.begin(after)
             self.update(rollout, timestep)
-        self._follower.refresh()
+        self._refresh()
         self.storage.clear()
 
     def update(self, rollout: Rollout, timestep: TimeStep) -> None:
         """Epochs of gradient steps on shuffled minibatches of a rollout that the row `timestep` follows."""
         steps = Minibatch(rollout.obs, rollout.action, self.targets(rollout, timestep), rollout.valid)
         for batch in self._minibatches(steps):
-            self.learner.minimize(*self._loss(batch))
+            self._gradient_step(*batch)
 
     def targets(self, rollout: Rollout, timestep: TimeStep) -> Tensor:
         """Returns of Q(λ) by the network that acted (Gallici et al. 2024).
@@ -169,8 +186,9 @@ class PQN:
             for places in order.tensor_split(self.settings.minibatches):
                 yield Minibatch(*(values[places] for values in flat))
 
-    def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Half the mean squared error of a minibatch, and its figures."""
+    def _loss(self, *fields: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Half the mean squared error of a minibatch of these fields, and its figures."""
+        batch = Minibatch._make(fields)
         with self.learner.autocast():
             q_values = self.network(batch.obs).q_values
         error = td_error(q_values, batch.action, batch.target)
@@ -207,4 +225,5 @@ class PQN:
         self._rng.bit_generator.state = state["rng"]
         self._generator.set_state(state["generator"].cpu())
         self._waits_for_data = state["waits_for_data"]
+        self._graphs.forget()
         self._follower.refresh()

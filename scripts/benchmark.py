@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
 from agents import measurements
-from agents.benchmarking import describe, machine
+from agents.benchmarking import describe, machine, set_threads
 from agents.command_line import fail, read
 from agents.devices import resolve_device, resolve_dtype
 
@@ -33,7 +32,7 @@ def main() -> int:
     try:
         arguments: Any = read(Benchmark, __doc__ or "")  # type: ignore[arg-type]
         if arguments.threads:
-            torch.set_num_threads(arguments.threads)
+            set_threads(arguments.threads)
         device = resolve_device(arguments.device)
         figures, table = arguments.measure(device)
     except ValueError as error:

@@ -1,4 +1,5 @@
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,28 @@ def test_import_wnrl_is_light():
     code = f"import sys, wnrl; print(sorted({heavy!r} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+SPINS = """
+import importlib, os, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print("torch after", os.environ.get("GOMP_SPINCOUNT"))
+
+sys.meta_path.insert(0, Finder())
+sys.path.insert(0, "scripts")
+importlib.import_module(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("script", ["train_a2c", "train_dqn", "benchmark"])
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_torch_is_told_before_it_is_imported_how_long_its_threads_wait_awake(script, given, found):
+    inherited = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    command = [sys.executable, "-c", SPINS, script]
+    done = subprocess.run(command, cwd=ROOT, env=inherited | given, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == f"torch after {found}"

@@ -154,5 +154,5 @@ class PolicyGradientContract(PolicyGradientVariant, AgentContract):
             rollout, _ = random_rollout(agent, 6, self.num_envs, obs_shape)
             steps = steps_of(rollout, rollout.reward, rollout.value)
             batch = next(agent.actor.minibatches(steps, 1, torch.Generator().manual_seed(0)))
-            works.append(lambda: agent._descend(*batch[:-1], *batch.state))
+            works.append(lambda: agent._gradient_step.descend(*batch[:-1], *batch.state))
         return works

@@ -14,8 +14,16 @@ from agents.settings import RunSettings
 from agents.training import Trainer
 from envs import Chain
 from envs.stream import TimeStep, first_rows
-from tests.agents.contract import STATES, AgentContract, VariantContract, parameters
+from tests.agents.contract import (
+    AS_ON_A_GPU,
+    STATES,
+    AgentContract,
+    VariantContract,
+    check_the_same_each_time,
+    parameters,
+)
 from tests.agents.environments import Clockwork
+from wnrl import NORMALIZERS
 from wnrl.folding import refresh
 
 NUMBERS = {
@@ -70,6 +78,19 @@ class TestWeight(PQNVariant, AgentContract):
 
     def expected_updates(self, steps, num_envs):
         return steps // (16 * num_envs) * 4 * 4
+
+    @pytest.mark.parametrize("norm", NORMALIZERS)
+    def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
+        """Gradient steps, acting and refreshing can be captured in graphs; RAdam's step is so on a GPU alone."""
+        trainer = self.trained(self.steps_to_stop, norm=norm, optimizer="adam", **AS_ON_A_GPU)
+        check_the_same_each_time(trainer, self.works, monkeypatch)
+
+    def works(self, trainer):
+        """What is captured in graphs."""
+        agent, obs = trainer.agent, torch.ones(6, *trainer.environment.obs_shape)
+        batch = obs, torch.zeros(6, dtype=torch.int64), torch.ones(6), torch.ones(6, dtype=torch.bool)
+        choose = torch.no_grad()(lambda: agent._choose(obs))
+        return choose, agent._follower.refresh, lambda: agent._gradient_step.descend(*batch)
 
 
 class TestNone(PQNVariant):
@@ -201,8 +222,8 @@ def test_each_epoch_takes_every_step_once_in_another_order(monkeypatch):
     agent = make(Clockwork(*[100] * N, obs_shape=(4,)), minibatches=5, epochs=3)
     seen = []
     monkeypatch.setattr(agent.learner, "minimize", lambda loss, figures: None)
-    loss = agent._loss
-    monkeypatch.setattr(agent, "_loss", lambda batch: (seen.append(batch.obs[:, 0]), loss(batch))[1])
+    loss = agent._gradient_step._loss
+    monkeypatch.setattr(agent._gradient_step, "_loss", lambda obs, *rest: (seen.append(obs[:, 0]), loss(obs, *rest))[1])
     rollout, after = rollout_of(agent, torch.zeros(T + 1, N, dtype=torch.bool), False)
     agent.update(rollout, after)
     assert [len(batch) for batch in seen] == [8, 7, 7, 7, 7] * 3
