@@ -40,8 +40,10 @@ RUN = RunSettings(env="Chain", hidden=(32,), device="cpu", steps=2_000)
 T, N = 12, 3
 
 
-def make(environment, seed=0, norm="weight", **changes):
-    return make_pqn(replace(RUN, norm=norm, seed=seed), PQNSettings(**{**NUMBERS, **changes}), environment)
+def make(environment, seed=0, norm="weight", device="cpu", **changes):
+    return make_pqn(
+        replace(RUN, norm=norm, seed=seed, device=device), PQNSettings(**{**NUMBERS, **changes}), environment
+    )
 
 
 def trained(environment, steps, **changes):
@@ -110,6 +112,20 @@ class TestEverythingElse(PQNVariant):
 
     num_envs = 1
     changes = {"q_lambda": 0.0, "minibatches": 1, "optimizer": "adam", "max_grad_norm": 0.0}  # noqa: RUF012
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("optimizer", ["radam", "adam"])
+def test_a_run_in_graphs_is_the_run_without(optimizer, capsys):
+    networks = []
+    for graphs in (False, True):
+        environment = Chain(3, length=4)
+        agent = make(environment, 0, device="cuda", graphs=graphs, optimizer=optimizer)
+        Trainer(agent, environment, seed=0).run(700)
+        networks.append(agent.network)
+    for ours, truth in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+    assert capsys.readouterr().out == ""  # nothing was refused
 
 
 # Returns
