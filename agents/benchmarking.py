@@ -27,10 +27,18 @@ def in_turn(sides: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str,
 
 
 def summary(figures: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Median of each side, and its ratio to the first side's."""
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    base = next(iter(medians.values()))
-    return {name: {"median": value, "ratio": value / base} for name, value in medians.items()}
+    """Median of each side, and the median of its ratios to the first side in the same round.
+
+    A machine that is slower for a while is so for all sides of a round.
+    """
+    base = next(iter(figures.values()))
+    return {
+        name: {
+            "median": statistics.median(values),
+            "ratio": statistics.median(own / first for own, first in zip(values, base, strict=True)),
+        }
+        for name, values in figures.items()
+    }
 
 
 def rate(advance: Callable[[int], int], steps: int) -> Side:
