@@ -52,7 +52,8 @@ class EpisodeStorage:
             valid[-1] = valid[-1] & ~timestep.first  # other games than before: a run that was resumed
         obs = to_device(timestep.obs, self._device)
         self._seen.append(obs)
-        for name, values in {"obs": obs, "first": timestep.first, **decision._asdict()}.items():
+        decided = {name: values.clone() for name, values in decision._asdict().items()}  # the next overwrites a graph's
+        for name, values in {"obs": obs, "first": timestep.first, **decided}.items():
             self._rows[name].append(values)
 
     def follow(self, timestep: TimeStep, reward: np.ndarray) -> None:

@@ -37,6 +37,24 @@ def test_each_environment_plays_its_share_and_no_more():
     assert rollout.valid[:6, 0].tolist() == [True, True, False, True, True, False]
 
 
+def test_a_decision_may_be_overwritten_by_the_next():
+    """As it is by an agent that acts in a graph."""
+    environment, storage = Clockwork(4), EpisodeStorage(1, 1)
+    timestep, decision = (
+        environment.reset(0),
+        Decision(torch.zeros(1, dtype=torch.int64), torch.zeros(1), torch.zeros(1)),
+    )
+    while not storage.full:
+        for values in decision:
+            values += 1
+        storage.add(timestep, decision)
+        timestep = environment.step(np.zeros(1, int))
+        storage.follow(timestep, timestep.reward)
+    rollout = storage.read()
+    assert rollout.action.tolist() == [[1], [2], [3], [4]]
+    assert rollout.log_prob.tolist() == rollout.value.tolist() == [[1.0], [2.0], [3.0], [4.0]]
+
+
 def test_only_episodes_that_begin_after_an_update_count():
     """At the first update the third environment is in mid-episode."""
     play = Play(2, 3, 5)
