@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from agents import policy_gradient, pqn, replay_agent
 from agents.evaluation import evaluate
+from agents.graphs import Graphs
 from agents.training import Trainer
 from envs import Chain
 from envs.stream import first_rows
@@ -43,6 +45,19 @@ def check_acts_as_the_learner(agent, part):
 def give(agent, sampler):
     """Let the agent learn from what another sampler draws."""
     agent.sampler = agent._updates._sampler = sampler
+
+
+class FixedPlaces(Graphs):
+    """Graphs without a GPU: arguments and results have fixed places, in which the work is done at each call."""
+
+    def __init__(self, device, generators, **options):
+        self.enabled = True
+
+    def capture(self, work, name):
+        return work
+
+    def forget(self):
+        """Nothing was captured."""
 
 
 AS_ON_A_GPU = {"learning_rate_schedule": "constant"}  # there the step size is a tensor
@@ -162,6 +177,15 @@ class AgentContract(VariantContract):
     def expected_updates(self, steps, num_envs):
         """How many gradient steps are due after `steps` steps of `counting_environment`."""
         raise NotImplementedError
+
+    @pytest.mark.parametrize("changes", [{}, {"init": "data"}])
+    def test_a_run_whose_arguments_and_results_have_fixed_places_is_the_run_without(self, changes, monkeypatch):
+        """What a graph leaves in its places is used, or copied, before the next launch overwrites it."""
+        plain = self.trained(self.steps_in_all, **changes).get_state()
+        for module in (replay_agent, policy_gradient, pqn):
+            monkeypatch.setattr(module, "Graphs", FixedPlaces)
+        placed = self.trained(self.steps_in_all, **changes).get_state()
+        assert {place for place in differences(plain, placed) if place != "/seconds"} == set()
 
     def counting_environment(self, num_envs):
         """Where updates are counted: games that last longer than the run."""
