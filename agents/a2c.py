@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from agents.actor_critic_losses import Weights, policy_gradient
+from agents.actor_critic_losses import policy_gradient
 from agents.actors import Minibatch
 from agents.policy_gradient import PolicyGradient, RolloutSettings
 from agents.rollout import Rollout
@@ -33,8 +33,4 @@ class A2C(PolicyGradient):
         self._learn_from(next(self.actor.minibatches(self._steps(rollout, timestep), 1, self._generator)))
 
     def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        settings = self.settings
-        with self.learner.autocast():
-            outputs = self.actor.evaluate(self.network, batch)
-        weights = Weights(settings.value_coef, settings.entropy_coef)
-        return policy_gradient(outputs, batch, weights, settings.normalize_advantage)
+        return policy_gradient(self._outputs(batch), batch, self._weights, self.settings.normalize_advantage)

@@ -138,22 +138,19 @@ class RecurrentActor:
         """The observations, and where episodes begin."""
         return tuple(to_device(x, self._state.h.device) for x in (timestep.obs, timestep.first))
 
+    @torch.no_grad()
     def act(self, *row: Tensor) -> ActorCriticValues:
         """What the network says of a row of N environments; the state goes on."""
-        outputs, state = self._ahead(*row)
+        obs, first = row
+        outputs, state = self._network.step(obs, self._state, first)
         _write(self._state, state)
         return outputs
 
+    @torch.no_grad()
     def look(self, *row: Tensor) -> Tensor:
         """Values `[N]` of a row; the state stays before it."""
-        return self._ahead(*row)[0].value
-
-    @torch.no_grad()
-    def _ahead(self, obs: Tensor, first: Tensor) -> tuple[ActorCriticValues, LSTMState]:
-        """What the network says of a row, and the state after it."""
-        outputs, state = self._network(obs[None], self._state, first[None])
-        policy = type(outputs.policy)(*(x[0] if x.ndim > 1 else x for x in outputs.policy))
-        return ActorCriticValues(policy, outputs.value[0]), state
+        obs, first = row
+        return self._network.step(obs, self._state, first)[0].value
 
     def begin(self) -> None:
         """Remember the state with which a rollout begins."""

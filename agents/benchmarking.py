@@ -96,8 +96,11 @@ def timed_anew(
     """
     figures: dict[str, list[float]] = {}
     for _ in range(builds):
-        sides = {name: partial(seconds, call, times, device) for name, call in build().items()}
-        in_turn(sides, -(-warmup // times))
+        work = build()
+        if warmup:
+            for call in work.values():
+                seconds(call, warmup, device)
+        sides = {name: partial(seconds, call, times, device) for name, call in work.items()}
         for name, values in in_turn(sides, rounds).items():
             figures.setdefault(name, []).extend(values)
     return summary(figures)
@@ -107,11 +110,6 @@ def wait(device: torch.device) -> None:
     """Wait until the device has done all that it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def set_threads(number: int) -> None:
-    """How many threads torch uses for an operation."""
-    torch.set_num_threads(number)
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from agents.devices import resolve_graphs
+
 WARM_UP = 3  # calls before the capture, in which libraries take the memory that they keep
 
 Work = Callable[[], None]
@@ -27,10 +29,13 @@ class Graphs:
     Args:
         device: of the work; only on CUDA is anything captured.
         generators: that the work draws from, on the device.
-        enabled: False captures nothing.
+        enabled: whether anything is captured; None does so on CUDA.
         say: told, once, why nothing is captured on a device where it could be.
 
     Attribute `enabled`: whether anything is captured.
+
+    Raises:
+        ValueError: captures are asked for where there are none.
     """
 
     def __init__(
@@ -38,10 +43,10 @@ class Graphs:
         device: torch.device,
         generators: Sequence[torch.Generator],
         *,
-        enabled: bool = True,
+        enabled: bool | None = None,
         say: Callable[[str], None] = _say,
     ) -> None:
-        self.enabled = enabled and device.type == "cuda"
+        self.enabled = resolve_graphs(enabled, device)
         self.device, self.generators, self._say = device, tuple(generators), say
         self._captures: list[_Capture] = []
 

@@ -44,6 +44,11 @@ class Measurement:
             if getattr(self, name, 1) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
+    def set_threads(self) -> None:
+        """Give torch the threads that are asked for."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+
     def measure(self, device: torch.device) -> Figures:
         """The figures, alternating."""
         raise NotImplementedError

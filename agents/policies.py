@@ -48,7 +48,6 @@ def make_policy(
         with autocast():
             outputs = forward(timestep) if forward else network(to_device(timestep.obs, device))
         action = choose(outputs, generator, sample).cpu().numpy()
-        action = action[0] if forward else action  # without the dimension of time
         return with_random(action, num_actions(outputs), epsilon, rng) if epsilon else action
 
     return act
@@ -70,10 +69,10 @@ class Recurrence:
 
     @torch.no_grad()
     def __call__(self, timestep: TimeStep) -> ActorCriticValues:
-        """What the network says of a row of N environments, `[1, N, ...]`."""
+        """What the network says of a row of N environments."""
         obs, first = (to_device(x, self._device) for x in (timestep.obs, timestep.first))
         state = self._network.initial_state(len(obs)) if self.state is None else self.state
-        outputs, self.state = self._network(obs[None], state, first[None])
+        outputs, self.state = self._network.step(obs, state, first)
         return outputs
 
 

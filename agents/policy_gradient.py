@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.actor_critic_losses import Weights
 from agents.actors import Actor, Minibatch, steps_of
-from agents.devices import resolve_graphs
 from agents.episode_storage import EpisodeStorage
 from agents.gradient_steps import GradientSteps
 from agents.graphs import Graphs
@@ -23,6 +23,7 @@ from agents.reward_scaling import RewardClipping, RewardScaling
 from agents.rollout import Decision, Rollout, RolloutStorage
 from agents.settings import LearnerSettings, check_at_least, check_shares
 from envs import TimeStep
+from wnrl.actor_critics import ActorCriticValues
 from wnrl.folding import Follower
 from wnrl.initialization import data_init
 from wnrl.tracking import Means
@@ -52,8 +53,6 @@ class PolicyGradientSettings(LearnerSettings):
     """Give the value a torso of its own; None: for vectors, not for images or with an LSTM."""
     eval_sample: bool = False
     """Draw actions from the policy in evaluation instead of taking the most probable ones."""
-    graphs: bool | None = None
-    """Launch acting and gradient steps as CUDA graphs, captured once; None does so on CUDA, where they can be."""
 
     def check(self) -> None:
         """Refuse values out of range."""
@@ -110,11 +109,12 @@ class PolicyGradient:
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.integers(2**62)))
         self._rollouts = Means()
         self._follower = Follower(acting, self.network)
-        graphs = Graphs(learner.device, (self._generator,), enabled=resolve_graphs(settings.graphs, learner.device))
+        graphs = Graphs(learner.device, (self._generator,), enabled=settings.graphs)
         self._graphs = graphs
         self._decide = graphs.capture_function(self._choose, "acting")
         self._refresh = graphs.capture(self._follower.refresh, "refreshing what acts")
         self._gradient_step = GradientSteps(learner, self._loss_of, graphs if actor.evaluates_at_once else None)
+        self._weights = Weights(settings.value_coef, settings.entropy_coef)
         self._waits_for_data = settings.init == "data"
         self._decision: Decision | None = None
 
@@ -178,6 +178,11 @@ class PolicyGradient:
     def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
         """What there is to learn from a minibatch, and its figures; for agents that call `_learn_from`."""
         raise NotImplementedError
+
+    def _outputs(self, batch: Minibatch) -> ActorCriticValues:
+        """What the learner's network says of a minibatch."""
+        with self.learner.autocast():
+            return self.actor.evaluate(self.network, batch)
 
     def _value_after(self, timestep: TimeStep) -> Tensor:
         """Values `[N]` of the row that follows a rollout."""

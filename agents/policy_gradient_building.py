@@ -118,5 +118,5 @@ def _policy_outputs(network: Any, obs: Tensor) -> Tensor:
     """Logits or means `[B, ...]`, each observation taken as an episode's first by a recurrent network."""
     if not _recurrent(network):
         return network(obs).policy[0]
-    first = torch.ones(1, len(obs), dtype=torch.bool, device=obs.device)
-    return network(obs[None], network.initial_state(len(obs)), first)[0].policy[0][0]
+    first = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
+    return network.step(obs, network.initial_state(len(obs)), first)[0].policy[0]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from agents.actor_critic_losses import Weights, proximal
+from agents.actor_critic_losses import proximal
 from agents.actors import Minibatch
 from agents.policy_gradient import PolicyGradient, RolloutSettings
 from agents.rollout import Rollout
@@ -78,11 +78,8 @@ class PPO(PolicyGradient):
             self.learner.minimize(loss, figures)
 
     def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        settings = self.settings
-        with self.learner.autocast():
-            outputs = self.actor.evaluate(self.network, batch)
-        weights = Weights(settings.value_coef, settings.entropy_coef)
-        return proximal(outputs, batch, weights, settings.normalize_advantage, self._clip, settings.value_clip)
+        settings, outputs = self.settings, self._outputs(batch)
+        return proximal(outputs, batch, self._weights, settings.normalize_advantage, self._clip, settings.value_clip)
 
     def _epochs(self, steps: Minibatch) -> Iterator[Minibatch]:
         for _ in range(self.settings.epochs):

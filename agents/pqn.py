@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.devices import resolve_graphs
 from agents.exploration import with_random
 from agents.gradient_steps import GradientSteps
 from agents.graphs import Graphs
@@ -53,8 +52,6 @@ class PQNSettings(ExplorationSettings, LearnerSettings):
     """Gradient steps per pass."""
     reward_scale: float = 1.0
     """Factor on the (clipped) rewards for learning, so that values are of size one; scores are not scaled."""
-    graphs: bool | None = None
-    """Launch acting and gradient steps as CUDA graphs, captured once; None does so on CUDA, where they can be."""
 
     def check(self) -> None:
         """Refuse values out of range."""
@@ -94,7 +91,7 @@ class PQN:
         self.network: Any = learner.network
         self.acting: Any = fold(self.network, learner.dtype).eval()
         self._follower = Follower(self.acting, self.network)
-        graphs = Graphs(learner.device, (), enabled=resolve_graphs(settings.graphs, learner.device))
+        graphs = Graphs(learner.device, (), enabled=settings.graphs)
         self._graphs = graphs
         self._greatest = graphs.capture_function(self._choose, "acting")
         self._refresh = graphs.capture(self._follower.refresh, "refreshing what acts")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.actor_critic_losses import Weights, policy_gradient
+from agents.actor_critic_losses import policy_gradient
 from agents.actors import Minibatch
 from agents.policy_gradient import PolicyGradient, PolicyGradientSettings
 from agents.policy_losses import normalize
@@ -59,10 +59,7 @@ class REINFORCE(PolicyGradient):
         """Losses of chunks, each weighted with its share of the steps."""
         settings, valid = self.settings, steps.valid.flatten()
         chunks = -(-len(valid) // settings.chunk_size)
-        weights = Weights(settings.value_coef, settings.entropy_coef)
         for chunk in self.actor.minibatches(steps, chunks, self._generator):
-            with self.learner.autocast():
-                outputs = self.actor.evaluate(self.network, chunk)
-            loss, figures = policy_gradient(outputs, chunk, weights, normalize_advantage=False)
+            loss, figures = policy_gradient(self._outputs(chunk), chunk, self._weights, normalize_advantage=False)
             share = chunk.valid.sum() / valid.sum()
             yield share * loss, {name: share * value for name, value in figures.items()}

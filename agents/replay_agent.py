@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.devices import resolve_graphs
 from agents.graphs import Graphs
 from agents.learner import Learner
 from agents.policies import Policy
@@ -54,11 +53,7 @@ class ReplayAgent:
         self.overlap: bool = settings.overlap
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
-        graphs = Graphs(
-            learner.device,
-            (sampler.replay.generator, self._generator),
-            enabled=resolve_graphs(settings.graphs, learner.device),
-        )
+        graphs = Graphs(learner.device, (sampler.replay.generator, self._generator), enabled=settings.graphs)
         self._graphs = graphs
         self._updates = ReplayUpdates(learner, sampler, self._foresee, self._losses, settings.batch_size, graphs)
         self._acting_fold, self._target_fold = Follower(self.acting, acts), Follower(self.target, values)

@@ -171,6 +171,8 @@ class LearnerSettings(Settings):
     init: Init = "preserve"
     """Initial weights: preserve (the agent's usual ones), data (units start at mean 0, variance 1 on what was played
     first), analytic (activations keep their norm) or he (uniform, bias 0.1)."""
+    graphs: bool | None = None
+    """Launch acting and gradient steps as CUDA graphs, captured once; None does so on CUDA, where they can be."""
 
     def check(self) -> None:
         """Refuse values out of range."""
@@ -186,8 +188,6 @@ class ReplaySettings(Settings):
     overlap: bool = True
     """Update while the environments make their next step, which is not in the replay then in either order: the run is
     the same to the bit."""
-    graphs: bool | None = None
-    """Launch updates and acting as CUDA graphs, captured once; None does so on CUDA, where they can be captured."""
 
 
 @dataclass(frozen=True)

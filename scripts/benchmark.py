@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from agents import measurements
-from agents.benchmarking import describe, machine, set_threads
+from agents.benchmarking import describe, machine
 from agents.command_line import fail, read
 from agents.devices import resolve_device, resolve_dtype
 
@@ -31,8 +31,7 @@ def main() -> int:
     """Time the sides in turn and print a table; the exit code."""
     try:
         arguments: Any = read(Benchmark, __doc__ or "")  # type: ignore[arg-type]
-        if arguments.threads:
-            set_threads(arguments.threads)
+        arguments.set_threads()
         device = resolve_device(arguments.device)
         figures, table = arguments.measure(device)
     except ValueError as error:

@@ -119,6 +119,17 @@ class RecurrentActorCritic(nn.Module):
         outputs, state = self.core(features, state, first)
         return ActorCriticValues(self.policy(outputs), self.value(outputs)), state
 
+    def step(self, obs: Tensor, state: LSTMState, first: Tensor) -> tuple[ActorCriticValues, LSTMState]:
+        """Policy and value `[B]` of one step, and the state after it; never waits for the device.
+
+        Args:
+            obs: `[B, *obs_shape]`.
+            state: before the step.
+            first: `[B]`, set where an episode begins.
+        """
+        (policy, value), state = self(obs[None], state, first[None])
+        return ActorCriticValues(type(policy)(*(x[0] if x.ndim > 1 else x for x in policy)), value[0]), state
+
 
 def actor_critic(
     obs_shape: Sequence[int],

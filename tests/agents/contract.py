@@ -60,19 +60,10 @@ class FixedPlaces(Graphs):
         """Nothing was captured."""
 
 
-AS_ON_A_GPU = {"learning_rate_schedule": "constant"}  # there the step size is a tensor
-
-
-def check_the_same_each_time(trainer, works, monkeypatch):
-    """These works of a trainer can be captured: nothing of the host that changes goes into them, and none waits."""
-    monkeypatch.setattr(formulas, "_may_look", lambda device: False)  # as on a GPU
-    works = works(trainer)
-    before = [tape(work) for work in works]
-    trainer.run(trainer.steps + 30)  # more rows are there, and it is later
-    for earlier, work in zip(before, works, strict=True):
-        later = tape(work)
-        assert earlier.lines == later.lines
-        assert earlier.waits == later.waits == []
+def check_close(network, truth):
+    """Two networks that were trained alike, on a device that adds up in any order."""
+    for ours, other in zip(network.parameters(), truth.parameters(), strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-4, atol=1e-5)
 
 
 def play(agent, obs, seed=0):
@@ -169,6 +160,7 @@ class AgentContract(VariantContract):
 
     steps_to_value = 600  # until the value of the only state there is stands still
     value_changes: dict = {"learning_rate": 0.02}  # noqa: RUF012 - for that
+    as_on_a_gpu: dict = {"learning_rate_schedule": "constant"}  # noqa: RUF012 - there the step size is a tensor
 
     def values(self, agent, obs):
         """What the learner's network says of the states `obs` `[N, ...]` under its own policy: `[N]`."""
@@ -177,6 +169,23 @@ class AgentContract(VariantContract):
     def expected_updates(self, steps, num_envs):
         """How many gradient steps are due after `steps` steps of `counting_environment`."""
         raise NotImplementedError
+
+    def works(self, trainer):
+        """What the agent captures in graphs."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("norm", NORMALIZERS)
+    def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
+        """Gradient steps, acting and refreshing can be captured: nothing of the host that changes goes into them."""
+        monkeypatch.setattr(formulas, "_may_look", lambda device: False)  # as on a GPU
+        trainer = self.trained(self.steps_to_stop, norm=norm, **self.as_on_a_gpu)
+        works = self.works(trainer)
+        before = [tape(work) for work in works]
+        trainer.run(trainer.steps + 30)  # more rows are there, and it is later
+        for earlier, work in zip(before, works, strict=True):
+            later = tape(work)
+            assert earlier.lines == later.lines
+            assert earlier.waits == later.waits == []
 
     @pytest.mark.parametrize("changes", [{}, {"init": "data"}])
     def test_a_run_whose_arguments_and_results_have_fixed_places_is_the_run_without(self, changes, monkeypatch):
@@ -236,13 +245,7 @@ class ReplayContract(AgentContract):
         states = [self.trained(self.steps_in_all, overlap=overlap).get_state()["agent"] for overlap in (True, False)]
         assert differences(*states) == []
 
-    @pytest.mark.parametrize("norm", NORMALIZERS)
-    def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
-        """Updates, acting and refreshing can be captured in graphs: nothing of the host that changes goes into them."""
-        check_the_same_each_time(self.trained(self.steps_to_stop, norm=norm, **AS_ON_A_GPU), self.works, monkeypatch)
-
     def works(self, trainer):
-        """What is captured in graphs."""
         agent, obs = trainer.agent, torch.zeros(self.num_envs, *trainer.environment.obs_shape)
         choose = torch.no_grad()(lambda: agent._choose(obs))
         return (lambda: agent._updates._make(1)), choose, agent._acting_fold.refresh

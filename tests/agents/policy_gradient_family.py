@@ -16,8 +16,7 @@ from agents.settings import RunSettings
 from agents.training import Trainer
 from envs import TimeStep
 from envs.stream import first_rows
-from tests.agents.contract import AS_ON_A_GPU, STATES, AgentContract, VariantContract, check_the_same_each_time
-from wnrl import NORMALIZERS
+from tests.agents.contract import STATES, AgentContract, VariantContract
 from wnrl.actor_critics import RecurrentActorCritic
 
 RUN = RunSettings(env="Chain", device="cpu")
@@ -140,13 +139,7 @@ class PolicyGradientContract(PolicyGradientVariant, AgentContract):
     def values(self, agent, obs):
         return outputs(agent.network, obs).value.flatten().numpy()
 
-    @pytest.mark.parametrize("norm", NORMALIZERS)
-    def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
-        """Gradient steps, acting and refreshing can be captured in graphs."""
-        check_the_same_each_time(self.trained(self.steps_to_stop, norm=norm, **AS_ON_A_GPU), self.works, monkeypatch)
-
     def works(self, trainer):
-        """What is captured in graphs."""
         agent, obs_shape = trainer.agent, trainer.environment.obs_shape
         row = agent.actor.see(first_rows(np.ones((self.num_envs, *obs_shape), np.float32)))
         works = [torch.no_grad()(lambda: agent._choose(*row)), agent._follower.refresh]

@@ -13,6 +13,7 @@ from agents.dqn_building import make_dqn
 from agents.graphs import WARM_UP, Graphs
 from agents.training import Trainer
 from envs import Chain
+from tests.agents.contract import check_close
 from tests.agents.dqn_family import DISTRIBUTIONS, RAINBOW, settings
 from tests.agents.dqn_family import RUN as DQN_RUN
 from tests.agents.policy_gradient_family import make
@@ -129,6 +130,11 @@ def test_graphs_can_be_refused(monkeypatch):
     assert Graphs(CUDA, (), enabled=False).capture(print, "printing") is print
 
 
+def test_graphs_are_not_asked_for_elsewhere():
+    with pytest.raises(ValueError, match="captured on CUDA alone, and the device is cpu: leave --graphs out"):
+        Graphs(CPU, (), enabled=True)
+
+
 def test_a_function_keeps_its_places(monkeypatch):
     device = Device(monkeypatch)
     double = Graphs(CUDA, ()).capture_function(lambda x: 2 * x, "doubling")
@@ -182,8 +188,7 @@ def test_a_run_in_graphs_is_the_run_without(changes, capsys):
     """Three environments and an update per two steps: launches of one update and of two."""
     eager, captured = (run(Chain(3, length=4), graphs, **changes) for graphs in (False, True))
     assert eager.learner.num_updates == captured.learner.num_updates > 100
-    for ours, truth in zip(captured.network.parameters(), eager.network.parameters(), strict=True):
-        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+    check_close(captured.network, eager.network)
     assert capsys.readouterr().out == ""  # nothing was refused
 
 
@@ -195,16 +200,14 @@ def test_an_on_policy_run_in_graphs_is_the_run_without(kind, changes, capsys):
     sizes = {"ppo": {"minibatches": 3}}.get(kind, {})
     eager, captured = (on_policy(kind, graphs, **sizes, **changes) for graphs in (False, True))
     assert eager.learner.num_updates == captured.learner.num_updates > 10
-    for ours, truth in zip(captured.network.parameters(), eager.network.parameters(), strict=True):
-        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+    check_close(captured.network, eager.network)
     assert capsys.readouterr().out == ""
 
 
 @needs_cuda
 def test_a_recurrent_agent_acts_in_graphs_as_without(capsys):
     eager, captured = (on_policy("ppo", graphs, lstm=8, minibatches=1) for graphs in (False, True))
-    for ours, truth in zip(captured.network.parameters(), eager.network.parameters(), strict=True):
-        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+    check_close(captured.network, eager.network)
     assert capsys.readouterr().out == ""
 
 
@@ -215,8 +218,7 @@ def test_a_resumed_run_is_captured_anew():
     for _ in range(2 * WARM_UP):
         agent.update(700)
         other.update(700)
-    for ours, truth in zip(other.network.parameters(), agent.network.parameters(), strict=True):
-        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+    check_close(other.network, agent.network)
 
 
 @needs_cuda

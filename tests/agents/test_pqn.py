@@ -14,16 +14,8 @@ from agents.settings import RunSettings
 from agents.training import Trainer
 from envs import Chain
 from envs.stream import TimeStep, first_rows
-from tests.agents.contract import (
-    AS_ON_A_GPU,
-    STATES,
-    AgentContract,
-    VariantContract,
-    check_the_same_each_time,
-    parameters,
-)
+from tests.agents.contract import STATES, AgentContract, VariantContract, check_close, parameters
 from tests.agents.environments import Clockwork
-from wnrl import NORMALIZERS
 from wnrl.folding import refresh
 
 NUMBERS = {
@@ -75,20 +67,15 @@ class PQNVariant(VariantContract):
 
 
 class TestWeight(PQNVariant, AgentContract):
+    as_on_a_gpu = {**AgentContract.as_on_a_gpu, "optimizer": "adam"}  # noqa: RUF012 - RAdam counts on the host elsewhere
+
     def values(self, agent, obs):
         return values(agent.network, obs)
 
     def expected_updates(self, steps, num_envs):
         return steps // (16 * num_envs) * 4 * 4
 
-    @pytest.mark.parametrize("norm", NORMALIZERS)
-    def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
-        """Gradient steps, acting and refreshing can be captured in graphs; RAdam's step is so on a GPU alone."""
-        trainer = self.trained(self.steps_to_stop, norm=norm, optimizer="adam", **AS_ON_A_GPU)
-        check_the_same_each_time(trainer, self.works, monkeypatch)
-
     def works(self, trainer):
-        """What is captured in graphs."""
         agent, obs = trainer.agent, torch.ones(6, *trainer.environment.obs_shape)
         batch = obs, torch.zeros(6, dtype=torch.int64), torch.ones(6), torch.ones(6, dtype=torch.bool)
         choose = torch.no_grad()(lambda: agent._choose(obs))
@@ -123,8 +110,7 @@ def test_a_run_in_graphs_is_the_run_without(optimizer, capsys):
         agent = make(environment, 0, device="cuda", graphs=graphs, optimizer=optimizer)
         Trainer(agent, environment, seed=0).run(700)
         networks.append(agent.network)
-    for ours, truth in zip(*(network.parameters() for network in networks), strict=True):
-        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)
+    check_close(*networks)
     assert capsys.readouterr().out == ""  # nothing was refused
 
 
@@ -237,7 +223,7 @@ def test_the_rollouts_values_are_the_greatest_ones_of_the_network_that_acted():
 def test_each_epoch_takes_every_step_once_in_another_order(monkeypatch):
     agent = make(Clockwork(*[100] * N, obs_shape=(4,)), minibatches=5, epochs=3)
     seen = []
-    monkeypatch.setattr(agent.learner, "minimize", lambda loss, figures: None)
+    monkeypatch.setattr(agent.learner, "descend", lambda parts: None)
     loss = agent._gradient_step._loss
     monkeypatch.setattr(agent._gradient_step, "_loss", lambda obs, *rest: (seen.append(obs[:, 0]), loss(obs, *rest))[1])
     rollout, after = rollout_of(agent, torch.zeros(T + 1, N, dtype=torch.bool), False)

@@ -100,6 +100,19 @@ def test_a_recurrent_actor_critic_goes_on_from_its_state():
     assert not torch.allclose(unreset.value[3:, 1], whole.value[3:, 1])
 
 
+@pytest.mark.parametrize("actions", [{"num_actions": 4}, {"action_size": 2}])
+def test_a_step_is_a_sequence_of_one(actions):
+    network = actor_critic((3,), hidden=(8,), lstm=5, **actions)
+    obs, first = torch.randn(2, 3), torch.tensor([False, True])
+    state = network(torch.randn(4, 2, 3), network.initial_state(2), torch.zeros(4, 2))[1]
+    sequence, expected = network(obs[None], state, first[None])
+    outputs, after = network.step(obs, state, first)
+    assert torch.equal(outputs.value, sequence.value[0])
+    assert torch.equal(outputs.policy[0], sequence.policy[0][0])
+    assert torch.equal(outputs.policy.mode(), sequence.policy.mode()[0])
+    assert all(torch.equal(*pair) for pair in zip(after, expected, strict=True))
+
+
 @pytest.mark.parametrize("norm", ["none", "weight"])
 def test_a_recurrent_actor_critic_of_images_learns_and_folds(norm):
     network, obs = recurrent(norm, (2, 36, 36)), IMAGES[:4].view(2, 2, 2, 36, 36)
