@@ -6,7 +6,7 @@ import pytest
 
 from agents.command_line import RESUMABLE, fail, parse, read
 from agents.run_directory import RunDirectory
-from agents.settings import ExplorationSettings, ReplaySettings, RunSettings
+from agents.settings import ExplorationSettings, LearnerSettings, ReplaySettings, RunSettings
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,9 @@ def test_the_same_value_again_is_no_change(run_dir):
 
 def test_all_that_may_change_is_a_setting():
     assert {
-        field.name for kind in (RunSettings, ReplaySettings, ExplorationSettings) for field in fields(kind)
+        field.name
+        for kind in (RunSettings, LearnerSettings, ReplaySettings, ExplorationSettings)
+        for field in fields(kind)
     } >= RESUMABLE
 
 
