@@ -118,7 +118,10 @@ def machine(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "versions": {name: metadata.version(name) for name in ("torch", "ale-py", "stable-baselines3")},
+        "versions": {
+            "torch": torch.__version__,  # with the build, which its metadata may leave out
+            **{name: metadata.version(name) for name in ("ale-py", "stable-baselines3")},
+        },
     }
 
 

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from agents.settings import RunSettings
@@ -95,9 +96,12 @@ def default_path(settings: RunSettings, agent: str) -> Path:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions of Python and of the packages, and the git commit of the source tree if there is one."""
-    versions = {"python": sys.version.split()[0]}
-    versions.update({name: metadata.version(name) for name in PACKAGES})
+    """Versions of Python and of the packages, and the git commit of the source tree if there is one.
+
+    The version of torch names the build too (`2.14.1+cu130`), which its metadata may leave out.
+    """
+    versions = {"python": sys.version.split()[0], **{name: metadata.version(name) for name in PACKAGES}}
+    versions["torch"] = torch.__version__
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,7 +1,9 @@
 """agents.benchmarking: sides take turns, medians and ratios, what machine it was."""
 
 import time
+from importlib import metadata
 
+import pytest
 import torch
 
 from agents.benchmarking import describe, in_turn, machine, seconds, summary, timed_anew
@@ -45,9 +47,12 @@ def test_seconds_are_per_call(monkeypatch):
     assert seconds(work, 4, CPU) == 0.25
 
 
-def test_the_machine_is_named():
+@pytest.mark.parametrize("build", ["2.14.1+cu130", "2.14.1+cpu"])
+def test_the_machine_is_named(build, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", build)
+    monkeypatch.setattr(metadata, "version", lambda name: "2.14.1")
     about = machine(CPU)
     assert about["threads"] == torch.get_num_threads()
     line = describe(about, "float32")
     assert about["device"] in line
-    assert line.endswith(f"torch {torch.__version__}, float32")
+    assert line.endswith(f"torch {build}, float32")

@@ -1,6 +1,7 @@
 import json
 import os
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,14 @@ def test_models_are_saved_with_their_description(tmp_path):
     tensors, description = load_model(tmp_path / "best")
     assert tensors["w"].tolist() == [0, 1, 2]
     assert description == json.loads((tmp_path / "best.json").read_text()) == {"step": 7}
+
+
+def test_the_build_of_torch_is_recorded_where_its_metadata_leaves_it_out(monkeypatch):
+    """config.json has to tell a CUDA build from a CPU one."""
+    for build in ("2.14.1+cu130", "2.14.1+cpu"):
+        monkeypatch.setattr(torch, "__version__", build)
+        monkeypatch.setattr(metadata, "version", lambda name: "2.14.1")
+        assert provenance()["versions"]["torch"] == build
 
 
 def test_provenance_without_git(monkeypatch):

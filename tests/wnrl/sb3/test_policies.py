@@ -391,7 +391,7 @@ def test_state_dependent_exploration(name):
 
 
 @pytest.mark.parametrize(
-    "env", [IdentityEnv(3), IdentityEnvMultiDiscrete(2), IdentityEnvMultiBinary(2), IdentityEnvBox()], ids=repr
+    "env", [IdentityEnv(3), IdentityEnvMultiDiscrete(2), IdentityEnvMultiBinary(2), IdentityEnvBox()], ids=lambda env: type(env).__name__
 )
 def test_spaces(env):
     model, host = make("ppo", env=env), make("ppo", env=env, policy="MlpPolicy")
