@@ -17,7 +17,7 @@ from agents.policy_losses import (
     policy_gradient_loss,
     value_loss,
 )
-from wnrl.actor_critics import ActorCriticValues
+from wnrl.networks.actor_critic import ActorCriticValues
 
 
 class Weights(NamedTuple):

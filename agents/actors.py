@@ -11,8 +11,8 @@ from torch import Tensor
 
 from agents.rollout import Rollout
 from envs import TimeStep
-from wnrl.actor_critics import ActorCritic, ActorCriticValues, RecurrentActorCritic
-from wnrl.cores import LSTMState
+from wnrl.networks.actor_critic import ActorCritic, ActorCriticValues, RecurrentActorCritic
+from wnrl.networks.lstm_core import LSTMState
 from wnrl.transfer import to_device
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from agents.targets import greedy, munchausen_bonus, softmax_policy
-from wnrl.replay import Transition
+from wnrl.replay.uniform import Transition
 
 QFunction = Callable[[Tensor], Tensor]  # observations [B, *obs_shape] to values [B, A], without gradient
 

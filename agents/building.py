@@ -13,13 +13,13 @@ from agents.devices import check_compiler, resolve_device, resolve_dtype
 from agents.learner import Learner
 from agents.settings import LearnerSettings, RunSettings, emulator_options
 from envs import Environment, make
-from wnrl.actor_critics import actor_critic
-from wnrl.diagnostics import Forward
-from wnrl.initialization import initialize
-from wnrl.networks import Architecture, q_network
+from wnrl.diagnostics.norms import Forward
+from wnrl.initialization.initialize import initialize
+from wnrl.initialization.weighted_layers import check_lengths_are_free, layers_to_initialize
+from wnrl.networks.actor_critic import actor_critic
+from wnrl.networks.q_network import Architecture, q_network
+from wnrl.networks.soft_actor_critic import soft_actor_critic
 from wnrl.schedules import Linear
-from wnrl.soft_actor_critics import soft_actor_critic
-from wnrl.weighted_layers import check_lengths_are_free, layers_to_initialize
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "q": q_network,

@@ -28,9 +28,9 @@ from agents.settings import (
 )
 from agents.value_losses import ValueLoss
 from envs import TimeStep
-from wnrl.networks import Distribution
-from wnrl.noisy import Noise
-from wnrl.replay import Transition
+from wnrl.networks.noisy import Noise
+from wnrl.networks.q_network import Distribution
+from wnrl.replay.uniform import Transition
 from wnrl.schedules import Linear
 
 

@@ -15,9 +15,9 @@ from agents.samplers import PrioritizedSampler, Sampler, UniformSampler
 from agents.settings import RunSettings, check_start
 from agents.value_losses import CategoricalLoss, ExpectedLoss, ImplicitQuantileLoss, QuantileLoss, ValueLoss
 from envs import Environment
-from wnrl.memory import check_memory
-from wnrl.prioritized_replay import PrioritizedReplay
-from wnrl.replay import Replay, replay_bytes
+from wnrl.device import check_memory
+from wnrl.replay.prioritized import PrioritizedReplay
+from wnrl.replay.uniform import Replay, replay_bytes
 from wnrl.schedules import Linear
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from agents.optimizers import load_optimizer, make_optimizer, set_learning_rate
 from agents.ranks import OneProcess, Ranks
 from agents.settings import LearnerSettings
-from wnrl.diagnostics import Forward, NormDiagnostics
-from wnrl.projection import ProjectedLayer
-from wnrl.tracking import Means
+from wnrl.diagnostics.norms import Forward, NormDiagnostics
+from wnrl.normalizers.projection import ProjectedLayer
+from wnrl.tracking.tracker import Means
 
 
 @contextmanager

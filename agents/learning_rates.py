@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from agents.digits import TASKS, Examples, Task
-from wnrl.initialization import data_init
-from wnrl.normalizers import normalize
-from wnrl.weight_norm import Units
+from wnrl.initialization.initialize import data_init
+from wnrl.normalizers.normalize import normalize
+from wnrl.weight_norm.dense import Units
 
 BATCH = 100  # examples in a minibatch, as in the paper's section 5.1
 INIT_BATCH = 500  # for the data-dependent initialization, as in the authors' code

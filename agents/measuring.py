@@ -17,8 +17,8 @@ from agents.evaluation import evaluate
 from agents.policies import make_policy
 from agents.run_directory import RunDirectory
 from envs import Environment, TimeStep, human_normalized, make, rom_id
-from wnrl.checkpoints import load_model
-from wnrl.folding import fold
+from wnrl.checkpoints.checkpoints import load_model
+from wnrl.normalizers.folding import fold
 
 
 class Model(NamedTuple):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agents.benchmarking import summary, timed_anew
-from wnrl.folding import fold
-from wnrl.networks import q_network
-from wnrl.projection import project
+from wnrl.networks.q_network import q_network
+from wnrl.normalizers.folding import fold
+from wnrl.normalizers.projection import project
 
 OBS_SHAPE, NUM_ACTIONS = (4, 84, 84), 6
 WARMUP = 5  # calls before the first timing; the first compiles

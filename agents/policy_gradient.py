@@ -23,10 +23,10 @@ from agents.reward_scaling import RewardClipping, RewardScaling
 from agents.rollout import Decision, Rollout, RolloutStorage
 from agents.settings import LearnerSettings, check_at_least, check_shares
 from envs import TimeStep
-from wnrl.actor_critics import ActorCriticValues
-from wnrl.folding import Follower
-from wnrl.initialization import data_init
-from wnrl.tracking import Means
+from wnrl.initialization.initialize import data_init
+from wnrl.networks.actor_critic import ActorCriticValues
+from wnrl.normalizers.folding import Follower
+from wnrl.tracking.tracker import Means
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from agents.reward_scaling import RewardClipping, RewardScaling
 from agents.rollout import RolloutStorage
 from agents.settings import RunSettings
 from envs import Environment
-from wnrl.actor_critics import RecurrentActorCritic
-from wnrl.folding import fold
+from wnrl.networks.actor_critic import RecurrentActorCritic
+from wnrl.normalizers.folding import fold
 from wnrl.schedules import Linear
 
 

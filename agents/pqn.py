@@ -23,8 +23,8 @@ from agents.reward_scaling import RewardClipping
 from agents.rollout import Decision, Rollout, RolloutStorage
 from agents.settings import ExplorationSettings, LearnerSettings, check_above_zero, check_at_least, check_shares
 from envs import TimeStep
-from wnrl.folding import Follower, fold
-from wnrl.initialization import data_init
+from wnrl.initialization.initialize import data_init
+from wnrl.normalizers.folding import Follower, fold
 from wnrl.schedules import Linear
 from wnrl.transfer import to_device
 

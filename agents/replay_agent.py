@@ -15,8 +15,8 @@ from agents.policies import Policy
 from agents.replay_updates import Losses, ReplayUpdates
 from agents.samplers import Sample, Sampler
 from envs import TimeStep
-from wnrl.folding import Follower, fold
-from wnrl.initialization import data_init
+from wnrl.initialization.initialize import data_init
+from wnrl.normalizers.folding import Follower, fold
 from wnrl.schedules import Every
 from wnrl.transfer import to_device
 

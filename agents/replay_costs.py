@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from agents.benchmarking import summary, timed
-from wnrl.prioritized_replay import PrioritizedReplay
-from wnrl.replay import Replay
+from wnrl.replay.prioritized import PrioritizedReplay
+from wnrl.replay.uniform import Replay
 
 OBS_SHAPE, NUM_ACTIONS = (4, 84, 84), 6
 EPISODE = 500  # steps, after which every environment begins anew

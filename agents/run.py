@@ -18,9 +18,9 @@ from agents.signals import StopSignal
 from agents.terminal import Progress
 from agents.training import Checkpointing, Evaluation, Log, Report, Trainer
 from envs import Episode
-from wnrl.checkpoints import Checkpoints
-from wnrl.folding import fold
-from wnrl.tracking import RunTracker
+from wnrl.checkpoints.checkpoints import Checkpoints
+from wnrl.normalizers.folding import fold
+from wnrl.tracking.tracker import RunTracker
 
 
 def train(kind: AgentKind, description: str) -> int:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from agents.settings import RunSettings
-from wnrl.checkpoints import save_model
+from wnrl.checkpoints.checkpoints import save_model
 
 PACKAGES = ("wnrl", "torch", "numpy", "gymnasium", "ale-py", "stable-baselines3")
 

@@ -27,8 +27,8 @@ from agents.settings import (
     check_used,
 )
 from agents.temperature import FixedTemperature, LearnedTemperature
-from wnrl.replay import Transition
-from wnrl.soft_actor_critics import SoftActorCriticValues
+from wnrl.networks.soft_actor_critic import SoftActorCriticValues
+from wnrl.replay.uniform import Transition
 
 Critic = Literal["min", "mean"]
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from wnrl.prioritized_replay import PrioritizedReplay
-from wnrl.replay import Replay, Transition
+from wnrl.replay.prioritized import PrioritizedReplay
+from wnrl.replay.uniform import Replay, Transition
 
 
 class Sample(NamedTuple):

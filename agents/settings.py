@@ -10,8 +10,8 @@ import tyro
 
 from agents.devices import Precision
 from agents.optimizers import OptimizerName
-from wnrl.networks import TorsoName
-from wnrl.weight_norm import Units
+from wnrl.networks.q_network import TorsoName
+from wnrl.weight_norm.dense import Units
 
 Init = Literal["preserve", "data", "analytic", "he"]
 

@@ -12,9 +12,9 @@ from agents.learner import Learner
 from agents.policies import Policy
 from agents.ranks import OneProcess, Ranks
 from envs import Environment, Episode, EpisodeStatistics, TimeStep
-from wnrl.checkpoints import CheckpointError, Checkpoints, NullCheckpoints
+from wnrl.checkpoints.checkpoints import CheckpointError, Checkpoints, NullCheckpoints
 from wnrl.schedules import Every
-from wnrl.tracking import Tracker
+from wnrl.tracking.tracker import Tracker
 
 
 class Agent(Protocol):

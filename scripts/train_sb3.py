@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 from agents.command_line import fail, read
 from wnrl.sb3 import DataDependentInit, NormDiagnostics
-from wnrl.weight_norm import Units
+from wnrl.weight_norm.dense import Units
 
 Algorithm = Literal[
     "a2c", "crossq", "ddpg", "dqn", "ppo", "ppo_mask", "ppo_recurrent", "qrdqn", "sac", "td3", "tqc", "trpo"

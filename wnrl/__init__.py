@@ -1,6 +1,12 @@
 """Weight normalization for deep reinforcement learning in PyTorch."""
 
-from wnrl.convolutions import (
+from wnrl.diagnostics.norms import NormDiagnostics
+from wnrl.initialization.initialize import INITIALIZATIONS, analytic_init, data_init, he_uniform_, initialize
+from wnrl.normalizers.folding import fold, polyak, refresh, unfold
+from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.projection import project
+from wnrl.normalizers.stale_optimizers import check_optimizer
+from wnrl.weight_norm.convolutions import (
     WeightNormConv1d,
     WeightNormConv2d,
     WeightNormConv3d,
@@ -8,13 +14,9 @@ from wnrl.convolutions import (
     WeightNormConvTranspose2d,
     WeightNormConvTranspose3d,
 )
-from wnrl.diagnostics import NormDiagnostics
-from wnrl.folding import fold, polyak, refresh, unfold
-from wnrl.formulas import effective_weight
-from wnrl.initialization import INITIALIZATIONS, analytic_init, data_init, he_uniform_, initialize
-from wnrl.normalizers import NORMALIZERS, normalize
-from wnrl.projection import project
-from wnrl.recurrent import (
+from wnrl.weight_norm.dense import WeightNormBilinear, WeightNormLinear
+from wnrl.weight_norm.formula import effective_weight
+from wnrl.weight_norm.recurrent import (
     WeightNormGRU,
     WeightNormGRUCell,
     WeightNormLSTM,
@@ -22,8 +24,6 @@ from wnrl.recurrent import (
     WeightNormRNN,
     WeightNormRNNCell,
 )
-from wnrl.stale_parameters import check_optimizer
-from wnrl.weight_norm import WeightNormBilinear, WeightNormLinear
 
 __all__ = [
     "INITIALIZATIONS",
@@ -56,3 +56,7 @@ __all__ = [
     "refresh",
     "unfold",
 ]
+
+for _name in __all__:
+    if isinstance(globals()[_name], type):  # pickles name a class by its module: by the one that stays
+        globals()[_name].__module__ = "wnrl"

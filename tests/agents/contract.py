@@ -12,9 +12,10 @@ from envs import Chain
 from envs.stream import first_rows
 from tests.agents.environments import Clockwork
 from tests.agents.tape import tape
-from wnrl import NORMALIZERS, formulas
-from wnrl.checkpoints import load, save
-from wnrl.folding import fold
+from wnrl import NORMALIZERS
+from wnrl.checkpoints.checkpoints import load, save
+from wnrl.normalizers.folding import fold
+from wnrl.weight_norm import formula
 
 STATES = np.eye(4, dtype=np.float32)[:3]  # of the contract's chain, but for its end
 
@@ -177,7 +178,7 @@ class AgentContract(VariantContract):
     @pytest.mark.parametrize("norm", NORMALIZERS)
     def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
         """Gradient steps, acting and refreshing can be captured: nothing of the host that changes goes into them."""
-        monkeypatch.setattr(formulas, "_may_look", lambda device: False)  # as on a GPU
+        monkeypatch.setattr(formula, "_may_look", lambda device: False)  # as on a GPU
         trainer = self.trained(self.steps_to_stop, norm=norm, **self.as_on_a_gpu)
         works = self.works(trainer)
         before = [tape(work) for work in works]

@@ -17,7 +17,7 @@ from agents.training import Trainer
 from envs import TimeStep
 from envs.stream import first_rows
 from tests.agents.contract import STATES, AgentContract, VariantContract
-from wnrl.actor_critics import RecurrentActorCritic
+from wnrl.networks.actor_critic import RecurrentActorCritic
 
 RUN = RunSettings(env="Chain", device="cpu")
 SHARED = {"gamma": 0.9, "learning_rate": 0.01, "reward_clip": 0.0}

@@ -3,8 +3,8 @@ import torch
 
 from agents.actor_critic_losses import Weights, policy_gradient, proximal
 from agents.actors import Minibatch
-from wnrl.actor_critics import ActorCriticValues
-from wnrl.policy_heads import CategoricalPolicy, GaussianPolicy
+from wnrl.networks.actor_critic import ActorCriticValues
+from wnrl.networks.policy_heads import CategoricalPolicy, GaussianPolicy
 
 B = 40
 

@@ -6,7 +6,7 @@ from agents.actors import FeedforwardActor, Minibatch, RecurrentActor
 from envs import Recall
 from envs.stream import first_rows
 from tests.agents.policy_gradient_family import make
-from wnrl.actor_critics import actor_critic
+from wnrl.networks.actor_critic import actor_critic
 
 T, N = 9, 4
 

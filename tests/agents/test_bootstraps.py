@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from agents.bootstraps import MunchausenBootstrap, double_bootstrap, greedy_bootstrap
-from wnrl.replay import Transition
+from wnrl.replay.uniform import Transition
 
 NEXT_Q = torch.tensor([[1.0, 3.0, 2.0], [0.5, 0.0, 0.25]])
 BATCH = Transition(

@@ -17,9 +17,9 @@ from agents.building import (
 )
 from agents.settings import LearnerSettings, RunSettings
 from envs import Atari, Chain, Gym
-from wnrl.folding import fold
-from wnrl.torsos import MLP, ImpalaCNN, NatureCNN
-from wnrl.weight_norm import WeightNormLinear
+from wnrl.networks.torsos import MLP, ImpalaCNN, NatureCNN
+from wnrl.normalizers.folding import fold
+from wnrl.weight_norm.dense import WeightNormLinear
 
 RUN = RunSettings(env="Chain", hidden=(8,), device="cpu", num_envs=3)
 SHAPE = {

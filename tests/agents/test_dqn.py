@@ -28,8 +28,8 @@ from tests.agents.dqn_family import (
     values,
 )
 from tests.agents.environments import Clockwork
-from wnrl.folding import fold
-from wnrl.noisy import NoisyLinear
+from wnrl.networks.noisy import NoisyLinear
+from wnrl.normalizers.folding import fold
 
 
 class TestWeight(DQNContract):

@@ -16,10 +16,10 @@ from envs import Chain, Gym
 from envs.stream import first_rows
 from tests.agents.contract import STATES, parameters, play
 from tests.agents.dqn_family import BOOTSTRAPS, DISTRIBUTIONS, NOISY, NUMBERS, RAINBOW, RUN, make, settings, values
-from wnrl.prioritized_replay import PrioritizedReplay
-from wnrl.projection import ProjectedLayer
-from wnrl.replay import Replay
-from wnrl.torsos import NatureCNN
+from wnrl.networks.torsos import NatureCNN
+from wnrl.normalizers.projection import ProjectedLayer
+from wnrl.replay.prioritized import PrioritizedReplay
+from wnrl.replay.uniform import Replay
 
 SMALL = replace(RUN, hidden=(8,), num_envs=3)
 LATER = {"learning_starts": 8_000, "replay_size": 100}  # nothing is learned

@@ -6,7 +6,7 @@ from agents.building import make_network
 from agents.kinds import AGENTS
 from agents.training import Trainer
 from envs import Chain
-from wnrl.folding import fold
+from wnrl.normalizers.folding import fold
 
 KINDS = list(AGENTS.values())
 

@@ -12,7 +12,7 @@ from agents.measuring import Model, describe, load, measure
 from agents.run_directory import RunDirectory
 from envs import Chain
 from tests.agents.environments import Clockwork, Coloured
-from wnrl.folding import fold
+from wnrl.normalizers.folding import fold
 
 NETWORK = {
     "kind": "q",

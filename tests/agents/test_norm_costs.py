@@ -5,8 +5,8 @@ import torch
 
 from agents import norm_costs
 from agents.norm_costs import acting_step, make_batch, norm_table, parameter_bytes, saved_bytes, training_step
-from wnrl.networks import q_network
-from wnrl.normalizers import NORMALIZERS
+from wnrl.networks.q_network import q_network
+from wnrl.normalizers.normalize import NORMALIZERS
 
 CPU = torch.device("cpu")
 

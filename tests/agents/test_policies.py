@@ -5,10 +5,10 @@ import torch
 from agents.policies import Recurrence, choose, make_policy, num_actions
 from envs import TimeStep
 from envs.stream import first_rows
-from wnrl.actor_critics import actor_critic
-from wnrl.heads import QValues
-from wnrl.networks import q_network
-from wnrl.policy_heads import CategoricalPolicy
+from wnrl.networks.actor_critic import actor_critic
+from wnrl.networks.heads import QValues
+from wnrl.networks.policy_heads import CategoricalPolicy
+from wnrl.networks.q_network import q_network
 
 OBS = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
 MANY = first_rows(np.repeat(OBS[:1], 20_000, 0))

@@ -15,7 +15,7 @@ from envs import Chain, Gym
 from tests.agents.contract import differences
 from tests.agents.environments import Clockwork
 from tests.agents.policy_gradient_family import KINDS, RUN, make, outputs
-from wnrl.folding import fold
+from wnrl.normalizers.folding import fold
 
 
 @pytest.mark.parametrize("kind", KINDS)

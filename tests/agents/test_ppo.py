@@ -19,8 +19,8 @@ from tests.agents.policy_gradient_family import (
     random_rollout,
     trained,
 )
-from wnrl.checkpoints import load, save
-from wnrl.data_init import data_init
+from wnrl.checkpoints.checkpoints import load, save
+from wnrl.initialization.data import data_init
 
 NUMBERS = KINDS["ppo"][2]
 PER_ROLLOUT = NUMBERS["epochs"] * NUMBERS["minibatches"]

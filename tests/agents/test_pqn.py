@@ -16,7 +16,7 @@ from envs import Chain
 from envs.stream import TimeStep, first_rows
 from tests.agents.contract import STATES, AgentContract, VariantContract, check_close, parameters
 from tests.agents.environments import Clockwork
-from wnrl.folding import refresh
+from wnrl.normalizers.folding import refresh
 
 NUMBERS = {
     "learning_rate": 5e-3,

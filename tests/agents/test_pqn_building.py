@@ -12,8 +12,8 @@ from agents.pqn_building import describe_pqn, make_pqn
 from agents.settings import RunSettings
 from envs import Chain, Gym
 from tests.agents.environments import Clockwork
-from wnrl.layer_norm import LayerNormalized
-from wnrl.weight_norm import WeightNormLinear
+from wnrl.normalizers.layer_norm import LayerNormalized
+from wnrl.weight_norm.dense import WeightNormLinear
 
 RUN = RunSettings(env="Chain", hidden=(8, 6), device="cpu", seed=3)
 NUMBERS = PQNSettings(rollout_length=5, minibatches=2)

@@ -11,7 +11,7 @@ from agents.presets import dqn_preset
 from agents.settings import RunSettings
 from envs import Chain
 from tests.agents.dqn_family import NOISY
-from wnrl.noisy import NoisyLinear
+from wnrl.networks.noisy import NoisyLinear
 
 # Salimans & Kingma 2016, section 5.4; below the line the code base that it adapted.
 PAPER = {

@@ -12,7 +12,7 @@ from agents.kinds import TrainDQN
 from agents.learner import Learner
 from agents.ranks import SEED_STRIDE, OneProcess, Processes, join, share
 from agents.settings import LearnerSettings
-from wnrl.normalizers import normalize
+from wnrl.normalizers.normalize import normalize
 
 PROCESSES, BATCH = 2, 8
 SETTINGS = TrainDQN(env="Chain", num_envs=8, batch_size=32, replay_size=1_000, init_batch=500)

@@ -8,7 +8,7 @@ import torch
 from agents.dqn_building import make_dqn
 from envs import Chain
 from tests.agents.dqn_family import RUN, make, settings
-from wnrl.folding import fold, polyak
+from wnrl.normalizers.folding import fold, polyak
 
 
 def test_nothing_is_captured_on_a_cpu():

@@ -12,8 +12,8 @@ from agents.run import prepare
 from envs import Chain
 from envs.stream import first_rows
 from tests.agents.contract import differences
-from wnrl.checkpoints import Checkpoints, load_model
-from wnrl.folding import fold
+from wnrl.checkpoints.checkpoints import Checkpoints, load_model
+from wnrl.normalizers.folding import fold
 
 
 def interrupting(call, at):

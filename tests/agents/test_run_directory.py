@@ -9,7 +9,7 @@ import torch
 
 from agents.run_directory import PACKAGES, RunDirectory, default_path, provenance, to_json
 from agents.settings import RunSettings
-from wnrl.checkpoints import load_model
+from wnrl.checkpoints.checkpoints import load_model
 
 RUN = RunSettings(env="Chain", seed=3, hidden=(8, 8))
 

@@ -18,7 +18,7 @@ from envs import Chain
 from envs.stream import first_rows
 from tests.agents.contract import STATES, ReplayContract, VariantContract, differences, give, parameters, play
 from tests.agents.environments import Clockwork
-from wnrl.folding import fold
+from wnrl.normalizers.folding import fold
 
 NUMBERS = {
     "learning_rate": 3e-3,

@@ -15,8 +15,8 @@ from agents.settings import RunSettings
 from agents.temperature import FixedTemperature
 from envs import Chain, Gym
 from tests.agents.environments import Clockwork
-from wnrl.soft_actor_critics import SoftActorCritic
-from wnrl.weight_norm import WeightNormLinear
+from wnrl.networks.soft_actor_critic import SoftActorCritic
+from wnrl.weight_norm.dense import WeightNormLinear
 
 RUN = RunSettings(env="Chain", hidden=(8, 6), device="cpu", seed=3)
 NUMBERS = SACSettings(replay_size=100)

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from agents.samplers import PrioritizedSampler, Sample, UniformSampler
-from wnrl.prioritized_replay import PrioritizedReplay
-from wnrl.replay import Replay
+from wnrl.replay.prioritized import PrioritizedReplay
+from wnrl.replay.uniform import Replay
 from wnrl.schedules import Linear
 
 NUMBER = 8  # transitions, of rewards 0, 1, …

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from agents.bootstraps import Bootstrap
 from agents.value_losses import CategoricalLoss, ExpectedLoss, ImplicitQuantileLoss, QuantileLoss, taken, td_errors
-from wnrl.heads import CategoricalValues, QuantileValues, QValues
+from wnrl.networks.heads import CategoricalValues, QuantileValues, QValues
 
 B, A, K = 5, 3, 7
 ACTION = torch.tensor([0, 2, 1, 1, 0])

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.scripts.processes import call, checkpoints, model, read_progress, refused_by, start
-from wnrl.checkpoints import load_model
+from wnrl.checkpoints.checkpoints import load_model
 
 CHAIN = ["--env", "Chain", "--hidden", 16, "--device", "cpu", "--num-envs", 3]
 NUMBERS = ["--log-interval", 60, "--eval-interval", 150, "--eval-episodes", 4, "--checkpoint-interval", 100]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from wnrl.checkpoints import load_model
+from wnrl.checkpoints.checkpoints import load_model
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--learning-starts", "50"]

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.scripts.processes import CHAIN, SCRIPTS, read_json, read_progress
-from wnrl.checkpoints import Checkpoints
+from wnrl.checkpoints.checkpoints import Checkpoints
 
 SHARED = [*CHAIN, "--num-envs", "4", "--init-batch", "50", "--log-interval", "50", "--eval-interval", "100"]
 

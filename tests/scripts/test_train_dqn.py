@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agents.kinds import TrainDQN
 from tests.scripts.processes import CHAIN, call, checkpoints, read_json, read_progress, refused_by, start, train
-from wnrl.checkpoints import load_model
+from wnrl.checkpoints.checkpoints import load_model
 
 refused = partial(refused_by, "train_dqn")
 
@@ -308,7 +308,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, argumen
 
 def test_a_replay_larger_than_memory_names_what_is_needed_and_free(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("wnrl.memory.free_memory", lambda device: 3_000_000_000)
+    monkeypatch.setattr("wnrl.device.free_memory", lambda device: 3_000_000_000)
     arguments = ["--game", "Pong", "--device", "cpu", "--replay-size", "1000000"]
     refused(
         *arguments,

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused_by
-from wnrl.checkpoints import load_model
+from wnrl.checkpoints.checkpoints import load_model
 
 CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--num-envs", "3", "--rollout-length", "10"]
 CHAIN += ["--minibatches", "3", "--epochs", "2", "--log-interval", "60", "--eval-interval", "150"]

@@ -6,7 +6,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.scripts.processes import call
 from wnrl.sb3 import dqn
-from wnrl.weight_norm import WeightNormLinear
+from wnrl.weight_norm.dense import WeightNormLinear
 
 FEW = ["--device", "cpu", "--eval-episodes", 0]
 OFF_POLICY = {"crossq", "ddpg", "dqn", "qrdqn", "sac", "td3", "tqc"}

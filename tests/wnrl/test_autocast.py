@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from wnrl.autocast import without_autocast
-from wnrl.networks import Architecture, q_network
-from wnrl.normalizers import NORMALIZERS
+from wnrl.networks.q_network import Architecture, q_network
+from wnrl.normalizers.normalize import NORMALIZERS
 
 
 def test_operations_keep_their_type():

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wnrl.normalized_layer import NormalizedLayer
 from wnrl.sb3.scaled_twin import ScaledTwin, can_be_scaled
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 
 class _Place(NamedTuple):

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
-from wnrl import diagnostics
-from wnrl.data_init import data_init
+from wnrl.diagnostics import norms
+from wnrl.initialization.data import data_init
 from wnrl.sb3.learner import Inputs, Learner, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
 from wnrl.sb3.policies import NormalizedPolicy
 
@@ -119,7 +119,7 @@ class DataDependentInit(BaseCallback):
 
 
 class NormDiagnostics(BaseCallback):
-    """Records the figures of `wnrl.diagnostics` in the host's logger, and so in TensorBoard, as `norm/LAYER/...`.
+    """Records the figures of `wnrl.diagnostics.norms` in the host's logger, and so in TensorBoard, as `norm/LAYER/...`.
 
     LAYER is the layer's name in the policy; target networks have no figures. Beside `norm_figures` (with the learning
     rate of the layer's optimizer) there are `norm/LAYER/angle` of the first step that the layer's optimizer made since
@@ -170,9 +170,9 @@ class NormDiagnostics(BaseCallback):
             self._inputs = sample_inputs(self.model, 2 * _minibatch(self.model))
             rows = torch.arange(len(self._inputs[1]), device=self.model.device)
             generator = torch.Generator(self.model.device).manual_seed(self.num_timesteps)
-            figures |= diagnostics.dead_figures(self._learner, rows, self._forward)
+            figures |= norms.dead_figures(self._learner, rows, self._forward)
             if len(rows) > 1:
-                noise = diagnostics.minibatch_noise(self._learner, rows, self._forward, generator)
+                noise = norms.minibatch_noise(self._learner, rows, self._forward, generator)
                 figures["norm/minibatch_noise"] = noise
         self._inputs = ()
         return figures
@@ -186,7 +186,7 @@ class _Reader:
 
     def __init__(self, learner: Learner, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
-        self._diagnostics = diagnostics.NormDiagnostics(learner)
+        self._diagnostics = norms.NormDiagnostics(learner)
         self._step = ExitStack()
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         self._layers = tuple(

@@ -18,8 +18,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import Tensor, nn
 
-from wnrl.checkpoints import save_model
-from wnrl.folding import fold
+from wnrl.checkpoints.checkpoints import save_model
+from wnrl.normalizers.folding import fold
 from wnrl.sb3.learner import copy_policy
 
 __all__ = ["Exported", "export"]
@@ -40,7 +40,7 @@ class Exported(NamedTuple):
 def export(model: BaseAlgorithm, path: str | Path) -> Exported:
     """Write the policy that acts, folded and deterministic, to `PATH.safetensors`, `PATH.json` and `PATH.onnx`.
 
-    The first two are those of `wnrl.checkpoints.save_model`: the tensors under the policy's names, without critics and
+    The first two are those of `save_model`: the tensors under the policy's names, without critics and
     targets, and a description. The ONNX graph gives the actions of `model.predict(obs, deterministic=True)`, within
     rounding: one-hot codes and the scaling of images, and the clipping to or the scaling into the action space, are in
     it. Its inputs are observations as `model.observation_space` has them, `[B, *shape]` of its dtype for any B: images

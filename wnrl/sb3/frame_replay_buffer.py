@@ -16,7 +16,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
-from wnrl.memory import free_memory
+from wnrl.device import free_memory
 
 __all__ = ["FrameReplayBuffer"]
 

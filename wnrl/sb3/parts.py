@@ -9,8 +9,8 @@ from typing import Any
 from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 
-from wnrl.normalized_layer import NormalizedLayer
-from wnrl.normalizers import replace_modules
+from wnrl.normalizers.normalize import replace_modules
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 
 class NormalizedPart(BasePolicy):

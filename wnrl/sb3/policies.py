@@ -14,14 +14,14 @@ from stable_baselines3.common.policies import BaseModel, BasePolicy
 from torch import nn
 from torch.optim import Optimizer
 
-from wnrl.initialization import INITIALIZATIONS, initialize
-from wnrl.layer_kinds import is_dense, unknown_name
-from wnrl.normalizers import NORMALIZERS, normalize
-from wnrl.projection import ProjectedLayer, project
+from wnrl.initialization.initialize import INITIALIZATIONS, initialize
+from wnrl.normalizers.layer_kinds import is_dense, unknown_name
+from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.projection import ProjectedLayer, project
 from wnrl.sb3.acting import Acting
 from wnrl.sb3.learner import optimizers
 from wnrl.sb3.parts import normalize_parts
-from wnrl.weight_norm import Units, check_units
+from wnrl.weight_norm.dense import Units, check_units
 
 # The last dense layer of a part of such a name makes an output, in every network of the host.
 _HEADS = re.compile(r"action_net|value_net|q_net|quantile_net|mu|log_std|qf\d+")
@@ -47,7 +47,7 @@ class NormalizedPolicy(BasePolicy):
         norm: a name in `wnrl.NORMALIZERS`; `none` leaves the host's policy as it is.
         init: `preserve` (the host's own), `analytic` or `he`, see `wnrl.initialize`.
         normalize_output: whether output layers are normalized too; None does as the normalizer's source does.
-        units: of g, see `wnrl.weight_norm`.
+        units: of g, see `wnrl.weight_norm.dense`.
         keywords: of the host's policy.
 
     Raises:

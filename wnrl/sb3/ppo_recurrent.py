@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from wnrl.recurrent import with_weights_computed
 from wnrl.sb3.contrib import ppo_recurrent as host
 from wnrl.sb3.policies import NormalizedPolicy
+from wnrl.weight_norm.recurrent import with_weights_computed
 
 
 class NormalizedRecurrentPolicy(NormalizedPolicy):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from wnrl.batch_norm import MeanBatchNormalized
-from wnrl.normalized_layer import NormalizedLayer
-from wnrl.weight_norm import WeightNormLayer, WeightNormLinear, gain
+from wnrl.normalizers.batch_norm import MeanBatchNormalized
+from wnrl.weight_norm.dense import WeightNormLayer, WeightNormLinear, gain
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 Product = Callable[[Tensor, Tensor], Tensor]  # of an input and v
 

@@ -15,10 +15,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, IdentityEnvBox, SimpleMultiObsEnv
 from torch import nn
 
-from wnrl.folding import fold
-from wnrl.normalized_layer import NormalizedLayer
+from wnrl.normalizers.folding import fold
 from wnrl.sb3.policies import NormalizedPolicy
-from wnrl.weight_norm import WeightNormLayer
+from wnrl.weight_norm.dense import WeightNormLayer
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 OFF_POLICY = {"learning_starts": 4, "buffer_size": 64, "batch_size": 4, "train_freq": 4}
 ON_POLICY = {"n_steps": 8}

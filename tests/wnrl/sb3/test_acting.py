@@ -16,9 +16,9 @@ from torch import nn
 import wnrl.sb3.dqn
 import wnrl.sb3.ppo
 import wnrl.sb3.sac
-from wnrl.normalized_layer import NormalizedLayer
-from wnrl.normalizers import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import NORMALIZERS, normalize
 from wnrl.sb3.acting import Acting
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 OBS = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
 

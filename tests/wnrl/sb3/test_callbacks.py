@@ -13,11 +13,11 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from wnrl.folding import fold
+from wnrl.initialization.weighted_layers import layers_to_initialize
+from wnrl.normalizers.folding import fold
 from wnrl.sb3 import DataDependentInit, NormDiagnostics, a2c, callbacks, crossq, dqn, ppo, ppo_mask, ppo_recurrent, sac
 from wnrl.sb3 import td3 as td3_policies
 from wnrl.sb3.learner import Learner, rollout_inputs
-from wnrl.weighted_layers import layers_to_initialize
 
 OFF_POLICY = {"learning_starts": 40, "buffer_size": 64, "batch_size": 4}
 PPO_NUMBERS = {"n_steps": 16, "batch_size": 16, "n_epochs": 2}

@@ -19,7 +19,7 @@ from stable_baselines3.common.envs import (
     SimpleMultiObsEnv,
 )
 
-from wnrl.checkpoints import load_model
+from wnrl.checkpoints.checkpoints import load_model
 from wnrl.sb3 import crossq, dqn, export, ppo, ppo_mask, ppo_recurrent, qrdqn, sac, td3, tqc
 
 onnxruntime = pytest.importorskip("onnxruntime")

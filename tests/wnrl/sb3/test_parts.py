@@ -11,10 +11,10 @@ from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, IdentityEnvBox
 from stable_baselines3.td3.policies import Actor
 
-from wnrl.normalized_layer import NormalizedLayer
-from wnrl.normalizers import NORMALIZERS
+from wnrl.normalizers.normalize import NORMALIZERS
 from wnrl.sb3 import crossq, dqn, qrdqn, sac, td3, tqc
 from wnrl.sb3.parts import NormalizedPart, part_class
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 PARTS = {
     "dqn": (DQN, dqn, "q_net"),

@@ -40,11 +40,11 @@ from tests.wnrl.sb3.contract import (
     targets,
     values,
 )
-from wnrl.folding import fold
-from wnrl.normalizers import NORMALIZERS
-from wnrl.projection import ProjectedLayer
+from wnrl.normalizers.folding import fold
+from wnrl.normalizers.normalize import NORMALIZERS
+from wnrl.normalizers.projection import ProjectedLayer
 from wnrl.sb3.policies import NormalizedPolicy
-from wnrl.weight_norm import WeightNormLayer
+from wnrl.weight_norm.dense import WeightNormLayer
 
 ON_POLICY = {"n_steps": 8, "batch_size": 4, "n_epochs": 2}
 MAKERS = {
@@ -391,7 +391,9 @@ def test_state_dependent_exploration(name):
 
 
 @pytest.mark.parametrize(
-    "env", [IdentityEnv(3), IdentityEnvMultiDiscrete(2), IdentityEnvMultiBinary(2), IdentityEnvBox()], ids=lambda env: type(env).__name__
+    "env",
+    [IdentityEnv(3), IdentityEnvMultiDiscrete(2), IdentityEnvMultiBinary(2), IdentityEnvBox()],
+    ids=lambda env: type(env).__name__,
 )
 def test_spaces(env):
     model, host = make("ppo", env=env), make("ppo", env=env, policy="MlpPolicy")

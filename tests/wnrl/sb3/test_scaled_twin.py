@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wnrl.normalizers import normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.sb3.scaled_twin import ScaledTwin, can_be_scaled
 
 UNITS = ("sqrt", "paper", "log")

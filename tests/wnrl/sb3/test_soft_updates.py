@@ -7,7 +7,7 @@ import stable_baselines3
 import torch
 from stable_baselines3.common import utils
 
-from wnrl.folding import fold, polyak
+from wnrl.normalizers.folding import fold, polyak
 from wnrl.sb3 import sac, td3
 
 

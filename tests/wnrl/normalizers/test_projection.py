@@ -1,0 +1,189 @@
+"""wnrl.normalizers.projection: rows of unit norm after each update."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_sequence
+
+from wnrl.normalizers.normalize import normalize
+from wnrl.normalizers.projection import ProjectedLayer, project
+
+LAYERS = {
+    "linear": lambda: nn.Linear(5, 4),
+    "bilinear": lambda: nn.Bilinear(3, 2, 4),
+    "conv": lambda: nn.Conv2d(4, 6, 3, groups=2),
+    "transposed": lambda: nn.ConvTranspose2d(4, 6, 3, groups=2),
+    "lstm": lambda: nn.LSTM(3, 4, num_layers=2, bidirectional=True, proj_size=2),
+    "gru": lambda: nn.GRU(3, 4, bias=False),
+    "rnn": lambda: nn.RNN(3, 4),
+    "lstm cell": lambda: nn.LSTMCell(3, 4),
+    "gru cell": lambda: nn.GRUCell(3, 4),
+}
+
+
+def naive_rows(layer):
+    """Every row of every weight, by its indices."""
+    for name, weight in layer.named_parameters():
+        if "bias" in name:
+            continue
+        if isinstance(layer, nn.ConvTranspose2d):
+            inputs = layer.in_channels // layer.groups
+            for group in range(layer.groups):
+                for out in range(weight.shape[1]):
+                    yield weight[group * inputs : (group + 1) * inputs, out]
+        else:
+            yield from weight
+
+
+def norms(layer):
+    return torch.stack([row.detach().float().norm() for row in naive_rows(layer)])
+
+
+def ones_like_norms(layer):
+    return torch.ones(len(norms(layer)))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_rows_have_unit_norm_their_directions_stay_and_biases_too(kind):
+    plain = LAYERS[kind]()
+    before = copy.deepcopy(plain)
+    layer = ProjectedLayer(plain).layer
+    assert not torch.allclose(norms(before), ones_like_norms(before))
+    torch.testing.assert_close(norms(layer), ones_like_norms(layer))
+    for old, new in zip(naive_rows(before), naive_rows(layer), strict=True):
+        torch.testing.assert_close(new, old / old.norm())
+    biases = [name for name, _ in before.named_parameters() if "bias" in name]
+    assert all(torch.equal(before.get_parameter(name), layer.get_parameter(name)) for name in biases)
+
+
+def train(network, steps=5, project_each=None):
+    """Adam on a fixed problem; the largest deviation of a row's norm from 1 at any of its ends."""
+    torch.manual_seed(1)
+    optimizer, worst = torch.optim.Adam(network.parameters(), lr=0.05), 0.0
+    for _ in range(steps):
+        x = torch.randn(8, 3, 5, 5)
+        optimizer.zero_grad()
+        (network(x) - x.mean((1, 2, 3), keepdim=True).flatten(1)).square().sum().backward()
+        optimizer.step()
+        if project_each:
+            project_each(network)
+        layers = (m.layer if isinstance(m, ProjectedLayer) else m for m in network)
+        worst = max(
+            worst, *((norms(m) - 1).abs().max().item() for m in layers if isinstance(m, (nn.Conv2d, nn.Linear)))
+        )
+    return worst
+
+
+def make_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 6), nn.ReLU(), nn.Linear(6, 1))
+
+
+def test_without_projection_the_norms_drift_under_adam():
+    network = normalize(make_network(), "projected", normalize_output=True)
+    assert train(copy.deepcopy(network)) > 0.05
+    assert train(network, project_each=project) < 1e-6
+
+
+def test_training_equals_a_loop_that_divides_each_row():
+    def divide_rows(network):
+        for layer in network:
+            for parameter in layer.parameters():
+                if parameter.ndim > 1:
+                    parameter.data.copy_(torch.stack([row / row.norm() for row in parameter.data]))
+
+    naive, network = make_network(), normalize(make_network(), "projected", normalize_output=True)
+    divide_rows(naive)
+    train(naive, project_each=divide_rows)
+    train(network, project_each=project)
+    for expected, actual in zip(naive.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(actual, expected)
+
+
+def test_projection_is_in_place():
+    network = normalize(make_network(), "projected")
+    before = [(id(p), p.data_ptr(), p.requires_grad) for p in network.parameters()]
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(3)
+        project(network)
+    project(network)
+    assert [(id(p), p.data_ptr(), p.requires_grad) for p in network.parameters()] == before
+    assert all(p.is_leaf for p in network.parameters())
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_zero_row_stays(kind):
+    plain = LAYERS[kind]()
+    with torch.no_grad():
+        next(naive_rows(plain)).zero_()
+    layer = ProjectedLayer(plain)
+    assert norms(plain)[0] == 0
+    torch.testing.assert_close(norms(plain)[1:], ones_like_norms(plain)[1:])
+    assert all(p.isfinite().all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.bfloat16, 1e-30), (torch.float16, 1e-6), (torch.float64, 1e-100)])
+def test_small_rows_of_any_type(dtype, size):
+    plain = nn.Linear(1000, 3, dtype=dtype)
+    nn.init.uniform_(plain.weight, -size, size)
+    if dtype == torch.bfloat16:
+        nn.init.uniform_(plain.weight, -0.01, 0.01)
+    layer = ProjectedLayer(plain)
+    assert layer.layer.weight.dtype == dtype
+    torch.testing.assert_close(layer.layer.weight.float().norm(dim=1), torch.ones(3), rtol=5e-4, atol=0)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_take_what_they_always_took(kind):
+    plain = kind(3, 4, batch_first=True)
+    layer = ProjectedLayer(plain)
+    x, h = torch.randn(2, 5, 3), torch.randn(1, 2, 4)
+    state = (h, h.clone()) if kind is nn.LSTM else h
+    for actual, expected in [
+        (layer(x), plain(x)),
+        (layer(x, state), plain(x, state)),
+        (layer(input=x, hx=state), plain(x, state)),
+        (layer(x[0]), plain(x[0])),
+    ]:
+        torch.testing.assert_close(actual, expected)
+    packed = pack_sequence([x[0], x[1, :3]])
+    assert torch.equal(layer(packed)[0].data, plain(packed)[0].data)
+
+
+def test_rows_of_recurrent_layers_stay_projected_while_they_learn():
+    layer = ProjectedLayer(nn.LSTM(3, 4))
+    optimizer, x = torch.optim.Adam(layer.parameters(), lr=0.1), torch.randn(6, 2, 3)
+    for _ in range(3):
+        before = layer(x)[0]
+        before.square().sum().backward()
+        optimizer.step()
+        assert (norms(layer.layer) - 1).abs().max() > 0.01
+        project(layer)
+        torch.testing.assert_close(norms(layer.layer), torch.ones(32))
+        assert not torch.allclose(layer(x)[0], before)
+
+
+@pytest.mark.parametrize("norm", ["none", "weight", "batch", "layer"])
+def test_other_networks_stay_as_they_are(norm):
+    network = normalize(make_network(), norm)
+    before = copy.deepcopy(network.state_dict())
+    project(network)
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+
+
+def test_unfolding_projects():
+    layer, plain = ProjectedLayer(nn.Linear(5, 4)), nn.Linear(5, 4)
+    layer.unfold(dict(plain.named_parameters()))
+    torch.testing.assert_close(norms(layer.layer), torch.ones(4))
+    x, lengths = torch.randn(3, 5), plain.weight.norm(dim=1)
+    torch.testing.assert_close(layer(x) - layer.layer.bias, (plain(x) - plain.bias) / lengths)
+
+
+def test_sizes_of_the_plain_layer_show_through():
+    layer = ProjectedLayer(nn.LSTM(3, 5, num_layers=2))
+    assert (layer.input_size, layer.hidden_size, layer.num_layers) == (3, 5, 2)
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        layer.nothing_like_it  # noqa: B018

@@ -1,0 +1,49 @@
+import numpy as np
+import torch
+
+from wnrl.replay.transition_store import TransitionStore, replay_bytes
+
+
+def make(stack: int = 1) -> TransitionStore:
+    """Three starts and, without stacks, four rows of frames with one number."""
+    return TransitionStore(3, 1, (stack, 1) if stack > 1 else (1,), torch.uint8, stack, 1, "cpu")
+
+
+def write(store: TransitionStore, frames: list[int]) -> None:
+    for row, frame in enumerate(frames):
+        store.write_frames(row, torch.tensor([[frame]], dtype=torch.uint8))
+
+
+def test_a_start_joins_two_frames_with_an_action_and_a_return() -> None:
+    store = make()
+    write(store, [10, 11, 12, 13])
+    store.write_starts(0, np.array([[0, 2, 0, 0, 5], [1, 3, 0, 0, 6]]), np.array([[1.5, 0.9], [2.5, 0.0]]))
+    batch = store.gather(torch.tensor([1, 0, 1]))
+    assert (batch.obs.flatten().tolist(), batch.next_obs.flatten().tolist()) == ([11, 10, 11], [13, 12, 13])
+    assert (batch.action.tolist(), batch.reward.tolist()) == ([6, 5, 6], [2.5, 1.5, 2.5])
+    torch.testing.assert_close(batch.discount, torch.tensor([0, 0.9, 0]))
+
+
+def test_starts_and_frames_lie_in_rings() -> None:
+    store = make()
+    write(store, [10, 11, 12, 13, 14, 15])
+    assert [store.frame_places(row).tolist() for row in (3, 4, 5)] == [[3], [0], [1]]
+    store.write_starts(0, np.zeros((2, 5)), np.array([[1, 0], [2, 0]]))
+    store.write_starts(2, np.zeros((2, 5)), np.array([[3, 0], [4, 0]]))
+    batch = store.gather(torch.arange(3))
+    assert batch.reward.tolist() == [4, 2, 3]
+    assert batch.obs.flatten().tolist() == [14] * 3
+
+
+def test_a_stack_shows_zeros_beyond_its_history() -> None:
+    store = make(stack=3)
+    write(store, [10, 11, 12, 13])
+    stacks = store.stacks(torch.tensor([3, 3, 3]), torch.tensor([0, 1, 2]))
+    assert stacks.flatten(1).tolist() == [[0, 0, 13], [0, 12, 13], [11, 12, 13]]
+
+
+def test_only_what_was_written_is_filled() -> None:
+    store = make()
+    assert [len(view) for view in store.filled(2, 1).values()] == [2, 1, 1]
+    assert [len(view) for view in store.filled(9, 8).values()] == [4, 3, 3]
+    assert store.nbytes == replay_bytes(3, 1, (1,), torch.uint8)

@@ -1,0 +1,316 @@
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.wnrl.streams import DEVICES, GAMMA, Stream, Twin
+from wnrl.checkpoints.checkpoints import load, save
+from wnrl.replay.uniform import Replay, Transition, replay_bytes
+
+
+def everything(replay: Replay) -> Transition:
+    """All that can be sampled, oldest first."""
+    return replay._store.gather(replay._index(torch.arange(len(replay), device=replay._store.device)))
+
+
+def make(
+    num_envs: int, stack: int = 1, frame: tuple[int, ...] = (3,), dtype: Any = torch.uint8, **kwargs: Any
+) -> Replay:
+    shape = frame if stack == 1 else (stack, *frame)
+    return Replay(kwargs.pop("capacity", 100), num_envs, shape, dtype, stack=stack, gamma=GAMMA, **kwargs)
+
+
+def add_table(replay: Replay, rewards: list, discounts: list, firsts: list) -> None:
+    """One environment whose observation and action are the row's number."""
+    for t, (reward, discount, first) in enumerate(zip(rewards, discounts, firsts, strict=True)):
+        replay.add(np.full((1, 1), t, np.uint8), [t], [reward], [discount], [bool(first)])
+
+
+def assert_equal(transition: Transition, expected: list[tuple]) -> None:
+    assert len(transition.action) == len(expected)
+    for name, got, want in zip(Transition._fields, transition, zip(*expected, strict=True), strict=False):
+        np.testing.assert_array_equal(got.cpu().numpy(), np.stack(want), err_msg=name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    num_envs=st.integers(1, 4),
+    stack=st.integers(1, 4),
+    n_step=st.integers(1, 5),
+    capacity=st.integers(1, 30),
+    p_end=st.sampled_from([0.02, 0.2, 0.7]),
+    seed=st.integers(0, 2**31),
+)
+def test_holds_what_the_naive_twin_holds(
+    num_envs: int, stack: int, n_step: int, capacity: int, p_end: float, seed: int
+) -> None:
+    replay = make(num_envs, stack, frame=(2,), capacity=capacity, n_step=n_step)
+    twin, stream = Twin(capacity, num_envs, n_step), Stream(num_envs, stack, (2,), np.uint8, seed, p_end)
+    laps = 4 * replay._store.frame_rows
+    for t in range(laps):
+        row = stream.next()
+        replay.add(*row)
+        twin.rows.append(row)
+        expected = twin.transitions()
+        assert len(replay) == len(expected)
+        if expected and (t < 12 or t > laps - 12):
+            assert_equal(everything(replay), expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("stack", "frame", "dtype"), [(4, (5, 6), np.uint8), (1, (3,), np.float32), (1, (), np.int64)])
+def test_holds_what_the_naive_twin_holds_of_any_dtype(device: str, stack: int, frame: tuple, dtype: type) -> None:
+    replay = make(3, stack, frame, torch.from_numpy(np.zeros(1, dtype)).dtype, n_step=3, capacity=60, device=device)
+    twin, stream = Twin(60, 3, 3), Stream(3, stack, frame, dtype, seed=5)
+    for _ in range(70):
+        twin.rows.append(stream.next())
+        replay.add(*twin.rows[-1])
+    assert_equal(everything(replay), twin.transitions())
+    batch = replay.sample(7)
+    assert [tensor.dtype for tensor in batch[1:4]] == [torch.int64, torch.float32, torch.float32]
+    assert all(tensor.device.type == device and tensor.is_contiguous() for tensor in batch)
+    assert batch.next_obs.shape == (7, *twin.rows[0].obs.shape[1:])
+
+
+def test_a_sample_is_one_of_the_transitions_held() -> None:
+    replay, twin, stream = make(2, n_step=2, capacity=20), Twin(20, 2, 2), Stream(2, 1, (3,), np.uint8, seed=1)
+    for _ in range(40):
+        twin.rows.append(stream.next())
+        replay.add(*twin.rows[-1])
+    held = {(obs.tobytes(), int(action), float(reward)) for obs, action, reward, *_ in twin.transitions()}
+    batch = replay.sample(500)
+    drawn = {(o.numpy().tobytes(), int(a), float(r)) for o, a, r in zip(*batch[:3], strict=True)}
+    assert drawn == held
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_draw_with_another_generator_leaves_the_replays_own_as_it_was(device: str) -> None:
+    replays = [make(2, capacity=40, device=device) for _ in range(3)]
+    for replay in replays:
+        stream = Stream(2, 1, (3,), np.uint8, seed=1)
+        for _ in range(20):
+            replay.add(*stream.next())
+    beside = [replays[0].sample(30, torch.Generator(device).manual_seed(7)) for _ in range(2)]
+    assert all(torch.equal(*pair) for pair in zip(*beside, strict=True))
+    assert not torch.equal(beside[0].obs, replays[2].sample(30).obs)
+    replays[2].sample(30)  # a draw too many
+    first, untouched, other = (replay.sample(30).obs for replay in replays)
+    assert torch.equal(first, untouched)
+    assert not torch.equal(first, other)
+
+
+def test_every_tail_of_a_terminated_episode_is_there() -> None:
+    replay = make(1, frame=(1,), n_step=3)
+    #                  0  1  2  3  4 | 5  6  7   rows; the episode terminates at row 4
+    add_table(replay, [9, 1, 2, 4, 8, 9, 0, 0], [1, 1, 1, 1, 0, 1, 1, 1], [1, 0, 0, 0, 0, 1, 0, 0])
+    batch = everything(replay)
+    assert batch.action.tolist() == [0, 1, 2, 3]
+    expected = [1 + 2 * GAMMA + 4 * GAMMA**2, 2 + 4 * GAMMA + 8 * GAMMA**2, 4 + 8 * GAMMA, 8]
+    torch.testing.assert_close(batch.reward, torch.tensor(expected))
+    torch.testing.assert_close(batch.discount, torch.tensor([GAMMA**3, 0, 0, 0]))
+    assert batch.next_obs.flatten().tolist() == [3, 4, 4, 4]
+
+
+def test_truncation_bootstraps_where_termination_does_not() -> None:
+    truncated = make(1, frame=(1,), n_step=3)
+    add_table(truncated, [9, 1, 2, 4, 8, 9, 0, 0], [1, 1, 1, 1, 1, 0, 1, 1], [1, 0, 0, 0, 0, 1, 0, 0])
+    discounts = everything(truncated).discount
+    torch.testing.assert_close(discounts, torch.tensor([GAMMA**3, GAMMA**3, GAMMA**2, GAMMA]))
+
+
+def test_a_lost_life_ends_the_return_and_not_the_episode() -> None:
+    replay = make(1, frame=(1,), n_step=2)
+    add_table(replay, [0, 1, 2, 4, 8], [1, 1, 0, 1, 1], [1, 0, 0, 0, 0])
+    batch = everything(replay)
+    torch.testing.assert_close(batch.reward, torch.tensor([1 + 2 * GAMMA, 2, 4 + 8 * GAMMA]))
+    torch.testing.assert_close(batch.discount, torch.tensor([0, 0, GAMMA**2]))
+
+
+def test_the_reset_step_is_no_transition() -> None:
+    replay = make(1, frame=(1,))
+    add_table(replay, [0, math.nan, 2], [1, math.nan, 1], [1, 1, 0])  # row 1 is first: its reward means nothing
+    batch = everything(replay)
+    assert (batch.action.tolist(), batch.reward.tolist()) == ([1], [2.0])
+
+
+def test_stacks_never_cross_the_start_of_an_episode() -> None:
+    replay = make(1, stack=3, frame=(1,))
+    obs = [[0, 0, 1], [0, 1, 2], [1, 2, 3], [0, 0, 4], [0, 4, 5], [4, 5, 6]]
+    for t, frames in enumerate(obs):
+        replay.add(np.array(frames, np.uint8).reshape(1, 3, 1), [t], [0.0], [1.0], [t in (0, 3)])
+    batch = everything(replay)
+    assert batch.obs.flatten(1).tolist() == [obs[0], obs[1], obs[3], obs[4]]
+    assert batch.next_obs.flatten(1).tolist() == [obs[1], obs[2], obs[4], obs[5]]
+    ignorant = replay._store.stacks(torch.tensor([3]), torch.tensor([2]))  # the same gather, told of no episode's start
+    assert ignorant.flatten().tolist() == [2, 3, 4]
+
+
+def test_a_lost_life_leaves_the_stack_whole() -> None:
+    replay = make(1, stack=2, frame=(1,))
+    for t, discount in enumerate([1.0, 0.0, 1.0]):
+        replay.add(np.array([t, t + 1], np.uint8).reshape(1, 2, 1), [0], [0.0], [discount], [t == 0])
+    assert everything(replay).obs.flatten(1).tolist() == [[0, 1], [1, 2]]
+
+
+def test_sampling_is_uniform() -> None:
+    replay = make(1, frame=(1,), capacity=50)
+    add_table(replay, [0] * 120, [1] * 120, [t % 7 == 0 for t in range(120)])
+    count, draws = len(replay), 200_000
+    _, seen = replay.sample(draws).action.unique(return_counts=True)
+    assert len(seen) == count
+    statistic = float(((seen - draws / count) ** 2 / (draws / count)).sum())
+    assert statistic < count + 5 * math.sqrt(2 * count)  # chi-square: mean count - 1, variance 2 (count - 1)
+
+
+@pytest.mark.parametrize("rows", [0, 2, 30])
+def test_a_state_continues_bit_for_bit(rows: int) -> None:
+    stream = Stream(2, 2, (3,), np.uint8, seed=3)
+    replay = make(2, 2, n_step=3, capacity=20, seed=1)
+    for _ in range(rows):
+        replay.add(*stream.next())
+    if len(replay):
+        replay.sample(5)
+    restored = make(2, 2, n_step=3, capacity=20, seed=2)
+    restored.add(*stream.next())  # something to forget
+    restored.set_state(copy.deepcopy(replay.get_state()))
+    assert len(restored) == len(replay)
+    for _ in range(25):
+        row = stream.next()
+        replay.add(*row)
+        restored.add(*row)
+        if len(replay):
+            for one, other in zip(replay.sample(9), restored.sample(9), strict=True):
+                assert torch.equal(one, other)
+
+
+def test_a_state_passes_through_a_checkpoint(tmp_path: Path) -> None:
+    replay, restored, stream = make(2, 2, n_step=2), make(2, 2, n_step=2, seed=9), Stream(2, 2, (3,), np.uint8, seed=3)
+    for rows in (0, 20):
+        for _ in range(rows):
+            replay.add(*stream.next())
+        save(tmp_path / "state", replay.get_state())
+        restored.set_state(load(tmp_path / "state"))
+    for one, other in zip(replay.sample(9), restored.sample(9), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_state_holds_only_what_is_filled() -> None:
+    replay, stream = make(2, capacity=10_000), Stream(2, 1, (3,), np.uint8, seed=3)
+    for _ in range(5):
+        replay.add(*stream.next())
+    state = replay.get_state()
+    assert state["frames"].shape == (10, 3)
+    assert len(state["links"]) == len(state["returns"]) == len(replay)
+
+
+def test_a_state_of_another_replay_is_refused() -> None:
+    replay, state = make(2), make(3).get_state()
+    with pytest.raises(ValueError, match="'num_envs': 3"):
+        replay.set_state(state)
+    state = make(2).get_state()
+    with pytest.raises(ValueError, match="frames of the state"):
+        replay.set_state(state | {"added": 4})
+    with pytest.raises(ValueError, match="another kind of device"):
+        replay.set_state(state | {"generator": torch.zeros(16, dtype=torch.uint8)})
+    del state["links"]
+    with pytest.raises(ValueError, match="lacks links"):
+        replay.set_state(state)
+
+
+def test_a_million_atari_steps_fit_in_7_2_gigabytes() -> None:
+    atari = (1_000_000, 8, (4, 84, 84), torch.uint8, 4, 1)
+    assert 7.056e9 < replay_bytes(*atari) < 7.2e9
+    assert replay_bytes(1_000_000, 1, (4,), torch.float32) < 0.05e9
+
+
+def test_one_step_costs_one_frame() -> None:
+    arguments = (64, 2, (4, 84, 84), torch.uint8)
+    replay = Replay(*arguments, stack=4, n_step=3)
+    assert replay.nbytes == replay_bytes(*arguments, stack=4, n_step=3)
+    assert replay._store._frames[0].nbytes == 7056
+    more = replay_bytes(66, *arguments[1:], stack=4, n_step=3) - replay.nbytes
+    assert 2 * 7056 <= more < 2 * (7056 + 32)
+
+
+def test_too_large_a_replay_is_refused_before_it_is_made() -> None:
+    with pytest.raises(ValueError, match=r"a replay of 1,000,000,000 steps needs 7\d{3}\.\d GB"):
+        Replay(1_000_000_000, 8, (4, 84, 84), torch.uint8, stack=4)
+
+
+@pytest.mark.parametrize("name", ["capacity", "num_envs", "stack", "n_step"])
+def test_numbers_below_one_are_refused(name: str) -> None:
+    arguments: dict[str, Any] = {"capacity": 8, "num_envs": 1, "obs_shape": (1, 3), "obs_dtype": torch.uint8}
+    with pytest.raises(ValueError, match=f"{name} must be 1 or more, got 0"):
+        Replay(**(arguments | {name: 0}))
+
+
+def test_obs_shape_must_begin_with_the_stack() -> None:
+    with pytest.raises(ValueError, match=r"begin with stack=4, got \(84, 84\)"):
+        Replay(8, 1, (84, 84), torch.uint8, stack=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("obs", np.zeros((2, 4), np.uint8), r"obs must be \[2, 3\], got \[2, 4\]"),
+        ("obs", np.zeros((2, 3), np.float32), "obs must be torch.uint8, got torch.float32"),
+        ("action", np.zeros(3, np.int64), r"action must be \[2\], got \[3\]"),
+        ("action", np.zeros(2), "action must be int64 or convert to it, got float64"),
+        ("reward", np.zeros((2, 1)), r"reward must be \[2\]"),
+        ("discount", ["a", "b"], "discount must be float64"),
+        ("first", np.zeros(2), "first must be bool"),
+    ],
+)
+def test_a_wrong_row_is_refused_and_leaves_no_trace(name: str, value: Any, message: str) -> None:
+    replay = make(2)
+    row = {
+        "obs": np.zeros((2, 3), np.uint8),
+        "action": [0, 0],
+        "reward": [0, 0],
+        "discount": [1, 1],
+        "first": [True] * 2,
+    }
+    with pytest.raises(ValueError, match=message):
+        replay.add(**(row | {name: value}))
+    assert replay.get_state()["added"] == 0
+
+
+def test_sampling_needs_a_transition_and_a_size() -> None:
+    replay = make(1, frame=(1,))
+    add_table(replay, [0], [1], [1])
+    with pytest.raises(ValueError, match="nothing to sample after 1 rows"):
+        replay.sample(1)
+    with pytest.raises(ValueError, match="batch_size must be 1 or more"):
+        replay.sample(0)
+
+
+def test_arrays_may_be_reused_tensors_given_and_buffers_read_only() -> None:
+    replay, other, stream = make(2), make(2), Stream(2, 1, (3,), np.uint8, seed=3)
+    for _ in range(9):
+        row = stream.next()
+        reused = [array.copy() for array in row]
+        reused[0].flags.writeable = False
+        replay.add(*reused)
+        for array in reused[1:]:
+            array[:] = 0
+        other.add(*map(torch.from_numpy, row))
+    for one, two in zip(everything(replay), everything(other), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_sampling_does_not_wait_for_the_device() -> None:
+    replay, stream = make(2, 2, device="cuda"), Stream(2, 2, (3,), np.uint8, seed=3)
+    for _ in range(9):
+        replay.add(*stream.next())
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        replay.sample(32)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,0 +1,1 @@
+"""Checkpoints and models that load without running code."""

@@ -1,0 +1,1 @@
+"""What normalized layers do while they learn."""

@@ -1,0 +1,287 @@
+"""Figures that show what a normalizer does while a network learns, by TensorBoard tag, as 0-dim tensors.
+
+LAYER in a tag is the layer's name in `named_modules`, the same under every normalizer; of a recurrent layer each matrix
+has figures of its own (`core.lstm.weight_ih_l0`). The effective weight w is what `fold` gives, the weight itself of a
+plain layer; of a layer that layer norm follows it is the weight before that. A row holds the weights of one unit.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wnrl.normalizers.layer_kinds import WEIGHT_NORM_LAYERS
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
+from wnrl.weight_norm.rows import row_norms, rows
+
+Forward = Callable[[nn.Module, Tensor], Tensor]  # a network and observations [B, ...], to outputs [B, ...]
+
+COMPANIES = 4  # in which the minibatch's noise is seen
+ROUNDING = 1e-6  # share of the outputs' root mean square under which a difference is not told from float32's rounding
+
+
+def call(network: nn.Module, obs: Tensor) -> Tensor:
+    """`network(obs)`, for networks whose output is a tensor `[B, ...]`."""
+    return network(obs)
+
+
+class NormDiagnostics:
+    """All figures of a learner's normalizer, to be read at the log interval.
+
+    Learning stays the same to the bit: nothing of the network is changed and no random number is drawn but from the
+    reading's generator. A reading costs some forward passes of copies of the network. Between readings only the first
+    update costs anything: the directions of the rows, one copy of the weights, are kept while it is made.
+
+    Args:
+        network: the learner.
+        forward: from a copy of the network and observations `[B, ...]` to the outputs `[B, ...]` whose noise is read.
+    """
+
+    def __init__(self, network: nn.Module, forward: Forward = call) -> None:
+        self._network, self._forward = network, forward
+        self._angles: dict[str, Tensor] = {}
+
+    @property
+    def due(self) -> bool:
+        """Whether the next update is to be measured: the first one since the last reading."""
+        return not self._angles
+
+    def around_update(self) -> AbstractContextManager[None]:
+        """A context to make one update of the network in; measures the first one since the last reading."""
+        return self._measured() if self.due else nullcontext()
+
+    def read(
+        self, learning_rate: float, obs: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """The figures now; never waits for the device.
+
+        Args:
+            learning_rate: the optimizer's.
+            obs: `[B, ...]`, observations that the network learns from, twice as many as in a minibatch; None leaves out
+                what is measured on them.
+            generator: of the companies in `minibatch_noise`; without it the global one.
+
+        Returns:
+            `norm_figures`, `dead_figures`, `norm/minibatch_noise` and `norm/LAYER/angle`: the angle in degrees by which
+            one update, the first since the last reading, turned a row of the effective weight, mean over the rows. No
+            angle if there was no update; 0 for rows that are zero; rounding stays under 1e-4 degrees.
+
+        Raises:
+            ValueError: fewer than two observations.
+        """
+        angles, self._angles = self._angles, {}
+        figures = {**norm_figures(self._network, learning_rate), **angles}
+        if obs is not None:
+            figures |= dead_figures(self._network, obs, self._forward)
+            figures["norm/minibatch_noise"] = minibatch_noise(self._network, obs, self._forward, generator)
+        return figures
+
+    def get_state(self) -> dict[str, Any]:
+        """The angles that the next reading shows; empty when the next update is to be measured."""
+        return {"angles": dict(self._angles)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s state."""
+        device = next(self._network.parameters()).device
+        self._angles = {tag: angle.to(device) for tag, angle in state["angles"].items()}
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        before = _directions(self._network)
+        yield
+        after = _directions(self._network)
+        self._angles = {f"norm/{name}/angle": _mean_angle(old, after[name]) for name, old in before.items()}
+
+
+@torch.no_grad()
+def norm_figures(network: nn.Module, learning_rate: float) -> dict[str, Tensor]:
+    """Means over the rows of each layer.
+
+    Args:
+        network: any network.
+        learning_rate: the optimizer's.
+
+    Returns:
+        `norm/LAYER/w_norm` of each layer: ‖w‖, the norm of a row of the effective weight. Of weight-normalized layers
+        also `norm/LAYER/g` (the same, named for what it is in the paper's units), `norm/LAYER/v_norm` (‖v‖) and
+        `norm/LAYER/effective_lr` (learning rate × ‖w‖/‖v‖, the factor by which a step on v moves w; 0 for zero rows;
+        Salimans & Kingma 2016, section 2.1).
+    """
+    figures: dict[str, Tensor] = {}
+    for name, layer, weight, v in _weights(network):
+        w_norm = row_norms(layer, weight)
+        figures[f"norm/{name}/w_norm"] = w_norm.mean()
+        if v is not None:
+            v_norm = row_norms(layer, v)
+            figures[f"norm/{name}/g"] = w_norm.mean()
+            figures[f"norm/{name}/v_norm"] = v_norm.mean()
+            figures[f"norm/{name}/effective_lr"] = learning_rate * (w_norm / v_norm).nan_to_num(0.0).mean()
+    return figures
+
+
+@torch.no_grad()
+def dead_figures(network: nn.Module, obs: Tensor, forward: Forward = call) -> dict[str, Tensor]:
+    """The share of dead units before each `nn.ReLU`: those whose output there is 0 for every example and position.
+
+    In training mode, on a copy of the network. A ReLU belongs to the layer that ran last before it; a layer called
+    several times has a unit dead if it is dead in every call.
+
+    Args:
+        network: any network; nonlinearities that are not modules are not seen.
+        obs: `[B, ...]`.
+        forward: calls the network.
+
+    Returns:
+        `norm/LAYER/dead`, between 0 and 1.
+    """
+    trial = _trial(network)
+    watch = _ReLUWatch(trial)
+    _run(trial, obs, forward)
+    return {f"norm/{name}/dead": (~active).float().mean() for (name, _), active in watch.active.items()}
+
+
+@torch.no_grad()
+def minibatch_noise(
+    network: nn.Module, obs: Tensor, forward: Forward = call, generator: torch.Generator | None = None
+) -> Tensor:
+    """How much the output for a state changes with the states that it is batched with, in training mode.
+
+    The observations are split at random into two minibatches, several times, so that each state is seen in that many
+    companies; copies of the network take them, each from the same buffers. The noise is √(a/b): a is the variance of
+    an output over the companies, for minibatches drawn independently of each other (halves of the same B, of which
+    n = ⌊B/2⌋ go together, vary (B − n)/(B − 1) times as much), b that across states of its mean, both averaged over
+    states and outputs. A layer of mean-only batch norm has about 1/√n.
+
+    Args:
+        network: any network, of floating-point parameters.
+        obs: `[B, ...]`, twice as many as in a minibatch; of an odd number the last is left out.
+        forward: calls the network; dropout is counted as noise.
+        generator: of the splits; without it the global one.
+
+    Returns:
+        0-dim, without a unit; exactly 0 if the differences are within rounding, 10⁻⁶ of the outputs' root mean square.
+
+    Raises:
+        ValueError: fewer than two observations.
+    """
+    if len(obs) < 2:
+        raise ValueError(f"minibatch_noise splits two observations or more, got {len(obs)}")
+    half = len(obs) // 2
+    outputs = torch.stack([_in_halves(network, obs[: 2 * half], forward, generator) for _ in range(COMPANIES)])
+    noise = outputs.var(0).mean() * (2 * half - 1) / half  # outputs: [companies, B, numbers]
+    spread = outputs.mean(0).var(0).mean()
+    least = ROUNDING**2 * outputs.square().mean()
+    return torch.where(noise <= least, 0.0, noise / spread.clamp(min=least)).sqrt()
+
+
+class _ReLUWatch:
+    """Forward hooks that note which units are ever above 0; `active` is `[units]` bool by layer and number of units."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.active: dict[tuple[str, int], Tensor] = {}
+        self._last: tuple[str, int] | None = None  # the layer that ran last, and the dimension of its units
+        for name, layer in _layers(network):
+            layer.register_forward_hook(partial(self._pass_layer, (name, _channel_dim(layer))))
+        for module in network.modules():
+            if isinstance(module, nn.ReLU):
+                module.register_forward_hook(self._pass_relu)
+
+    def _pass_layer(self, layer: tuple[str, int], module: nn.Module, inputs: Any, output: Any) -> None:
+        self._last = layer
+
+    def _pass_relu(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if self._last is None:
+            return
+        name, dim = self._last
+        dim = dim if output.ndim > -dim else -1  # flattened since
+        active = (output > 0).movedim(dim, -1).flatten(0, -2).any(0)  # [units]
+        key = name, len(active)
+        self.active[key] = active | self.active.get(key, torch.zeros_like(active))
+
+
+def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Normalized layers, without their parts, and plain layers with weights."""
+    parts: set[nn.Module] = set()
+    for name, module in network.named_modules():
+        normalized = isinstance(module, NormalizedLayer)
+        if module not in parts and (normalized or _matrices(module.named_parameters(recurse=False))):
+            yield name, module
+        if normalized:
+            parts.update(module.modules())
+
+
+def _matrices(parameters: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Those of a layer's parameters that are weights with rows, named as the plain layer names them."""
+    plain = ((name.removeprefix("layer."), parameter) for name, parameter in parameters)
+    return {name: parameter for name, parameter in plain if name.startswith("weight") and parameter.ndim > 1}
+
+
+class _Weight(NamedTuple):
+    name: str  # of its figures
+    layer: nn.Module  # that says what its rows are
+    effective: Tensor
+    v: Tensor | None  # where it is weight-normalized
+
+
+def _weights(network: nn.Module) -> Iterator[_Weight]:
+    for name, layer in _layers(network):
+        own = layer.folded().items() if isinstance(layer, NormalizedLayer) else layer.named_parameters(recurse=False)
+        inner = _innermost(layer)
+        for part, weight in _matrices(own).items():
+            v = getattr(inner, f"v{part.removeprefix('weight')}", None) if isinstance(inner, NormalizedLayer) else None
+            yield _Weight(name if part == "weight" else f"{name}.{part}", inner, weight, v)
+
+
+def _innermost(layer: nn.Module) -> nn.Module:
+    """The layer that a normalizer wraps, or `layer`."""
+    return getattr(layer, "layer", layer)
+
+
+def _channel_dim(layer: nn.Module) -> int:
+    """The dimension of a layer's units in its output."""
+    inner = _innermost(layer)
+    kind = WEIGHT_NORM_LAYERS.get(getattr(inner, "plain_class", type(inner)))
+    return -1 if kind is None else kind.channel_dim
+
+
+@torch.no_grad()
+def _directions(network: nn.Module) -> dict[str, Tensor]:
+    """The rows of each effective weight at unit length, `[out, n]`; zero rows stay."""
+    matrices = {name: rows(layer, weight).flatten(1) for name, layer, weight, _ in _weights(network)}
+    return {name: F.normalize(w.to(torch.promote_types(w.dtype, torch.float32)), dim=1) for name, w in matrices.items()}
+
+
+@torch.no_grad()
+def _mean_angle(before: Tensor, after: Tensor) -> Tensor:
+    """Mean angle in degrees between rows of unit length; right for small angles, where an arc cosine is not."""
+    angle = 2 * torch.atan2((after - before).norm(dim=1), (after + before).norm(dim=1))
+    turned = before.any(dim=1) & after.any(dim=1)
+    return torch.where(turned, angle, 0.0).mean() * (180 / math.pi)
+
+
+def _trial(network: nn.Module) -> nn.Module:
+    """A copy in training mode, to be thrown away."""
+    return copy.deepcopy(network).train()
+
+
+def _run(network: nn.Module, obs: Tensor, forward: Forward) -> Tensor:
+    """Outputs `[B, ...]`; not compiled, which would leave out hooks; the global generators are left as they were."""
+    devices = [obs.device] if obs.is_cuda else []
+    with torch.random.fork_rng(devices=devices), torch.compiler.set_stance("force_eager"):
+        return forward(network, obs)
+
+
+def _in_halves(network: nn.Module, obs: Tensor, forward: Forward, generator: torch.Generator | None) -> Tensor:
+    """Outputs `[B, numbers]` when the observations `[B, ...]` are batched in two halves at random."""
+    device = obs.device if generator is None else generator.device
+    order = torch.randperm(len(obs), generator=generator, device=device).to(obs.device)
+    parts = [_run(_trial(network), obs[part], forward) for part in order.chunk(2)]
+    return torch.cat(parts).reshape(len(obs), -1)[order.argsort()].float()

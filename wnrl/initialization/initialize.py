@@ -1,0 +1,59 @@
+"""Initial weights by name: the paper's data-dependent ones, analytic ones, and those of its published DQN code."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from wnrl.initialization.analytic import analytic_init
+from wnrl.initialization.data import data_init
+from wnrl.initialization.weighted_layers import layers_to_initialize
+from wnrl.normalizers.layer_kinds import unknown_name
+
+INITIALIZATIONS = ("preserve", "data", "analytic", "he")
+
+
+@torch.no_grad()
+def he_uniform_(network: nn.Module, bias: float = 0.1, generator: torch.Generator | None = None) -> None:
+    """Draw each weight from U(−√(3/n), √(3/n)), n inputs a row, and set each bias, in place.
+
+    The initialization of the paper's published DQN code (He-uniform with gain 1, bias 0.1), of dense, bilinear and
+    convolutional layers, plain or normalized. The effective weight is the one drawn, but for `projected` and
+    `spectral`, which divide it by norms of their own. Running statistics begin anew. Recurrent layers and layers with
+    frozen weights stay as they are.
+
+    Raises:
+        ValueError: no such layer, or a layer whose weight is parametrized.
+    """
+    for layer in layers_to_initialize(network):
+        drawn = layer.empty_rows(generator)
+        bound = math.sqrt(3.0 / drawn[0].numel())
+        layer.take_on(drawn.uniform_(-bound, bound, generator=generator), bias)
+
+
+def initialize(
+    network: nn.Module, init: str, *inputs: Any, generator: torch.Generator | None = None, **keywords: Any
+) -> None:
+    """Give `network` the initialization of that name, in place.
+
+    Args:
+        network: plain or normalized.
+        init: `preserve` (the weights stay as they are), `data`, `analytic` or `he`.
+        inputs: a minibatch for `data`, see `data_init`; the others do not look at it.
+        generator: of what is drawn; without it the global one.
+        keywords: inputs by name.
+
+    Raises:
+        ValueError: an unknown name, or as the initialization does.
+    """
+    if init not in INITIALIZATIONS:
+        raise unknown_name("initialization", init, INITIALIZATIONS)
+    if init == "data":
+        data_init(network, *inputs, generator=generator, **keywords)
+    elif init == "analytic":
+        analytic_init(network, generator)
+    elif init == "he":
+        he_uniform_(network, generator=generator)

@@ -1,0 +1,1 @@
+"""Networks of agents: torsos, heads, and what puts them together."""

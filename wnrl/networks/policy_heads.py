@@ -1,0 +1,148 @@
+"""Policies and values of states, as actor-critics learn them; always computed in float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from wnrl.networks.heads import Head
+
+
+class CategoricalPolicy(NamedTuple):
+    """A policy over A actions; any leading dimensions may stand for B."""
+
+    logits: Tensor  # [B, A] float32
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """The logarithm of the probability `[B]` of each action `[B]` int64.
+
+        Raises:
+            ValueError: actions of another shape.
+        """
+        _check_action(action, self.logits.shape[:-1])
+        return self.logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+    def entropy(self) -> Tensor:
+        """−Σ p ln p, `[B]`, in nats."""
+        log_p = self.logits.log_softmax(-1)
+        return -(log_p.exp() * log_p).sum(-1)
+
+    @torch.no_grad()
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Actions `[B]` int64, drawn without waiting for the device.
+
+        The greatest logit after independent Gumbel noise, −ln of an exponential draw, is distributed as the policy is.
+
+        Args:
+            generator: of the draw, on the policy's device; without it the global one.
+        """
+        noise = torch.empty_like(self.logits).exponential_(generator=generator)
+        return (self.logits - noise.log()).argmax(-1)
+
+    def mode(self) -> Tensor:
+        """The most probable actions `[B]` int64."""
+        return self.logits.argmax(-1)
+
+
+class GaussianPolicy(NamedTuple):
+    """A policy over actions of D independent numbers; any leading dimensions may stand for B."""
+
+    mean: Tensor  # [B, D] float32
+    log_std: Tensor  # [D] float32, the same for every observation
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """The logarithm of the density `[B]` at each action `[B, D]`.
+
+        Raises:
+            ValueError: actions of another shape.
+        """
+        _check_action(action, self.mean.shape)
+        distance = (action - self.mean) * (-self.log_std).exp()  # [B, D] in standard deviations
+        return -(0.5 * distance.square() + self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """The differential entropy Σ (ln σ + ½ ln 2πe), `[B]`, in nats."""
+        entropy = self.log_std + 0.5 * math.log(2 * math.pi * math.e)  # [D]
+        return entropy.expand_as(self.mean).sum(-1)
+
+    @torch.no_grad()
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Actions `[B, D]`, drawn without gradients and without waiting for the device.
+
+        Args:
+            generator: of the draw, on the policy's device; without it the global one.
+        """
+        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.mean + self.log_std.exp() * noise
+
+    def mode(self) -> Tensor:
+        """The actions of greatest density `[B, D]`, the means."""
+        return self.mean
+
+
+class PolicyHead(Head):
+    """A policy over discrete actions.
+
+    Args:
+        in_features: F.
+        num_actions: A.
+        layer: makes the layer from F and A.
+    """
+
+    def __init__(self, in_features: int, num_actions: int, layer: Callable[[int, int], nn.Module] = nn.Linear) -> None:
+        super().__init__(layer(in_features, num_actions), num_actions)
+
+    def read(self, outputs: Tensor) -> CategoricalPolicy:
+        """The outputs as logits."""
+        return CategoricalPolicy(outputs)
+
+
+class GaussianPolicyHead(Head):
+    """A policy over continuous actions: normal, with standard deviations that no observation changes.
+
+    Args:
+        in_features: F.
+        action_size: D.
+        log_std: the logarithm of the standard deviation to start from, of each number.
+        layer: makes the layer from F and D.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        action_size: int,
+        log_std: float = 0.0,
+        layer: Callable[[int, int], nn.Module] = nn.Linear,
+    ) -> None:
+        super().__init__(layer(in_features, action_size), action_size)
+        self.log_std = nn.Parameter(torch.full((action_size,), log_std))
+
+    def read(self, outputs: Tensor) -> GaussianPolicy:
+        """The outputs as means."""
+        return GaussianPolicy(outputs, self.log_std)
+
+
+class ValueHead(Head):
+    """The value of a state.
+
+    Args:
+        in_features: F.
+        layer: makes the layer from F and 1.
+    """
+
+    def __init__(self, in_features: int, layer: Callable[[int, int], nn.Module] = nn.Linear) -> None:
+        super().__init__(layer(in_features, 1), 1)
+
+    def read(self, outputs: Tensor) -> Tensor:
+        """Values `[B]`."""
+        return outputs.squeeze(-1)
+
+
+def _check_action(action: Tensor, shape: torch.Size) -> None:
+    """Refuse what would be broadcast without a word."""
+    if action.shape != shape:
+        raise ValueError(f"expected actions of shape {list(shape)}, got {list(action.shape)}")

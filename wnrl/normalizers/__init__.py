@@ -1,0 +1,1 @@
+"""Normalizers by name, and what they put on a network."""

@@ -1,0 +1,1 @@
+"""Weight normalization: its equations, and the layers that have it."""
