@@ -9,21 +9,21 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents import measurements
-from agents.benchmarking import describe, machine
-from agents.command_line import fail, read
-from agents.devices import resolve_device, resolve_dtype
+from agents.benchmarks import commands
+from agents.benchmarks.timing import describe, machine
+from agents.commands.parser import fail, read
+from agents.runtime.devices import resolve_device, resolve_dtype
 
 Benchmark = (
-    Annotated[measurements.DQN, tyro.conf.subcommand("dqn")]
-    | Annotated[measurements.QRDQN, tyro.conf.subcommand("qrdqn")]
-    | Annotated[measurements.PPO, tyro.conf.subcommand("ppo")]
-    | Annotated[measurements.RecurrentPPO, tyro.conf.subcommand("ppo-recurrent")]
-    | Annotated[measurements.A2C, tyro.conf.subcommand("a2c")]
-    | Annotated[measurements.Replays, tyro.conf.subcommand("replay")]
-    | Annotated[measurements.Norms, tyro.conf.subcommand("norms")]
-    | Annotated[measurements.Emulation, tyro.conf.subcommand("env")]
-    | Annotated[measurements.Start, tyro.conf.subcommand("start")]
+    Annotated[commands.DQN, tyro.conf.subcommand("dqn")]
+    | Annotated[commands.QRDQN, tyro.conf.subcommand("qrdqn")]
+    | Annotated[commands.PPO, tyro.conf.subcommand("ppo")]
+    | Annotated[commands.RecurrentPPO, tyro.conf.subcommand("ppo-recurrent")]
+    | Annotated[commands.A2C, tyro.conf.subcommand("a2c")]
+    | Annotated[commands.Replays, tyro.conf.subcommand("replay")]
+    | Annotated[commands.Norms, tyro.conf.subcommand("norms")]
+    | Annotated[commands.Emulation, tyro.conf.subcommand("env")]
+    | Annotated[commands.Start, tyro.conf.subcommand("start")]
 )
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agents.command_line import fail, read
-from agents.measuring import measure
+from agents.commands.parser import fail, read
+from agents.training.saved_model import measure
 
 
 @dataclass(frozen=True)

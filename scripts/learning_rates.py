@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.command_line import fail, read
-from agents.learning_rate_figure import check_matplotlib, draw
-from agents.learning_rate_report import Comparison, tables
-from agents.learning_rate_results import Results, complete
-from agents.learning_rates import Study
+from rate_study.figure import check_matplotlib, draw
+from rate_study.report import Comparison, tables
+from rate_study.results import Results, complete
+from rate_study.study import Study
+
+from agents.commands.parser import fail, read
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.kinds import A2C
-from agents.run import train
+from agents.registry import A2C
+from agents.training.run import train
 
 if __name__ == "__main__":
     raise SystemExit(train(A2C, __doc__ or ""))

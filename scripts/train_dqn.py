@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.kinds import DQN
-from agents.run import train
+from agents.registry import DQN
+from agents.training.run import train
 
 if __name__ == "__main__":
     raise SystemExit(train(DQN, __doc__ or ""))

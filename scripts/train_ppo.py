@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.kinds import PPO
-from agents.run import train
+from agents.registry import PPO
+from agents.training.run import train
 
 if __name__ == "__main__":
     raise SystemExit(train(PPO, __doc__ or ""))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.kinds import PQN
-from agents.run import train
+from agents.registry import PQN
+from agents.training.run import train
 
 if __name__ == "__main__":
     raise SystemExit(train(PQN, __doc__ or ""))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.kinds import REINFORCE
-from agents.run import train
+from agents.registry import REINFORCE
+from agents.training.run import train
 
 if __name__ == "__main__":
     raise SystemExit(train(REINFORCE, __doc__ or ""))

@@ -20,7 +20,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
-from agents.command_line import fail, read
+from agents.commands.parser import fail, read
 from wnrl.sb3 import DataDependentInit, NormDiagnostics
 from wnrl.weight_norm.dense import Units
 

@@ -8,13 +8,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = {"wnrl", "envs", "agents", "scripts", "tests"}
-COMPARISONS = {
-    "rivals",
-    "replay_costs",
-    "emulation_costs",
-    "start_times",
-    "measurements",
-}  # of benchmarks
 MAY_IMPORT = {"wnrl": {"wnrl"}, "envs": {"envs"}, "agents": {"agents", "wnrl", "envs"}}
 
 
@@ -50,24 +43,26 @@ def test_packages_import_only_what_lies_below_them(package):
     assert {name: found for name, found in wrong.items() if found} == {}
 
 
-def test_only_wnrl_sb3_and_the_comparisons_import_stable_baselines3():
-    wrong = [
-        path.relative_to(ROOT)
+def rooms(path):
+    """The folders of a file, below the tree's root."""
+    return path.relative_to(ROOT).parent.parts
+
+
+def test_only_wnrl_sb3_and_the_benchmarks_import_stable_baselines3():
+    wrong = {
+        rooms(path)
         for package in MAY_IMPORT
         for path in files(package)
-        if tops(path) & {"stable_baselines3", "sb3_contrib"} and path.relative_to(ROOT).parts[:2] != ("wnrl", "sb3")
-    ]
-    assert {path for path in wrong if path != Path("wnrl/sb3.py")} <= {
-        Path(f"agents/{name}.py") for name in COMPARISONS
+        if tops(path) & {"stable_baselines3", "sb3_contrib"}
     }
+    assert wrong == {("wnrl", "sb3"), ("agents", "benchmarks")}
 
 
-def test_no_agent_needs_the_comparisons():
-    comparisons = {ROOT / "agents" / f"{name}.py" for name in COMPARISONS}
+def test_no_agent_needs_the_benchmarks():
     for package in MAY_IMPORT:
-        for path in set(files(package)) - comparisons:
-            modules = {name.split(".")[1] for name in imported(path.read_text()) if name.startswith("agents.")}
-            assert not modules & COMPARISONS, path
+        for path in files(package):
+            if rooms(path) not in (("agents", "benchmarks"), ("agents", "commands")):
+                assert not {n for n in imported(path.read_text()) if n.startswith("agents.benchmarks")}, path
 
 
 def test_nothing_but_wnrl_sb3_imports_wnrl_sb3():

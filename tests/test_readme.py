@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from agents import measurements
-from agents.kinds import AGENTS
+from agents.benchmarks import commands
+from agents.registry import AGENTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 ARGUMENTS = {  # of each script, or of each of its commands
     **{f"train_{name}": kind.settings for name, kind in AGENTS.items()},
     "evaluate": "Evaluate",
-    "benchmark.py dqn": measurements.DQN,
-    "benchmark.py ppo": measurements.PPO,
-    "benchmark.py a2c": measurements.A2C,
-    "benchmark.py norms": measurements.Norms,
+    "benchmark.py dqn": commands.DQN,
+    "benchmark.py ppo": commands.PPO,
+    "benchmark.py a2c": commands.A2C,
+    "benchmark.py norms": commands.Norms,
     "learning_rates": "LearningRates",
 }
 SHOWN = {"train_dqn", "evaluate", "benchmark.py dqn", "benchmark.py norms", "learning_rates"}  # at least

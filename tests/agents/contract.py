@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from agents import policy_gradient, pqn, replay_agent
-from agents.evaluation import evaluate
-from agents.graphs import Graphs
-from agents.training import Trainer
+from agents.off_policy import replay_agent
+from agents.policy_gradient import policy_gradient
+from agents.pqn import pqn
+from agents.runtime.cuda_graphs import Graphs
+from agents.training.evaluation import evaluate
+from agents.training.trainer import Trainer
 from envs import Chain
 from envs.stream import first_rows
 from tests.agents.environments import Clockwork

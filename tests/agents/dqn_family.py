@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from agents.dqn import DQNSettings
-from agents.dqn_building import make_dqn
-from agents.settings import RunSettings
-from agents.training import Trainer
+from agents.dqn.build import make_dqn
+from agents.dqn.dqn import DQNSettings
+from agents.settings.run import RunSettings
+from agents.training.trainer import Trainer
 from tests.agents.contract import STATES, ReplayContract, VariantContract
 
 NUMBERS = {

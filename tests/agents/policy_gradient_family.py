@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from agents.a2c import A2CSettings
-from agents.actors import steps_of
-from agents.policy_gradient_building import make_a2c, make_ppo, make_reinforce
-from agents.ppo import PPOSettings
-from agents.reinforce import REINFORCESettings
-from agents.rollout import Rollout
-from agents.settings import RunSettings
-from agents.training import Trainer
+from agents.on_policy.rollout import Rollout
+from agents.policy_gradient.a2c import A2CSettings
+from agents.policy_gradient.actors import steps_of
+from agents.policy_gradient.build import make_a2c, make_ppo, make_reinforce
+from agents.policy_gradient.ppo import PPOSettings
+from agents.policy_gradient.reinforce import REINFORCESettings
+from agents.settings.run import RunSettings
+from agents.training.trainer import Trainer
 from envs import TimeStep
 from envs.stream import first_rows
 from tests.agents.contract import STATES, AgentContract, VariantContract

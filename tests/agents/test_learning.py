@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from agents.building import make_evaluation_environment, make_training_environment
-from agents.evaluation import evaluate
-from agents.kinds import AGENTS
-from agents.training import Trainer
+from agents.learner.network import make_evaluation_environment, make_training_environment
+from agents.registry import AGENTS
+from agents.training.evaluation import evaluate
+from agents.training.trainer import Trainer
 from tests.agents.test_policy_gradient_learning import CARTPOLE
 
 # The most steps that each agent may take, by its name and preset.

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from agents.building import make_evaluation_environment, make_training_environment
-from agents.evaluation import evaluate
-from agents.kinds import AGENTS
-from agents.training import Trainer
+from agents.learner.network import make_evaluation_environment, make_training_environment
+from agents.registry import AGENTS
+from agents.training.evaluation import evaluate
+from agents.training.trainer import Trainer
 
 CARTPOLE = {"ppo": 100_000, "a2c": 100_000, "reinforce": 200_000}  # steps, by agent
 RECALL = {"steps": 20_000, "separate": False}

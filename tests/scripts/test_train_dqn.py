@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents.kinds import TrainDQN
+from agents.registry import TrainDQN
 from tests.scripts.processes import CHAIN, call, checkpoints, read_json, read_progress, refused_by, start, train
 from wnrl.checkpoints.checkpoints import load_model
 

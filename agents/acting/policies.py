@@ -1,0 +1,104 @@
+"""Policies for whole games: what a network does when it does not learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.acting.exploration import with_random
+from envs import TimeStep
+from wnrl.networks.actor_critic import ActorCriticValues, RecurrentActorCritic
+from wnrl.networks.lstm_core import LSTMState
+from wnrl.transfer import to_device
+
+Policy = Callable[[TimeStep], np.ndarray]  # a row of N environments to their actions, [N] or [N, D]
+
+
+def make_policy(
+    network: nn.Module,
+    rng: np.random.Generator,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    *,
+    epsilon: float = 0.0,
+    sample: bool = False,
+) -> Policy:
+    """A policy that follows `network`, which may go on learning.
+
+    Args:
+        network: a `QNetwork`, whose greatest value is followed, or one with a policy head; in evaluation mode.
+        rng: of random actions and samples.
+        autocast: a context for the network's products.
+        epsilon: share of uniformly random actions instead; 0 where actions are continuous, the function refuses others.
+        sample: draw the actions from a policy head instead of taking the most probable ones.
+
+    Returns:
+        A function of time steps. A recurrent network's carries a state from row to row: one for each stream of rows.
+    """
+    device = next(network.parameters()).device
+    generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+    forward = Recurrence(network) if isinstance(network, RecurrentActorCritic) else None
+
+    @torch.no_grad()
+    def act(timestep: TimeStep) -> np.ndarray:
+        with autocast():
+            outputs = forward(timestep) if forward else network(to_device(timestep.obs, device))
+        action = choose(outputs, generator, sample).cpu().numpy()
+        return with_random(action, num_actions(outputs), epsilon, rng) if epsilon else action
+
+    return act
+
+
+class Recurrence:
+    """A recurrent network with the state that it carries from row to row.
+
+    Args:
+        network: called once for each row, without gradient.
+
+    Attributes:
+        state: before the next row, `[N, ...]`; None before the first one.
+    """
+
+    def __init__(self, network: RecurrentActorCritic) -> None:
+        self._network, self._device = network, next(network.parameters()).device
+        self.state: LSTMState | None = None
+
+    @torch.no_grad()
+    def __call__(self, timestep: TimeStep) -> ActorCriticValues:
+        """What the network says of a row of N environments."""
+        obs, first = (to_device(x, self._device) for x in (timestep.obs, timestep.first))
+        state = self._network.initial_state(len(obs)) if self.state is None else self.state
+        outputs, self.state = self._network.step(obs, state, first)
+        return outputs
+
+
+def choose(outputs: Any, generator: torch.Generator, sample: bool = False) -> Tensor:
+    """Actions `[N]` or `[N, D]` from what a network says: of greatest value, most probable, or drawn.
+
+    Args:
+        outputs: of a `QNetwork`, an actor-critic or a policy network.
+        generator: of the draw, on the outputs' device.
+        sample: draw from a policy; values are followed greedily all the same.
+    """
+    if hasattr(outputs, "q_values"):
+        return outputs.q_values.argmax(-1)
+    policy = getattr(outputs, "policy", outputs)
+    return policy.sample(generator) if sample else policy.mode()
+
+
+def num_actions(outputs: Any) -> int:
+    """A, the number of discrete actions that a network's outputs choose among.
+
+    Raises:
+        ValueError: the actions are continuous.
+    """
+    if hasattr(outputs, "q_values"):
+        return int(outputs.q_values.shape[-1])
+    policy = getattr(outputs, "policy", outputs)
+    if not hasattr(policy, "logits"):
+        raise ValueError("epsilon has no meaning where actions are continuous: leave it out, or at 0")
+    return int(policy.logits.shape[-1])

@@ -1,0 +1,215 @@
+"""What `scripts/benchmark.py` can measure: one dataclass of arguments each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import torch
+import tyro
+
+from agents.benchmarks.emulation_rates import emulation_rates
+from agents.benchmarks.norm_costs import norm_costs, norm_table
+from agents.benchmarks.profiling import profile_run, profile_table
+from agents.benchmarks.races import RIVALS, WARMUP, Task, advancing, our_trainer, theirs
+from agents.benchmarks.replay_costs import replay_costs, replay_table
+from agents.benchmarks.startup import start_table, start_times
+from agents.benchmarks.timing import in_turn, rate, summary
+from agents.runtime.devices import Precision, resolve_dtype
+from wnrl import NORMALIZERS
+
+Figures = tuple[dict[str, Any], str]  # JSON-able, and a table
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How often and on what is timed."""
+
+    rounds: int = 7
+    """Timings per side; the sides take turns."""
+    threads: int = 0
+    """Threads of torch; 0 leaves its default."""
+    precision: Precision = "auto"
+    """Type of the products of our networks; auto is bfloat16 for images where the hardware has it."""
+    device: str = "auto"
+    """cpu, cuda, or auto (CUDA where there is one)."""
+    json: Path | None = None
+    """File to write the figures to."""
+
+    images: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "steps", "batch_size", "calls", "num_envs", "capacity"):
+            if getattr(self, name, 1) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def set_threads(self) -> None:
+        """Give torch the threads that are asked for."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+
+    def measure(self, device: torch.device) -> Figures:
+        """The figures, alternating."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Race(Measurement):
+    """Base of the agents beside stable-baselines3's: steps per second."""
+
+    game: str = "Breakout"
+    """Atari game."""
+    env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
+    """Any other Gymnasium id with discrete actions, instead of --game."""
+    steps: int = 1_024
+    """Steps per timing."""
+    profile: bool = False
+    """Say too where our agents' time goes, over as many steps again."""
+
+    rival: ClassVar[str]
+
+    @property
+    def images(self) -> bool:  # type: ignore[override]
+        """Whether observations are images."""
+        return self.env is None
+
+    def measure(self, device: torch.device) -> Figures:
+        """Steps per second of stable-baselines3 and of ours, without and with weight norm."""
+        rival, task = RIVALS[self.rival], Task(None if self.env else self.game, self.env, self.device, self.precision)
+        trainers = {f"wnrl {norm}": our_trainer(rival, task, norm) for norm in ("none", "weight")}
+        sides = {"stable-baselines3": theirs(rival, task)}
+        sides |= {name: advancing(trainer) for name, trainer in trainers.items()}
+        for advance in sides.values():
+            advance(WARMUP)
+        rates = in_turn({name: rate(advance, self.steps) for name, advance in sides.items()}, self.rounds)
+        figures, table = {"steps_per_second": rates, "summary": summary(rates)}, rate_table(summary(rates))
+        if not self.profile:
+            return figures, table
+        profiles = {name: profile_run(trainer, self.rounds * self.steps) for name, trainer in trainers.items()}
+        return {**figures, "profile": profiles}, f"{table}\n\n{profile_table(profiles)}"
+
+
+@dataclass(frozen=True)
+class DQN(Race):
+    """DQN: 8 environments, one update of 32 per 4 steps."""
+
+    rival: ClassVar[str] = "dqn"
+
+
+@dataclass(frozen=True)
+class QRDQN(Race):
+    """QR-DQN of sb3-contrib: 200 quantiles, 8 environments, one update of 32 per 4 steps."""
+
+    rival: ClassVar[str] = "qrdqn"
+
+
+@dataclass(frozen=True)
+class PPO(Race):
+    """PPO: 8 environments by 128 steps, 4 epochs of minibatches of 256."""
+
+    rival: ClassVar[str] = "ppo"
+
+
+@dataclass(frozen=True)
+class RecurrentPPO(Race):
+    """RecurrentPPO of sb3-contrib: an LSTM of 256, 8 environments by 128 steps, 4 epochs of minibatches of 256."""
+
+    rival: ClassVar[str] = "ppo-recurrent"
+
+
+@dataclass(frozen=True)
+class A2C(Race):
+    """A2C: 16 environments by 5 steps."""
+
+    rival: ClassVar[str] = "a2c"
+
+
+@dataclass(frozen=True)
+class Norms(Measurement):
+    """What each normalizer costs on the Nature network: a training step, acting on one state, memory."""
+
+    norms: tuple[str, ...] = tuple(NORMALIZERS)
+    """Normalizers; ratios are to the first."""
+    batch_size: int = 32
+    """Examples per training step."""
+    calls: int = 5
+    """Training steps per timing (ten times as many for acting)."""
+
+    def measure(self, device: torch.device) -> Figures:
+        """Seconds and bytes of each normalizer."""
+        figures = norm_costs(
+            self.norms or tuple(NORMALIZERS),
+            batch_size=self.batch_size,
+            rounds=self.rounds,
+            times=self.calls,
+            device=device,
+            dtype=resolve_dtype(self.precision, device, images=True),
+        )
+        return figures, norm_table(figures)
+
+
+@dataclass(frozen=True)
+class Replays(Measurement):
+    """What replays cost on Atari: bytes a step, time to store a step of each environment and to sample a batch."""
+
+    num_envs: int = 8
+    """Environments whose steps are stored at once."""
+    batch_size: int = 32
+    """Transitions per sample."""
+    capacity: int = 20_000
+    """Steps that each replay holds; it is full when it is timed."""
+    calls: int = 100
+    """Calls per timing."""
+
+    def measure(self, device: torch.device) -> Figures:
+        """Bytes and seconds of each replay."""
+        figures = replay_costs(
+            num_envs=self.num_envs,
+            batch_size=self.batch_size,
+            capacity=self.capacity,
+            rounds=self.rounds,
+            times=self.calls,
+            device=device,
+        )
+        return figures, replay_table(figures)
+
+
+@dataclass(frozen=True)
+class Emulation(Measurement):
+    """Steps per second of an Atari game: the bare emulator, its environments, and the DQN that only acts."""
+
+    game: str = "Breakout"
+    """Atari game."""
+    num_envs: int = 8
+    """Environments played in lockstep."""
+    steps: int = 4_096
+    """Steps per timing."""
+
+    def measure(self, device: torch.device) -> Figures:
+        """Steps per second, and ratios to the bare emulator."""
+        task = Task(self.game, None, self.device, self.precision)
+        figures = emulation_rates(task, num_envs=self.num_envs, steps=self.steps, rounds=self.rounds)
+        return figures, rate_table(figures["summary"])
+
+
+@dataclass(frozen=True)
+class Start(Measurement):
+    """Time from a new process to its first update, with the DQN on an Atari game, and to the end of --help."""
+
+    game: str = "Breakout"
+    """Atari game."""
+    learning_starts: int = 512
+    """Steps of random play before the first update."""
+
+    def measure(self, device: torch.device) -> Figures:
+        """Seconds since the start of each phase's end."""
+        task = asdict(Task(self.game, None, self.device, self.precision))
+        figures = start_times(task, rounds=self.rounds, learning_starts=self.learning_starts)
+        return figures, start_table(figures)
+
+
+def rate_table(rows: dict[str, dict[str, float]]) -> str:
+    """Steps per second and ratios for reading."""
+    lines = [f"{name:24}{row['median']:10.0f}{row['ratio']:8.2f}" for name, row in rows.items()]
+    return "\n".join([f"{'':24}{'steps/s':>10}{'ratio':>8}", *lines])

@@ -1,0 +1,1 @@
+"""Command lines: what prints, parses, exits and catches signals."""

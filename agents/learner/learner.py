@@ -1,0 +1,163 @@
+"""A network and its optimizer: what every agent's gradient steps have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.learner.optimizers import load_optimizer, make_optimizer, set_learning_rate
+from agents.runtime.distributed import OneProcess, Ranks
+from agents.settings.run import LearnerSettings
+from wnrl.diagnostics.norms import Forward, NormDiagnostics
+from wnrl.normalizers.projection import ProjectedLayer
+from wnrl.tracking.tracker import Means
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """A context in which a network that learns is in evaluation mode: with its running statistics, and moving none."""
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train()
+
+
+class Learner:
+    """Moves the parameters of a network down gradients, and keeps the figures of it.
+
+    Args:
+        network: normalized, initialized and on its device.
+        settings: of the optimizer.
+        learning_rate: step size by environment step.
+        outputs: from a copy of the network and observations to the outputs `[B, ...]` whose minibatch noise is shown.
+        dtype: of the network's products (`torch.bfloat16` runs them under autocast).
+
+    Attributes:
+        num_updates: gradient steps made.
+        ranks: the processes that make them together.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: LearnerSettings,
+        *,
+        learning_rate: Callable[[int], float],
+        outputs: Forward,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.network, self.dtype, self.num_updates = network, dtype, 0
+        self.device = next(network.parameters()).device
+        self.optimizer = make_optimizer(
+            settings.optimizer,
+            network.parameters(),
+            learning_rate=settings.learning_rate,
+            beta1=settings.beta1,
+            eps=settings.optimizer_eps,
+        )
+        self._parameters = list(network.parameters())  # to look for them takes a small network long
+        self._projected = [module for module in network.modules() if isinstance(module, ProjectedLayer)]
+        self._limit = settings.max_grad_norm or float("inf")
+        self._learning_rate = learning_rate
+        self._means, self._diagnostics = Means(), NormDiagnostics(network, outputs)
+        self.ranks: Ranks = OneProcess()
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """A context for forward passes in the network's precision."""
+        if self.dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def share(self, ranks: Ranks) -> None:
+        """Learn together with other processes from now on, beginning with the first one's network."""
+        self.ranks = ranks
+        ranks.copy_first(tensor.detach() for tensor in (*self._parameters, *self.network.buffers()))
+
+    def begin(self, step: int) -> None:
+        """Let the next gradient steps have the size of environment step `step`."""
+        set_learning_rate(self.optimizer, self._learning_rate(step))
+
+    @property
+    def measures_next(self) -> bool:
+        """Whether the next gradient step is one that the diagnostics look at, for which it does more than others."""
+        return self._diagnostics.due
+
+    def minimize(self, loss: Tensor, figures: Mapping[str, Tensor]) -> None:
+        """Make one gradient step, and never wait for the device.
+
+        Args:
+            loss: 0-dim, of a forward pass through the network.
+            figures: 0-dim tensors by TensorBoard tag; their means are shown.
+        """
+        self.minimize_sum([(loss, figures)])
+
+    def minimize_sum(self, parts: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> None:
+        """Make one gradient step on a sum of losses, each of which is forgotten before the next is computed.
+
+        Args:
+            parts: losses and figures as `minimize` takes them; the figures are added up too.
+        """
+        self.descend(parts)
+        self.count(1)
+
+    def descend(self, parts: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> None:
+        """The part of `minimize_sum` that the device does, which can be captured in a graph: `count` has to follow."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total: dict[str, Tensor] = {}
+        for loss, figures in parts:
+            loss.backward()
+            for name, value in {"train/loss": loss, **figures}.items():
+                total[name] = total[name] + value.detach() if name in total else value.detach()
+        self.ranks.average([p.grad for p in self._parameters if p.grad is not None])
+        with self._diagnostics.around_update():
+            grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._limit)
+            self.optimizer.step()
+            for layer in self._projected:
+                layer.project()
+        self._means.accumulate({**total, "train/grad_norm": grad_norm})
+
+    def count(self, updates: int) -> None:
+        """The part of `minimize_sum` that the host does, for so many gradient steps."""
+        self._means.count(updates)
+        self.num_updates += updates
+
+    def figures(self, step: int, obs: Tensor | None, generator: torch.Generator) -> dict[str, float]:
+        """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
+
+        Args:
+            step: environment step.
+            obs: observations `[B, *obs_shape]` on which the layers are looked at; None where there are none yet.
+            generator: of the reading, on the network's device.
+        """
+        learning_rate = self._learning_rate(step)
+        layers = self._diagnostics.read(learning_rate, obs, generator)
+        values = torch.stack(list(layers.values())).tolist() if layers else []
+        return {
+            **self._means.read(),
+            "train/learning_rate": learning_rate,
+            "train/n_updates": self.num_updates,
+            **dict(zip(layers, values, strict=True)),
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to go on."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "means": self._means.get_state(),
+            "diagnostics": self._diagnostics.get_state(),
+            "num_updates": self.num_updates,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s state."""
+        self.network.load_state_dict(state["network"])
+        load_optimizer(self.optimizer, state["optimizer"])
+        self._means.set_state(state["means"])
+        self._diagnostics.set_state(state["diagnostics"])
+        self.num_updates = state["num_updates"]

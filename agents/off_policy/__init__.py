@@ -1,0 +1,1 @@
+"""What agents with a replay buffer share."""

@@ -1,0 +1,164 @@
+"""What the agents that learn from a replay have in common: how they act, when they learn, and what they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.acting.policies import Policy
+from agents.learner.learner import Learner
+from agents.off_policy.samplers import Sample, Sampler
+from agents.off_policy.update import Losses, ReplayUpdates
+from agents.runtime.cuda_graphs import Graphs
+from envs import TimeStep
+from wnrl.initialization.initialize import data_init
+from wnrl.normalizers.folding import Follower, fold
+from wnrl.schedules import Every
+from wnrl.transfer import to_device
+
+
+class ReplayAgent:
+    """An agent that learns from a replay; a kind of agent says how it acts, and what it learns from a batch.
+
+    Args:
+        learner: of a network.
+        sampler: of a replay on the same device, built with the settings' `n_step` and `gamma`.
+        settings: the agent's numbers.
+        acts: the part of the learner's network of which a folded copy acts.
+        values: the part of which a folded copy is the target.
+        rng: of all that is drawn at random beside the replay.
+
+    Raises:
+        ValueError: graphs are asked for where there are none.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        sampler: Sampler,
+        settings: Any,
+        *,
+        acts: nn.Module,
+        values: nn.Module,
+        rng: np.random.Generator,
+    ) -> None:
+        self.learner, self.sampler, self.settings = learner, sampler, settings
+        self.network: Any = learner.network
+        self.acting: Any = fold(acts, learner.dtype).eval()
+        self.target: Any = fold(values, learner.dtype if settings.tau == 1 else torch.float32).eval()
+        self.overlap: bool = settings.overlap
+        self._rng = rng
+        self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
+        graphs = Graphs(learner.device, (sampler.replay.generator, self._generator), enabled=settings.graphs)
+        self._graphs = graphs
+        self._updates = ReplayUpdates(learner, sampler, self._foresee, self._losses, settings.batch_size, graphs)
+        self._acting_fold, self._target_fold = Follower(self.acting, acts), Follower(self.target, values)
+        self._refresh_acting = graphs.capture(self._acting_fold.refresh, "refreshing what acts")
+        self._act = graphs.capture_function(self._choose, "acting")
+        self._update_clock = Every(settings.train_interval, start=settings.learning_starts)
+        self._target_clock = Every(settings.target_interval)
+
+    @property
+    def captures(self) -> bool:
+        """Whether its work is captured in graphs."""
+        return self._graphs.enabled
+
+    # Acting
+
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        raise NotImplementedError
+
+    def act(self, timestep: TimeStep, step: int) -> np.ndarray:
+        """Actions `[N]` while learning: at random at first, then the agent's own."""
+        if step < self.settings.learning_starts:
+            return self._rng.integers(self.num_actions, size=len(timestep.obs))
+        with torch.no_grad():
+            return self._act(to_device(timestep.obs, self.learner.device)).cpu().numpy()
+
+    def _choose(self, obs: Tensor) -> Tensor:
+        """Actions `[N]` while learning, for observations on the device; never waits for it."""
+        raise NotImplementedError
+
+    def policy(self, rng: np.random.Generator) -> Policy:
+        """What evaluation plays; `rng` draws all that is random in it."""
+        raise NotImplementedError
+
+    def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
+        """Store what was seen and what was done; rewards are clipped here, not in the environment."""
+        clip = self.settings.reward_clip
+        reward = np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
+        self.sampler.replay.add(timestep.obs, action, reward, timestep.discount, timestep.first)
+
+    # Learning
+
+    def learn(self, before: int, after: int, timestep: TimeStep) -> None:
+        """Make the updates that are due in the steps (before, after]."""
+        due = self._update_clock.ticks(before, after)
+        if due:
+            if not self.learner.num_updates:
+                self._initialize()
+            self._updates(due, after)
+        moves = self._target_clock.ticks(before, after)
+        if moves and self.learner.num_updates:
+            self._target_fold.polyak(1 - (1 - self.settings.tau) ** moves)
+        if due:
+            self._refresh_acting()
+
+    def update(self, step: int) -> None:
+        """One update of the learner on a fresh batch, at environment step `step`."""
+        self._updates(1, step)
+
+    def _foresee(self, samples: Sequence[Sample]) -> Sequence[Any]:
+        """What can be computed for several batches at once, of each; nothing unless the kind of agent has something."""
+        return [None] * len(samples)
+
+    def _losses(self, sample: Sample, foreseen: Any) -> Losses:
+        """What there is to learn from a batch; never waits for the device."""
+        raise NotImplementedError
+
+    def _initialize(self) -> None:
+        """Before the first update: the data-dependent initialization, if asked for, and equal networks."""
+        if self.settings.init == "data":
+            generator = torch.Generator(self.learner.device).manual_seed(int(self._rng.integers(2**62)))
+            obs = self.sampler.replay.sample(self.settings.init_batch).obs
+            data_init(self.network, obs, generator=generator)
+        for folded in (self._acting_fold, self._target_fold):
+            folded.refresh()
+
+    # What a run shows and keeps
+
+    def figures(self, step: int) -> dict[str, float]:
+        """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
+
+        Layers are looked at on observations drawn beside the replay's own draws: learning stays the same.
+        """
+        generator = torch.Generator(self.learner.device).manual_seed(step)
+        size, replay = 2 * self.settings.batch_size, self.sampler.replay  # they are split into minibatches
+        obs = replay.sample(size, generator=generator).obs if len(replay) else None
+        return self.learner.figures(step, obs, generator)
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that the agent needs to go on as if it had not stopped."""
+        return {
+            "learner": self.learner.get_state(),
+            "target": self.target.state_dict(),
+            "replay": self.sampler.replay.get_state(),
+            "rng": self._rng.bit_generator.state,
+            "generator": self._generator.get_state(),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s state."""
+        self.learner.set_state(state["learner"])
+        self.target.load_state_dict(state["target"])
+        self._acting_fold.refresh()
+        self.sampler.replay.set_state(state["replay"])
+        self._rng.bit_generator.state = state["rng"]
+        self._generator.set_state(state["generator"].cpu())
+        self._graphs.forget()

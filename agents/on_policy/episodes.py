@@ -1,0 +1,100 @@
+"""Whole episodes of one policy, for agents that learn from returns to the end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.on_policy.rollout import Decision, Rollout
+from envs import TimeStep
+from wnrl.transfer import to_device
+
+_HOST = ("first", "reward", "discount", "valid")
+_SEEN = 512  # observations that `seen` returns at least, where there are so many
+
+
+class EpisodeStorage:
+    """Rows from which a fixed number of whole episodes of each environment is learned.
+
+    An environment counts from the first episode that begins after `clear`, so that all of it was played by one policy,
+    and its share is fixed, so that short episodes are not counted more often than long ones. Other rows are not valid.
+
+    Args:
+        episodes: of each environment, until the storage is full.
+        num_envs: N.
+        device: where the rows are.
+    """
+
+    def __init__(self, episodes: int, num_envs: int, device: torch.device | str = "cpu") -> None:
+        self._episodes, self._num_envs, self._device = episodes, num_envs, torch.device(device)
+        self._seen: deque[Tensor] = deque(maxlen=-(-_SEEN // num_envs))
+        self.clear()
+
+    def __len__(self) -> int:
+        """Rows so far."""
+        return len(self._rows["obs"])
+
+    @property
+    def full(self) -> bool:
+        """Whether every environment has played its episodes."""
+        return bool((self._played >= self._episodes).all())
+
+    def add(self, timestep: TimeStep, decision: Decision) -> None:
+        """Write the first half of the next row."""
+        self._running |= timestep.first
+        if len(self):
+            valid = self._rows["valid"]
+            valid[-1] = valid[-1] & ~timestep.first  # other games than before: a run that was resumed
+        obs = to_device(timestep.obs, self._device)
+        self._seen.append(obs)
+        decided = {name: values.clone() for name, values in decision._asdict().items()}  # the next overwrites a graph's
+        for name, values in {"obs": obs, "first": timestep.first, **decided}.items():
+            self._rows[name].append(values)
+
+    def follow(self, timestep: TimeStep, reward: np.ndarray) -> None:
+        """Write the second half: the row that followed, and the rewards `[N]` to learn from."""
+        counted = self._running & (self._played < self._episodes)
+        for name, values in (
+            ("reward", reward.astype(np.float32)),
+            ("discount", timestep.discount),
+            ("valid", counted & ~timestep.first),
+        ):
+            self._rows[name].append(values)
+        self._played += counted & timestep.last
+
+    def clear(self) -> None:
+        """Begin anew: episodes that are under way do not count."""
+        self._rows: dict[str, list[Any]] = {name: [] for name in Rollout._fields}
+        self._running = np.zeros(self._num_envs, np.bool_)
+        self._played = np.zeros(self._num_envs, np.int64)
+
+    def read(self) -> Rollout:
+        """All rows."""
+        stacked = {
+            name: to_device(np.stack(rows), self._device) if name in _HOST else torch.stack(rows)
+            for name, rows in self._rows.items()
+        }
+        return Rollout(**stacked)
+
+    def seen(self) -> Tensor | None:
+        """Observations `[B, *obs_shape]` of the last rows; None where there are not two."""
+        return torch.cat(list(self._seen)) if len(self._seen) * self._num_envs > 1 else None
+
+    def get_state(self) -> dict[str, Any]:
+        """The rows so far."""
+        rows = self.read()._asdict() if len(self) else {}
+        seen = torch.stack(list(self._seen)) if self._seen else None
+        return {"rows": rows, "running": self._running.copy(), "played": self._played.copy(), "seen": seen}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s rows."""
+        for name, values in state["rows"].items():
+            self._rows[name] = list(values.cpu().numpy() if name in _HOST else values.to(self._device))
+        self._running, self._played = state["running"].copy(), state["played"].copy()
+        self._seen.clear()
+        self._seen.extend([] if state["seen"] is None else state["seen"].to(self._device))

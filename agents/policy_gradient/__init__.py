@@ -1,0 +1,1 @@
+"""PPO, A2C and REINFORCE."""

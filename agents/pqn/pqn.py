@@ -1,0 +1,226 @@
+"""PQN (Gallici et al. 2024): Q learning on what many environments just played, without replay and target network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.acting.exploration import with_random
+from agents.acting.policies import Policy, make_policy
+from agents.learner.gradient_steps import GradientSteps
+from agents.learner.learner import Learner
+from agents.learner.optimizers import OptimizerName
+from agents.losses.losses import td_error
+from agents.losses.policy import masked_mean
+from agents.on_policy.returns import lambda_returns
+from agents.on_policy.reward_scaling import RewardClipping
+from agents.on_policy.rollout import Decision, Rollout, RolloutStorage
+from agents.runtime.cuda_graphs import Graphs
+from agents.settings.run import ExplorationSettings, LearnerSettings, check_above_zero, check_at_least, check_shares
+from envs import TimeStep
+from wnrl.initialization.initialize import data_init
+from wnrl.normalizers.folding import Follower, fold
+from wnrl.schedules import Linear
+from wnrl.transfer import to_device
+
+
+@dataclass(frozen=True)
+class PQNSettings(ExplorationSettings, LearnerSettings):
+    """The numbers of a PQN agent."""
+
+    learning_rate: float = 2.5e-4
+    """Step size of the optimizer."""
+    learning_rate_schedule: Literal["auto", "constant", "linear"] = "linear"
+    """Linear lets the step size fall to 0 at the end of the run; auto is linear for --norm projected, whose effective
+    step size nothing else lowers, and constant for all others."""
+    optimizer: OptimizerName = "radam"
+    """Optimizer by name."""
+    epsilon_steps: int = 100_000
+    """Length of the slope of epsilon, in steps; by default a share of --steps, a tenth of them on Atari."""
+    rollout_length: int = 32
+    """Steps of each environment between two updates."""
+    q_lambda: float = 0.65
+    """λ of the returns: 0 trusts the greatest value after one step, 1 the rewards of the whole rollout."""
+    epochs: int = 2
+    """Passes over each rollout."""
+    minibatches: int = 32
+    """Gradient steps per pass."""
+    reward_scale: float = 1.0
+    """Factor on the (clipped) rewards for learning, so that values are of size one; scores are not scaled."""
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        check_at_least(self, 1, "rollout_length", "epochs", "minibatches")
+        check_shares(self, "q_lambda")
+        check_above_zero(self, "reward_scale")
+
+
+class Minibatch(NamedTuple):
+    """Steps of a rollout to learn from."""
+
+    obs: Tensor  # [B, *obs_shape]
+    action: Tensor  # [B] int64
+    target: Tensor  # [B], returns
+    valid: Tensor  # [B] bool
+
+
+class PQN:
+    """An agent that plays a rollout, learns its λ-returns with the greatest values as bootstraps, and throws it away.
+
+    Args:
+        learner: of a `QNetwork`, whose folded copy acts.
+        storage: of a rollout, on the learner's device.
+        settings: the agent's numbers.
+        rng: of exploration and of the order of minibatches.
+
+    Raises:
+        ValueError: graphs are asked for where there are none.
+    """
+
+    overlap = False  # a rollout ends with the row that its last steps led to
+
+    def __init__(
+        self, learner: Learner, storage: RolloutStorage, settings: PQNSettings, *, rng: np.random.Generator
+    ) -> None:
+        self.learner, self.storage, self.settings = learner, storage, settings
+        self.network: Any = learner.network
+        self.acting: Any = fold(self.network, learner.dtype).eval()
+        self._follower = Follower(self.acting, self.network)
+        graphs = Graphs(learner.device, (), enabled=settings.graphs)
+        self._graphs = graphs
+        self._greatest = graphs.capture_function(self._choose, "acting")
+        self._refresh = graphs.capture(self._follower.refresh, "refreshing what acts")
+        self._gradient_step = GradientSteps(learner, self._loss, graphs)
+        self._rewards = RewardClipping(settings.reward_clip)
+        self._rng = rng
+        self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
+        self._epsilon = Linear(settings.epsilon_start, settings.epsilon_end, settings.epsilon_steps)
+        self._waits_for_data = settings.init == "data"
+        self._value: Tensor | None = None  # [N], of the row that was acted on last
+
+    # Acting
+
+    def act(self, timestep: TimeStep, step: int) -> np.ndarray:
+        """Actions `[N]` of greatest value, or at random with probability ε."""
+        self._value, action = self._look(timestep)
+        return with_random(action.cpu().numpy(), self.network.num_actions, self._epsilon(step), self._rng)
+
+    def policy(self, rng: np.random.Generator) -> Policy:
+        """What evaluation plays: actions of greatest value, a share of `eval_epsilon` at random."""
+        return make_policy(self.acting, rng, self.learner.autocast, epsilon=self.settings.eval_epsilon)
+
+    def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
+        """Store a row, what was done there, and its greatest value; no probability of the action is needed."""
+        assert self._value is not None
+        self.storage.add(timestep, Decision(torch.as_tensor(action), torch.zeros_like(self._value), self._value))
+
+    @torch.no_grad()
+    def _look(self, timestep: TimeStep) -> tuple[Tensor, Tensor]:
+        """Greatest values `[N]` of a row by the network that acts, and the actions `[N]` that have them."""
+        return self._greatest(to_device(timestep.obs, self.learner.device))
+
+    def _choose(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Greatest values and their actions, for observations on the device; never waits for it."""
+        with self.learner.autocast():
+            q_values = self.acting(obs).q_values
+        value, action = q_values.max(1)
+        return value, action
+
+    # Learning
+
+    def learn(self, before: int, after: int, timestep: TimeStep) -> None:
+        """Store what followed; when the rollout is whole, learn from it."""
+        self.storage.follow(timestep, self.settings.reward_scale * self._rewards(timestep))
+        if not self.storage.full:
+            return
+        rollout = self.storage.read()
+        if self._waits_for_data:
+            self._initialize(rollout)
+        else:
+            self.learner.begin(after)
+            self.update(rollout, timestep)
+        self._refresh()
+        self.storage.clear()
+
+    def update(self, rollout: Rollout, timestep: TimeStep) -> None:
+        """Epochs of gradient steps on shuffled minibatches of a rollout that the row `timestep` follows."""
+        steps = Minibatch(rollout.obs, rollout.action, self.targets(rollout, timestep), rollout.valid)
+        for batch in self._minibatches(steps):
+            self._gradient_step(*batch)
+
+    def targets(self, rollout: Rollout, timestep: TimeStep) -> Tensor:
+        """Returns of Q(λ) by the network that acted (Gallici et al. 2024).
+
+        Unlike in the published code, truncation does not end a return: it is bootstrapped.
+
+        Args:
+            rollout: T rows.
+            timestep: the row that follows.
+
+        Returns:
+            `[T, N]`, 0 at invalid rows.
+        """
+        last, _ = self._look(timestep)
+        return lambda_returns(
+            rollout.reward,
+            rollout.discount,
+            torch.cat([rollout.value[1:], last[None]]),
+            rollout.valid,
+            gamma=self.settings.gamma,
+            lambda_=self.settings.q_lambda,
+        )
+
+    def _minibatches(self, steps: Minibatch) -> Iterator[Minibatch]:
+        """Steps `[T, N]` of all times and environments, shuffled together anew in each epoch."""
+        flat = Minibatch(*(values.flatten(0, 1) for values in steps))
+        for _ in range(self.settings.epochs):
+            order = torch.randperm(len(flat.valid), generator=self._generator, device=self._generator.device)
+            for places in order.tensor_split(self.settings.minibatches):
+                yield Minibatch(*(values[places] for values in flat))
+
+    def _loss(self, *fields: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Half the mean squared error of a minibatch of these fields, and its figures."""
+        batch = Minibatch._make(fields)
+        with self.learner.autocast():
+            q_values = self.network(batch.obs).q_values
+        error = td_error(q_values, batch.action, batch.target)
+        figures = {"train/q_mean": q_values.mean(), "train/td_error": masked_mean(error.abs(), batch.valid)}
+        return masked_mean(0.5 * error.square(), batch.valid), figures
+
+    def _initialize(self, rollout: Rollout) -> None:
+        """The data-dependent initialization: on the first rollout, from which nothing else is learned."""
+        data_init(self.network, rollout.obs.flatten(0, 1), generator=self._generator)
+        self._waits_for_data = False
+
+    # What a run shows and keeps
+
+    def figures(self, step: int) -> dict[str, float]:
+        """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers."""
+        generator = torch.Generator(self.learner.device).manual_seed(step)
+        figures = self.learner.figures(step, self.storage.seen(), generator)
+        return {**figures, "rollout/exploration_rate": self._epsilon(step)}
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that the agent needs to go on as if it had not stopped."""
+        return {
+            "learner": self.learner.get_state(),
+            "storage": self.storage.get_state(),
+            "rng": self._rng.bit_generator.state,
+            "generator": self._generator.get_state(),
+            "waits_for_data": self._waits_for_data,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `get_state`'s state."""
+        self.learner.set_state(state["learner"])
+        self.storage.set_state(state["storage"])
+        self._rng.bit_generator.state = state["rng"]
+        self._generator.set_state(state["generator"].cpu())
+        self._waits_for_data = state["waits_for_data"]
+        self._graphs.forget()
+        self._follower.refresh()

@@ -1,0 +1,177 @@
+"""Work of a CUDA device that is captured once, as a graph, and launched as a whole from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from agents.runtime.devices import resolve_graphs
+
+WARM_UP = 3  # calls before the capture, in which libraries take the memory that they keep
+
+Work = Callable[[], None]
+Result = TypeVar("Result")  # a tensor, a tuple of tensors, or None
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+class Graphs:
+    """Captures pieces of work of one device; where one of them cannot be captured, all run as they are.
+
+    What is captured reads and writes tensors that stay where they are: a number of the host that it reads keeps, for
+    all launches, the value that it had at the capture, and what it does on the host is done at the capture alone.
+
+    Args:
+        device: of the work; only on CUDA is anything captured.
+        generators: that the work draws from, on the device.
+        enabled: whether anything is captured; None does so on CUDA.
+        say: told, once, why nothing is captured on a device where it could be.
+
+    Attribute `enabled`: whether anything is captured.
+
+    Raises:
+        ValueError: captures are asked for where there are none.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        generators: Sequence[torch.Generator],
+        *,
+        enabled: bool | None = None,
+        say: Callable[[str], None] = _say,
+    ) -> None:
+        self.enabled = resolve_graphs(enabled, device)
+        self.device, self.generators, self._say = device, tuple(generators), say
+        self._captures: list[_Capture] = []
+
+    def capture(self, work: Work, name: str) -> Work:
+        """`work`, to be called in its place; it is captured after some calls.
+
+        Args:
+            work: what the device has to do, the same each time.
+            name: in what is said of it.
+        """
+        if not self.enabled:
+            return work
+        self._captures.append(_Capture(self, work, name))
+        return self._captures[-1]
+
+    def capture_function(self, function: Callable[..., Result], name: str) -> Callable[..., Result]:
+        """`function`, of tensors to a tensor, to a tuple of tensors or to None, to be called in its place.
+
+        Where it is captured, for each shape of its arguments anew, its result is overwritten by the next call.
+        """
+        return _Function(self, function, name) if self.enabled else function
+
+    def forget(self) -> None:
+        """Capture everything anew, since tensors have been replaced."""
+        for capture in self._captures:
+            capture.forget()
+
+    def refuse(self, reason: str) -> None:
+        """Capture nothing any more, and launch nothing that was captured."""
+        self.enabled = False
+        self.forget()
+        self._say(f"without CUDA graphs: {reason}")
+
+
+class _Capture:
+    """One piece of work, called as a function."""
+
+    def __init__(self, graphs: Graphs, work: Work, name: str) -> None:
+        self._graphs, self._work, self._name = graphs, work, name
+        self._stream = torch.cuda.Stream(graphs.device)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._calls = 0
+
+    def __call__(self) -> None:
+        if self._graphs.enabled and self._graph is None and self._calls == WARM_UP:
+            self._capture()
+        if self._graph is not None:
+            self._graph.replay()
+        elif self._graphs.enabled:
+            self._warm_up()
+        else:
+            self._work()
+
+    def _warm_up(self) -> None:
+        """Work on the stream of the capture: what libraries keep for a stream has to be there before."""
+        now = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(now)
+        with torch.cuda.stream(self._stream):
+            self._work()
+        now.wait_stream(self._stream)
+        self._calls += 1
+
+    def _capture(self) -> None:
+        """Record what the work launches, without doing it; refused where it waits for the device or needs the host."""
+        graph, device = torch.cuda.CUDAGraph(), self._stream.device
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generators = torch.cuda.default_generators[index], *self._graphs.generators
+        before = [generator.clone_state() for generator in generators]
+        for generator in self._graphs.generators:  # torch adds the default one
+            graph.register_generator_state(generator)
+        try:
+            # the outer context is for a capture that fails, which leaves its stream the current one
+            with torch.cuda.stream(torch.cuda.current_stream(device)), torch.cuda.graph(graph, stream=self._stream):
+                self._work()
+        except RuntimeError as error:
+            for generator, state in zip(generators, before, strict=True):  # some versions leave them in the capture
+                generator.graphsafe_set_state(state)
+            cause = str(error.__context__ or error).splitlines()[0]
+            self._graphs.refuse(f"{self._name} cannot be captured: {cause}")
+        else:
+            self._graph = graph
+
+
+class _Function:
+    """A function that is captured for each shape of its arguments."""
+
+    def __init__(self, graphs: Graphs, function: Callable[..., Any], name: str) -> None:
+        self._graphs, self._function, self._name = graphs, function, name
+        self._placed: dict[tuple[torch.Size, ...], _Placed] = {}
+
+    def __call__(self, *arguments: Tensor) -> Any:
+        shapes = tuple(argument.shape for argument in arguments)
+        if shapes in self._placed:
+            return self._placed[shapes](*arguments)
+        placed = self._placed[shapes] = _Placed(self._function, arguments)
+        placed.work = self._graphs.capture(placed.compute, self._name)
+        return placed.result
+
+
+class _Placed:
+    """A function whose arguments and results have fixed places on the device; it is called once when it is made."""
+
+    work: Work
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Tensor]) -> None:
+        self._function, self._arguments = function, [argument.clone() for argument in arguments]
+        self.result = function(*arguments)
+
+    def __call__(self, *arguments: Tensor) -> Any:
+        for place, argument in zip(self._arguments, arguments, strict=True):
+            place.copy_(argument)
+        self.work()
+        return self.result
+
+    def compute(self) -> None:
+        """Write the result for the arguments that stand in their places."""
+        for place, value in zip(_tensors(self.result), _tensors(self._function(*self._arguments)), strict=True):
+            place.copy_(value)
+
+
+def _tensors(result: Any) -> Sequence[Tensor]:
+    if result is None:
+        return ()
+    return (result,) if isinstance(result, Tensor) else result

@@ -1,0 +1,147 @@
+"""One run shared by several processes, as `torchrun` starts them: environments, replay and batches are split.
+
+Every process makes the same updates of the same network, on the mean of all gradients; what a run's settings say holds
+for all processes together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from agents.settings.run import check_start
+
+SPLIT = ("num_envs", "batch_size", "replay_size", "init_batch")
+"""Settings of which each process has an equal share."""
+SEED_STRIDE = 2**32  # between the seeds of two processes
+PATIENCE = timedelta(hours=6)  # the others wait while the first process evaluates
+
+
+class Ranks(Protocol):
+    """The processes of a run, seen from one of them."""
+
+    index: int
+    number: int
+
+    def sum(self, value: int) -> int:
+        """The sum of all processes' values."""
+
+    def least(self, value: int) -> int:
+        """The least of all processes' values."""
+
+    def tell(self, value: Any) -> Any:
+        """The first process's value."""
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Give these tensors, in place, the mean of all processes' values."""
+
+    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+        """Give these tensors, in place, the first process's values."""
+
+
+class OneProcess:
+    """A run that is not shared."""
+
+    index, number = 0, 1
+
+    def sum(self, value: int) -> int:
+        """The value."""
+        return value
+
+    def least(self, value: int) -> int:
+        """The value."""
+        return value
+
+    def tell(self, value: Any) -> Any:
+        """The value."""
+        return value
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """They are the mean."""
+
+    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+        """They are the first process's."""
+
+
+class Processes:
+    """The processes of torch's default group, which has been made."""
+
+    def __init__(self) -> None:
+        self.index, self.number = dist.get_rank(), dist.get_world_size()
+
+    def sum(self, value: int) -> int:
+        """The sum of all processes' values."""
+        return self._reduced(value, dist.ReduceOp.SUM)
+
+    def least(self, value: int) -> int:
+        """The least of all processes' values."""
+        return self._reduced(value, dist.ReduceOp.MIN)
+
+    def _reduced(self, value: int, operation: Any) -> int:
+        tensor = torch.tensor(value)  # in the CPU's memory: no device is waited for
+        dist.all_reduce(tensor, operation)
+        return int(tensor)
+
+    def tell(self, value: Any) -> Any:
+        """The first process's value, any that pickles."""
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Give these tensors, in place, the mean of all processes' values; never waits for the device."""
+        tensors = list(tensors)
+        joined = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(joined)
+        parts = joined.div_(self.number).split([tensor.numel() for tensor in tensors])
+        torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
+
+    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+        """Give these tensors, in place, the first process's values."""
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+def join() -> Ranks:
+    """The processes that `torchrun` started, or this one alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return OneProcess()
+    if not dist.is_initialized():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    return Processes()
+
+
+def share(settings: Any, ranks: Ranks) -> Any:
+    """One process's share of a run's settings, with a seed of its own and, on CUDA, a device of its own.
+
+    Raises:
+        ValueError: a number cannot be split among the processes, learning starts before each of them has a transition,
+            or the normalizer has statistics of whole batches.
+    """
+    if ranks.number == 1:
+        return settings
+    if settings.norm in ("batch", "mean-batch"):
+        raise ValueError(
+            f"norm {settings.norm} takes statistics of a batch, which several processes do not share: use one process"
+        )
+    check_start(settings, settings.num_envs)
+    if settings.graphs:
+        raise ValueError("graphs are of one process: leave --graphs out, or torchrun")
+    shares: dict[str, Any] = {name: _share(name, getattr(settings, name), ranks.number) for name in SPLIT}
+    shares["graphs"] = False  # processes meet in the middle of an update
+    if settings.device in ("auto", "cuda") and torch.cuda.is_available():
+        shares["device"] = f"cuda:{os.environ['LOCAL_RANK']}"
+    return replace(settings, seed=settings.seed + SEED_STRIDE * ranks.index, **shares)
+
+
+def _share(name: str, value: int, number: int) -> int:
+    if value % number:
+        raise ValueError(f"{name} {value} cannot be split among {number} processes: take a multiple of {number}")
+    return value // number

@@ -1,0 +1,1 @@
+"""Discrete soft actor-critic."""

@@ -1,0 +1,1 @@
+"""Defaults by name, with their sources."""

@@ -1,0 +1,57 @@
+"""Defaults of runs of discrete SAC by name, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from agents.settings.presets.dqn import Values, check_preset
+
+
+def sac_preset(name: str, *, images: bool, norm: str, flags: Collection[str] = ()) -> Values:
+    """Defaults of a run of discrete SAC.
+
+    Args:
+        name: `fast`.
+        images: whether the task is an Atari game.
+        norm: the normalizer.
+        flags: names of the flags that are given; a temperature leaves the settings of the automatic one out.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    check_preset(name, ("fast",))
+    automatic = {} if "temperature" in flags else (AUTOMATIC_ATARI if images else AUTOMATIC_VECTOR)
+    return {"preset": name, **(SAC_ATARI if images else SAC_VECTOR), **automatic}
+
+
+SAC_ATARI: Values = {
+    "learning_rate": 3e-4,  # Christodoulou 2019, appendix B
+    "batch_size": 64,  # the same
+    "train_interval": 4,  # the same: "steps per learning update"
+    "learning_starts": 20_000,  # the same: "initial random steps"
+    "target_interval": 8_000,  # the same: "fixed network update frequency"
+    "tau": 1.0,  # the same
+    "replay_size": 400_000,
+    "eval_sample": True,
+}
+
+AUTOMATIC_ATARI: Values = {"target_entropy": 0.6}
+
+SAC_VECTOR: Values = {
+    "hidden": (256, 256),
+    "steps": 100_000,
+    "num_envs": 4,
+    "learning_rate": 1e-3,
+    "batch_size": 128,
+    "train_interval": 4,
+    "learning_starts": 1_000,
+    "replay_size": 50_000,
+    "target_interval": 4,
+    "tau": 0.1,  # 0.02 and 0.05 solve CartPole later
+    "reward_clip": 0.0,
+    "eval_interval": 5_000,
+    "log_interval": 2_000,
+    "checkpoint_interval": 50_000,
+}
+
+AUTOMATIC_VECTOR: Values = {"target_entropy": 0.3}

@@ -1,0 +1,1 @@
+"""A training run: its loop, callbacks, folder, evaluation and saved models."""

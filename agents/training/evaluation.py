@@ -1,0 +1,80 @@
+"""True scores of a policy over whole games."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from agents.acting.policies import Policy
+from envs import Environment, Episode, EpisodeStatistics, TimeStep
+
+
+def evaluate(
+    policy: Policy,
+    environment: Environment,
+    *,
+    episodes: int,
+    seed: int,
+    watch: Callable[[TimeStep], Any] = lambda timestep: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[Episode]:
+    """Play whole games and return them in the order in which they ended.
+
+    Each environment plays its fixed share of the games, so that short games are not counted more often than long ones.
+
+    Args:
+        policy: chooses the actions.
+        environment: of its own, not the one that the agent learns in.
+        episodes: how many games, at least 1.
+        seed: of the environments.
+        watch: called with each row that is played, the first one included.
+        stopped: asked at each step; the games that have ended by then are returned.
+
+    Raises:
+        ValueError: fewer than one game asked for.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    number = environment.num_envs
+    left = np.array([episodes // number + (index < episodes % number) for index in range(number)])
+    statistics, finished = EpisodeStatistics(number), []
+    timestep = environment.reset(seed)
+    statistics.update(timestep)
+    watch(timestep)
+    while left.any() and not stopped():
+        timestep = environment.step(policy(timestep))
+        watch(timestep)
+        for episode in statistics.update(timestep):
+            if left[episode.env]:
+                left[episode.env] -= 1
+                finished.append(episode)
+    return finished
+
+
+def evaluate_steps(
+    policy: Policy,
+    environment: Environment,
+    *,
+    steps: int,
+    seed: int,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[Episode]:
+    """Play for a number of steps and return the games that ended within them (Mnih et al. 2015: 125,000 steps).
+
+    Args:
+        policy: chooses the actions.
+        environment: of its own, not the one that the agent learns in.
+        steps: of all environments together.
+        seed: of the environments.
+        stopped: asked at each step; the games that have ended by then are returned.
+    """
+    statistics, finished, played = EpisodeStatistics(environment.num_envs), [], 0
+    timestep = environment.reset(seed)
+    statistics.update(timestep)
+    while played < steps and not stopped():
+        timestep = environment.step(policy(timestep))
+        played += int((~timestep.first).sum())
+        finished += statistics.update(timestep)
+    return finished

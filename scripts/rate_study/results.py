@@ -1,0 +1,137 @@
+"""The outcomes of a study of learning rates: trained in several processes, kept in a file, never trained twice."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from rate_study.study import Outcome, Run, train
+
+
+class Results:
+    """The outcomes so far, a row each in a CSV file that only grows.
+
+    Args:
+        path: of the file; it is made with the first outcome. A row that was cut off is dropped.
+
+    Raises:
+        ValueError: the file holds something else, or cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.outcomes: dict[Run, Outcome] = {}
+        try:
+            text = path.read_text() if path.exists() else ""
+            whole = text[: text.rfind("\n") + 1]
+            if whole != text:
+                path.write_text(whole)
+            for row in csv.DictReader(whole.splitlines()):
+                outcome = _from_row(row)
+                self.outcomes[outcome.run] = outcome
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} was made by something else: choose another folder ({error!r})") from error
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror}") from error
+
+    def add(self, outcome: Outcome) -> None:
+        """Write a row.
+
+        Raises:
+            ValueError: the file cannot be written.
+        """
+        row = _to_row(outcome)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", newline="") as file:
+                writer = csv.DictWriter(file, list(row), lineterminator="\n")
+                if not file.tell():
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise ValueError(f"cannot write {self.path}: {error.strerror}") from error
+        self.outcomes[outcome.run] = outcome
+
+
+def complete(results: Results, runs: Iterable[Run], jobs: int, say: Callable[[str], Any] = print) -> list[Outcome]:
+    """Train the runs that `results` does not hold yet; the outcomes of all.
+
+    Args:
+        results: take each outcome as soon as it is there.
+        runs: that are wanted.
+        jobs: processes that train at once, each with one thread.
+        say: takes a line per run.
+
+    Raises:
+        ValueError: no job, or the results cannot be written.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    wanted = list(runs)
+    missing = [run for run in wanted if run not in results.outcomes]
+    for number, outcome in enumerate(_outcomes(missing, jobs), 1):
+        results.add(outcome)
+        run, ending = outcome.run, "diverged" if outcome.diverged else f"loss {outcome.loss:.4g}"
+        say(f"{number} of {len(missing)}: {run.task}, {run.norm}, rate {run.rate:g}, seed {run.seed}: {ending}")
+    return [results.outcomes[run] for run in wanted]
+
+
+def _outcomes(runs: list[Run], jobs: int) -> Iterator[Outcome]:
+    if jobs == 1 or len(runs) < 2:
+        with _one_thread():
+            yield from map(train, runs)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of torch's threads may hang
+    pool = ProcessPoolExecutor(min(jobs, len(runs)), context, initializer=_begin_worker)
+    try:
+        for future in as_completed([pool.submit(train, run) for run in runs]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """One thread; Ctrl-C ends the process without a word, and so does the end of the one that began it."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _to_row(outcome: Outcome) -> dict[str, Any]:
+    figures = {name: value for name, value in outcome._asdict().items() if name not in ("run", "curve")}
+    row = {**asdict(outcome.run), "diverged": int(outcome.diverged), "loss": outcome.loss, **figures}
+    return {**row, "seconds": f"{outcome.seconds:.2f}", "curve": " ".join(map(str, outcome.curve))}
+
+
+def _from_row(row: dict[str, str]) -> Outcome:
+    kinds = {"rate": float, "seed": int, "epochs": int}
+    run = Run(**{field.name: kinds.get(field.name, str)(row[field.name]) for field in fields(Run)})
+    curve = tuple(map(float, row["curve"].split()))
+    return Outcome(run, curve, *(float(row[name]) for name in ("full_loss", "test_loss", "test_error", "seconds")))

@@ -1,0 +1,37 @@
+"""agents.benchmarks.commands: what the benchmark can measure."""
+
+import pytest
+import torch
+
+from agents.benchmarks import commands
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(commands.PPO, "steps"), (commands.Replays, "capacity"), (commands.Emulation, "num_envs")],
+)
+def test_numbers_below_1_are_refused(kind, name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        kind(**{name: 0})
+
+
+def test_a_race_has_a_side_of_the_host_and_two_of_ours():
+    figures, table = commands.A2C(env="CartPole-v1", steps=16, rounds=2, device="cpu").measure(CPU)
+    assert [*figures["summary"]] == ["stable-baselines3", "wnrl none", "wnrl weight"]
+    assert all(len(rates) == 2 for rates in figures["steps_per_second"].values())
+    assert table.splitlines()[0].split() == ["steps/s", "ratio"]
+    assert "profile" not in figures
+
+
+def test_a_profile_is_of_both_of_ours():
+    figures, table = commands.A2C(env="CartPole-v1", steps=16, rounds=1, device="cpu", profile=True).measure(CPU)
+    assert figures["profile"].keys() == {"wnrl none", "wnrl weight"}
+    assert "emulation" in table
+
+
+def test_replays_are_measured():
+    figures, table = commands.Replays(capacity=100, rounds=1, calls=1).measure(CPU)
+    assert figures.keys() == {"bytes a step", "store", "sample"}
+    assert "PrioritizedReplay" in table

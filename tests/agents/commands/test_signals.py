@@ -1,0 +1,56 @@
+import os
+import signal
+
+import pytest
+
+from agents.commands.signals import SIGNALS, StopSignal
+
+
+def handlers():
+    return [signal.getsignal(number) for number in SIGNALS]
+
+
+def test_without_a_signal():
+    before = handlers()
+    with StopSignal() as stop:
+        assert handlers() != before
+        assert not stop()
+    assert handlers() == before
+    assert stop.exit_code == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_asks_to_stop_and_the_exit_code_names_it(number, code):
+    before = handlers()
+    with StopSignal() as stop:
+        os.kill(os.getpid(), number)
+        assert stop()
+        assert handlers() == before  # a second one stops at once
+    assert handlers() == before
+    assert stop.exit_code == code
+
+
+def test_a_second_ctrl_c_stops_at_once():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background may ignore it
+
+    def press_twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        with StopSignal(), pytest.raises(KeyboardInterrupt):
+            press_twice()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_handlers_come_back_after_an_error():
+    before = handlers()
+
+    def fail():
+        with StopSignal():
+            raise RuntimeError("x")
+
+    with pytest.raises(RuntimeError, match="x"):
+        fail()
+    assert handlers() == before

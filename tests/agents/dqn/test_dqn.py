@@ -1,0 +1,644 @@
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from agents.dqn.build import make_dqn
+from agents.dqn.dqn import DQNSettings
+from agents.off_policy.samplers import Sample
+from agents.training.trainer import Trainer
+from envs import Chain
+from envs.stream import first_rows
+from tests.agents.contract import STATES, differences, give, parameters, play
+from tests.agents.dqn_family import (
+    BOOTSTRAPS,
+    DISTRIBUTIONS,
+    NOISY,
+    RAINBOW,
+    RUN,
+    DQNContract,
+    DQNVariant,
+    make,
+    settings,
+    trained,
+    values,
+)
+from tests.agents.environments import Clockwork
+from wnrl.networks.noisy import NoisyLinear
+from wnrl.normalizers.folding import fold
+
+
+class TestWeight(DQNContract):
+    pass
+
+
+class TestRainbow(DQNContract):
+    """All of Hessel et al. 2018 at once: its noise and its priorities are part of what is gone on with."""
+
+    steps_to_solve = 1_200
+    changes = RAINBOW
+
+
+class TestImplicitMunchausen(DQNContract):
+    steps_to_solve = 1_200
+    changes = {**DISTRIBUTIONS["implicit"], **BOOTSTRAPS["munchausen"]}  # noqa: RUF012
+
+
+class TestNone(DQNVariant):
+    changes = {"norm": "none"}  # noqa: RUF012
+
+
+class TestWeightFromData(DQNVariant):
+    steps_to_solve = 1_600
+    changes = {"init": "data"}  # noqa: RUF012
+
+
+class TestNoneFromData(DQNVariant):
+    changes = {"norm": "none", "init": "data"}  # noqa: RUF012
+
+
+class TestHe(DQNVariant):
+    changes = {"init": "he"}  # noqa: RUF012
+
+
+class TestAnalytic(DQNVariant):
+    changes = {"init": "analytic"}  # noqa: RUF012
+
+
+class TestMeanBatch(DQNVariant):
+    changes = {"norm": "mean-batch", "double": True}  # noqa: RUF012
+
+
+class TestBatch(DQNVariant):
+    changes = {"norm": "batch", "double": True}  # noqa: RUF012
+
+
+class TestLayer(DQNVariant):
+    changes = {"norm": "layer", "double": True}  # noqa: RUF012
+
+
+class TestProjected(DQNVariant):
+    changes = {"norm": "projected", "double": True}  # noqa: RUF012
+
+
+class TestSpectral(DQNVariant):
+    changes = {"norm": "spectral", "double": True}  # noqa: RUF012
+
+
+class TestEverythingElse(DQNVariant):
+    """Three steps, the double target, soft updates and the paper's optimizer, in one."""
+
+    num_envs = 1
+    changes = {  # noqa: RUF012
+        "n_step": 3,
+        "double": True,
+        "tau": 0.1,
+        "target_interval": 4,
+        "optimizer": "adamax",
+        "beta1": 0.5,
+        "loss_reduction": "sum",
+        "max_grad_norm": 0.0,
+    }
+
+
+# The bootstrap
+
+
+def value_of_clockwork(period=2, terminates=False, **changes):
+    """What is learned of a world that pays 1 a step and ends each `period` steps."""
+    numbers = {"gamma": 0.8, "learning_rate": 0.02, "target_interval": 16, "learning_starts": 50, **changes}
+    environment = Clockwork(period, terminates=terminates)
+    agent = trained(environment, 550, **numbers).agent
+    return values(agent, np.ones((1, 1), np.float32)).mean()
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_truncation_is_bootstrapped(distribution, n_step):
+    value = value_of_clockwork(n_step=n_step, **DISTRIBUTIONS[distribution])
+    assert value == pytest.approx(1 / (1 - 0.8), rel=0.06)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_termination_is_not_bootstrapped(distribution):
+    """Half of the steps end the game: whoever takes truncation for termination learns this."""
+    value = value_of_clockwork(terminates=True, learning_rate=0.01, **DISTRIBUTIONS[distribution])
+    assert value == pytest.approx(1 / (1 - 0.8 / 2), rel=0.1)
+
+
+def test_a_categorical_value_reaches_no_further_than_its_atoms():
+    value = value_of_clockwork(**{**DISTRIBUTIONS["categorical"], "v_max": 3.0})
+    assert value == pytest.approx(3, rel=0.02)
+
+
+def test_discount_0_stops_the_bootstrap():
+    assert value_of_clockwork(gamma=0.0) == pytest.approx(1, rel=0.03)
+
+
+# Updates
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 8])
+@pytest.mark.parametrize("train_interval", [1, 4, 10])
+def test_updates_are_counted_in_steps_for_any_number_of_environments(num_envs, train_interval):
+    trainer = trained(Chain(num_envs), 150, learning_starts=60, train_interval=train_interval, batch_size=2)
+    num_updates = trainer.agent.learner.num_updates
+    assert num_updates == (trainer.steps - 60) // train_interval > 0
+    assert trainer.agent.figures(150)["train/n_updates"] == num_updates
+
+
+class Fixed:
+    """A sampler that has one batch, and remembers the priorities that it is told."""
+
+    ahead = False
+
+    def __init__(self, batch, weights=None):
+        self.drawn, self.priorities = Sample(batch, weights, None), []
+
+    def sample(self, batch_size):
+        return self.drawn
+
+    def begin(self, step):
+        pass
+
+    def learned(self, sample, priority):
+        self.priorities.append(priority)
+
+
+def naive_expected(outputs, action, reward, discount, value, after, delta):
+    """Huber loss and absolute TD error of one transition."""
+    target = (reward + discount * value.q_values[0, after]).detach()
+    error = target - outputs.q_values[0, action]
+    return F.huber_loss(outputs.q_values[0, action], target, delta=delta), error.abs()
+
+
+def naive_categorical(outputs, action, reward, discount, value, after, delta):
+    """Each atom's probability is split between its target's two neighbours; the loss is a cross-entropy."""
+    atoms, projected = outputs.atoms, torch.zeros(len(outputs.atoms))
+    gap = atoms[1] - atoms[0]
+    for atom, probability in zip(atoms, value.logits[0, after].softmax(0).detach(), strict=True):
+        place = ((reward + discount * atom).clamp(atoms[0], atoms[-1]) - atoms[0]) / gap
+        lower = min(int(place), len(atoms) - 2)
+        projected[lower] += probability * (lower + 1 - place)
+        projected[lower + 1] += probability * (place - lower)
+    loss = -(projected * outputs.logits[0, action].log_softmax(0)).sum()
+    return loss, loss
+
+
+def naive_quantile(outputs, action, reward, discount, value, after, delta):
+    """The mean over targets, the sum over levels of the quantile Huber loss."""
+    loss = torch.zeros(())
+    targets = (reward + discount * value.quantiles[0, after]).detach()
+    for level, quantile in zip(outputs.taus, outputs.quantiles[0, action], strict=True):
+        for target in targets:
+            error = target - quantile
+            huber = F.huber_loss(quantile, target, delta=delta)
+            loss = loss + (level - (error < 0).float()).abs() * huber / delta / len(targets)
+    return loss, loss
+
+
+NAIVE = {"none": naive_expected, "categorical": naive_categorical, "quantile": naive_quantile}
+
+
+def naive_update(agent, batch, weights):
+    """The learner after one update, one transition after the other, and its priorities."""
+    s, network = agent.settings, copy.deepcopy(agent.network)
+    optimizer = torch.optim.Adam(network.parameters(), lr=s.learning_rate, eps=s.optimizer_eps)
+    losses, priorities = [], []
+    for weight, obs, action, reward, discount, next_obs in zip(weights, *batch, strict=True):
+        value = agent.target(next_obs[None])
+        after = (network if s.double else agent.target)(next_obs[None]).q_values[0].argmax()
+        outputs = network(obs[None])
+        loss, priority = NAIVE[s.distribution](outputs, action, reward, discount, value, after, s.huber_delta)
+        losses.append(weight * loss)
+        priorities.append(priority.detach())
+    (sum(losses) / (len(losses) if s.loss_reduction == "mean" else 1)).backward()
+    norm = sum(p.grad.square().sum() for p in network.parameters()).sqrt()
+    for p in network.parameters():
+        p.grad *= min(1.0, (s.max_grad_norm or float("inf")) / norm)
+    optimizer.step()
+    return network, torch.stack(priorities)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"double": True},
+        {"loss_reduction": "sum"},
+        {"max_grad_norm": 0.01},
+        {"max_grad_norm": 0.0},
+        {"n_step": 2},
+        {"dueling": True},
+        DISTRIBUTIONS["categorical"],
+        DISTRIBUTIONS["quantile"],
+        {**DISTRIBUTIONS["categorical"], "double": True, "dueling": True, "n_step": 3},
+    ],
+)
+def test_an_update_is_the_naive_one(changes, weighted):
+    agent = trained(Chain(2, length=4), 150, learning_starts=80, **changes).agent
+    # Another learner, under an optimizer that sees the size of gradients: Adam's first step with a small eps does not.
+    delta = {} if changes.get("distribution") == "categorical" else {"huber_delta": 0.1}
+    fresh = make(Chain(2, length=4), seed=3, optimizer_eps=0.1, **delta, **changes)
+    fresh.target.load_state_dict(agent.target.state_dict())
+    batch = agent.sampler.replay.sample(16)
+    weights = torch.linspace(0.1, 1.0, 16) if weighted else torch.ones(16)
+    expected, priorities = naive_update(fresh, batch, weights)
+    for parameter in fresh.network.parameters():
+        parameter.grad = torch.ones_like(parameter)  # of an update before: it must not count
+    give(fresh, Fixed(batch, weights if weighted else None))
+    fresh.update(150)
+    torch.testing.assert_close(dict(fresh.network.named_parameters()), dict(expected.named_parameters()))
+    torch.testing.assert_close(fresh.sampler.priorities, [priorities])  # of the losses without their weights
+
+
+def test_no_gradient_reaches_the_target_network():
+    agent = trained(Chain(2), 150, **RAINBOW).agent
+    assert all(parameter.grad is None for parameter in agent.target.parameters())
+    assert all(parameter.grad is not None for parameter in agent.network.parameters())
+
+
+@pytest.mark.parametrize(("num_envs", "tau"), [(1, 1.0), (3, 1.0), (3, 0.25)])
+def test_the_target_moves_at_its_interval_only(num_envs, tau):
+    environment = Chain(num_envs)
+    agent = make(environment, learning_starts=20, target_interval=25, tau=tau)
+    before, moves = {}, []
+
+    def watch(trainer, steps_before):
+        now = copy.deepcopy(agent.target.state_dict())
+        if agent.learner.num_updates and before and trainer.steps // 25 > steps_before // 25:
+            moves.append(trainer.steps // 25)
+            learner = fold(agent.network).state_dict()
+            expected = {name: old + tau * (learner[name] - old) for name, old in before.items()}
+            torch.testing.assert_close(now, expected)
+        elif agent.learner.num_updates and before:
+            assert differences(now, before) == []
+        before.update(now)
+
+    Trainer(agent, environment, seed=0, hooks=[watch]).run(130)
+    assert moves == [1, 2, 3, 4, 5]
+
+
+def test_the_optimizer_holds_g_and_v():
+    agent = make(Chain(2))
+    held = {id(parameter) for parameter in agent.learner.optimizer.param_groups[0]["params"]}
+    head = agent.network.head
+    assert {id(head.g), id(head.v), id(head.bias)} <= held
+    before = head.g.clone(), head.v.clone()
+    Trainer(agent, Chain(2), seed=0).run(220)
+    assert not torch.equal(head.g, before[0])
+    assert not torch.equal(head.v, before[1])
+
+
+@pytest.mark.parametrize(("clip", "value"), [(1.0, 1.0), (0.0, 10.0)])
+def test_rewards_are_clipped_for_learning_and_scores_are_not(clip, value):
+    environment = Clockwork(1, reward=10.0)
+    trainer = trained(environment, 500, learning_rate=0.05, learning_starts=50, reward_clip=clip)
+    assert values(trainer.agent, np.ones((1, 1), np.float32)).mean() == pytest.approx(value, rel=0.05)
+    assert trainer.statistics.mean_score == 10
+
+
+def test_bfloat16_products_leave_parameters_in_float32_and_learn():
+    environment = Chain(2, length=4)
+    agent = make(environment)
+    agent.learner.dtype = torch.bfloat16
+    Trainer(agent, environment, seed=0).run(800)
+    assert {parameter.dtype for parameter in agent.network.parameters()} == {torch.float32}
+    assert play(agent, STATES).tolist() == [1, 1, 1]
+
+
+# Acting
+
+
+def test_plays_at_random_until_learning_starts_and_greedily_after_the_slope():
+    agent = make(Chain(1), epsilon_start=0.0, epsilon_end=0.0)
+    timestep = first_rows(np.zeros((200, 5), np.float32))
+    assert set(agent.act(timestep, 99)) == {0, 1}
+    assert len(set(agent.act(timestep, 100))) == 1
+
+
+@pytest.mark.parametrize(("step", "epsilon"), [(0, 1.0), (99, 1.0), (100, 0.8), (350, 0.55), (600, 0.3), (9_999, 0.3)])
+def test_epsilon_follows_its_slope(step, epsilon):
+    agent = make(Chain(1), epsilon_start=0.8)
+    assert agent.figures(step)["rollout/exploration_rate"] == pytest.approx(epsilon)
+    obs = np.zeros((20_000, 5), np.float32)
+    other = (agent.act(first_rows(obs), step) != play(agent, obs[:1])[0]).mean()
+    assert other == pytest.approx(epsilon / 2, abs=0.015)
+
+
+# Noise and levels
+
+
+def outputs_of(network, what):
+    """All values that a network gives from now on, in the order of its calls."""
+    seen = []
+    network.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs.q_values.detach().clone()))
+    what()
+    return seen
+
+
+@pytest.mark.parametrize(("changes", "noisy"), [({}, False), (NOISY, True)])
+def test_noise_is_drawn_anew_in_each_step_and_is_off_in_evaluation(changes, noisy):
+    agent, timestep = make(Chain(2, length=4), **changes), first_rows(STATES)
+    first, second = outputs_of(agent.acting, lambda: [agent.act(timestep, 100) for _ in range(2)])
+    assert torch.equal(first, second) != noisy
+    with torch.no_grad():
+        plain = agent.acting(torch.as_tensor(STATES)).q_values
+    policy = agent.policy(np.random.default_rng(0))
+    assert all(torch.equal(seen, plain) for seen in outputs_of(agent.acting, lambda: [policy(timestep)] * 2))
+    assert torch.equal(first, plain) != noisy
+
+
+@pytest.mark.parametrize(("changes", "noisy"), [({}, False), (NOISY, True)])
+def test_noise_is_drawn_anew_in_each_update_for_both_networks(changes, noisy):
+    """The same batch under a learning rate of nothing: what differs between two updates is noise."""
+    trainer = trained(Chain(2, length=4), 150, learning_rate=1e-12, **changes)
+    agent = trainer.agent
+    give(agent, Fixed(agent.sampler.replay.sample(16)))
+    for network in (agent.network, agent.target):
+        first, second = outputs_of(network, lambda: [agent.update(150) for _ in range(2)])
+        assert torch.allclose(first, second, atol=1e-6) != noisy
+
+
+def test_the_target_network_and_the_choice_of_actions_have_noise_of_their_own():
+    agent = make(Chain(2, length=4), **NOISY, double=True)
+    batch = trained(Chain(2, length=4), 150).agent.sampler.replay.sample(16)
+    give(agent, Fixed(batch._replace(next_obs=batch.obs)))
+    target, learner = [], []
+    for network, seen in ((agent.target, target), (agent.network, learner)):
+        network.register_forward_hook(lambda module, inputs, outputs, seen=seen: seen.append(outputs.q_values.detach()))
+    agent.update(150)
+    chosen, learned = learner  # of the same states by the same weights, as the target network's
+    assert not any(torch.allclose(*pair) for pair in ((chosen, learned), (chosen, target[0]), (learned, target[0])))
+
+
+def test_layers_are_noisy_where_they_were_asked_to_be():
+    layers = [module for module in make(Chain(1), **NOISY).network.modules() if isinstance(module, NoisyLinear)]
+    assert len(layers) == 2
+    assert not [module for module in make(Chain(1)).network.modules() if isinstance(module, NoisyLinear)]
+
+
+def levels_of(agent, updates):
+    """The levels that learner and target network are asked for."""
+    seen = []
+    for network in (agent.network, agent.target):
+        network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1].clone()))
+    for _ in range(updates):
+        agent.update(150)
+    return seen
+
+
+def test_levels_are_drawn_anew_for_each_transition_from_the_agents_generator():
+    numbers = {**DISTRIBUTIONS["implicit"], "taus": 5, "target_taus": 7}
+    agents = [trained(Chain(2, length=4), 150, seed=seed, **numbers).agent for seed in (0, 0, 1)]
+    torch.manual_seed(1)  # the global generator has no part in it
+    first, again, other = (levels_of(agent, 2) for agent in agents)
+    assert [tuple(levels.shape) for levels in first] == [(16, 7), (16, 5)] * 2
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+    assert not any(torch.equal(*pair) for pair in zip(first, other, strict=True))
+    assert len({float(level) for levels in first for level in levels.flatten()}) > 380  # of 384
+
+
+# State
+
+
+@pytest.mark.parametrize(
+    "part", ["learner/network", "learner/optimizer", "learner/num_updates", "target", "replay", "rng", "generator"]
+)
+def test_each_part_of_the_state_matters(part):
+    """Leave one out, and the run that goes on is another: the contract's test of resuming would fail without it."""
+    results = []
+    changes = {**RAINBOW, "init": "data"} if part == "generator" else {"init": "data"}
+    for left_out in (None, part):
+        environment = Chain(2, length=4)
+        state = copy.deepcopy(trained(environment, 190, **changes).get_state())
+        if left_out:
+            *path, name = part.split("/")
+            strange = Trainer(make(Chain(2, length=4), seed=7, **changes), Chain(2, length=4), seed=7)
+            strange.run(190 if part in ("replay", "rng", "generator") else 0)
+            ours, theirs = state["agent"], strange.get_state()["agent"]
+            for key in path:
+                ours, theirs = ours[key], theirs[key]
+            ours[name] = theirs[name]
+        rest = Trainer(make(environment, **changes), environment, seed=0)
+        rest.set_state(state)
+        rest.run(260)
+        results.append(parameters(rest.agent))
+    assert not torch.equal(*results)
+
+
+# Initialization
+
+
+@pytest.mark.parametrize("norm", ["weight", "none", "mean-batch", "batch"])
+def test_data_initialization_gives_each_unit_mean_0_and_variance_1_on_what_was_played(norm):
+    environment = Chain(2, length=4)
+    agent = make(environment, norm=norm, init="data", init_batch=3_000, learning_rate=1e-12)
+    Trainer(agent, environment, seed=0).run(102)
+    obs, network = agent.sampler.replay.sample(3_000).obs, agent.network.eval()
+    for outputs in (network.torso.layers[1](obs), network(obs).q_values):
+        torch.testing.assert_close(outputs.mean(0), torch.zeros(outputs.shape[1]), atol=0.15, rtol=0)
+        torch.testing.assert_close(outputs.var(0, correction=0), torch.ones(outputs.shape[1]), atol=0.2, rtol=0)
+
+
+def test_data_initialization_happens_once_before_the_first_update():
+    environment = Chain(2, length=4)
+    agent = make(environment, init="data", learning_rate=1e-12)
+    trainer, start = Trainer(agent, environment, seed=0), parameters(agent)
+    trainer.run(100)
+    assert torch.equal(parameters(agent), start)
+    trainer.run(110)
+    initialized = parameters(agent)
+    assert not torch.allclose(initialized, start)
+    assert (
+        differences(agent.target.state_dict(), fold(agent.network).state_dict()) == [] or agent.learner.num_updates > 1
+    )
+    trainer.run(150)
+    torch.testing.assert_close(parameters(agent), initialized)
+
+
+# Figures
+
+
+def run_read_at(steps, *, norm="weight", read=lambda agent, step: agent.figures(step)):
+    """A run of 160 steps in which the figures are read after these steps, and all its state but what figures hold."""
+    environment = Chain(2, length=4)
+    run = replace(RUN, norm=norm, normalize_output=norm == "weight")
+    agent = make_dqn(run, settings(), environment)
+
+    def hook(trainer, before):
+        if trainer.steps in steps:
+            read(agent, trainer.steps)
+
+    trainer = Trainer(agent, environment, seed=0, hooks=[hook])
+    trainer.run(160)
+    state = copy.deepcopy(trainer.get_state())
+    del state["seconds"], state["agent"]["learner"]["means"], state["agent"]["learner"]["diagnostics"]
+    return trainer, state
+
+
+@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "spectral"])
+def test_learning_is_the_same_to_the_bit_however_often_figures_are_read(norm):
+    never = run_read_at([], norm=norm)[1]
+    assert differences(run_read_at(range(80, 160), norm=norm)[1], never) == []
+
+
+def test_a_reading_that_draws_from_the_replays_generator_would_be_seen():
+    never = run_read_at([])[1]
+    other = run_read_at(range(120, 123), read=lambda agent, step: agent.sampler.replay.sample(32))[1]
+    assert "/agent/replay/generator" in differences(other, never)
+
+
+@pytest.mark.parametrize(("norm", "noisy"), [("none", False), ("weight", False), ("mean-batch", True), ("batch", True)])
+def test_figures_of_every_layer(norm, noisy):
+    trainer, _ = run_read_at([], norm=norm)
+    figures = trainer.agent.figures(160)
+    layers = {tag: value for tag, value in figures.items() if tag.startswith("norm/")}
+    assert (layers["norm/minibatch_noise"] > 0.01) == noisy
+    assert layers["norm/minibatch_noise"] == 0 or noisy
+    assert 0 <= layers["norm/torso.layers.1/dead"] < 1
+    for layer in ("torso.layers.1", "head"):
+        assert layers[f"norm/{layer}/w_norm"] > 0
+        assert 0 < layers[f"norm/{layer}/angle"] < 10
+    assert all(type(value) in (int, float) for value in figures.values())
+
+
+def test_figures_are_read_on_twice_a_minibatch_so_that_halves_are_as_large_as_one():
+    trainer, _ = run_read_at([])
+    sizes, forward = [], trainer.agent.learner._diagnostics._forward
+    trainer.agent.learner._diagnostics._forward = lambda network, obs: sizes.append(len(obs)) or forward(network, obs)
+    trainer.agent.figures(160)
+    assert set(sizes) == {2 * 16, 16}
+
+
+def test_figures_before_the_first_transition_are_of_the_weights_alone():
+    figures = make(Chain(2)).figures(0)
+    assert {tag.split("/")[-1] for tag in figures if tag.startswith("norm/")} == {
+        "w_norm",
+        "g",
+        "v_norm",
+        "effective_lr",
+    }
+
+
+def test_figures_show_the_angle_of_the_first_update_since_the_last():
+    trainer, _ = run_read_at([])
+    agent = trainer.agent
+    angle = "norm/head/angle"
+    assert angle in agent.figures(160)
+    assert angle not in agent.figures(160)
+    weights = [fold(agent.network).head.weight.detach().double()]
+    for _ in range(3):
+        agent.update(160)
+        weights.append(fold(agent.network).head.weight.detach().double())
+    expected = F.cosine_similarity(*weights[:2], dim=1).acos().rad2deg().mean()
+    assert agent.figures(160)[angle] == pytest.approx(expected.item(), rel=1e-3) != 0
+
+
+def test_angles_are_lost_without_their_part_of_the_state():
+    trainer, _ = run_read_at([])
+    state = copy.deepcopy(trainer.agent.get_state())
+    whole, rest = make(Chain(2, length=4), seed=7), make(Chain(2, length=4), seed=7)
+    whole.set_state(state)
+    fresh = rest.get_state()["learner"]["diagnostics"]
+    rest.set_state({**state, "learner": {**state["learner"], "diagnostics": fresh}})
+    figures = trainer.agent.figures(160)
+    assert differences(whole.figures(160), figures) == []
+    assert sorted(differences(rest.figures(160), figures)) == ["/norm/head/angle", "/norm/torso.layers.1/angle"]
+
+
+def test_a_minibatch_of_one_has_figures():
+    trainer = trained(Chain(2, length=4), 150, batch_size=1)
+    assert trainer.agent.figures(150)["norm/minibatch_noise"] == 0
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 0),
+        ("train_interval", 0),
+        ("replay_size", 0),
+        ("n_step", 0),
+        ("target_interval", 0),
+        ("init_batch", 0),
+        ("learning_rate", 0.0),
+        ("huber_delta", -1.0),
+        ("gamma", 1.1),
+        ("tau", -0.1),
+        ("epsilon_start", 2.0),
+        ("epsilon_end", -1.0),
+        ("beta1", 1.5),
+        ("learning_starts", -1),
+        ("epsilon_steps", -1),
+        ("optimizer_eps", -1e-8),
+        ("max_grad_norm", -1.0),
+        ("reward_clip", -1.0),
+        ("eval_epsilon", 1.5),
+        ("atoms", 1),
+        ("quantiles", 0),
+        ("taus", 0),
+        ("target_taus", 0),
+        ("acting_taus", 0),
+        ("munchausen_alpha", 1.5),
+        ("munchausen_temperature", 0.0),
+        ("munchausen_low", 0.5),
+        ("priority_exponent", 1.5),
+        ("priority_beta", -0.5),
+        ("v_min", 20.0),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_name_and_value(name, value):
+    with pytest.raises(ValueError, match=f"{name} must .*{value}"):
+        DQNSettings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"munchausen": True, "double": True}, "double has no meaning with munchausen"),
+        ({"noisy": True}, "leave epsilon_start and epsilon_end out"),
+        ({"noisy": True, "epsilon_start": 0.0}, "leave epsilon_start and epsilon_end out"),
+        ({"atoms": 21}, "atoms 21 has no meaning without distribution categorical"),
+        ({"v_min": -5.0}, "v_min -5.0 has no meaning without distribution categorical"),
+        ({"v_max": 5.0, "distribution": "quantile"}, "v_max 5.0 has no meaning without distribution categorical"),
+        ({"quantiles": 50}, "quantiles 50 has no meaning without distribution quantile"),
+        ({"quantiles": 50, "distribution": "categorical"}, "quantiles 50 has no meaning without distribution quantile"),
+        ({"taus": 8}, "taus 8 has no meaning without distribution implicit"),
+        ({"target_taus": 8, "distribution": "quantile"}, "target_taus 8 has no meaning without distribution implicit"),
+        ({"acting_taus": 8}, "acting_taus 8 has no meaning without distribution implicit"),
+        ({"huber_delta": 0.5, "distribution": "categorical"}, "huber_delta 0.5 has no meaning without a Huber loss"),
+        ({"munchausen_alpha": 0.5}, "munchausen_alpha 0.5 has no meaning without munchausen"),
+        ({"munchausen_temperature": 0.5}, "munchausen_temperature 0.5 has no meaning without munchausen"),
+        ({"munchausen_low": -2.0}, "munchausen_low -2.0 has no meaning without munchausen"),
+        ({"priority_exponent": 0.6}, "priority_exponent 0.6 has no meaning without prioritized"),
+        ({"priority_beta": 0.6}, "priority_beta 0.6 has no meaning without prioritized"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused_in_one_line(changes, said):
+    with pytest.raises(ValueError, match=said) as refusal:
+        DQNSettings(**changes)
+    assert "\n" not in str(refusal.value)
+
+
+def test_options_with_what_uses_them_are_allowed():
+    DQNSettings(**DISTRIBUTIONS["categorical"], prioritized=True, priority_exponent=0.6, priority_beta=0.6)
+    DQNSettings(**DISTRIBUTIONS["quantile"], huber_delta=0.5, munchausen=True, munchausen_low=-2.0)
+    DQNSettings(**DISTRIBUTIONS["implicit"], **NOISY, double=True)
+
+
+def test_limits_are_allowed():
+    DQNSettings(gamma=0, tau=0, epsilon_end=0, learning_starts=0, max_grad_norm=0, reward_clip=0, epsilon_steps=0)
+
+
+def test_layers_are_of_the_kind_that_was_asked_for():
+    assert type(make(Chain(1), norm="none").network.head) is nn.Linear
+    assert {name for name, _ in make(Chain(1)).network.head.named_parameters()} == {"g", "v", "bias"}
+    assert type(make(Chain(1)).acting.head) is nn.Linear

@@ -1,0 +1,119 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from agents.learner.learner import Learner
+from agents.settings.run import LearnerSettings
+from tests.agents.contract import differences
+from wnrl import normalize
+from wnrl.schedules import Linear
+
+OBS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+SETTINGS = LearnerSettings(learning_rate=0.1, max_grad_norm=0.0)
+
+
+def make(norm="none", learning_rate=lambda step: 0.1, seed=0, **changes):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = normalize(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), norm)
+    settings = LearnerSettings(**{"learning_rate": 0.1, "max_grad_norm": 0.0, **changes})
+    return Learner(network, settings, learning_rate=learning_rate, outputs=lambda net, obs: net(obs))
+
+
+def loss_of(learner, scale=1.0, rows=slice(None)):
+    return scale * learner.network(OBS[rows]).square().mean()
+
+
+def step_of(learner):
+    return [parameter.detach().clone() for parameter in learner.network.parameters()]
+
+
+def test_a_gradient_step_is_the_optimizers():
+    learner = make()
+    twin = copy.deepcopy(learner.network)
+    optimizer = torch.optim.Adam(twin.parameters(), lr=0.1)
+    for _ in range(3):
+        learner.minimize(loss_of(learner), {})
+        optimizer.zero_grad()
+        twin(OBS).square().mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(list(learner.network.parameters()), list(twin.parameters()))
+    assert learner.num_updates == 3
+
+
+def test_a_sum_in_parts_is_one_step_on_the_whole():
+    whole, parts = (make(optimizer_eps=0.1) for _ in range(2))
+    whole.minimize(loss_of(whole), {"a": torch.tensor(3.0)})
+    chunks = [(loss_of(parts, 0.5, rows), {"a": torch.tensor(1.5)}) for rows in (slice(0, 3), slice(3, 6))]
+    parts.minimize_sum(iter(chunks))
+    torch.testing.assert_close(step_of(whole), step_of(parts))
+    assert parts.num_updates == 1
+    read = [learner.figures(0, None, torch.Generator()) for learner in (whole, parts)]
+    assert read[0]["a"] == pytest.approx(read[1]["a"]) == 3
+    assert read[0]["train/loss"] == pytest.approx(read[1]["train/loss"])
+
+
+@pytest.mark.parametrize(("limit", "clipped"), [(0.5, True), (0.0, False), (1e9, False)])
+def test_gradients_are_limited_to_their_norm(limit, clipped):
+    learner, free = make(max_grad_norm=limit), make()
+    for each in (learner, free):
+        each.minimize(loss_of(each, 100.0), {})
+    norms = [torch.stack([p.grad.norm() for p in each.network.parameters()]).norm().item() for each in (learner, free)]
+    assert norms[0] == pytest.approx(limit if clipped else norms[1], rel=1e-3)
+    shown = [each.figures(0, None, torch.Generator())["train/grad_norm"] for each in (learner, free)]
+    assert shown == pytest.approx([norms[1]] * 2, rel=1e-4)  # before they are limited
+
+
+def test_the_step_size_follows_the_environments_steps():
+    learner = make(learning_rate=Linear(0.1, 0.0, 100))
+    learner.begin(75)
+    assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(0.025)
+    assert learner.figures(50, None, torch.Generator())["train/learning_rate"] == pytest.approx(0.05)
+    before = step_of(learner)
+    learner.begin(100)
+    learner.minimize(loss_of(learner), {})
+    assert differences(before, step_of(learner)) == []
+
+
+def test_projected_weights_are_projected_after_each_step():
+    learner = make("projected")
+    learner.minimize(loss_of(learner), {})
+    torch.testing.assert_close(learner.network[0].layer.weight.norm(dim=1), torch.ones(4))
+
+
+def test_figures_are_means_since_the_last_reading():
+    learner = make()
+    for value in (1.0, 2.0):
+        learner.minimize(loss_of(learner), {"a": torch.tensor(value)})
+    figures = learner.figures(0, OBS, torch.Generator().manual_seed(0))
+    assert (figures["a"], figures["train/n_updates"]) == (1.5, 2)
+    assert {"train/loss", "train/grad_norm", "norm/0/w_norm", "norm/2/angle"} <= figures.keys()
+    assert all(type(value) in (int, float) and np.isfinite(value) for value in figures.values())
+    assert "a" not in learner.figures(0, None, torch.Generator())
+
+
+@pytest.mark.parametrize("left_out", [None, "network", "optimizer", "num_updates", "means", "diagnostics"])
+def test_goes_on_from_a_state_and_each_part_of_it_matters(left_out):
+    learner, other = make("weight"), make("weight", seed=1)
+    learner.minimize(loss_of(learner), {})
+    state = copy.deepcopy(learner.get_state())
+    if left_out:
+        state[left_out] = copy.deepcopy(other.get_state()[left_out])
+    other.set_state(state)
+    for each in (learner, other):
+        each.minimize(loss_of(each), {})
+    same = differences(learner.get_state(), other.get_state()) == []
+    figures = [each.figures(0, OBS, torch.Generator().manual_seed(0)) for each in (learner, other)]
+    assert (same and differences(*figures) == []) == (left_out is None)
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16)])
+def test_products_are_of_the_networks_precision_inside_its_context(dtype, expected):
+    network = nn.Linear(3, 2)
+    learner = Learner(network, SETTINGS, learning_rate=lambda step: 0.1, outputs=lambda n, obs: n(obs), dtype=dtype)
+    with learner.autocast():
+        assert network(OBS).dtype == expected
+    assert network(OBS).dtype == torch.float32

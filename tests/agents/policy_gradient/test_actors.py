@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+import torch
+
+from agents.policy_gradient.actors import FeedforwardActor, Minibatch, RecurrentActor
+from envs import Recall
+from envs.stream import first_rows
+from tests.agents.policy_gradient_family import make
+from wnrl.networks.actor_critic import actor_critic
+
+T, N = 9, 4
+
+
+def network(**options):
+    return actor_critic((3,), num_actions=2, hidden=(8,), seed=0, **options).eval()
+
+
+def numbered():
+    """Steps whose values are their places, `t * N + n`."""
+    place = torch.arange(T * N, dtype=torch.float32).view(T, N)
+    obs = place[..., None].expand(T, N, 3)
+    return Minibatch(obs, place == 0, place.long(), place, place, place, place, place > 5)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("number", [1, 4, 5, 36])
+def test_minibatches_cover_every_step_once(number):
+    batches = list(FeedforwardActor(network()).minibatches(numbered(), number, generator()))
+    assert len(batches) == number
+    assert torch.cat([batch.action for batch in batches]).sort().values.tolist() == list(range(T * N))
+    sizes = {len(batch.action) for batch in batches}
+    assert max(sizes) - min(sizes) <= 1
+    for batch in batches:  # all fields of a step stay together
+        assert torch.equal(batch.obs[:, 0].long(), batch.action)
+        assert torch.equal(batch.valid, batch.action > 5)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_sequences_stay_whole_and_are_covered_once(number):
+    actor = RecurrentActor(network(lstm=5), N)
+    actor._start = type(actor._start)(*(torch.arange(N)[:, None].expand(N, 5).float() for _ in range(2)))
+    batches = list(actor.minibatches(numbered(), number, generator()))
+    assert len(batches) == number
+    assert torch.cat([batch.action[0] for batch in batches]).sort().values.tolist() == list(range(N))
+    for batch in batches:
+        assert torch.equal(batch.action, batch.action[:1] + N * torch.arange(T)[:, None])
+        assert torch.equal(batch.state[0][:, 0], batch.action[0].float())  # the state with which its environment began
+
+
+@pytest.mark.parametrize("lstm", [0, 5])
+def test_the_order_is_the_generators(lstm):
+    actor = RecurrentActor(network(lstm=5), N) if lstm else FeedforwardActor(network())
+    first, again, other = (
+        torch.cat([batch.action.flatten() for batch in actor.minibatches(numbered(), 2, generator(seed))])
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_recurrent_actor_carries_its_state_and_begins_anew_with_an_episode():
+    net, rng = network(lstm=5), np.random.default_rng(0)
+    actor, state = RecurrentActor(net, 2), net.initial_state(2)
+    for t in range(8):
+        first = np.array([t in (0, 3), t in (0, 5)])
+        row = first_rows(rng.normal(size=(2, 3)).astype(np.float32))._replace(first=first)
+        state = type(state)(*(part * torch.from_numpy(~first)[:, None] for part in state))
+        expected, state = net(torch.from_numpy(row.obs)[None], state, torch.zeros(1, 2))
+        got = actor.act(*actor.see(row))
+        assert got.policy.logits.shape == (2, 2)
+        torch.testing.assert_close(got.value, expected.value[0])
+        torch.testing.assert_close(got.policy.logits, expected.policy.logits[0])
+
+
+def test_looking_at_a_row_leaves_the_state_before_it():
+    actor, row = RecurrentActor(network(lstm=5), 2), first_rows(np.ones((2, 3), np.float32))
+    later = row._replace(first=np.zeros(2, bool))
+    actor.act(*actor.see(row))
+    later = actor.see(later)
+    values = [actor.look(*later).tolist() for _ in range(2)]
+    assert values[0] == values[1] == actor.act(*later).value.tolist()
+    assert actor.look(*later).tolist() != values[0]
+
+
+def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
+    """From the middle of an episode on, with other episodes beginning in it."""
+    environment = Recall(3, delay=2, cues=2)
+    agent = make("ppo", environment, lstm=5, minibatches=1, orthogonal=False)
+    timestep, rng = environment.reset(0), np.random.default_rng(0)
+    rows, values = [], []
+    for t in range(11):
+        if t == 2:
+            agent.actor.begin()
+        values.append(agent.actor.act(*agent.actor.see(timestep)).value)
+        rows.append(timestep)
+        timestep = environment.step(rng.integers(2, size=3))
+    obs, first = (torch.from_numpy(np.stack([getattr(row, name) for row in rows[2:]])) for name in ("obs", "first"))
+    acted = torch.stack(values[2:])
+    (batch,) = agent.actor.minibatches(Minibatch(obs, first, *[acted] * 6), 1, generator())
+    torch.testing.assert_close(agent.actor.evaluate(agent.network, batch).value, batch.value)
+
+
+def test_the_state_goes_on():
+    net, row = network(lstm=5), first_rows(np.ones((2, 3), np.float32))
+    first, second = RecurrentActor(net, 2), RecurrentActor(net, 2)
+    later = first.see(row._replace(first=np.zeros(2, bool)))
+    first.act(*first.see(row))
+    first.begin()
+    first.act(*later)
+    second.set_state(first.get_state())
+    assert torch.equal(first.act(*later).value, second.act(*later).value)
+    assert torch.equal(first._start.h, second._start.h)

@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agents.learner.network import make_network
+from agents.on_policy.episodes import EpisodeStorage
+from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
+from agents.on_policy.rollout import RolloutStorage
+from agents.policy_gradient.actors import FeedforwardActor, RecurrentActor
+from agents.policy_gradient.build import describe_actor_critic, make_ppo
+from agents.policy_gradient.ppo import PPOSettings
+from envs import Chain, Gym
+from tests.agents.contract import differences
+from tests.agents.environments import Clockwork
+from tests.agents.policy_gradient_family import KINDS, RUN, make, outputs
+from wnrl.normalizers.folding import fold
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_model_is_built_again_from_its_description(kind):
+    environment = Chain(2, length=4)
+    agent = make(kind, environment, normalize_obs=True)
+    description = describe_actor_critic(replace(RUN, hidden=(16,)), agent.settings, environment)
+    again = fold(make_network(description, seed=9))
+    again.load_state_dict(agent.acting.state_dict())
+    obs = np.eye(4, dtype=np.float32)
+    assert differences(list(outputs(again, obs)), list(outputs(agent.acting, obs))) == []
+
+
+def test_the_parts_are_those_of_the_settings():
+    plain = make("ppo", Chain(2, length=4))
+    assert isinstance(plain.actor, FeedforwardActor)
+    assert isinstance(plain.storage, RolloutStorage)
+    assert isinstance(plain.rewards, RewardClipping)
+    other = make("ppo", Chain(2, length=4), lstm=4, minibatches=1, normalize_return=True)
+    assert isinstance(other.actor, RecurrentActor)
+    assert isinstance(other.rewards, RewardScaling)
+    assert isinstance(make("reinforce", Chain(2)).storage, EpisodeStorage)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_acts_is_a_copy(kind):
+    agent = make(kind, Chain(2, length=4))
+    ours = {parameter.data_ptr() for parameter in agent.network.parameters()}
+    assert not ours & {parameter.data_ptr() for parameter in agent.acting.parameters()}
+    assert not agent.acting.training
+    assert agent.network.training
+
+
+@pytest.mark.parametrize(("separate", "obs_shape", "lstm", "torsos"), [
+    (None, (3,), 0, 2),
+    (False, (3,), 0, 1),
+    (None, (3,), 4, 1),
+    (None, (4, 84, 84), 0, 1),
+    (True, (4, 84, 84), 0, 2),
+])  # fmt: skip
+def test_who_has_a_torso_of_its_own(separate, obs_shape, lstm, torsos):
+    agent = make("ppo", Clockwork(3, obs_shape=obs_shape), separate=separate, lstm=lstm, minibatches=1)
+    assert (1 if getattr(agent.network, "value_torso", None) is None else 2) == torsos
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_actions_have_the_environments_size(kind):
+    environment = Gym("Pendulum-v1", 2)
+    agent = make(kind, environment)
+    action = agent.act(environment.reset(0), 0)
+    assert (action.shape, action.dtype) == ((2, 1), np.float32)
+
+
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="'cuda:77' is not there"):
+        make_ppo(replace(RUN, device="cuda:77"), PPOSettings(), Chain(8))
+
+
+@pytest.mark.parametrize("lstm", [0, 4])
+def test_the_layers_are_looked_at_with_or_without_memory(lstm):
+    agent = make("ppo", Chain(2, length=4), lstm=lstm, minibatches=1)
+    obs = torch.eye(4)
+    figures = agent.learner.figures(0, obs, torch.Generator().manual_seed(0))
+    assert figures["norm/minibatch_noise"] == pytest.approx(0, abs=1e-5)

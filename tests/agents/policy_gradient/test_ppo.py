@@ -1,0 +1,330 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from agents.training.trainer import Trainer
+from envs import Chain, Gym, Recall
+from tests.agents.contract import VariantContract, differences
+from tests.agents.environments import Clockwork
+from tests.agents.policy_gradient_family import (
+    KINDS,
+    PolicyGradientContract,
+    PolicyGradientVariant,
+    make,
+    naive_advantages,
+    outputs,
+    parameters,
+    random_rollout,
+    trained,
+)
+from wnrl.checkpoints.checkpoints import load, save
+from wnrl.initialization.data import data_init
+
+NUMBERS = KINDS["ppo"][2]
+PER_ROLLOUT = NUMBERS["epochs"] * NUMBERS["minibatches"]
+
+
+class TestWeight(PolicyGradientContract):
+    kind = "ppo"
+
+    def expected_updates(self, steps, num_envs):
+        return steps // num_envs // NUMBERS["rollout_length"] * PER_ROLLOUT
+
+
+class TestLSTM(PolicyGradientContract):
+    kind = "ppo"
+    changes = {"lstm": 8, "minibatches": 1, "epochs": 6, "learning_rate": 0.02}  # noqa: RUF012
+
+    def expected_updates(self, steps, num_envs):
+        return steps // num_envs // NUMBERS["rollout_length"] * PER_ROLLOUT
+
+    @pytest.mark.parametrize(("terminates", "value"), [(False, 1 / (1 - 0.8)), (True, 1 + 0.8 + 0.8**2 + 0.8**3)])
+    def test_truncation_is_bootstrapped_and_discount_0_is_not(self, terminates, value):
+        """A world that pays 1 a step; games are long enough for the state after the last step to be like others."""
+        world = Clockwork(4, 4, 4, terminates=terminates)
+        agent = self.trained(900, environment=world, gamma=0.8).agent
+        assert self.values(agent, np.ones((1, 1), np.float32)) == pytest.approx(value, rel=0.1)
+
+
+class TestNone(PolicyGradientVariant):
+    kind = "ppo"
+    changes = {"norm": "none"}  # noqa: RUF012
+
+
+class TestWeightFromData(PolicyGradientVariant):
+    kind = "ppo"
+    steps_to_solve = 1_500
+    changes = {"init": "data", "normalize_obs": True}  # noqa: RUF012
+
+
+class TestLSTMFromData(PolicyGradientVariant):
+    kind = "ppo"
+    steps_to_solve = 1_500
+    changes = {"lstm": 8, "init": "data", "minibatches": 1, "learning_rate": 0.02}  # noqa: RUF012
+
+
+class TestEverythingElse(PolicyGradientVariant):
+    """Both running scales, both clips, entropy, early stops and schedules, in one."""
+
+    kind = "ppo"
+    changes = {  # noqa: RUF012
+        "normalize_obs": True,
+        "normalize_return": True,
+        "value_clip": 0.5,
+        "target_kl": 0.05,
+        "entropy_coef": 0.003,
+        "clip_range_schedule": "linear",
+        "learning_rate_schedule": "linear",
+        "separate": False,
+        "epochs": 6,
+    }
+    steps_to_solve = 1_200
+
+    def check_solution(self, trainer):
+        """The values are of scaled rewards."""
+
+
+class TestContinuous(VariantContract):
+    """What of the contract has a meaning where actions are continuous."""
+
+    num_envs = 2
+
+    def make(self, environment, seed, **changes):
+        return make("ppo", environment, seed, **{"normalize_obs": True, "normalize_return": True, **changes})
+
+    def environment(self):
+        return Gym("Pendulum-v1", self.num_envs)
+
+    def test_solves_the_chain(self):
+        pytest.skip("the chain's actions are discrete")
+
+    def test_acts_on_one_state_and_on_many(self):
+        agent = self.trained(self.steps_in_all).agent
+        obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+        policy = outputs(agent.acting, obs).policy
+        assert policy.mode().shape == (5, 1)
+        for row, action in zip(obs, policy.mode(), strict=True):
+            assert outputs(agent.acting, row[None]).policy.mode()[0].numpy() == pytest.approx(action.numpy(), abs=1e-5)
+
+    def test_goes_on_from_a_saved_state_as_if_it_had_not_stopped(self, tmp_path):
+        """The physics cannot be saved, but all of the agent can."""
+        trainer = self.trained(self.steps_to_stop)
+        save(tmp_path / "state", trainer.agent.get_state())
+        rest = self.trainer(seed=5).agent
+        rest.set_state(load(tmp_path / "state"))
+        assert differences(trainer.agent.get_state(), rest.get_state()) == []
+
+
+# An update
+
+
+def after_naive_update(agent, rollout, timestep, clip, lambda_=0.95):
+    """The parameters after one epoch over the whole rollout, one step after the other."""
+    s, network = agent.settings, copy.deepcopy(agent.network)
+    optimizer = torch.optim.Adam(network.parameters(), lr=s.learning_rate, eps=s.optimizer_eps)
+    last_value = outputs(agent.acting, timestep.obs).value
+    advantages = naive_advantages(rollout, last_value, s.gamma, lambda_)
+    numbers = np.array(list(advantages.values()))
+    mean, std = (numbers.mean(), numbers.std(ddof=1)) if s.normalize_advantage else (0.0, 1.0)
+    loss = 0.0
+    for (t, n), advantage in advantages.items():
+        policy, value = network(rollout.obs[t, n][None])
+        old_value = float(rollout.value[t, n])
+        target, advantage = advantage + old_value, (advantage - mean) / std
+        ratio = (policy.log_prob(rollout.action[t, n][None])[0] - rollout.log_prob[t, n]).exp()
+        surrogate = min(ratio * advantage, min(max(ratio, 1 - clip), 1 + clip) * advantage)
+        error = (value[0] - target) ** 2
+        if s.value_clip:
+            near = old_value + min(max(value[0] - old_value, -s.value_clip), s.value_clip)
+            error = max(error, (near - target) ** 2)
+        loss += -surrogate + s.value_coef * 0.5 * error - s.entropy_coef * policy.entropy()[0]
+    (loss / len(advantages)).backward()
+    norm = torch.cat([p.grad.flatten() for p in network.parameters()]).norm()
+    for p in network.parameters():
+        p.grad *= min(1.0, s.max_grad_norm / norm)
+    optimizer.step()
+    return parameters(network)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"normalize_advantage": False},
+        {"value_clip": 0.2},
+        {"entropy_coef": 0.1, "separate": False},
+        {"clip_range": 0.4, "value_coef": 2.0},
+        {"optimizer_eps": 0.1},  # the size of the gradient matters, and with it how it is cut
+    ],
+)
+@pytest.mark.parametrize("continuous", [False, True])
+def test_an_update_is_that_of_a_naive_implementation(changes, continuous):
+    environment = Gym("Pendulum-v1", 3) if continuous else Chain(3, length=4)
+    agent = make("ppo", environment, epochs=1, minibatches=1, **changes)
+    rollout, timestep = random_rollout(agent, 12, 3, environment.obs_shape)
+    expected = after_naive_update(agent, rollout, timestep, agent.settings.clip_range)
+    before = parameters(agent.network)
+    agent.learner.begin(0)
+    agent.update(rollout, timestep, 0)
+    assert (expected - before).abs().max() > 1e-3
+    torch.testing.assert_close(parameters(agent.network), expected, rtol=0, atol=2e-5)
+
+
+def test_the_rollout_of_the_naive_test_is_clipped_both_ways():
+    agent = make("ppo", Chain(3, length=4))
+    rollout, _ = random_rollout(agent, 12, 3, (4,))
+    log_prob = outputs(agent.network, rollout.obs.flatten(0, 1)).policy.log_prob(rollout.action.flatten())
+    ratio = (log_prob - rollout.log_prob.flatten()).exp()[rollout.valid.flatten()]
+    assert (ratio > 1.2).any()
+    assert (ratio < 0.8).any()
+    assert ((ratio > 0.8) & (ratio < 1.2)).any()
+
+
+def figures_of_updates(agent):
+    """The figures of each gradient step from now on."""
+    seen, descend = [], agent.learner.descend
+
+    def spy(parts):
+        ((_, figures),) = parts
+        seen.append({name: float(value.detach()) for name, value in figures.items()})
+        descend(parts)
+
+    agent.learner.descend = spy
+    return seen
+
+
+ACTORS = {
+    "vectors": {},
+    "continuous": {},
+    "lstm": {"lstm": 8, "minibatches": 1},
+    "scaled": {"normalize_obs": True, "normalize_return": True},
+    "data": {"init": "data", "normalize_obs": True},
+}
+
+
+@pytest.mark.parametrize("name", ACTORS)
+@pytest.mark.parametrize("norm", ["none", "weight", "layer"])
+def test_the_ratio_is_1_before_the_first_gradient_step_of_each_rollout(name, norm):
+    environment = Gym("Pendulum-v1", 2) if name == "continuous" else Chain(2, length=4, max_steps=7)
+    agent = make("ppo", environment, norm=norm, **{"minibatches": 1, **ACTORS[name]})
+    seen = figures_of_updates(agent)
+    Trainer(agent, environment, seed=0).run(200)
+    kl = [figures["train/approx_kl"] for figures in seen]
+    first, later = kl[:: NUMBERS["epochs"]], kl[1 :: NUMBERS["epochs"]]
+    assert len(first) >= 4
+    assert max(map(abs, first)) < 1e-6
+    assert max(later) > 1e-5
+
+
+def test_a_rollout_begins_with_the_state_that_acted():
+    """Without it the ratios would not be 1: the cue was shown in the rollout before."""
+    environment = Recall(2, delay=20)
+    agent = make("ppo", environment, lstm=8, minibatches=1, orthogonal=False)
+    agent.actor.begin = lambda: None  # the state at the very beginning, zeros, for all rollouts
+    seen = figures_of_updates(agent)
+    Trainer(agent, environment, seed=0).run(200)
+    assert max(figures["train/approx_kl"] for figures in seen[:: NUMBERS["epochs"]]) > 1e-6
+
+
+def test_learning_rate_and_clip_range_fall_to_0_at_the_end_of_the_run():
+    changes = {"clip_range_schedule": "linear", "learning_rate_schedule": "linear"}
+    agent = make("ppo", Chain(1), steps=1_000, **changes)
+    for step, share in ((0, 1.0), (250, 0.75), (1_000, 0.0)):
+        figures = agent.figures(step)
+        assert figures["train/clip_range"] == pytest.approx(0.2 * share)
+        assert figures["train/learning_rate"] == pytest.approx(0.01 * share)
+    constant = make("ppo", Chain(1), steps=1_000).figures(1_000)
+    assert (constant["train/clip_range"], constant["train/learning_rate"]) == (0.2, 0.01)
+
+
+def test_the_update_uses_the_clip_range_and_the_learning_rate_of_its_step():
+    steps = []
+    for step in (0, 500):
+        changes = {"clip_range_schedule": "linear", "learning_rate_schedule": "linear", "optimizer_eps": 0.1}
+        agent = make("ppo", Chain(3, length=4), epochs=1, minibatches=1, steps=1_000, **changes)
+        rollout, timestep = random_rollout(agent, 12, 3, (4,))
+        seen, before = figures_of_updates(agent), parameters(agent.network)
+        agent.learner.begin(step)
+        agent.update(rollout, timestep, step)
+        steps.append((seen[0]["train/clip_fraction"], float((parameters(agent.network) - before).norm())))
+    (wide, far), (narrow, near) = steps
+    assert narrow > wide
+    assert near < 0.9 * far
+
+
+@pytest.mark.parametrize(("target_kl", "least", "most"), [(0.0, PER_ROLLOUT, PER_ROLLOUT), (1e-6, 1, 2), (1.0, 6, 6)])
+def test_a_rollout_is_left_once_the_divergence_is_over_its_target(target_kl, least, most):
+    trainer = trained("ppo", Clockwork(10_000, 10_000), 32, target_kl=target_kl)
+    assert least <= trainer.agent.learner.num_updates <= most
+
+
+def test_no_gradient_enters_what_is_stored():
+    """A Gaussian policy's standard deviations are parameters: with their gradients the memory would never be freed."""
+    agent = trained("ppo", Gym("Pendulum-v1", 2), 100).agent
+    assert not any(values.requires_grad for values in agent.storage.read())
+
+
+def test_actions_are_stored_as_they_were_drawn_and_clipped_by_the_environment():
+    environment = Gym("Pendulum-v1", 2)
+    agent = make("ppo", environment)
+    with torch.no_grad():
+        agent.acting.policy.log_std += 3.0
+    Trainer(agent, environment, seed=0).run(20)
+    rollout = agent.storage.read()
+    assert rollout.action.abs().max() > 2  # the bounds
+    says = outputs(agent.acting, rollout.obs.flatten(0, 1)).policy
+    expected = says.log_prob(rollout.action.flatten(0, 1)).view(rollout.log_prob.shape)
+    torch.testing.assert_close(rollout.log_prob, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_first_rollout_initializes_and_is_not_learned_from():
+    environment = Chain(3, length=4, max_steps=7)
+    agent = make("ppo", environment, init="data", normalize_obs=True)
+    trainer = Trainer(agent, environment, seed=0)
+    trainer.run(1)
+    while len(agent.storage) < NUMBERS["rollout_length"] - 1:
+        trainer.run(trainer.steps + 1)
+    plain = copy.deepcopy(agent.network)
+    trainer.run(trainer.steps + 1)
+    assert agent.learner.num_updates == 0
+    rollout = agent.storage._on_device["obs"]
+    plain.obs_norm.update(rollout)  # what comes next is scaled as this rollout is
+    data_init(plain, rollout.flatten(0, 1))
+    says = outputs(agent.network, rollout.flatten(0, 1))
+    for values in (says.policy.logits, says.value):
+        assert values.mean(0).abs().max() < 1e-3
+        assert values.std(0, correction=0).numpy() == pytest.approx(1, abs=1e-3)
+    torch.testing.assert_close(agent.network.obs_norm.running_mean, plain.obs_norm.running_mean)
+    trainer.run(trainer.steps + 3 * NUMBERS["rollout_length"])
+    assert agent.learner.num_updates == PER_ROLLOUT
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "saying"),
+    [
+        ({"lstm": 8, "separate": True}, "separate has no meaning with lstm"),
+        ({"lstm": 8, "minibatches": 4}, "minibatches must be at most 3, the sequences of a rollout, got 4"),
+        ({"minibatches": 49}, "minibatches must be at most 48, the steps of a rollout, got 49"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"minibatches": 0}, "minibatches must be at least 1, got 0"),
+        ({"clip_range": 0.0}, "clip_range must be above 0, got 0.0"),
+        ({"value_clip": -1.0}, "value_clip must not be negative, got -1.0"),
+        ({"target_kl": -1.0}, "target_kl must not be negative, got -1.0"),
+        ({"rollout_length": 0}, "rollout_length must be at least 1, got 0"),
+        ({"gae_lambda": 1.5}, "gae_lambda must lie between 0 and 1, got 1.5"),
+        ({"entropy_coef": -0.1}, "entropy_coef must not be negative, got -0.1"),
+    ],
+)
+def test_refuses_by_name(changes, saying):
+    with pytest.raises(ValueError, match=saying):
+        make("ppo", Chain(3), **changes)
+
+
+def test_scaling_pictures_is_refused():
+    with pytest.raises(ValueError, match="normalize_obs is for vectors"):
+        make("ppo", Clockwork(3, obs_shape=(4, 84, 84)), normalize_obs=True)

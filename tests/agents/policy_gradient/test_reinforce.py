@@ -1,0 +1,155 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from agents.training.trainer import Trainer
+from envs import Chain, Gym
+from tests.agents.environments import Clockwork
+from tests.agents.policy_gradient_family import (
+    PolicyGradientContract,
+    PolicyGradientVariant,
+    Recorder,
+    make,
+    outputs,
+    parameters,
+)
+
+
+class TestWeight(PolicyGradientContract):
+    kind = "reinforce"
+    steps_to_solve = 1_500
+    steps_to_value = 450
+    value_changes = {"learning_rate": 0.05, "max_grad_norm": 0.0}  # noqa: RUF012
+
+    def counting_environment(self, num_envs):
+        return Clockwork(*[4] * num_envs)
+
+    def expected_updates(self, steps, num_envs):
+        return steps // (4 * num_envs)
+
+
+class TestNone(PolicyGradientVariant):
+    kind = "reinforce"
+    steps_to_solve = 1_500
+    changes = {"norm": "none"}  # noqa: RUF012
+
+
+class TestFromData(PolicyGradientVariant):
+    kind = "reinforce"
+    num_envs = 1
+    steps_to_solve = 1_500
+    changes = {"init": "data", "normalize_obs": True, "episodes_per_update": 3}  # noqa: RUF012
+
+
+# An update
+
+
+def whole_episodes(rows, begin, end, env, number):
+    """The first `number` episodes of an environment that begin at row `begin` or later and end by row `end`."""
+    episodes, steps = [], None
+    for t in range(begin, end):
+        timestep, action = rows[t]
+        if timestep.first[env]:
+            steps = []
+        if steps is None or len(episodes) == number:
+            continue
+        if not timestep.last[env]:
+            after = rows[t + 1][0]
+            steps.append((timestep.obs[env], action[env], after.reward[env], after.discount[env], after.obs[env]))
+            if after.last[env]:
+                episodes.append(steps)
+    return episodes
+
+
+def after_naive_update(agent, network, episodes):
+    """The parameters after one step on these episodes, one step after the other; `network` acted."""
+    s, learner = agent.settings, copy.deepcopy(network)
+    losses, advantages, terms = [], [], []
+    for steps in episodes:
+        value_after = float(outputs(network, steps[-1][4][None]).value)  # stands for the rest where it was truncated
+        total = value_after
+        for obs, action, reward, discount, _ in reversed(steps):
+            total = float(reward) + s.gamma * float(discount) * total
+            policy, value = learner(torch.as_tensor(obs)[None])
+            log_prob = policy.log_prob(torch.as_tensor(action)[None])[0]
+            advantages.append(total - float(value.detach()))
+            terms.append(
+                (log_prob, s.value_coef * 0.5 * (value[0] - total) ** 2 - s.entropy_coef * policy.entropy()[0])
+            )
+    mean, std = (np.mean(advantages), np.std(advantages, ddof=1)) if s.normalize_advantage else (0.0, 1.0)
+    for advantage, (log_prob, rest) in zip(advantages, terms, strict=True):
+        losses.append(-log_prob * (advantage - mean) / std + rest)
+    (sum(losses) / len(losses)).backward()
+    for p in learner.parameters():  # one step of Adam, whose running means begin with the first gradient
+        p.data -= s.learning_rate * p.grad / (p.grad.abs() + s.optimizer_eps)
+    return parameters(learner)
+
+
+@pytest.mark.parametrize("changes", [{}, {"episodes_per_update": 2, "entropy_coef": 0.1, "normalize_advantage": False}])
+@pytest.mark.parametrize("terminates", [True, False])
+def test_an_update_is_that_of_a_naive_implementation_on_whole_episodes(changes, terminates):
+    """Environments of different lengths: some have played more than their share, some are in mid-episode."""
+    environment = Clockwork(3, 7, 5, terminates=terminates, obs_shape=(2,))
+    environment._obs = lambda: np.stack([environment.elapsed, environment.elapsed % 2], 1).astype(np.float32) / 5
+    agent = make("reinforce", environment, max_grad_norm=0.0, optimizer_eps=0.1, **changes)
+    recorder, trainer = Recorder(agent), Trainer(agent, environment, seed=0)
+    while len(recorder.updates) < 2:
+        network, optimizer = copy.deepcopy(agent.network), agent.learner.optimizer.state
+        if len(recorder.updates) == 1:
+            optimizer.clear()  # so that the second step is a first one
+        trainer.run(trainer.steps + 1)
+    rows = [*recorder.rows, (trainer._timestep, None)]
+    begin, end = recorder.updates
+    episodes = [whole_episodes(rows, begin, end, env, agent.settings.episodes_per_update) for env in range(3)]
+    assert [len(played) for played in episodes] == [agent.settings.episodes_per_update] * 3
+    assert {len(steps) for played in episodes for steps in played} == {3, 7, 5}
+    assert sum(len(steps) for played in episodes for steps in played) < 3 * (end - begin) - 10  # others do not count
+    expected = after_naive_update(agent, network, [steps for played in episodes for steps in played])
+    torch.testing.assert_close(parameters(agent.network), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 30])
+def test_chunks_give_the_gradient_of_the_whole(chunk_size):
+    ends = []
+    for size in (chunk_size, 10_000):
+        environment = Chain(3, length=4, max_steps=9)
+        agent = make("reinforce", environment, chunk_size=size, optimizer_eps=0.1, entropy_coef=0.05)
+        trainer = Trainer(agent, environment, seed=0)
+        while agent.learner.num_updates < 1:
+            trainer.run(trainer.steps + 1)
+        ends.append((parameters(agent.network), agent.figures(0)))
+    (chunked, some), (whole, all_) = ends
+    torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-6)
+    for name in ("loss", "value_loss", "policy_gradient_loss", "entropy_loss", "grad_norm"):
+        assert some[f"train/{name}"] == pytest.approx(all_[f"train/{name}"], rel=1e-4, abs=1e-6)
+
+
+def test_takes_continuous_actions():
+    environment = Gym("Pendulum-v1", 2)
+    agent = make("reinforce", environment)
+    before = parameters(agent.network)
+    Trainer(agent, environment, seed=0).run(420)
+    assert agent.learner.num_updates == 1
+    assert not torch.equal(before, parameters(agent.network))
+
+
+def test_figures_are_known_with_one_environment_right_after_an_update():
+    agent = make("reinforce", Clockwork(3))
+    trainer = Trainer(agent, Clockwork(3), seed=0)
+    for steps in range(1, 8):
+        trainer.run(steps)
+        assert all(np.isfinite(value) for value in agent.figures(steps).values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "saying"),
+    [
+        ({"episodes_per_update": 0}, "episodes_per_update must be at least 1, got 0"),
+        ({"chunk_size": 0}, "chunk_size must be at least 1, got 0"),
+    ],
+)
+def test_refuses_by_name(changes, saying):
+    with pytest.raises(ValueError, match=saying):
+        make("reinforce", Chain(3), **changes)

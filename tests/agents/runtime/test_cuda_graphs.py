@@ -1,0 +1,233 @@
+"""agents.runtime.cuda_graphs: work that is captured once and launched, and what is done where it cannot be."""
+
+import copy
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from agents.dqn.build import make_dqn
+from agents.runtime import cuda_graphs
+from agents.runtime.cuda_graphs import WARM_UP, Graphs
+from agents.training.trainer import Trainer
+from envs import Chain
+from tests.agents.contract import check_close
+from tests.agents.dqn_family import DISTRIBUTIONS, RAINBOW, settings
+from tests.agents.dqn_family import RUN as DQN_RUN
+from tests.agents.policy_gradient_family import make
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+class Generator:
+    """A generator's state as graphs handle it."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def clone_state(self):
+        return self.number
+
+    def graphsafe_set_state(self, state):
+        self.number = state
+
+
+class Device:
+    """Stands in for CUDA: work runs at once, but for what is captured."""
+
+    def __init__(self, monkeypatch, error=None):
+        self.error, self.capturing, self.registered, self.default = error, False, [], Generator(5)
+        stream = SimpleNamespace(device=CUDA, wait_stream=lambda other: None)
+        names = {
+            "CUDAGraph": self.Graph,
+            "graph": self.capture,
+            "Stream": lambda device: stream,
+            "current_stream": lambda device: stream,
+            "stream": lambda stream: nullcontext(),
+            "default_generators": (self.default,),
+        }
+        for name, value in names.items():
+            monkeypatch.setattr(cuda_graphs.torch.cuda, name, value)
+
+    def Graph(self):  # noqa: N802 - the name of a class
+        graph = SimpleNamespace(replayed=0, register_generator_state=self.registered.append)
+        graph.replay = lambda: setattr(graph, "replayed", graph.replayed + 1)
+        self.graph = graph
+        return graph
+
+    def capture(self, graph, stream):
+        device = self
+
+        class Context:
+            def __enter__(self):
+                device.capturing = True
+
+            def __exit__(self, *error):
+                device.capturing = False
+                if device.error:
+                    device.default.number = -1
+                    try:
+                        raise RuntimeError(device.error)  # of the work
+                    finally:
+                        raise RuntimeError("a capture failed")
+
+        return Context()
+
+
+def test_on_a_cpu_work_stays_what_it_is():
+    captures = Graphs(CPU, ())
+    assert not captures.enabled
+    assert captures.capture(print, "printing") is print
+    assert captures.capture_function(abs, "a number") is abs
+    captures.forget()
+
+
+def test_work_is_captured_after_some_calls_and_launched_from_then_on(monkeypatch):
+    device, own, calls = Device(monkeypatch), Generator(7), []
+    captures = Graphs(CUDA, (own,))
+    work = captures.capture(lambda: calls.append(device.capturing), "work")
+    for _ in range(WARM_UP + 4):
+        work()
+    assert calls == [False] * WARM_UP + [True]
+    assert device.graph.replayed == 4  # the capture does nothing by itself
+    assert device.registered == [own]
+    captures.forget()
+    work()
+    assert calls[-1] is False
+    assert device.graph.replayed == 4
+
+
+def test_where_something_cannot_be_captured_all_runs_as_it_is_and_that_is_said_once(monkeypatch):
+    device, own, calls, said = Device(monkeypatch), Generator(7), [], []
+    captures = Graphs(CUDA, (own,), say=said.append)
+    first, second = (
+        captures.capture(lambda name=name: calls.append((name, device.capturing)), name)
+        for name in ("acting", "an update")
+    )
+    for _ in range(WARM_UP + 1):
+        first()
+    launched = device.graph
+    device.error = "it waits\nat length"
+    for _ in range(WARM_UP + 4):
+        second()
+    for _ in range(2):
+        first()
+    captures.forget()
+    second()
+    assert said == ["without CUDA graphs: an update cannot be captured: it waits"]
+    assert not captures.enabled
+    assert launched.replayed == 1
+    done = [name for name, capturing in calls if not capturing]
+    assert done == ["acting"] * WARM_UP + ["an update"] * (WARM_UP + 4) + ["acting"] * 2 + ["an update"]
+    assert (device.default.number, own.number) == (5, 7)
+
+
+def test_graphs_can_be_refused(monkeypatch):
+    Device(monkeypatch)
+    assert Graphs(CUDA, (), enabled=False).capture(print, "printing") is print
+
+
+def test_graphs_are_not_asked_for_elsewhere():
+    with pytest.raises(ValueError, match="captured on CUDA alone, and the device is cpu: leave --graphs out"):
+        Graphs(CPU, (), enabled=True)
+
+
+def test_a_function_keeps_its_places(monkeypatch):
+    device = Device(monkeypatch)
+    double = Graphs(CUDA, ()).capture_function(lambda x: 2 * x, "doubling")
+    results = [double(torch.full((2,), float(n))) for n in range(WARM_UP + 3)]
+    assert len({result.data_ptr() for result in results}) == 1
+    (placed,) = double._placed.values()
+    placed._arguments[0].fill_(9.0)
+    placed.compute()
+    assert results[0].tolist() == [18.0, 18.0]
+    assert device.graph.replayed == 2
+
+
+def test_a_function_is_captured_for_each_shape_of_its_arguments(monkeypatch):
+    Device(monkeypatch)
+    both = Graphs(CUDA, ()).capture_function(lambda x, y: (x + y, x * y), "sum and product")
+    for length in (2, 3, 2):
+        x, y = torch.full((length,), 3.0), torch.arange(float(length))
+        found = both(x, y)
+        assert [value.tolist() for value in found] == [(x + y).tolist(), (x * y).tolist()]
+    assert len(both._placed) == 2
+
+
+def test_a_procedure_is_done_at_every_call(monkeypatch):
+    Device(monkeypatch)
+    done = []
+    procedure = Graphs(CUDA, ()).capture_function(lambda x: done.append(x.tolist()), "noting")
+    for n in range(WARM_UP):
+        assert procedure(torch.tensor([float(n)])) is None
+    assert done == [[float(n)] for n in range(WARM_UP)]
+
+
+def run(environment, cuda_graphs, **changes):
+    """The agent after a run on the GPU."""
+    numbers = settings(graphs=cuda_graphs, **changes)
+    agent = make_dqn(replace(DQN_RUN, device="cuda", steps=2_000), numbers, environment)
+    Trainer(agent, environment, seed=0).run(700)
+    return agent
+
+
+def on_policy(kind, cuda_graphs, **changes):
+    """The agent after a run on the GPU."""
+    environment = Chain(3, length=4)
+    agent = make(kind, environment, device="cuda", graphs=cuda_graphs, **changes)
+    Trainer(agent, environment, seed=0).run(700)
+    return agent
+
+
+@needs_cuda
+@pytest.mark.parametrize("changes", [{}, RAINBOW, DISTRIBUTIONS["implicit"], {"learning_rate_schedule": "linear"}])
+def test_a_run_in_graphs_is_the_run_without(changes, capsys):
+    """Three environments and an update per two steps: launches of one update and of two."""
+    eager, captured = (run(Chain(3, length=4), cuda_graphs, **changes) for graphs in (False, True))
+    assert eager.learner.num_updates == captured.learner.num_updates > 100
+    check_close(captured.network, eager.network)
+    assert capsys.readouterr().out == ""  # nothing was refused
+
+
+@needs_cuda
+@pytest.mark.parametrize("kind", ["ppo", "a2c", "reinforce"])
+@pytest.mark.parametrize("changes", [{}, {"learning_rate_schedule": "linear"}])
+def test_an_on_policy_run_in_graphs_is_the_run_without(kind, changes, capsys):
+    """Three minibatches of two sizes, whose order is drawn between launches."""
+    sizes = {"ppo": {"minibatches": 3}}.get(kind, {})
+    eager, captured = (on_policy(kind, cuda_graphs, **sizes, **changes) for graphs in (False, True))
+    assert eager.learner.num_updates == captured.learner.num_updates > 10
+    check_close(captured.network, eager.network)
+    assert capsys.readouterr().out == ""
+
+
+@needs_cuda
+def test_a_recurrent_agent_acts_in_graphs_as_without(capsys):
+    eager, captured = (on_policy("ppo", cuda_graphs, lstm=8, minibatches=1) for graphs in (False, True))
+    check_close(captured.network, eager.network)
+    assert capsys.readouterr().out == ""
+
+
+@needs_cuda
+def test_a_resumed_run_is_captured_anew():
+    agent, other = (run(Chain(3, length=4), True) for _ in range(2))
+    other.set_state(copy.deepcopy(agent.get_state()))
+    for _ in range(2 * WARM_UP):
+        agent.update(700)
+        other.update(700)
+    check_close(other.network, agent.network)
+
+
+@needs_cuda
+def test_what_waits_for_the_device_is_refused_by_name():
+    said, x = [], torch.ones(3, device="cuda")
+    work = Graphs(torch.device("cuda"), (), say=said.append).capture(lambda: x.sum().item(), "a sum")
+    for _ in range(WARM_UP + 2):
+        work()
+    assert len(said) == 1
+    assert said[0].startswith("without CUDA graphs: a sum cannot be captured: ")
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    assert torch.rand(3, device="cuda").isfinite().all()  # the device goes on

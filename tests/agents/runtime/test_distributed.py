@@ -1,0 +1,113 @@
+"""agents.runtime.distributed: several processes learn together what one learns from their joint batch."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from agents.learner.learner import Learner
+from agents.registry import TrainDQN
+from agents.runtime.distributed import SEED_STRIDE, OneProcess, Processes, join, share
+from agents.settings.run import LearnerSettings
+from wnrl.normalizers.normalize import normalize
+
+PROCESSES, BATCH = 2, 8
+SETTINGS = TrainDQN(env="Chain", num_envs=8, batch_size=32, replay_size=1_000, init_batch=500)
+
+
+def learner(seed):
+    torch.manual_seed(seed)
+    network = normalize(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), "weight")
+    settings = LearnerSettings(max_grad_norm=0.5, learning_rate=0.1)
+    return Learner(network, settings, learning_rate=lambda step: 0.1, outputs=lambda net, obs: net(obs))
+
+
+def batches():
+    generator = torch.Generator().manual_seed(3)
+    return [(torch.randn(BATCH, 3, generator=generator), torch.randn(BATCH, 2, generator=generator)) for _ in range(5)]
+
+
+def learn(learner, part):
+    """Updates on one part of each batch."""
+    for x, y in batches():
+        loss = (learner.network(x[part]) - y[part]).square().mean()
+        learner.minimize(loss, {})
+    return [parameter.detach().clone() for parameter in learner.network.parameters()]
+
+
+def one_of_two(index, folder):
+    """What each of the processes does."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=index, world_size=PROCESSES)
+    ranks = Processes()
+    said = {"sum": ranks.sum(index + 1), "least": ranks.least(index + 5), "tell": ranks.tell({"of": index})}
+    mine = learner(seed=index)  # of which the first one's is taken
+    mine.share(ranks)
+    size = BATCH // PROCESSES
+    torch.save((said, learn(mine, slice(index * size, (index + 1) * size))), f"{folder}/{index}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_learn_what_one_learns_from_the_joint_batch(tmp_path):
+    torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=PROCESSES)
+    results = [torch.load(tmp_path / f"{index}.pt") for index in range(PROCESSES)]
+    assert [said for said, _ in results] == [{"sum": 3, "least": 5, "tell": {"of": 0}}] * 2
+    joint = learn(learner(seed=0), slice(None))
+    alone = learn(learner(seed=0), slice(BATCH // PROCESSES))
+    for first, second, expected, half in zip(results[0][1], results[1][1], joint, alone, strict=True):
+        assert torch.equal(first, second)
+        torch.testing.assert_close(first, expected)
+        assert not torch.allclose(first, half)
+
+
+def test_one_process_is_all():
+    ranks = OneProcess()
+    tensor = torch.ones(2)
+    ranks.average([tensor])
+    ranks.copy_first([tensor])
+    assert (ranks.sum(3), ranks.least(4), ranks.tell("five"), tensor.tolist()) == (3, 4, "five", [1.0, 1.0])
+
+
+def test_without_torchrun_a_process_is_alone(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert isinstance(join(), OneProcess)
+    assert share(SETTINGS, join()) is SETTINGS
+
+
+class Second(OneProcess):
+    """The second of four processes."""
+
+    index, number = 1, 4
+
+
+def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own():
+    own = share(SETTINGS, Second())
+    assert own == replace(
+        SETTINGS,
+        num_envs=2,
+        batch_size=8,
+        replay_size=250,
+        init_batch=125,
+        seed=SEED_STRIDE,
+        device=own.device,
+        graphs=False,
+    )
+    assert np.random.default_rng([own.seed, 1]).random() != np.random.default_rng([SETTINGS.seed, 1]).random()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_envs": 6}, "num_envs 6 cannot be split among 4 processes: take a multiple of 4"),
+        ({"batch_size": 33}, "batch_size 33 cannot be split"),
+        ({"learning_starts": 4}, "learning_starts must be at least 5 for 8 environments"),
+        ({"graphs": True}, "graphs are of one process: leave --graphs out"),
+        ({"norm": "batch"}, "norm batch takes statistics of a batch, which several processes do not share"),
+        ({"norm": "mean-batch"}, "norm mean-batch takes statistics"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        share(replace(SETTINGS, **changes), Second())

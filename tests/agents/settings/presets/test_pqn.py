@@ -1,0 +1,65 @@
+"""agents.settings.presets.pqn: the published numbers, and the share of a run over which epsilon falls."""
+
+from dataclasses import fields
+
+import pytest
+
+from agents.registry import PQN
+from agents.settings.presets.pqn import pqn_preset
+
+# github.com/mttga/purejaxql, config/alg/pqn_atari.yaml; radam stands in pqn_atari.py
+PUBLISHED = {
+    "num_envs": 128,
+    "rollout_length": 32,
+    "epsilon_start": 1.0,
+    "epsilon_end": 0.001,
+    "epochs": 2,
+    "minibatches": 32,
+    "learning_rate": 0.00025,
+    "max_grad_norm": 10.0,
+    "gamma": 0.99,
+    "q_lambda": 0.65,
+    "optimizer": "radam",
+    "beta1": 0.9,
+    "optimizer_eps": 1e-8,
+    "reward_clip": 1.0,
+    "life_loss": True,
+    "sticky_actions": 0.0,
+    "noop_max": 30,
+    "hidden": (512,),
+    "steps": 10_000_000,
+}
+
+
+def values(images=True, **flags):
+    """Every value of a run: the preset's, or else the dataclass's own default."""
+    defaults = {field.name: field.default for field in fields(PQN.settings)}
+    return {**defaults, **pqn_preset("fast", images=images, norm="weight", flags=flags)}
+
+
+def test_atari_is_as_published():
+    found = values()
+    assert {name: found[name] for name in PUBLISHED} == PUBLISHED
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_every_value_is_of_a_field_and_in_its_range(images):
+    task = {"game": "Pong"} if images else {"env": "Chain"}
+    PQN.settings(**pqn_preset("fast", images=images, norm="none"), **task)
+
+
+@pytest.mark.parametrize(("images", "share"), [(True, 0.1), (False, 0.2)])
+def test_epsilon_falls_over_a_share_of_the_run(images, share):
+    own = values(images)
+    assert own["epsilon_steps"] == share * own["steps"]
+    assert values(images, steps="5000")["epsilon_steps"] == share * 5_000
+    assert values(images, steps="1_000_000")["epsilon_steps"] == share * 1_000_000
+
+
+def test_a_length_that_is_no_number_is_left_to_the_command_line():
+    assert values(steps="many")["epsilon_steps"] == 0
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="unknown preset 'nature': choose from fast"):
+        pqn_preset("nature", images=True, norm="weight")
