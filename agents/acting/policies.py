@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from agents.acting.exploration import with_random
 from envs import TimeStep
+from wnrl.device import to_device
 from wnrl.networks.actor_critic import ActorCriticValues, RecurrentActorCritic
 from wnrl.networks.lstm_core import LSTMState
-from wnrl.transfer import to_device
 
 Policy = Callable[[TimeStep], np.ndarray]  # a row of N environments to their actions, [N] or [N, D]
 

@@ -15,10 +15,10 @@ from agents.off_policy.samplers import Sample, Sampler
 from agents.off_policy.update import Losses, ReplayUpdates
 from agents.runtime.cuda_graphs import Graphs
 from envs import TimeStep
+from wnrl.device import to_device
 from wnrl.initialization.initialize import data_init
 from wnrl.normalizers.folding import Follower, fold
 from wnrl.schedules import Every
-from wnrl.transfer import to_device
 
 
 class ReplayAgent:

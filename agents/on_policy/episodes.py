@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agents.on_policy.rollout import Decision, Rollout
 from envs import TimeStep
-from wnrl.transfer import to_device
+from wnrl.device import to_device
 
 _HOST = ("first", "reward", "discount", "valid")
 _SEEN = 512  # observations that `seen` returns at least, where there are so many

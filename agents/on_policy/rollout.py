@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs import TimeStep
-from wnrl.transfer import to_device
+from wnrl.device import to_device
 
 
 class Rollout(NamedTuple):

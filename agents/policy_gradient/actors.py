@@ -11,9 +11,9 @@ from torch import Tensor
 
 from agents.on_policy.rollout import Rollout
 from envs import TimeStep
+from wnrl.device import to_device
 from wnrl.networks.actor_critic import ActorCritic, ActorCriticValues, RecurrentActorCritic
 from wnrl.networks.lstm_core import LSTMState
-from wnrl.transfer import to_device
 
 
 class Minibatch(NamedTuple):

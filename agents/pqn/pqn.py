@@ -23,10 +23,10 @@ from agents.on_policy.rollout import Decision, Rollout, RolloutStorage
 from agents.runtime.cuda_graphs import Graphs
 from agents.settings.run import ExplorationSettings, LearnerSettings, check_above_zero, check_at_least, check_shares
 from envs import TimeStep
+from wnrl.device import to_device
 from wnrl.initialization.initialize import data_init
 from wnrl.normalizers.folding import Follower, fold
 from wnrl.schedules import Linear
-from wnrl.transfer import to_device
 
 
 @dataclass(frozen=True)

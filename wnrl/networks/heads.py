@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wnrl.autocast import without_autocast
+from wnrl.device import without_autocast
 
 
 class QValues(NamedTuple):
@@ -35,7 +35,7 @@ class QuantileValues(NamedTuple):
 
 def in_float32(layer: nn.Module, features: Tensor) -> Any:
     """What `layer` makes of `features`, computed in float32 even under autocast."""
-    with without_autocast(features):
+    with without_autocast(features.device):
         return layer(features.float())
 
 

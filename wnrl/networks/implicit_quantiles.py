@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from wnrl.autocast import without_autocast
+from wnrl.device import without_autocast
 from wnrl.networks.heads import Head, QuantileValues
 
 
@@ -63,7 +63,7 @@ class ImplicitQuantileHead(Head):
             taus = self.taus.expand(*features.shape[:-1], -1)
         if taus.shape[:-1] != features.shape[:-1]:
             raise ValueError(f"expected taus {[*features.shape[:-1]]} + [K], got {list(taus.shape)}")
-        with without_autocast(features):
+        with without_autocast(features.device):
             outputs = self.layer(features.float().unsqueeze(-2) * self._embedded(taus.float()))  # [B, K, A]
         quantiles = outputs.transpose(-1, -2)  # [B, A, K]
         return QuantileValues(quantiles.mean(-1), quantiles, taus)

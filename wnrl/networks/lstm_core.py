@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wnrl.autocast import without_autocast
+from wnrl.device import without_autocast
 from wnrl.weight_norm.recurrent import with_weights_computed
 
 
@@ -54,7 +54,7 @@ class LSTMCore(nn.Module):
         """
         self._check(features, state, first)
         first, outputs = first.bool(), []
-        with without_autocast(features):
+        with without_autocast(features.device):
             lstm = with_weights_computed(self.lstm)
             for begin, end in itertools.pairwise(_stretches(first)):
                 h, c = (s.float().masked_fill(first[begin, :, None], 0.0).unsqueeze(0) for s in state)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from wnrl.autocast import dtype_of_products
+from wnrl.device import autocast_dtype
 
 
 class NatureCNN(nn.Module):
@@ -47,7 +47,7 @@ class NatureCNN(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Features `[B, out_features]` of uint8 images `[B, C, H, W]`."""
-        learns_in_float32 = torch.is_grad_enabled() and dtype_of_products(obs.device) is torch.float32
+        learns_in_float32 = torch.is_grad_enabled() and autocast_dtype(obs.device) is None
         return self.layers(_scaled(obs, self.obs_shape, channels_last=learns_in_float32))
 
 
@@ -192,4 +192,4 @@ def _scaled(obs: Tensor, obs_shape: tuple[int, ...], channels_last: bool) -> Ten
     if obs.dtype is not torch.uint8 or obs.shape[1:] != obs_shape:
         raise ValueError(f"images must be uint8 [B, {str(obs_shape)[1:-1]}], got {obs.dtype} {list(obs.shape)}")
     order = torch.channels_last if channels_last and obs.device.type == "cpu" else torch.preserve_format
-    return obs.to(dtype_of_products(obs.device), memory_format=order).mul_(1 / 255)
+    return obs.to(autocast_dtype(obs.device) or torch.float32, memory_format=order).mul_(1 / 255)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from wnrl.autocast import without_autocast
+from wnrl.device import without_autocast
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.rows import rows
 
@@ -64,7 +64,7 @@ class SpectralNormalized(NormalizedLayer):
     @torch.no_grad()
     def _iterate(self, times: int = 1) -> None:
         matrix, u = self._matrix(), self.running_u
-        with without_autocast(matrix):
+        with without_autocast(matrix.device):
             for _ in range(times):
                 image = matrix @ F.normalize(matrix.t() @ u.to(matrix.dtype), dim=0)
                 norm = torch.linalg.vector_norm(image)
@@ -74,7 +74,7 @@ class SpectralNormalized(NormalizedLayer):
         """σ(w) = ‖Wᵀu‖, 0-dim: uᵀ W v with v the direction of Wᵀ u; its gradient is u vᵀ."""
         matrix = self._matrix()
         u = F.normalize(self.running_u.to(matrix.dtype), dim=0)  # a copy, which later iterations leave alone
-        with without_autocast(matrix):
+        with without_autocast(matrix.device):
             return torch.linalg.vector_norm(matrix.t() @ u)
 
     def fold(self) -> nn.Module:

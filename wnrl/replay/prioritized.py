@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wnrl.device import check_memory
+from wnrl.device import check_memory, to_device
 from wnrl.replay.sum_tree import SumTree, sum_tree_bytes
 from wnrl.replay.uniform import Replay, Transition, replay_bytes
-from wnrl.transfer import to_device
 
 __all__ = ["Prioritized", "PrioritizedReplay", "prioritized_replay_bytes"]
 

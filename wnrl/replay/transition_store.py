@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wnrl.transfer import to_device
+from wnrl.device import to_device
 
 __all__ = ["Transition", "TransitionStore", "replay_bytes"]
 

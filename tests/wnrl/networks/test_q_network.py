@@ -271,6 +271,16 @@ def test_an_unknown_normalizer_is_refused():
         q_network((3,), 2, norm="wieght")
 
 
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_shapes_can_be_found_on_the_meta_device(norm):
+    with torch.device("meta"):
+        network = q_network((4, 40, 40), 3, architecture=Architecture(dueling=True), norm=norm)
+        obs = torch.zeros(2, 4, 40, 40, dtype=torch.uint8)
+    for training in (True, False):
+        q_values = network.train(training)(obs).q_values
+        assert (q_values.shape, q_values.device.type) == ((2, 3), "meta")
+
+
 def test_networks_can_be_copied_with_their_function():
     several = (small(norm="weight", noisy=True, dueling=True, distribution=name) for name in ("quantile", "implicit"))
     for network in (QNetwork(MLP((3,), (4,)), nn.Linear(4, 2)), *several):
