@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from wnrl.normalizers.batch_norm import MeanBatchNormalized
-from wnrl.weight_norm.dense import WeightNormLayer, WeightNormLinear, gain
+from wnrl.weight_norm.dense import WeightNormLayer, WeightNormLinear, effective_gain
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 Product = Callable[[Tensor, Tensor], Tensor]  # of an input and v
@@ -56,7 +56,9 @@ class ScaledTwin(nn.Module):
         v, norms = own["v"], self.norms
         torch.linalg.vector_norm(v, dim=self.dims, out=norms)
         torch.threshold_(norms, 0.0, math.inf)  # a zero row gives zeros
-        torch.addcdiv(self.zero, gain(own["g"], self.layer.units), norms, value=self.layer.scale, out=self.scales)
+        torch.addcdiv(
+            self.zero, effective_gain(own["g"], self.layer.units), norms, value=self.layer.scale, out=self.scales
+        )
         vars(self).update(v=v, shift=self._shift(own["bias"]))
 
     def _shift(self, bias: Tensor | None) -> Tensor:

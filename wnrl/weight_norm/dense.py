@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wnrl.weight_norm.formula import READ_ONLY, EffectiveWeight, effective_weight
+from wnrl.weight_norm.formula import effective_weight, weight_norm_linear
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
+from wnrl.weight_norm.read_only_weight import READ_ONLY, read_only
 from wnrl.weight_norm.rows import row_norms, rows
-from wnrl.weight_norm.scaled_linear import weight_norm_linear
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -46,13 +46,13 @@ class WeightNormLayer(NormalizedLayer):
         super().__init__()
         check_units(units)
         weight = plain_parameter(plain, "weight")
-        vars(self).update(settings(plain))
+        vars(self).update(constructor_attributes(plain))
         self.units: Units = units
         self.scale = unit_scale(rows(self, weight), units)
-        v, g = split_weight(self, weight.detach(), units)
+        v, g = decompose_weight(self, weight.detach(), units)
         self.g = nn.Parameter(g, requires_grad=weight.requires_grad)
         self.v = nn.Parameter(v, requires_grad=weight.requires_grad)
-        self.register_parameter("bias", copied(plain.bias))
+        self.register_parameter("bias", copy_parameter(plain.bias))
         self.train(plain.training)
 
     @classmethod
@@ -83,7 +83,7 @@ class WeightNormLayer(NormalizedLayer):
         """Set `v` and `g`, in place, so that the effective weight is `weight` (of the shape of `v`)."""
         if weight.shape != self.v.shape:
             raise ValueError(f"the weight has shape {tuple(self.v.shape)}, got {tuple(weight.shape)}")
-        v, g = split_weight(self, weight, self.units)
+        v, g = decompose_weight(self, weight, self.units)
         self.v.copy_(v)
         self.g.copy_(g)
 
@@ -99,7 +99,7 @@ class WeightNormLayer(NormalizedLayer):
         """A plain layer with the same function and parameters of its own."""
         plain = self._plain(torch.device("meta"))
         plain.weight = nn.Parameter(self.effective_weight(), requires_grad=self.v.requires_grad)
-        plain.register_parameter("bias", copied(self.bias))
+        plain.register_parameter("bias", copy_parameter(self.bias))
         return plain.train(self.training)
 
     def folded(self) -> dict[str, Tensor]:
@@ -125,12 +125,12 @@ class WeightNormLayer(NormalizedLayer):
 
     def gain(self) -> Tensor:
         """The rows' lengths `[out]` in units of `scale`: g, or exp(g)."""
-        return gain(self.g, self.units)
+        return effective_gain(self.g, self.units)
 
     @torch.no_grad()
     def set_lengths(self, lengths: Tensor) -> None:
         """Set `g`, in place, so that the rows of the effective weight have these lengths `[out]`."""
-        self.g.copy_(_stored(lengths, self.units, self.scale))
+        self.g.copy_(_g_of_lengths(lengths, self.units, self.scale))
 
     def _plain(self, device: torch.device) -> nn.Module:
         values = {name: getattr(self, name) for name in self.arguments}
@@ -148,26 +148,21 @@ def unit_scale(by_row: Tensor, units: Units) -> float:
     return math.sqrt(math.prod(by_row.shape[1:])) if units == "sqrt" else 1.0
 
 
-def gain(g: Tensor, units: Units) -> Tensor:
+def effective_gain(g: Tensor, units: Units) -> Tensor:
     """The rows' lengths `[out]` in units of their scale: g, or exp(g)."""
     return g.exp() if units == "log" else g
 
 
-def split_weight(layer: nn.Module, weight: Tensor, units: Units) -> tuple[Tensor, Tensor]:
+def decompose_weight(layer: nn.Module, weight: Tensor, units: Units) -> tuple[Tensor, Tensor]:
     """Directions v (w itself; ones/√n for a zero row) and g `[out]` of the rows of `weight` of `layer`."""
     by_row, norm = rows(layer, weight), row_norms(layer, weight)
     column = norm.view(-1, *[1] * (by_row.ndim - 1))
     v = torch.where(column > 0, by_row, 1 / math.sqrt(by_row[0].numel()))
-    return rows(layer, v), _stored(norm, units, unit_scale(by_row, units)).to(weight.dtype)
+    return rows(layer, v), _g_of_lengths(norm, units, unit_scale(by_row, units)).to(weight.dtype)
 
 
-def _stored(lengths: Tensor, units: Units, scale: float) -> Tensor:
+def _g_of_lengths(lengths: Tensor, units: Units, scale: float) -> Tensor:
     return lengths.clamp(min=_LEAST_LENGTH).log() if units == "log" else lengths / scale
-
-
-def read_only(weight: Tensor) -> Tensor:
-    """`weight` as a tensor that refuses in-place operations; under torch.compile as it is."""
-    return weight if torch.compiler.is_compiling() else weight.as_subclass(EffectiveWeight)
 
 
 def plain_parameter(plain: nn.Module, name: str) -> nn.Parameter:
@@ -181,12 +176,12 @@ def plain_parameter(plain: nn.Module, name: str) -> nn.Parameter:
     return parameter
 
 
-def settings(layer: nn.Module) -> dict[str, Any]:
+def constructor_attributes(layer: nn.Module) -> dict[str, Any]:
     """What a layer's constructor was told: its attributes beyond those of every module."""
     return {name: value for name, value in vars(layer).items() if name not in _MODULE_STATE}
 
 
-def copied(bias: Tensor | nn.Module | None) -> nn.Parameter | None:
+def copy_parameter(bias: Tensor | nn.Module | None) -> nn.Parameter | None:
     """A parameter with the values of `bias` and memory of its own; None if there is none."""
     if not isinstance(bias, Tensor):
         return None

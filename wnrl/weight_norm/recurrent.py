@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from wnrl.weight_norm.dense import (
     Units,
     check_units,
-    copied,
-    gain,
+    constructor_attributes,
+    copy_parameter,
+    decompose_weight,
+    effective_gain,
     plain_parameter,
-    read_only,
-    settings,
-    split_weight,
     unit_scale,
 )
-from wnrl.weight_norm.formula import READ_ONLY, effective_weight
+from wnrl.weight_norm.formula import effective_weight
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
+from wnrl.weight_norm.read_only_weight import READ_ONLY, read_only
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -70,15 +70,15 @@ class WeightNormRecurrent(NormalizedLayer):
         check_units(units)
         nn.Module.__init__(self)
         names = tuple(vars(plain).get("_flat_weights_names", _CELL_NAMES))
-        vars(self).update(settings(plain), units=units, plain_names=names)
+        vars(self).update(constructor_attributes(plain), units=units, plain_names=names)
         for name in names:
             if self._is_weight(name):
                 weight = plain_parameter(plain, name)
-                v, g = split_weight(self, weight.detach(), units)
+                v, g = decompose_weight(self, weight.detach(), units)
                 self.register_parameter(_named("g", name), nn.Parameter(g, weight.requires_grad))
                 self.register_parameter(_named("v", name), nn.Parameter(v, weight.requires_grad))
             else:
-                self.register_parameter(name, copied(plain._parameters[name]))
+                self.register_parameter(name, copy_parameter(plain._parameters[name]))
         self.train(plain.training)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
@@ -113,7 +113,7 @@ class WeightNormRecurrent(NormalizedLayer):
     def effective_weight(self, name: str) -> Tensor:
         """The effective weight `name`, say "weight_ih_l0", as an ordinary tensor `[out, n]`."""
         v, g = self._split(name)
-        return effective_weight(v, gain(g, self.units), unit_scale(v, self.units))
+        return effective_weight(v, effective_gain(g, self.units), unit_scale(v, self.units))
 
     @torch.no_grad()
     def set_weight(self, name: str, weight: Tensor) -> None:
@@ -121,7 +121,7 @@ class WeightNormRecurrent(NormalizedLayer):
         v, g = self._split(name)
         if weight.shape != v.shape:
             raise ValueError(f"{name} has shape {tuple(v.shape)}, got {tuple(weight.shape)}")
-        new_v, new_g = split_weight(self, weight, self.units)
+        new_v, new_g = decompose_weight(self, weight, self.units)
         v.copy_(new_v)
         g.copy_(new_g)
 
@@ -136,13 +136,15 @@ class WeightNormRecurrent(NormalizedLayer):
         """A plain layer with the same function and parameters of its own."""
         plain = object.__new__(self.plain_class)  # the constructor would draw weights, and warn again of its arguments
         nn.Module.__init__(plain)
-        vars(plain).update((name, value) for name, value in settings(self).items() if name not in _OWN_SETTINGS)
+        vars(plain).update(
+            (name, value) for name, value in constructor_attributes(self).items() if name not in _OWN_SETTINGS
+        )
         for name in self.plain_names:
             if self._is_weight(name):
                 requires_grad = self._split(name)[0].requires_grad
                 plain.register_parameter(name, nn.Parameter(self.effective_weight(name), requires_grad))
             else:
-                plain.register_parameter(name, copied(getattr(self, name)))
+                plain.register_parameter(name, copy_parameter(getattr(self, name)))
         return plain.train(self.training)
 
     def folded(self) -> dict[str, Tensor]:

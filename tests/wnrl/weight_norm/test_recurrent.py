@@ -19,7 +19,7 @@ from wnrl.normalizers.folding import fold, polyak, refresh, unfold
 from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import ProjectedLayer, project
 from wnrl.normalizers.stale_optimizers import check_optimizer
-from wnrl.weight_norm.formula import EffectiveWeight
+from wnrl.weight_norm.read_only_weight import EffectiveWeight
 from wnrl.weight_norm.recurrent import RECURRENT_WEIGHT_NORM_LAYERS as LAYERS
 from wnrl.weight_norm.recurrent import WeightNormGRU, WeightNormLSTM, WeightNormLSTMCell, with_weights_computed
 
