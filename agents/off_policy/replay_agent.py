@@ -17,7 +17,7 @@ from agents.runtime.cuda_graphs import Graphs
 from envs import TimeStep
 from wnrl.device import to_device
 from wnrl.initialization.initialize import data_init
-from wnrl.normalizers.folding import Follower, fold
+from wnrl.normalizers.folding import FoldedCopy, fold
 from wnrl.schedules import Every
 
 
@@ -56,7 +56,7 @@ class ReplayAgent:
         graphs = Graphs(learner.device, (sampler.replay.generator, self._generator), enabled=settings.graphs)
         self._graphs = graphs
         self._updates = ReplayUpdates(learner, sampler, self._foresee, self._losses, settings.batch_size, graphs)
-        self._acting_fold, self._target_fold = Follower(self.acting, acts), Follower(self.target, values)
+        self._acting_fold, self._target_fold = FoldedCopy(self.acting, acts), FoldedCopy(self.target, values)
         self._refresh_acting = graphs.capture(self._acting_fold.refresh, "refreshing what acts")
         self._act = graphs.capture_function(self._choose, "acting")
         self._update_clock = Every(settings.train_interval, start=settings.learning_starts)

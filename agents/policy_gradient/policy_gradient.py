@@ -25,7 +25,7 @@ from agents.settings.run import LearnerSettings, check_at_least, check_shares
 from envs import TimeStep
 from wnrl.initialization.initialize import data_init
 from wnrl.networks.actor_critic import ActorCriticValues
-from wnrl.normalizers.folding import Follower
+from wnrl.normalizers.folding import FoldedCopy
 from wnrl.tracking.tracker import Means
 
 
@@ -108,11 +108,11 @@ class PolicyGradient:
         self.network: Any = learner.network
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.integers(2**62)))
         self._rollouts = Means()
-        self._follower = Follower(acting, self.network)
+        self._folded_copy = FoldedCopy(acting, self.network)
         graphs = Graphs(learner.device, (self._generator,), enabled=settings.graphs)
         self._graphs = graphs
         self._decide = graphs.capture_function(self._choose, "acting")
-        self._refresh = graphs.capture(self._follower.refresh, "refreshing what acts")
+        self._refresh = graphs.capture(self._folded_copy.refresh, "refreshing what acts")
         self._gradient_step = GradientSteps(learner, self._loss_of, graphs if actor.evaluates_at_once else None)
         self._weights = Weights(settings.value_coef, settings.entropy_coef)
         self._waits_for_data = settings.init == "data"
@@ -247,4 +247,4 @@ class PolicyGradient:
         self._rollouts.set_state(state["rollouts"])
         self._waits_for_data = state["waits_for_data"]
         self._graphs.forget()
-        self._follower.refresh()
+        self._folded_copy.refresh()

@@ -25,7 +25,7 @@ from agents.settings.run import ExplorationSettings, LearnerSettings, check_abov
 from envs import TimeStep
 from wnrl.device import to_device
 from wnrl.initialization.initialize import data_init
-from wnrl.normalizers.folding import Follower, fold
+from wnrl.normalizers.folding import FoldedCopy, fold
 from wnrl.schedules import Linear
 
 
@@ -90,11 +90,11 @@ class PQN:
         self.learner, self.storage, self.settings = learner, storage, settings
         self.network: Any = learner.network
         self.acting: Any = fold(self.network, learner.dtype).eval()
-        self._follower = Follower(self.acting, self.network)
+        self._folded_copy = FoldedCopy(self.acting, self.network)
         graphs = Graphs(learner.device, (), enabled=settings.graphs)
         self._graphs = graphs
         self._greatest = graphs.capture_function(self._choose, "acting")
-        self._refresh = graphs.capture(self._follower.refresh, "refreshing what acts")
+        self._refresh = graphs.capture(self._folded_copy.refresh, "refreshing what acts")
         self._gradient_step = GradientSteps(learner, self._loss, graphs)
         self._rewards = RewardClipping(settings.reward_clip)
         self._rng = rng
@@ -223,4 +223,4 @@ class PQN:
         self._generator.set_state(state["generator"].cpu())
         self._waits_for_data = state["waits_for_data"]
         self._graphs.forget()
-        self._follower.refresh()
+        self._folded_copy.refresh()

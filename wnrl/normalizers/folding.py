@@ -1,4 +1,4 @@
-"""Folded networks: copies with plain layers in the place of normalized ones, for acting and for targets."""
+"""Folded networks: copies with plain layers instead of normalized ones, for acting and for targets."""
 
 from __future__ import annotations
 
@@ -8,50 +8,46 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from wnrl.networks.torsos import TORSOS
 from wnrl.normalizers.normalize import replace_modules
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 Tensors = tuple[list[Tensor], list[Tensor]]
 
 
-def fold(network: nn.Module, products: torch.dtype = torch.float32) -> nn.Module:
+def fold(network: nn.Module, autocast_dtype: torch.dtype = torch.float32) -> nn.Module:
     """A deep copy of `network` with plain layers wherever a normalizer can be written into weights and biases.
 
     The function is that of the network in evaluation mode: w = g v/‖v‖ for weight norm, running statistics for the
-    batch normalizers. Layer norm stays, since it depends on the example. As cheap as an unnormalized network; keep it
-    up to date with `refresh` or `polyak`.
+    batch normalizers. Layer norm stays, since it depends on the example. It costs what an unnormalized network costs;
+    update it with `refresh` or `polyak`.
 
     Args:
         network: any network.
-        products: another type than float32 is for a copy that is called under autocast to this type alone: the weights
-            of its torsos are kept in it, as autocast would make them at every call. Results are the same to the bit.
+        autocast_dtype: for a copy that is only called under autocast to this dtype, unless float32: modules that
+            declare `computes_in_autocast_dtype` (torsos) keep the weights of their layers in it, as autocast would cast
+            them at every call. Results are the same to the bit.
     """
     network = copy.deepcopy(network)
     folded = replace_modules(network, {layer: layer.fold() for _, layer in _layers(network)})
-    if products is not torch.float32:
-        for torso in folded.modules():
-            if isinstance(torso, TORSOS):
-                _keep_in(torso, products)
+    if autocast_dtype is not torch.float32:
+        for module in folded.modules():
+            if getattr(module, "computes_in_autocast_dtype", False):
+                for layer in module.modules():
+                    if isinstance(layer, nn.Linear | nn.Conv2d):
+                        layer.to(autocast_dtype)
     return folded
-
-
-def _keep_in(torso: nn.Module, dtype: torch.dtype) -> None:
-    for module in torso.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            module.to(dtype)
 
 
 @torch.no_grad()
 def unfold(network: nn.Module, folded: nn.Module) -> None:
     """Give `network`, in place, the function of `folded`: the inverse of `refresh`, for weights that were saved folded.
 
-    The layers of a plain network of the same structure can be taken on as well. Running statistics begin anew.
+    `folded` may also be a plain network of the same structure. Running statistics are reset.
 
     Raises:
         ValueError: `folded` has another structure than `fold(network)`.
     """
-    Follower(folded, network)  # checks them
+    FoldedCopy(folded, network)  # checks that they match
     modules = dict(folded.named_modules(remove_duplicate=False))
     for name, layer in _layers(network):
         layer.unfold(dict(modules[name].named_parameters()))
@@ -62,18 +58,18 @@ def unfold(network: nn.Module, folded: nn.Module) -> None:
 def refresh(folded: nn.Module, network: nn.Module) -> None:
     """Copy effective weights, other parameters and buffers of `network` into `folded`, in place.
 
-    No storage is replaced, so a captured graph that uses `folded` stays valid. `Follower` does it many times.
+    No storage is replaced, so a captured graph that uses `folded` stays valid. For repeated use: `FoldedCopy`.
 
     Raises:
         ValueError: `folded` has another structure than `fold(network)`.
     """
-    Follower(folded, network).refresh()
+    FoldedCopy(folded, network).refresh()
 
 
 def polyak(folded: nn.Module, network: nn.Module, tau: float) -> None:
     """Soft update in place: w_folded ← (1 − tau) w_folded + tau w, on effective weights and other parameters.
 
-    Averaging `g` and `v` instead would give another w. Buffers are copied. `Follower` does it many times.
+    Averaging `g` and `v` instead would give another w. Buffers are copied. For repeated use: `FoldedCopy`.
 
     Args:
         folded: a `fold` of `network`.
@@ -83,13 +79,13 @@ def polyak(folded: nn.Module, network: nn.Module, tau: float) -> None:
     Raises:
         ValueError: `tau` outside [0, 1], or structures that do not match.
     """
-    Follower(folded, network).polyak(tau)
+    FoldedCopy(folded, network).polyak(tau)
 
 
-class Follower:
-    """A folded network and the one that it follows, whose tensors are matched once and for all.
+class FoldedCopy:
+    """A folded network and the network it is a copy of; their tensors are matched once, when it is made.
 
-    Values may change in place, as in `load_state_dict`; a tensor or layer that is replaced is not seen.
+    Values may change in place, as in `load_state_dict`; a tensor or layer that is replaced later is not noticed.
 
     Args:
         folded: a `fold` of `network`.
@@ -119,14 +115,14 @@ class Follower:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """What `refresh` does."""
+        """As the function `refresh`."""
         for targets, sources in (self._parameters(), self._buffers):
             if targets:
                 torch._foreach_copy_(targets, sources)
 
     @torch.no_grad()
     def polyak(self, tau: float) -> None:
-        """What `polyak` does."""
+        """As the function `polyak`."""
         if not 0.0 <= tau <= 1.0:
             raise ValueError(f"tau must lie in [0, 1], got {tau}")
         targets, sources = self._parameters()

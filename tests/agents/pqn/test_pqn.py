@@ -79,7 +79,7 @@ class TestWeight(PQNVariant, AgentContract):
         agent, obs = trainer.agent, torch.ones(6, *trainer.environment.obs_shape)
         batch = obs, torch.zeros(6, dtype=torch.int64), torch.ones(6), torch.ones(6, dtype=torch.bool)
         choose = torch.no_grad()(lambda: agent._choose(obs))
-        return choose, agent._follower.refresh, lambda: agent._gradient_step.descend(*batch)
+        return choose, agent._folded_copy.refresh, lambda: agent._gradient_step.descend(*batch)
 
 
 class TestNone(PQNVariant):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from wnrl.networks.q_network import Architecture, q_network
+from wnrl.networks.architecture import Architecture
+from wnrl.networks.q_network import q_network
 from wnrl.normalizers.folding import fold, polyak, refresh, unfold
 from wnrl.normalizers.normalize import NORMALIZERS, normalize
 from wnrl.normalizers.projection import project
@@ -59,7 +60,7 @@ def test_fold_is_a_copy_and_leaves_the_generator_alone():
 def test_weights_kept_in_the_type_of_products_change_no_bit(norm, obs_shape, torso):
     network = q_network(obs_shape, 3, hidden=(16,), norm=norm, architecture=Architecture(torso=torso), seed=0)
     obs = torch.randint(0, 256, (5, *obs_shape), dtype=torch.uint8) if torso != "mlp" else torch.randn(5, 3)
-    plain, kept = fold(network).eval(), fold(network, torch.bfloat16).eval()
+    plain, kept = fold(network).eval(), fold(network, autocast_dtype=torch.bfloat16).eval()
     types = {parameter.dtype for parameter in kept.torso.parameters() if parameter.ndim > 1}
     assert types == {torch.bfloat16}
     assert {parameter.dtype for parameter in kept.head.parameters()} == {torch.float32}
