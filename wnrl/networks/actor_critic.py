@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,10 @@ from wnrl.networks.lstm_core import LSTMCore, LSTMState
 from wnrl.networks.observation_norm import NoNorm, RunningNorm
 from wnrl.networks.policy_heads import CategoricalPolicy, GaussianPolicy, GaussianPolicyHead, PolicyHead, ValueHead
 from wnrl.networks.q_network import PLAIN, Architecture, make_torso, normalize_each, seeded
+
+
+ORTHOGONAL_GAINS = {"torso": math.sqrt(2), "value_torso": math.sqrt(2), "core": 1.0, "policy": 0.01, "value": 1.0}
+"""Gains of `orthogonal_init` for the parts of an actor-critic (Huang et al. 2022)."""
 
 
 class ActorCriticValues(NamedTuple):
@@ -173,7 +178,7 @@ def actor_critic(
     with seeded(seed):
         network = _draw(obs_shape, num_actions, action_size, hidden, architecture, separate, lstm, obs_norm)
         if orthogonal:
-            orthogonal_init(network)
+            orthogonal_init(network, ORTHOGONAL_GAINS)
     normalize_each(network, network.streams, norm, **options)
     return network
 
