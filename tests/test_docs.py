@@ -1,0 +1,148 @@
+"""What the README and the pages under docs/ show works as it stands there."""
+
+import contextlib
+import importlib
+import io
+import re
+import runpy
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+BLOCKS = [
+    pytest.param(block, id=f"{page}-{number}")
+    for page, text in PAGES.items()
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL), start=1)
+]
+SHOWN = {"train_dqn", "train_ppo", "train_pqn", "train_sb3", "evaluate", "learning_rates"} | {  # at least
+    f"benchmark {what}" for what in ("dqn", "ppo", "a2c", "norms", "replay", "env", "start")
+}
+
+
+@cache
+def flags(command):
+    """The flags of `SCRIPT` or `SCRIPT SUBCOMMAND`, as its --help lists them: the one place that knows them."""
+    script, *subcommand = command.split()
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setenv("COLUMNS", "80")
+        patch.setattr(sys, "argv", [f"{script}.py", *subcommand, "--help"])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
+    assert not end.value.code
+    columns = re.findall(r"^[│ ]{0,2}((?:-h, )?--[a-z].*?)(?:  |│|$)", printed.getvalue(), flags=re.MULTILINE)
+    return {flag for column in columns for flag in re.findall(r"--([a-z0-9-]+)", column)}
+
+
+def shown_commands():
+    """Each command line of a script on a page, as `SCRIPT` or `SCRIPT SUBCOMMAND` and its flags."""
+    for text in PAGES.values():
+        for script, line in re.findall(r"scripts/(\w+)\.py([^\n`#]*)", text):
+            subcommand = re.match(r" ([a-z][a-z0-9-]*)", line) if script == "benchmark" else None
+            yield f"{script} {subcommand[1]}" if subcommand else script, set(re.findall(r"--([a-z0-9-]+)", line))
+
+
+def slugs(text):
+    """The anchors of a page's headings, as GitHub makes them."""
+    without_code = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", without_code, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_python_blocks_run(block):
+    exec(compile(block, "block of a page", "exec"), {})
+
+
+def test_every_page_is_looked_at():
+    assert {"README.md", "docs/agents.md", "docs/results.md", "docs/speed.md", "docs/weight-norm.md"} <= PAGES.keys()
+    assert len(BLOCKS) >= 5
+
+
+def test_flags_come_from_the_help():
+    assert {"game", "double", "no-double", "beta1", "munchausen-temperature", "help"} <= flags("train_dqn")
+    assert "impala" not in flags("train_dqn")
+    assert "gae-lambda" not in flags("train_dqn")
+    assert {"rounds", "norms", "batch-size"} <= flags("benchmark norms")
+    assert "norms" not in flags("benchmark dqn")
+
+
+def test_flags_exist():
+    commands = list(shown_commands())
+    assert {command for command, _ in commands} >= SHOWN
+    wrong = {command: used - flags(command) for command, used in commands if used - flags(command)}
+    assert wrong == {}
+
+
+def test_flags_of_the_table_of_agents_exist():
+    rows = re.findall(r"^\| `(train_\w+)\.py` \|[^|]*\|([^|]*)\|$", PAGES["docs/agents.md"], flags=re.MULTILINE)
+    assert len(rows) == 6
+    for script, own in rows:
+        used = set(re.findall(r"--([a-z0-9-]+)", own))
+        assert used
+        assert used <= flags(script), script
+
+
+def test_flags_in_prose_and_tables_exist():
+    of_tools = {"index-url", "logdir", "nproc-per-node"}  # pip, TensorBoard, torchrun
+    commands = {command for command, _ in shown_commands()} | {path.stem for path in (ROOT / "scripts").glob("train_*")}
+    known = of_tools.union(*map(flags, commands))
+    for page, text in PAGES.items():
+        assert set(re.findall(r"(?<![\w|-])--([a-z][a-z0-9-]*)", text)) <= known, page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pictures_and_links_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", PAGES[page]) if "://" not in link]
+    assert links or page == "docs/learning-rates.md"
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = folder / path if path else ROOT / page
+        assert target.is_file(), link
+        assert not anchor or anchor in slugs(target.read_text()), link
+
+
+def test_every_picture_is_shown():
+    shown = {Path(link).name for text in PAGES.values() for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)}
+    assert shown == {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
+
+
+def test_files_and_modules_that_are_named_exist():
+    for page, text in PAGES.items():
+        for path in re.findall(r"\b(?:tests|scripts|docs|wnrl|agents|envs)/[\w/.-]+\.(?:py|md|png)\b", text):
+            assert (ROOT / path).is_file(), f"{page}: {path}"
+        for path in re.findall(r"`(train_\w+\.py)`", text):
+            assert (ROOT / "scripts" / path).is_file(), f"{page}: {path}"
+        for name in re.findall(r"`((?:wnrl|agents|envs)\.[a-z][\w.]*)\b", text):
+            assert resolves(name), f"{page}: {name}"
+
+
+def resolves(name):
+    """Whether `package.module.attribute` can be imported."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[length:]:
+            found = getattr(found, attribute, None)
+        return found is not None
+    return False
+
+
+def test_the_code_map_shows_every_folder():
+    (code_map,) = re.findall(r"```text\n(.*?)```", PAGES["README.md"], flags=re.DOTALL)
+    shown = [line.split()[0].rstrip("/") for line in code_map.splitlines()]
+    rooms = {f"{package}/{path.name}" for package in ("wnrl", "agents") for path in (ROOT / package).iterdir()}
+    rooms = {room for room in rooms if any((ROOT / room).glob("*.py"))}
+    assert len(shown) == len(set(shown))
+    assert set(shown) == rooms | {"envs", "scripts", "tests", "docs"}
