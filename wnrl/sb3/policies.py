@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BaseModel, BasePolicy
 from torch import nn
 from torch.optim import Optimizer
@@ -31,7 +29,7 @@ _BEFORE_HEADS = {
     "value_net": ("vf_features_extractor", "critic", "mlp_extractor.value_net"),
 }
 _BEFORE_OTHERS = ("features_extractor", "latent_pi")
-_HOSTS = ("stable_baselines3.", "sb3_contrib.")
+_OF_ITS_ALGORITHM = "each algorithm takes the policies of its own module, wnrl.sb3.ALGORITHM"
 
 
 class NormalizedPolicy(BasePolicy):
@@ -51,7 +49,8 @@ class NormalizedPolicy(BasePolicy):
         keywords: of the host's policy.
 
     Raises:
-        ValueError: an unknown name, or an algorithm that has other policies.
+        ValueError: an unknown name.
+        TypeError: an argument that the host's policy does not take, as when the algorithm has other policies.
     """
 
     def __init__(
@@ -64,8 +63,10 @@ class NormalizedPolicy(BasePolicy):
         **keywords: Any,
     ) -> None:
         _check_names(norm, init, units)
-        _check_algorithm(type(self))
-        super().__init__(*arguments, **keywords)
+        try:
+            super().__init__(*arguments, **keywords)
+        except TypeError as error:
+            raise TypeError(f"{type(self).__module__}: {error}; {_OF_ITS_ALGORITHM}") from error
         self._normalization = {"norm": norm, "init": init, "normalize_output": normalize_output, "units": units}
         self._acting = Acting(getattr(self, "actor", self))  # a critic of its own does not act
         if norm != "none":
@@ -85,6 +86,13 @@ class NormalizedPolicy(BasePolicy):
     def output_layers(self) -> tuple[nn.Module, ...]:
         """The layers that make the outputs of the host's networks."""
         return tuple(layers[-1] for layers in _paths(self))
+
+    def __getattr__(self, name: str) -> Any:
+        """As of every module; the error is that of an algorithm which looks for networks of its own policies."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            raise AttributeError(f"{type(self).__module__}: {error}; {_OF_ITS_ALGORITHM}") from None
 
     def equalize_targets(self) -> None:
         """Give each target network the parameters of its learner."""
@@ -155,30 +163,6 @@ def _check_names(norm: str, init: str, units: str) -> None:
     if init not in INITIALIZATIONS:
         raise unknown_name("init", str(init), INITIALIZATIONS)
     check_units(units)
-
-
-def _check_algorithm(policy: type[NormalizedPolicy]) -> None:
-    """Refuse a policy of another algorithm than that which is making it."""
-    algorithm = _calling_algorithm()
-    known = {_host_class(kind) for kind in algorithm.policy_aliases.values()} if algorithm is not None else set()
-    if known and _host_class(policy) not in known:
-        name = type(algorithm).__name__
-        raise ValueError(f"{policy.__module__}.{policy.__name__} is no policy of {name}: take one made for {name}")
-
-
-def _host_class(policy: type[BasePolicy]) -> type:
-    """The nearest class of the host that a policy, ours or a user's, is made from."""
-    return next(kind for kind in policy.__mro__ if kind.__module__.startswith(_HOSTS))
-
-
-def _calling_algorithm() -> BaseAlgorithm | None:
-    """The algorithm whose set-up makes a policy now; the host does not tell the policy."""
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_code.co_name == "_setup_model" and isinstance(frame.f_locals.get("self"), BaseAlgorithm):
-            return frame.f_locals["self"]
-    return None
 
 
 def _paths(policy: nn.Module) -> Iterator[list[nn.Module]]:

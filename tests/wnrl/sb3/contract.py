@@ -117,6 +117,11 @@ class PolicyContract:
     steps = 16
     steps_as_the_host, keywords_as_the_host = 200, {}
     stranger = "wnrl.sb3.sac.MlpPolicy"  # of another algorithm
+    refusal = (
+        (AttributeError, TypeError),
+        r"; each algorithm takes the policies of its own module, wnrl\.sb3\.ALGORITHM$",
+    )
+    relative = ""  # of an algorithm so near that the host notices it only when it learns
 
     def pytest_generate_tests(self, metafunc):
         if "policy" in metafunc.fixturenames:
@@ -256,9 +261,16 @@ class PolicyContract:
         np.testing.assert_allclose(seeded_predict(loaded, obs), seeded_predict(model.policy, obs), rtol=1e-6)
 
     def test_policies_of_another_algorithm_are_refused(self):
-        module, _, name = self.stranger.rpartition(".")
-        with pytest.raises(ValueError, match=f"{self.stranger} is no policy of {self.algorithm.__name__}: take one"):
-            self.model(self.policies[0], kind=getattr(import_module(module), name))
+        error, message = self.refusal
+        with pytest.raises(error, match=message):
+            self.model(self.policies[0], kind=named(self.stranger))
+
+    def test_policies_of_a_relative_do_not_learn(self):
+        if not self.relative:
+            pytest.skip("all others are refused when the model is made")
+        model = self.model(self.policies[0], kind=named(self.relative))
+        with pytest.raises((AttributeError, TypeError, ValueError)):
+            model.learn(self.steps)
 
     def test_training_mode(self):
         model = self.model(self.policies[0])
@@ -269,8 +281,14 @@ class PolicyContract:
             assert not any(m.training for _, target in targets(model.policy) for m in target.modules())
 
 
+def named(path):
+    """The class of that full name."""
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
 class Unfolded:
-    """In the place of `Acting`: policies act with the layers themselves."""
+    """Instead of `Acting`: policies act with the layers themselves."""
 
     def __enter__(self):
         pass

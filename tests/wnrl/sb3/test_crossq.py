@@ -9,4 +9,4 @@ class TestCrossQPolicies(PolicyContract):
     algorithm, module = CrossQ, "crossq"
     policies = ("MlpPolicy",)
     keywords, discrete = OFF_POLICY, False
-    stranger = "wnrl.sb3.sac.MlpPolicy"
+    stranger, relative = "wnrl.sb3.ppo.MlpPolicy", "wnrl.sb3.sac.MlpPolicy"

@@ -476,14 +476,16 @@ def test_policies_of_ones_own():
     model.learn(16)
     policy = make("ppo", policy=Deeper).policy
     assert held_names(policy, policy.second) == ["value_net.g", "value_net.v", "value_net.bias"]
-    with pytest.raises(ValueError, match="no policy of DQN: take one made for DQN"):
+    with pytest.raises(
+        AttributeError, match="'NormalizedActors' object has no attribute 'q_net'; each algorithm takes"
+    ):
         make("dqn", policy=NormalizedActors)
 
 
 def test_the_names_of_the_host_may_stand_for_ours(monkeypatch):
     monkeypatch.setattr(PPO, "policy_aliases", {"MlpPolicy": wnrl.sb3.ppo.MlpPolicy})
     assert type(make("ppo", policy="MlpPolicy").policy) is wnrl.sb3.ppo.MlpPolicy
-    with pytest.raises(ValueError, match=r"wnrl\.sb3\.dqn\.MlpPolicy is no policy of PPO"):
+    with pytest.raises(TypeError, match=r"^wnrl\.sb3\.dqn: .*DQNPolicy.* of its own module, wnrl\.sb3\.ALGORITHM$"):
         make("ppo", policy=wnrl.sb3.dqn.MlpPolicy)
 
 

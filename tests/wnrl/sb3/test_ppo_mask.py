@@ -10,3 +10,4 @@ class TestMaskablePPOPolicies(PolicyContract):
     keywords = {**ON_POLICY, "batch_size": 4, "n_epochs": 2}  # noqa: RUF012
     masked = True
     stranger = "wnrl.sb3.ppo.MlpPolicy"
+    refusal = ValueError, "Policy must subclass MaskableActorCriticPolicy"  # the host's own

@@ -9,4 +9,4 @@ class TestSACPolicies(PolicyContract):
     algorithm, module = SAC, "sac"
     keywords, discrete = OFF_POLICY, False
     steps_as_the_host, keywords_as_the_host = 2_000, {"train_freq": 16}
-    stranger = "wnrl.sb3.tqc.MlpPolicy"
+    stranger, relative = "wnrl.sb3.ppo.MlpPolicy", "wnrl.sb3.tqc.MlpPolicy"
