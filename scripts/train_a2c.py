@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from agents.registry import A2C
-from agents.training.run import train
+from agents.commands.train import train
 
 if __name__ == "__main__":
-    raise SystemExit(train(A2C, __doc__ or ""))
+    raise SystemExit(train("a2c", __doc__ or ""))

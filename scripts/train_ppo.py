@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from agents.registry import PPO
-from agents.training.run import train
+from agents.commands.train import train
 
 if __name__ == "__main__":
-    raise SystemExit(train(PPO, __doc__ or ""))
+    raise SystemExit(train("ppo", __doc__ or ""))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from agents.registry import PQN
-from agents.training.run import train
+from agents.commands.train import train
 
 if __name__ == "__main__":
-    raise SystemExit(train(PQN, __doc__ or ""))
+    raise SystemExit(train("pqn", __doc__ or ""))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from agents.acting.exploration import with_random
 from envs import TimeStep
@@ -17,6 +17,13 @@ from wnrl.networks.actor_critic import ActorCriticValues, RecurrentActorCritic
 from wnrl.networks.lstm_core import LSTMState
 
 Policy = Callable[[TimeStep], np.ndarray]  # a row of N environments to their actions, [N] or [N, D]
+
+
+class Decision(NamedTuple):
+    """What an agent does at a row of the stream while it learns."""
+
+    action: np.ndarray  # [N] integers, or [N, D] where actions are continuous
+    record: Any = None  # what the agent stores of it beside the action
 
 
 def make_policy(
@@ -47,8 +54,12 @@ def make_policy(
     def act(timestep: TimeStep) -> np.ndarray:
         with autocast():
             outputs = forward(timestep) if forward else network(to_device(timestep.obs, device))
-        action = choose(outputs, generator, sample).cpu().numpy()
-        return with_random(action, num_actions(outputs), epsilon, rng) if epsilon else action
+        action = (outputs.sample(generator) if sample else outputs.mode()).cpu().numpy()
+        if not epsilon:
+            return action
+        if not outputs.num_actions:
+            raise ValueError("epsilon has no meaning where actions are continuous: leave it out, or at 0")
+        return with_random(action, outputs.num_actions, epsilon, rng)
 
     return act
 
@@ -74,31 +85,3 @@ class Recurrence:
         state = self._network.initial_state(len(obs)) if self.state is None else self.state
         outputs, self.state = self._network.step(obs, state, first)
         return outputs
-
-
-def choose(outputs: Any, generator: torch.Generator, sample: bool = False) -> Tensor:
-    """Actions `[N]` or `[N, D]` from what a network says: of greatest value, most probable, or drawn.
-
-    Args:
-        outputs: of a `QNetwork`, an actor-critic or a policy network.
-        generator: of the draw, on the outputs' device.
-        sample: draw from a policy; values are followed greedily all the same.
-    """
-    if hasattr(outputs, "q_values"):
-        return outputs.q_values.argmax(-1)
-    policy = getattr(outputs, "policy", outputs)
-    return policy.sample(generator) if sample else policy.mode()
-
-
-def num_actions(outputs: Any) -> int:
-    """A, the number of discrete actions that a network's outputs choose among.
-
-    Raises:
-        ValueError: the actions are continuous.
-    """
-    if hasattr(outputs, "q_values"):
-        return int(outputs.q_values.shape[-1])
-    policy = getattr(outputs, "policy", outputs)
-    if not hasattr(policy, "logits"):
-        raise ValueError("epsilon has no meaning where actions are continuous: leave it out, or at 0")
-    return int(policy.logits.shape[-1])

@@ -87,7 +87,7 @@ def profile_run(trainer: Trainer, steps: int) -> dict[str, float]:
     with profile.watching(parts), profile.part("loop"):
         trainer.run(before + steps)
     with profile.part("logging"):
-        agent.figures(trainer.steps)
+        agent.metrics(trainer.steps)
     made = trainer.steps - before
     profile.seconds["logging"] *= made / RunSettings.log_interval
     return {part: seconds / made for part, seconds in profile.seconds.items()}

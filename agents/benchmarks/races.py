@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from agents.learner.network import make_training_environment
 from agents.registry import AGENTS
-from agents.runtime.devices import Precision, resolve_device
+from agents.runtime.devices import resolve_device
+from agents.settings.flat import from_flat
+from agents.settings.run import Precision, TrainSettings
+from agents.training.environments import make_training_environment
 from agents.training.trainer import Trainer
 
 Advance = Callable[[int], int]  # asks for so many steps, returns how many were made
@@ -110,14 +112,15 @@ def advancing(trainer: Trainer) -> Advance:
 
 def our_trainer(rival: Rival, task: Task, norm: str, **changes: Any) -> Trainer:
     """Our agent and its environments; `changes` are settings that differ from the race's."""
-    kind = AGENTS[rival.agent]
-    vector = rival.vector if task.game is None else {}
-    settings = kind.settings(
-        game=task.game, env=task.env, device=task.device, precision=task.precision, norm=norm, num_envs=rival.num_envs
+    spec = AGENTS[rival.agent]
+    settings: Any = from_flat(
+        TrainSettings[spec.settings],  # type: ignore[name-defined]
+        {"game": task.game, "env": task.env, "device": task.device, "precision": task.precision},
+        **{"norm": norm, "num_envs": rival.num_envs, **rival.ours},
+        **{**(rival.vector if task.game is None else {}), **changes},
     )
-    settings = replace(settings, **{**rival.ours, **vector, **changes})
-    environment = make_training_environment(settings)
-    return Trainer(kind.make(settings, settings, environment), environment, seed=0)
+    environment = make_training_environment(settings.run)
+    return Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=0)
 
 
 def theirs(rival: Rival, task: Task) -> Advance:

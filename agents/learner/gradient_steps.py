@@ -9,7 +9,7 @@ from torch import Tensor
 from agents.learner.learner import Learner
 from agents.runtime.cuda_graphs import Graphs
 
-Loss = tuple[Tensor, Mapping[str, Tensor]]  # 0-dim, to descend; its figures, 0-dim by TensorBoard tag
+Loss = tuple[Tensor, Mapping[str, Tensor]]  # 0-dim, to descend; its metrics, 0-dim by TensorBoard tag
 
 
 class GradientSteps:

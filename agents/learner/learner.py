@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from agents.learner.optimizers import load_optimizer, make_optimizer, set_learning_rate
 from agents.runtime.distributed import OneProcess, Ranks
-from agents.settings.run import LearnerSettings
+from agents.settings.learner import LearnerSettings
 from wnrl.diagnostics.norms import Forward, NormDiagnostics
 from wnrl.normalizers.projection import ProjectedLayer
 from wnrl.tracking.tracker import Means
@@ -28,7 +28,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 class Learner:
-    """Moves the parameters of a network down gradients, and keeps the figures of it.
+    """Moves the parameters of a network down gradients, and keeps the metrics of it.
 
     Args:
         network: normalized, initialized and on its device.
@@ -36,6 +36,7 @@ class Learner:
         learning_rate: step size by environment step.
         outputs: from a copy of the network and observations to the outputs `[B, ...]` whose minibatch noise is shown.
         dtype: of the network's products (`torch.bfloat16` runs them under autocast).
+        description: from which the network can be built again, see `agents.learner.network`.
 
     Attributes:
         num_updates: gradient steps made.
@@ -50,7 +51,9 @@ class Learner:
         learning_rate: Callable[[int], float],
         outputs: Forward,
         dtype: torch.dtype = torch.float32,
+        description: Mapping[str, Any] = {},
     ) -> None:
+        self.description = dict(description)
         self.network, self.dtype, self.num_updates = network, dtype, 0
         self.device = next(network.parameters()).device
         self.optimizer = make_optimizer(
@@ -76,7 +79,7 @@ class Learner:
     def share(self, ranks: Ranks) -> None:
         """Learn together with other processes from now on, beginning with the first one's network."""
         self.ranks = ranks
-        ranks.copy_first(tensor.detach() for tensor in (*self._parameters, *self.network.buffers()))
+        ranks.broadcast_tensors(tensor.detach() for tensor in (*self._parameters, *self.network.buffers()))
 
     def begin(self, step: int) -> None:
         """Let the next gradient steps have the size of environment step `step`."""
@@ -87,20 +90,20 @@ class Learner:
         """Whether the next gradient step is one that the diagnostics look at, for which it does more than others."""
         return self._diagnostics.due
 
-    def minimize(self, loss: Tensor, figures: Mapping[str, Tensor]) -> None:
+    def minimize(self, loss: Tensor, metrics: Mapping[str, Tensor]) -> None:
         """Make one gradient step, and never wait for the device.
 
         Args:
             loss: 0-dim, of a forward pass through the network.
-            figures: 0-dim tensors by TensorBoard tag; their means are shown.
+            metrics: 0-dim tensors by TensorBoard tag; their means are shown.
         """
-        self.minimize_sum([(loss, figures)])
+        self.minimize_sum([(loss, metrics)])
 
     def minimize_sum(self, parts: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> None:
         """Make one gradient step on a sum of losses, each of which is forgotten before the next is computed.
 
         Args:
-            parts: losses and figures as `minimize` takes them; the figures are added up too.
+            parts: losses and metrics as `minimize` takes them; the metrics are added up too.
         """
         self.descend(parts)
         self.count(1)
@@ -109,9 +112,9 @@ class Learner:
         """The part of `minimize_sum` that the device does, which can be captured in a graph: `count` has to follow."""
         self.optimizer.zero_grad(set_to_none=True)
         total: dict[str, Tensor] = {}
-        for loss, figures in parts:
+        for loss, metrics in parts:
             loss.backward()
-            for name, value in {"train/loss": loss, **figures}.items():
+            for name, value in {"train/loss": loss, **metrics}.items():
                 total[name] = total[name] + value.detach() if name in total else value.detach()
         self.ranks.average([p.grad for p in self._parameters if p.grad is not None])
         with self._diagnostics.around_update():
@@ -126,7 +129,7 @@ class Learner:
         self._means.count(updates)
         self.num_updates += updates
 
-    def figures(self, step: int, obs: Tensor | None, generator: torch.Generator) -> dict[str, float]:
+    def metrics(self, step: int, obs: Tensor | None, generator: torch.Generator) -> dict[str, float]:
         """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
 
         Args:

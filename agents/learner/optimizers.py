@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-OptimizerName = Literal["adam", "adamax", "radam", "rmsprop", "rmsprop-a2c"]
+from agents.settings.learner import OptimizerName
 
 
 def make_optimizer(

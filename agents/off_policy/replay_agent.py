@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.acting.policies import Policy
+from agents.acting.policies import Decision, Policy, make_policy
 from agents.learner.learner import Learner
 from agents.off_policy.samplers import Sample, Sampler
 from agents.off_policy.update import Losses, ReplayUpdates
@@ -49,18 +49,18 @@ class ReplayAgent:
         self.learner, self.sampler, self.settings = learner, sampler, settings
         self.network: Any = learner.network
         self.acting: Any = fold(acts, learner.dtype).eval()
-        self.target: Any = fold(values, learner.dtype if settings.tau == 1 else torch.float32).eval()
-        self.overlap: bool = settings.overlap
+        self.target: Any = fold(values, learner.dtype if settings.replay.tau == 1 else torch.float32).eval()
+        self.overlap: bool = settings.replay.overlap
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
-        graphs = Graphs(learner.device, (sampler.replay.generator, self._generator), enabled=settings.graphs)
+        graphs = Graphs(learner.device, (sampler.replay.generator, self._generator), enabled=settings.learner.graphs)
         self._graphs = graphs
-        self._updates = ReplayUpdates(learner, sampler, self._foresee, self._losses, settings.batch_size, graphs)
+        self._updates = ReplayUpdates(learner, sampler, self._foresee, self._losses, settings.replay.batch_size, graphs)
         self._acting_fold, self._target_fold = FoldedCopy(self.acting, acts), FoldedCopy(self.target, values)
         self._refresh_acting = graphs.capture(self._acting_fold.refresh, "refreshing what acts")
         self._act = graphs.capture_function(self._choose, "acting")
-        self._update_clock = Every(settings.train_interval, start=settings.learning_starts)
-        self._target_clock = Every(settings.target_interval)
+        self._update_clock = Every(settings.replay.train_interval, start=settings.replay.learning_starts)
+        self._target_clock = Every(settings.replay.target_interval)
 
     @property
     def captures(self) -> bool:
@@ -74,26 +74,31 @@ class ReplayAgent:
         """A."""
         raise NotImplementedError
 
-    def act(self, timestep: TimeStep, step: int) -> np.ndarray:
-        """Actions `[N]` while learning: at random at first, then the agent's own."""
-        if step < self.settings.learning_starts:
-            return self._rng.integers(self.num_actions, size=len(timestep.obs))
+    def act(self, timestep: TimeStep, step: int) -> Decision:
+        """Uniformly random actions during the warm-up, then the agent's own."""
+        if step < self.settings.replay.learning_starts:
+            return Decision(self._rng.integers(self.num_actions, size=len(timestep.obs)))
         with torch.no_grad():
-            return self._act(to_device(timestep.obs, self.learner.device)).cpu().numpy()
+            return Decision(self._act(to_device(timestep.obs, self.learner.device)).cpu().numpy())
 
     def _choose(self, obs: Tensor) -> Tensor:
         """Actions `[N]` while learning, for observations on the device; never waits for it."""
         raise NotImplementedError
 
-    def policy(self, rng: np.random.Generator) -> Policy:
-        """What evaluation plays; `rng` draws all that is random in it."""
+    @property
+    def evaluation_options(self) -> dict[str, Any]:
+        """How evaluation plays, as options of `make_policy`."""
         raise NotImplementedError
 
-    def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
+    def policy(self, rng: np.random.Generator) -> Policy:
+        """The policy of an evaluation, with all its randomness from `rng`."""
+        return make_policy(self.acting, rng, self.learner.autocast, **self.evaluation_options)
+
+    def observe(self, timestep: TimeStep, decision: Decision) -> None:
         """Store what was seen and what was done; rewards are clipped here, not in the environment."""
-        clip = self.settings.reward_clip
+        clip = self.settings.learner.reward_clip
         reward = np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
-        self.sampler.replay.add(timestep.obs, action, reward, timestep.discount, timestep.first)
+        self.sampler.replay.add(timestep.obs, decision.action, reward, timestep.discount, timestep.first)
 
     # Learning
 
@@ -106,7 +111,7 @@ class ReplayAgent:
             self._updates(due, after)
         moves = self._target_clock.ticks(before, after)
         if moves and self.learner.num_updates:
-            self._target_fold.polyak(1 - (1 - self.settings.tau) ** moves)
+            self._target_fold.polyak(1 - (1 - self.settings.replay.tau) ** moves)
         if due:
             self._refresh_acting()
 
@@ -124,24 +129,24 @@ class ReplayAgent:
 
     def _initialize(self) -> None:
         """Before the first update: the data-dependent initialization, if asked for, and equal networks."""
-        if self.settings.init == "data":
+        if self.settings.learner.init == "data":
             generator = torch.Generator(self.learner.device).manual_seed(int(self._rng.integers(2**62)))
-            obs = self.sampler.replay.sample(self.settings.init_batch).obs
+            obs = self.sampler.replay.sample(self.settings.replay.init_batch).obs
             data_init(self.network, obs, generator=generator)
         for folded in (self._acting_fold, self._target_fold):
             folded.refresh()
 
     # What a run shows and keeps
 
-    def figures(self, step: int) -> dict[str, float]:
+    def metrics(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
 
         Layers are looked at on observations drawn beside the replay's own draws: learning stays the same.
         """
         generator = torch.Generator(self.learner.device).manual_seed(step)
-        size, replay = 2 * self.settings.batch_size, self.sampler.replay  # they are split into minibatches
+        size, replay = 2 * self.settings.replay.batch_size, self.sampler.replay  # they are split into minibatches
         obs = replay.sample(size, generator=generator).obs if len(replay) else None
-        return self.learner.figures(step, obs, generator)
+        return self.learner.metrics(step, obs, generator)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the agent needs to go on as if it had not stopped."""

@@ -20,7 +20,7 @@ class Losses(NamedTuple):
 
     loss: Tensor  # 0-dim, to descend
     priority: Tensor  # [B], how much there was to learn
-    figures: dict[str, Tensor]  # 0-dim by TensorBoard tag
+    metrics: dict[str, Tensor]  # 0-dim by TensorBoard tag
 
 
 class ReplayUpdates:
@@ -70,7 +70,7 @@ class ReplayUpdates:
             samples = [self._sampler.sample(self._batch_size) for _ in range(at_once)]
             for sample, foreseen in zip(samples, self._foresee(samples), strict=True):
                 losses = self._losses(sample, foreseen)
-                self._learner.descend([(losses.loss, losses.figures)])
+                self._learner.descend([(losses.loss, losses.metrics)])
                 self._sampler.learned(sample, losses.priority)
 
 

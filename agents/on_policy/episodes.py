@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.on_policy.rollout import Decision, Rollout
+from agents.on_policy.rollout import Rollout, SampledAction
 from envs import TimeStep
 from wnrl.device import to_device
 
@@ -44,7 +44,7 @@ class EpisodeStorage:
         """Whether every environment has played its episodes."""
         return bool((self._played >= self._episodes).all())
 
-    def add(self, timestep: TimeStep, decision: Decision) -> None:
+    def add(self, timestep: TimeStep, sampled: SampledAction) -> None:
         """Write the first half of the next row."""
         self._running |= timestep.first
         if len(self):
@@ -52,7 +52,7 @@ class EpisodeStorage:
             valid[-1] = valid[-1] & ~timestep.first  # other games than before: a run that was resumed
         obs = to_device(timestep.obs, self._device)
         self._seen.append(obs)
-        decided = {name: values.clone() for name, values in decision._asdict().items()}  # the next overwrites a graph's
+        decided = {name: values.clone() for name, values in sampled._asdict().items()}  # the next overwrites a graph's
         for name, values in {"obs": obs, "first": timestep.first, **decided}.items():
             self._rows[name].append(values)
 

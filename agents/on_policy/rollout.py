@@ -26,7 +26,7 @@ class Rollout(NamedTuple):
     valid: Tensor  # [T, N] bool, False where row t is an episode's last: no step leads from it
 
 
-class Decision(NamedTuple):
+class SampledAction(NamedTuple):
     """What was done at a row, and what the network thought of it."""
 
     action: Tensor  # [N] int64 or [N, D] float32
@@ -84,7 +84,7 @@ class RolloutStorage:
         """Whether all T rows are written."""
         return self._rows == self._length
 
-    def add(self, timestep: TimeStep, decision: Decision) -> None:
+    def add(self, timestep: TimeStep, sampled: SampledAction) -> None:
         """Write the first half of the next row.
 
         Raises:
@@ -94,7 +94,7 @@ class RolloutStorage:
             raise RuntimeError(f"the rollout has its {self._length} rows: clear() comes before the next")
         row = self._rows
         self._on_device["obs"][row].copy_(to_device(timestep.obs, self._device))
-        for name, values in decision._asdict().items():
+        for name, values in sampled._asdict().items():
             self._on_device[name][row].copy_(values)
         self._on_host["first"][row] = timestep.first
         if row:

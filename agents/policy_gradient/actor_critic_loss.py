@@ -30,7 +30,7 @@ class Weights(NamedTuple):
 def policy_gradient(
     outputs: ActorCriticValues, batch: Minibatch, weights: Weights, normalize_advantage: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of A2C and REINFORCE (Mnih et al. 2016, section 4; Williams 1992), and its figures.
+    """Loss of A2C and REINFORCE (Mnih et al. 2016, section 4; Williams 1992), and its metrics.
 
     Args:
         outputs: of the learner's network.
@@ -52,7 +52,7 @@ def proximal(
     clip: float | Tensor,
     value_clip: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of PPO (Schulman et al. 2017, equation 9), and its figures.
+    """Loss of PPO (Schulman et al. 2017, equation 9), and its metrics.
 
     Args:
         outputs: of the learner's network.
@@ -67,10 +67,10 @@ def proximal(
     policy = masked_mean(clipped_surrogate(log_prob, old, _advantage(batch, normalize_advantage), clip), valid)
     losses = clipped_value_loss(values, batch.value.flatten(), target, value_clip) if value_clip else None
     value = masked_mean(value_loss(values, target) if losses is None else losses, valid)
-    loss, figures = _total(policy, value, outputs, valid, weights)
+    loss, metrics = _total(policy, value, outputs, valid, weights)
     kl = masked_mean(approximate_kl(log_prob.detach(), old), valid)
     clipped = masked_mean(clip_fraction(log_prob.detach(), old, clip), valid)
-    return loss, {**figures, "train/approx_kl": kl, "train/clip_fraction": clipped}
+    return loss, {**metrics, "train/approx_kl": kl, "train/clip_fraction": clipped}
 
 
 def _advantage(batch: Minibatch, normalized: bool) -> Tensor:
@@ -82,5 +82,5 @@ def _total(
     policy: Tensor, value: Tensor, outputs: ActorCriticValues, valid: Tensor, weights: Weights
 ) -> tuple[Tensor, dict[str, Tensor]]:
     entropy = masked_mean(outputs.policy.entropy().expand(outputs.value.shape).flatten(), valid)
-    figures = {"train/policy_gradient_loss": policy, "train/value_loss": value, "train/entropy_loss": -entropy}
-    return policy + weights.value * value - weights.entropy * entropy, figures
+    metrics = {"train/policy_gradient_loss": policy, "train/value_loss": value, "train/entropy_loss": -entropy}
+    return policy + weights.value * value - weights.entropy * entropy, metrics

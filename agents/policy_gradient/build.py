@@ -8,16 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agents.learner.build import build_learner, obs_dtype
 from agents.learner.learner import Learner
-from agents.learner.network import make_learner, network_description, obs_dtype
+from agents.learner.network import network_description
 from agents.on_policy.episodes import EpisodeStorage
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import RolloutStorage
-from agents.policy_gradient.a2c import A2C, A2CSettings
+from agents.policy_gradient.a2c import A2C
 from agents.policy_gradient.actors import Actor, FeedforwardActor, RecurrentActor
-from agents.policy_gradient.policy_gradient import PolicyGradientSettings, RolloutSettings
-from agents.policy_gradient.ppo import PPO, PPOSettings
-from agents.policy_gradient.reinforce import REINFORCE, REINFORCESettings
+from agents.policy_gradient.ppo import PPO
+from agents.policy_gradient.reinforce import REINFORCE
+from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings
 from agents.settings.run import RunSettings
 from envs import Environment
 from wnrl.networks.actor_critic import RecurrentActorCritic
@@ -25,23 +26,21 @@ from wnrl.normalizers.folding import fold
 from wnrl.schedules import Linear
 
 
-def describe_actor_critic(
-    run: RunSettings, settings: PolicyGradientSettings, environment: Environment
-) -> dict[str, Any]:
+def describe_actor_critic(run: RunSettings, settings: Any, environment: Environment) -> dict[str, Any]:
     """The description of its network."""
     return network_description(
         "actor-critic",
-        run,
+        run.network,
         environment,
         action_size=environment.action_size,
-        separate=settings.separate,
+        separate=settings.policy_gradient.separate,
         lstm=getattr(settings, "lstm", 0),
-        orthogonal=settings.orthogonal,
-        normalize_obs=settings.normalize_obs,
+        orthogonal=settings.policy_gradient.orthogonal,
+        normalize_obs=settings.policy_gradient.normalize_obs,
     )
 
 
-def make_a2c(run: RunSettings, settings: A2CSettings, environment: Environment) -> A2C:
+def build_a2c(run: RunSettings, settings: A2CSettings, environment: Environment) -> A2C:
     """An A2C agent for the environment, on the run's device.
 
     Raises:
@@ -50,13 +49,13 @@ def make_a2c(run: RunSettings, settings: A2CSettings, environment: Environment) 
     return A2C(**_parts(run, settings, environment, _rollouts))
 
 
-def make_ppo(run: RunSettings, settings: PPOSettings, environment: Environment) -> PPO:
+def build_ppo(run: RunSettings, settings: PPOSettings, environment: Environment) -> PPO:
     """A PPO agent for the environment, on the run's device.
 
     Raises:
         ValueError: the device is not there, a name is unknown, or the settings do not fit the environment.
     """
-    most = environment.num_envs if settings.lstm else environment.num_envs * settings.rollout_length
+    most = environment.num_envs if settings.lstm else environment.num_envs * settings.rollout.rollout_length
     if settings.minibatches > most:
         kind = "sequences" if settings.lstm else "steps"
         raise ValueError(f"minibatches must be at most {most}, the {kind} of a rollout, got {settings.minibatches}")
@@ -65,7 +64,7 @@ def make_ppo(run: RunSettings, settings: PPOSettings, environment: Environment) 
     return PPO(**_parts(run, settings, environment, _rollouts), clip_range=clip_range)
 
 
-def make_reinforce(run: RunSettings, settings: REINFORCESettings, environment: Environment) -> REINFORCE:
+def build_reinforce(run: RunSettings, settings: REINFORCESettings, environment: Environment) -> REINFORCE:
     """A REINFORCE agent for the environment, on the run's device.
 
     Raises:
@@ -76,14 +75,14 @@ def make_reinforce(run: RunSettings, settings: REINFORCESettings, environment: E
 
 def _parts(run: RunSettings, settings: Any, environment: Environment, make_storage: Any) -> dict[str, Any]:
     """Everything that every on-policy agent is made of, as its constructor takes it."""
-    learner = make_learner(run, settings, describe_actor_critic(run, settings, environment), _policy_outputs)
+    learner = build_learner(run, settings.learner, describe_actor_critic(run, settings, environment), _policy_outputs)
     acting: Any = fold(learner.network, learner.dtype).eval()
     number = environment.num_envs
     actor: Actor = RecurrentActor(acting, number) if _recurrent(acting) else FeedforwardActor(acting)
-    if settings.normalize_return:
-        rewards: RewardClipping | RewardScaling = RewardScaling(number, settings.gamma)
+    if settings.policy_gradient.normalize_return:
+        rewards: RewardClipping | RewardScaling = RewardScaling(number, settings.learner.gamma)
     else:
-        rewards = RewardClipping(settings.reward_clip)
+        rewards = RewardClipping(settings.learner.reward_clip)
     return {
         "learner": learner,
         "actor": actor,
@@ -95,9 +94,9 @@ def _parts(run: RunSettings, settings: Any, environment: Environment, make_stora
     }
 
 
-def _rollouts(settings: RolloutSettings, environment: Environment, learner: Learner) -> RolloutStorage:
+def _rollouts(settings: PPOSettings | A2CSettings, environment: Environment, learner: Learner) -> RolloutStorage:
     return RolloutStorage(
-        settings.rollout_length,
+        settings.rollout.rollout_length,
         environment.num_envs,
         environment.obs_shape,
         obs_dtype(environment),

@@ -3,75 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acting.policies import Policy, make_policy
+from agents.acting.policies import Decision, Policy, make_policy
 from agents.learner.gradient_steps import GradientSteps
 from agents.learner.learner import Learner
 from agents.losses.policy import explained_variance
 from agents.on_policy.episodes import EpisodeStorage
 from agents.on_policy.returns import generalized_advantages
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
-from agents.on_policy.rollout import Decision, Rollout, RolloutStorage
+from agents.on_policy.rollout import Rollout, RolloutStorage, SampledAction
 from agents.policy_gradient.actor_critic_loss import Weights
 from agents.policy_gradient.actors import Actor, Minibatch, steps_of
 from agents.runtime.cuda_graphs import Graphs
-from agents.settings.run import LearnerSettings, check_at_least, check_shares
 from envs import TimeStep
 from wnrl.initialization.initialize import data_init
 from wnrl.networks.actor_critic import ActorCriticValues
 from wnrl.normalizers.folding import FoldedCopy
 from wnrl.tracking.tracker import Means
-
-
-@dataclass(frozen=True)
-class PolicyGradientSettings(LearnerSettings):
-    """The numbers that all on-policy actor-critics have."""
-
-    optimizer_eps: float = 1e-5
-    """Added to the optimizer's denominator, in units of the gradient."""
-    max_grad_norm: float = 0.5
-    """Gradients are scaled down to this norm; 0 leaves them."""
-    value_coef: float = 0.5
-    """Weight of the value's loss beside the policy's."""
-    entropy_coef: float = 0.0
-    """Weight of the policy's entropy (in nats), which keeps it from settling early."""
-    normalize_advantage: bool = True
-    """Shift and scale the advantages of each minibatch to mean 0 and standard deviation 1."""
-    normalize_obs: bool = False
-    """Shift and scale each number of an observation by its running mean and standard deviation (not for images)."""
-    normalize_return: bool = False
-    """Divide rewards by the running standard deviation of discounted returns, instead of --reward-clip."""
-    orthogonal: bool = True
-    """Begin from orthogonal weights, small ones in the policy's output layer; otherwise from torch's own."""
-    separate: bool | None = None
-    """Give the value a torso of its own; None: for vectors, not for images or with an LSTM."""
-    eval_sample: bool = False
-    """Draw actions from the policy in evaluation instead of taking the most probable ones."""
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        check_at_least(self, 0, "value_coef", "entropy_coef")
-
-
-@dataclass(frozen=True)
-class RolloutSettings(PolicyGradientSettings):
-    """The numbers of agents that bootstrap at the end of a rollout."""
-
-    rollout_length: int = 128
-    """Steps of each environment between two updates."""
-    gae_lambda: float = 0.95
-    """Generalized advantage estimation: 0 trusts the value after one step, 1 the rewards of the whole rollout."""
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        check_at_least(self, 1, "rollout_length")
-        check_shares(self, "gae_lambda")
 
 
 class PolicyGradient:
@@ -109,40 +62,43 @@ class PolicyGradient:
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.integers(2**62)))
         self._rollouts = Means()
         self._folded_copy = FoldedCopy(acting, self.network)
-        graphs = Graphs(learner.device, (self._generator,), enabled=settings.graphs)
+        graphs = Graphs(learner.device, (self._generator,), enabled=settings.learner.graphs)
         self._graphs = graphs
         self._decide = graphs.capture_function(self._choose, "acting")
         self._refresh = graphs.capture(self._folded_copy.refresh, "refreshing what acts")
         self._gradient_step = GradientSteps(learner, self._loss_of, graphs if actor.evaluates_at_once else None)
-        self._weights = Weights(settings.value_coef, settings.entropy_coef)
-        self._waits_for_data = settings.init == "data"
-        self._decision: Decision | None = None
+        self._weights = Weights(settings.policy_gradient.value_coef, settings.policy_gradient.entropy_coef)
+        self._waits_for_data = settings.learner.init == "data"
 
     # Acting
 
     @torch.no_grad()  # log-probabilities too: a Gaussian policy's standard deviations are parameters
-    def act(self, timestep: TimeStep, step: int) -> np.ndarray:
-        """Actions `[N]` or `[N, D]` drawn from the policy."""
+    def act(self, timestep: TimeStep, step: int) -> Decision:
+        """Actions sampled from the policy, with their log-probabilities and the values of the row."""
         if not len(self.storage):
             self.actor.begin()
-        self._decision = self._decide(*self.actor.see(timestep))
-        return self._decision.action.cpu().numpy()
+        sampled = self._decide(*self.actor.see(timestep))
+        return Decision(sampled.action.cpu().numpy(), sampled)
 
-    def _choose(self, *row: Tensor) -> Decision:
+    def _choose(self, *row: Tensor) -> SampledAction:
         """What is done at a row that was seen; never waits for the device."""
         with self.learner.autocast():
             outputs = self.actor.act(*row)
         action = outputs.policy.sample(self._generator)
-        return Decision(action, outputs.policy.log_prob(action), outputs.value)
+        return SampledAction(action, outputs.policy.log_prob(action), outputs.value)
+
+    @property
+    def evaluation_options(self) -> dict[str, Any]:
+        """How evaluation plays, as options of `make_policy`: the most probable actions, or sampled ones."""
+        return {"sample": self.settings.policy_gradient.eval_sample}
 
     def policy(self, rng: np.random.Generator) -> Policy:
-        """What evaluation plays: the most probable actions, or drawn ones, as the settings say."""
-        return make_policy(self.acting, rng, self.learner.autocast, sample=self.settings.eval_sample)
+        """The policy of an evaluation, with all its randomness from `rng`."""
+        return make_policy(self.acting, rng, self.learner.autocast, **self.evaluation_options)
 
-    def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
+    def observe(self, timestep: TimeStep, decision: Decision) -> None:
         """Store a row and what was decided there."""
-        assert self._decision is not None
-        self.storage.add(timestep, self._decision)
+        self.storage.add(timestep, decision.record)
 
     # Learning
 
@@ -176,7 +132,7 @@ class PolicyGradient:
         return self._loss(Minibatch._make((*fields[:parts], fields[parts:])))
 
     def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """What there is to learn from a minibatch, and its figures; for agents that call `_learn_from`."""
+        """What there is to learn from a minibatch, and its metrics; for agents that call `_learn_from`."""
         raise NotImplementedError
 
     def _outputs(self, batch: Minibatch) -> ActorCriticValues:
@@ -198,8 +154,8 @@ class PolicyGradient:
             rollout.value,
             torch.cat([rollout.value[1:], last[None]]),
             rollout.valid,
-            gamma=self.settings.gamma,
-            lambda_=self.settings.gae_lambda,
+            gamma=self.settings.learner.gamma,
+            lambda_=self.settings.rollout.gae_lambda,
         )
         target = advantage + rollout.value
         return self._described(rollout, advantage, target)
@@ -219,13 +175,13 @@ class PolicyGradient:
 
     # What a run shows and keeps
 
-    def figures(self, step: int) -> dict[str, float]:
+    def metrics(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers."""
         generator = torch.Generator(self.learner.device).manual_seed(step)
-        figures, rollouts = self.learner.figures(step, self.storage.seen(), generator), self._rollouts.read()
+        metrics, rollouts = self.learner.metrics(step, self.storage.seen(), generator), self._rollouts.read()
         if rollouts.get("known"):
-            figures["train/explained_variance"] = rollouts["variance"] / rollouts["known"]
-        return figures
+            metrics["train/explained_variance"] = rollouts["variance"] / rollouts["known"]
+        return metrics
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the agent needs to go on as if it had not stopped."""

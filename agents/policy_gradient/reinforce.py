@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,23 +12,8 @@ from agents.on_policy.returns import lambda_returns
 from agents.on_policy.rollout import Rollout
 from agents.policy_gradient.actor_critic_loss import policy_gradient
 from agents.policy_gradient.actors import Minibatch
-from agents.policy_gradient.policy_gradient import PolicyGradient, PolicyGradientSettings
-from agents.settings.run import check_at_least
+from agents.policy_gradient.policy_gradient import PolicyGradient
 from envs import TimeStep
-
-
-@dataclass(frozen=True)
-class REINFORCESettings(PolicyGradientSettings):
-    """The numbers of a REINFORCE agent."""
-
-    episodes_per_update: int = 1
-    """Whole episodes of each environment in an update; what is under way at an update is played on, but not learned."""
-    chunk_size: int = 2_048
-    """Steps that go through the network at once; fewer need less memory, the update stays the same."""
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        check_at_least(self, 1, "episodes_per_update", "chunk_size")
 
 
 class REINFORCE(PolicyGradient):
@@ -47,11 +31,11 @@ class REINFORCE(PolicyGradient):
             rollout.discount,
             torch.cat([rollout.value[1:], last[None]]),
             rollout.valid,
-            gamma=self.settings.gamma,
+            gamma=self.settings.learner.gamma,
             lambda_=1.0,
         )
         advantage = returns - rollout.value
-        if self.settings.normalize_advantage:
+        if self.settings.policy_gradient.normalize_advantage:
             advantage = normalize(advantage, rollout.valid)
         self.learner.minimize_sum(self._parts(self._described(rollout, advantage, returns)))
 
@@ -60,6 +44,6 @@ class REINFORCE(PolicyGradient):
         settings, valid = self.settings, steps.valid.flatten()
         chunks = -(-len(valid) // settings.chunk_size)
         for chunk in self.actor.minibatches(steps, chunks, self._generator):
-            loss, figures = policy_gradient(self._outputs(chunk), chunk, self._weights, normalize_advantage=False)
+            loss, metrics = policy_gradient(self._outputs(chunk), chunk, self._weights, normalize_advantage=False)
             share = chunk.valid.sum() / valid.sum()
-            yield share * loss, {name: share * value for name, value in figures.items()}
+            yield share * loss, {name: share * value for name, value in metrics.items()}

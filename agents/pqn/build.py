@@ -6,19 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from agents.learner.network import check_discrete, make_learner, network_description, obs_dtype
+from agents.learner.build import build_learner, check_discrete, obs_dtype
+from agents.learner.network import network_description
 from agents.on_policy.rollout import RolloutStorage
-from agents.pqn.pqn import PQN, PQNSettings
+from agents.pqn.pqn import PQN
+from agents.settings.pqn import PQNSettings
 from agents.settings.run import RunSettings
 from envs import Environment
 
 
 def describe_pqn(run: RunSettings, settings: PQNSettings, environment: Environment) -> dict[str, Any]:
     """The description of its network."""
-    return network_description("q", run, environment)
+    return network_description("q", run.network, environment)
 
 
-def make_pqn(run: RunSettings, settings: PQNSettings, environment: Environment) -> PQN:
+def build_pqn(run: RunSettings, settings: PQNSettings, environment: Environment) -> PQN:
     """A PQN agent for the environment, on the run's device.
 
     Raises:
@@ -30,7 +32,7 @@ def make_pqn(run: RunSettings, settings: PQNSettings, environment: Environment) 
     if settings.minibatches > steps:
         raise ValueError(f"minibatches must be at most {steps}, the steps of a rollout, got {settings.minibatches}")
     description = describe_pqn(run, settings, environment)
-    learner = make_learner(run, settings, description, lambda network, obs: network(obs).q_values)
+    learner = build_learner(run, settings.learner, description, lambda network, obs: network(obs).q_values)
     storage = RolloutStorage(
         settings.rollout_length,
         environment.num_envs,

@@ -3,61 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from agents.acting.exploration import with_random
-from agents.acting.policies import Policy, make_policy
+from agents.acting.policies import Decision, Policy, make_policy
 from agents.learner.gradient_steps import GradientSteps
 from agents.learner.learner import Learner
-from agents.learner.optimizers import OptimizerName
 from agents.losses.losses import td_error
 from agents.losses.policy import masked_mean
 from agents.on_policy.returns import lambda_returns
 from agents.on_policy.reward_scaling import RewardClipping
-from agents.on_policy.rollout import Decision, Rollout, RolloutStorage
+from agents.on_policy.rollout import Rollout, RolloutStorage, SampledAction
 from agents.runtime.cuda_graphs import Graphs
-from agents.settings.run import ExplorationSettings, LearnerSettings, check_above_zero, check_at_least, check_shares
+from agents.settings.pqn import PQNSettings
 from envs import TimeStep
 from wnrl.device import to_device
 from wnrl.initialization.initialize import data_init
 from wnrl.normalizers.folding import FoldedCopy, fold
 from wnrl.schedules import Linear
-
-
-@dataclass(frozen=True)
-class PQNSettings(ExplorationSettings, LearnerSettings):
-    """The numbers of a PQN agent."""
-
-    learning_rate: float = 2.5e-4
-    """Step size of the optimizer."""
-    learning_rate_schedule: Literal["auto", "constant", "linear"] = "linear"
-    """Linear lets the step size fall to 0 at the end of the run; auto is linear for --norm projected, whose effective
-    step size nothing else lowers, and constant for all others."""
-    optimizer: OptimizerName = "radam"
-    """Optimizer by name."""
-    epsilon_steps: int = 100_000
-    """Length of the slope of epsilon, in steps; by default a share of --steps, a tenth of them on Atari."""
-    rollout_length: int = 32
-    """Steps of each environment between two updates."""
-    q_lambda: float = 0.65
-    """λ of the returns: 0 trusts the greatest value after one step, 1 the rewards of the whole rollout."""
-    epochs: int = 2
-    """Passes over each rollout."""
-    minibatches: int = 32
-    """Gradient steps per pass."""
-    reward_scale: float = 1.0
-    """Factor on the (clipped) rewards for learning, so that values are of size one; scores are not scaled."""
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        check_at_least(self, 1, "rollout_length", "epochs", "minibatches")
-        check_shares(self, "q_lambda")
-        check_above_zero(self, "reward_scale")
 
 
 class Minibatch(NamedTuple):
@@ -91,33 +58,39 @@ class PQN:
         self.network: Any = learner.network
         self.acting: Any = fold(self.network, learner.dtype).eval()
         self._folded_copy = FoldedCopy(self.acting, self.network)
-        graphs = Graphs(learner.device, (), enabled=settings.graphs)
+        graphs = Graphs(learner.device, (), enabled=settings.learner.graphs)
         self._graphs = graphs
         self._greatest = graphs.capture_function(self._choose, "acting")
         self._refresh = graphs.capture(self._folded_copy.refresh, "refreshing what acts")
         self._gradient_step = GradientSteps(learner, self._loss, graphs)
-        self._rewards = RewardClipping(settings.reward_clip)
+        self._rewards = RewardClipping(settings.learner.reward_clip)
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
-        self._epsilon = Linear(settings.epsilon_start, settings.epsilon_end, settings.epsilon_steps)
-        self._waits_for_data = settings.init == "data"
-        self._value: Tensor | None = None  # [N], of the row that was acted on last
+        explore = settings.exploration
+        self._epsilon = Linear(explore.epsilon_start, explore.epsilon_end, explore.epsilon_steps)
+        self._waits_for_data = settings.learner.init == "data"
 
     # Acting
 
-    def act(self, timestep: TimeStep, step: int) -> np.ndarray:
-        """Actions `[N]` of greatest value, or at random with probability ε."""
-        self._value, action = self._look(timestep)
-        return with_random(action.cpu().numpy(), self.network.num_actions, self._epsilon(step), self._rng)
+    def act(self, timestep: TimeStep, step: int) -> Decision:
+        """ε-greedy actions, and the greatest value of each environment's row."""
+        value, greedy = self._look(timestep)
+        action = with_random(greedy.cpu().numpy(), self.network.num_actions, self._epsilon(step), self._rng)
+        return Decision(action, value)
+
+    @property
+    def evaluation_options(self) -> dict[str, Any]:
+        """How evaluation plays, as options of `make_policy`: ε-greedy."""
+        return {"epsilon": self.settings.exploration.eval_epsilon}
 
     def policy(self, rng: np.random.Generator) -> Policy:
-        """What evaluation plays: actions of greatest value, a share of `eval_epsilon` at random."""
-        return make_policy(self.acting, rng, self.learner.autocast, epsilon=self.settings.eval_epsilon)
+        """The policy of an evaluation, with all its randomness from `rng`."""
+        return make_policy(self.acting, rng, self.learner.autocast, **self.evaluation_options)
 
-    def observe(self, timestep: TimeStep, action: np.ndarray) -> None:
+    def observe(self, timestep: TimeStep, decision: Decision) -> None:
         """Store a row, what was done there, and its greatest value; no probability of the action is needed."""
-        assert self._value is not None
-        self.storage.add(timestep, Decision(torch.as_tensor(action), torch.zeros_like(self._value), self._value))
+        value = decision.record
+        self.storage.add(timestep, SampledAction(torch.as_tensor(decision.action), torch.zeros_like(value), value))
 
     @torch.no_grad()
     def _look(self, timestep: TimeStep) -> tuple[Tensor, Tensor]:
@@ -171,7 +144,7 @@ class PQN:
             rollout.discount,
             torch.cat([rollout.value[1:], last[None]]),
             rollout.valid,
-            gamma=self.settings.gamma,
+            gamma=self.settings.learner.gamma,
             lambda_=self.settings.q_lambda,
         )
 
@@ -184,13 +157,13 @@ class PQN:
                 yield Minibatch(*(values[places] for values in flat))
 
     def _loss(self, *fields: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Half the mean squared error of a minibatch of these fields, and its figures."""
+        """Half the mean squared error of a minibatch of these fields, and its metrics."""
         batch = Minibatch._make(fields)
         with self.learner.autocast():
             q_values = self.network(batch.obs).q_values
         error = td_error(q_values, batch.action, batch.target)
-        figures = {"train/q_mean": q_values.mean(), "train/td_error": masked_mean(error.abs(), batch.valid)}
-        return masked_mean(0.5 * error.square(), batch.valid), figures
+        metrics = {"train/q_mean": q_values.mean(), "train/td_error": masked_mean(error.abs(), batch.valid)}
+        return masked_mean(0.5 * error.square(), batch.valid), metrics
 
     def _initialize(self, rollout: Rollout) -> None:
         """The data-dependent initialization: on the first rollout, from which nothing else is learned."""
@@ -199,11 +172,11 @@ class PQN:
 
     # What a run shows and keeps
 
-    def figures(self, step: int) -> dict[str, float]:
+    def metrics(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers."""
         generator = torch.Generator(self.learner.device).manual_seed(step)
-        figures = self.learner.figures(step, self.storage.seen(), generator)
-        return {**figures, "rollout/exploration_rate": self._epsilon(step)}
+        metrics = self.learner.metrics(step, self.storage.seen(), generator)
+        return {**metrics, "rollout/exploration_rate": self._epsilon(step)}
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the agent needs to go on as if it had not stopped."""

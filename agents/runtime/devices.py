@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
+from agents.settings.run import Precision
 
 
 def resolve_device(name: str) -> torch.device:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -16,7 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from agents.settings.run import check_start
+from agents.settings.flat import replace, to_flat
+from agents.settings.run import TrainSettings
 
 SPLIT = ("num_envs", "batch_size", "replay_size", "init_batch")
 """Settings of which each process has an equal share."""
@@ -27,46 +27,46 @@ PATIENCE = timedelta(hours=6)  # the others wait while the first process evaluat
 class Ranks(Protocol):
     """The processes of a run, seen from one of them."""
 
-    index: int
-    number: int
+    rank: int
+    world_size: int
 
     def sum(self, value: int) -> int:
         """The sum of all processes' values."""
 
-    def least(self, value: int) -> int:
+    def min(self, value: int) -> int:
         """The least of all processes' values."""
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first process's value."""
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Give these tensors, in place, the mean of all processes' values."""
 
-    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Give these tensors, in place, the first process's values."""
 
 
 class OneProcess:
     """A run that is not shared."""
 
-    index, number = 0, 1
+    rank, world_size = 0, 1
 
     def sum(self, value: int) -> int:
         """The value."""
         return value
 
-    def least(self, value: int) -> int:
+    def min(self, value: int) -> int:
         """The value."""
         return value
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The value."""
         return value
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """They are the mean."""
 
-    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """They are the first process's."""
 
 
@@ -74,13 +74,13 @@ class Processes:
     """The processes of torch's default group, which has been made."""
 
     def __init__(self) -> None:
-        self.index, self.number = dist.get_rank(), dist.get_world_size()
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
 
     def sum(self, value: int) -> int:
         """The sum of all processes' values."""
         return self._reduced(value, dist.ReduceOp.SUM)
 
-    def least(self, value: int) -> int:
+    def min(self, value: int) -> int:
         """The least of all processes' values."""
         return self._reduced(value, dist.ReduceOp.MIN)
 
@@ -89,7 +89,7 @@ class Processes:
         dist.all_reduce(tensor, operation)
         return int(tensor)
 
-    def tell(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first process's value, any that pickles."""
         values = [value]
         dist.broadcast_object_list(values)
@@ -100,10 +100,10 @@ class Processes:
         tensors = list(tensors)
         joined = torch.cat([tensor.flatten() for tensor in tensors])
         dist.all_reduce(joined)
-        parts = joined.div_(self.number).split([tensor.numel() for tensor in tensors])
+        parts = joined.div_(self.world_size).split([tensor.numel() for tensor in tensors])
         torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
 
-    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Give these tensors, in place, the first process's values."""
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
@@ -118,27 +118,29 @@ def join() -> Ranks:
     return Processes()
 
 
-def share(settings: Any, ranks: Ranks) -> Any:
+def share(settings: TrainSettings[Any], ranks: Ranks) -> TrainSettings[Any]:
     """One process's share of a run's settings, with a seed of its own and, on CUDA, a device of its own.
 
     Raises:
         ValueError: a number cannot be split among the processes, learning starts before each of them has a transition,
             or the normalizer has statistics of whole batches.
     """
-    if ranks.number == 1:
+    if ranks.world_size == 1:
         return settings
-    if settings.norm in ("batch", "mean-batch"):
+    norm = settings.run.network.norm
+    if norm in ("batch", "mean-batch"):
         raise ValueError(
-            f"norm {settings.norm} takes statistics of a batch, which several processes do not share: use one process"
+            f"norm {norm} takes statistics of a batch, which several processes do not share: use one process"
         )
-    check_start(settings, settings.num_envs)
-    if settings.graphs:
+    settings.agent.replay.check_start(settings.run.num_envs)
+    if settings.agent.learner.graphs:
         raise ValueError("graphs are of one process: leave --graphs out, or torchrun")
-    shares: dict[str, Any] = {name: _share(name, getattr(settings, name), ranks.number) for name in SPLIT}
+    flat = to_flat(settings)
+    shares: dict[str, Any] = {name: _share(name, flat[name], ranks.world_size) for name in SPLIT}
     shares["graphs"] = False  # processes meet in the middle of an update
-    if settings.device in ("auto", "cuda") and torch.cuda.is_available():
+    if settings.run.device in ("auto", "cuda") and torch.cuda.is_available():
         shares["device"] = f"cuda:{os.environ['LOCAL_RANK']}"
-    return replace(settings, seed=settings.seed + SEED_STRIDE * ranks.index, **shares)
+    return replace(settings, seed=settings.run.seed + SEED_STRIDE * ranks.rank, **shares)
 
 
 def _share(name: str, value: int, number: int) -> int:

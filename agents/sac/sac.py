@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 
-from agents.acting.policies import Policy, make_policy
 from agents.learner.learner import Learner, evaluating
 from agents.losses.losses import td_error
 from agents.losses.policy import sac_policy_loss, soft_value
@@ -19,72 +16,9 @@ from agents.off_policy.replay_agent import ReplayAgent
 from agents.off_policy.samplers import Sample, Sampler
 from agents.off_policy.update import Losses
 from agents.sac.temperature import FixedTemperature, LearnedTemperature
-from agents.settings.run import (
-    LearnerSettings,
-    ReplaySettings,
-    check_above_zero,
-    check_at_least,
-    check_shares,
-    check_used,
-)
+from agents.settings.sac import SACSettings
 from wnrl.networks.soft_actor_critic import SoftActorCriticValues
 from wnrl.replay.uniform import Transition
-
-Critic = Literal["min", "mean"]
-
-
-@dataclass(frozen=True)
-class SACSettings(ReplaySettings, LearnerSettings):
-    """The numbers of a discrete soft actor-critic; each interval is in environment steps."""
-
-    max_grad_norm: float = 0.0
-    """Gradients of policy and critics together are scaled down to this norm; 0 leaves them."""
-    temperature: Annotated[float | Literal["auto"], tyro.conf.arg(metavar="{auto}|FLOAT")] = "auto"
-    """What a nat of entropy is worth, in units of a return (after reward clipping); auto learns it."""
-    temperature_start: float = 1.0
-    """Where --temperature auto begins."""
-    target_entropy: float = 0.98
-    """The entropy that --temperature auto keeps, as a share of that of random play (the logarithm of the actions)."""
-    critic: Critic = "min"
-    """What policy and targets take from the critics for each action: their least value or their mean."""
-    batch_size: int = 64
-    """Transitions per update."""
-    train_interval: int = 4
-    """Steps per update (one update every so many steps, for any number of environments)."""
-    learning_starts: int = 20_000
-    """Steps of uniformly random play before the first update."""
-    replay_size: int = 100_000
-    """Transitions that the replay holds, in steps."""
-    n_step: int = 1
-    """Steps of reward before the target critics' value is used; the entropy of those between does not count."""
-    prioritized: bool = False
-    """Sample transitions by their last error (prioritized replay)."""
-    priority_exponent: float = 0.5
-    """How much a transition's error decides how often it is sampled; 0 is not at all."""
-    priority_beta: float = 0.4
-    """Share of the correction for that in the weights of the critics' losses at the start; it grows to 1 until the
-    run's end."""
-    target_interval: int = 8_000
-    """Steps between two updates of the target critics."""
-    tau: float = 1.0
-    """Share of the critics that the target critics take over at each of their updates; 1 copies."""
-    init_batch: int = 500
-    """Observations that --init data looks at."""
-    eval_sample: bool = False
-    """Draw actions from the policy in evaluation instead of taking the most probable ones."""
-
-    def check(self) -> None:
-        """Refuse values out of range, and options that would do nothing."""
-        check_at_least(self, 1, "batch_size", "train_interval", "replay_size", "n_step", "target_interval")
-        check_at_least(self, 1, "init_batch")
-        check_at_least(self, 0, "learning_starts", "priority_exponent")
-        check_above_zero(self, "temperature_start")
-        check_shares(self, "tau", "priority_beta", "target_entropy")
-        automatic = self.temperature == "auto"
-        if not automatic:
-            check_at_least(self, 0, "temperature")
-        check_used(self, automatic, "temperature auto", "temperature_start", "target_entropy")
-        check_used(self, self.prioritized, "prioritized", "priority_exponent", "priority_beta")
 
 
 class SAC(ReplayAgent):
@@ -127,9 +61,10 @@ class SAC(ReplayAgent):
             policy = self.acting(obs)
         return policy.sample(self._generator)
 
-    def policy(self, rng: np.random.Generator) -> Policy:
-        """What evaluation plays: the most probable actions, or drawn ones, as the settings say."""
-        return make_policy(self.acting, rng, self.learner.autocast, sample=self.settings.eval_sample)
+    @property
+    def evaluation_options(self) -> dict[str, Any]:
+        """The most probable actions, or sampled ones, as the settings say."""
+        return {"sample": self.settings.eval_sample}
 
     # Learning
 
@@ -145,7 +80,7 @@ class SAC(ReplayAgent):
             critic_loss = critic_loss * sample.weights
         policy_loss = sac_policy_loss(log_policy, self._judge(outputs.values), temperature)
         loss = critic_loss + policy_loss + self.temperature.loss(log_policy)
-        figures = {
+        metrics = {
             "train/q_mean": outputs.values.mean(),
             "train/td_error": error.abs().mean(),
             "train/critic_loss": critic_loss.mean(),
@@ -153,7 +88,7 @@ class SAC(ReplayAgent):
             "train/entropy": outputs.policy.entropy().mean(),
             "train/temperature": temperature,
         }
-        return Losses(loss.mean(), error.detach().abs().mean(0), figures)
+        return Losses(loss.mean(), error.detach().abs().mean(0), metrics)
 
     @torch.no_grad()
     def _targets(self, batch: Transition, temperature: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Settings of runs and agents; imports no torch."""
+"""Settings of runs and agents; nothing here imports torch, so that a command line answers at once."""

@@ -1,199 +1,210 @@
-"""A whole training run: its folder, its parts, the loop, and leaving it in order."""
+"""A whole training run: agent, environments, folder, loop and callbacks. It needs no terminal and no main thread."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from agents.acting.policies import Policy
-from agents.commands.parser import fail, parse
-from agents.commands.signals import StopSignal
-from agents.learner.network import make_evaluation_environment, make_training_environment
-from agents.registry import AgentKind
-from agents.runtime.distributed import Ranks, join, share
-from agents.settings.run import RunSettings, emulator_options
+from agents.registry import AgentSpec
+from agents.runtime.distributed import join, share
+from agents.settings.flat import to_json
+from agents.settings.run import TrainSettings
+from agents.training.callbacks import Checkpointing, Evaluation, Log
+from agents.training.environments import make_evaluation_environment, make_training_environment
 from agents.training.evaluation import evaluate, evaluate_steps
-from agents.training.progress import Progress
-from agents.training.run_directory import RunDirectory
-from agents.training.trainer import Checkpointing, Evaluation, Log, Report, Trainer
+from agents.training.protocols import NullProgress, Progress
+from agents.training.run_directory import RunDirectory, default_path
+from agents.training.trainer import Callback, Trainer
 from envs import Episode
-from wnrl.checkpoints.checkpoints import Checkpoints
+from wnrl.checkpoints.checkpoints import Checkpoints, save_model
 from wnrl.normalizers.folding import fold
-from wnrl.tracking.tracker import RunTracker
+from wnrl.tracking.tracker import NullTracker, RunTracker
+
+EVALUATION_SEED = 1_000_000  # apart from the seeds of training
 
 
-def train(kind: AgentKind, description: str) -> int:
-    """What a training script does: parse the command line and train; the process's exit code.
-
-    Args:
-        kind: of the agent.
-        description: one line above the help.
-    """
-    try:
-        run = prepare(parse(kind.settings, kind.preset, description), kind)
-    except ValueError as error:
-        if join().index:
-            return 2  # the first process says it
-        fail(error)
-    except KeyboardInterrupt:
-        return 130
-    return run.go()
+def _never() -> bool:
+    return False
 
 
-def prepare(settings: Any, kind: AgentKind) -> Run:
-    """A run that is ready to go: everything that a wrong setting can break has been tried.
+class Run:
+    """A training run, ready to learn: all that a wrong setting can break has been tried.
+
+    In a run of several processes the first one evaluates, writes metrics and models, and shows progress.
 
     Args:
-        settings: of the run and of the agent; with `resume` set, its last checkpoint is where it begins.
-        kind: of the agent.
+        spec: of the agent.
+        settings: of the run and of the agent; with `resume` set, the run continues from its last checkpoint.
+        stop: asked before each step whether to stop.
+        progress: shows how far the run is.
+        callbacks: called after each vector step, after the run's own.
+
+    Attributes:
+        directory: where everything is written.
+        steps: steps made so far.
 
     Raises:
         ValueError: a setting does not fit the task or the machine, or there is no checkpoint to resume from.
     """
-    ranks = join()
-    if ranks.number > 1 and not kind.shared:
-        raise ValueError(f"{kind.name} runs in one process: leave torchrun out")
-    own = share(settings, ranks)
-    environment = make_training_environment(own)
-    seed = settings.seed + ranks.index * environment.num_envs  # each environment has the one of a run in one process
-    trainer = Trainer(kind.make(own, own, environment), environment, seed=seed, ranks=ranks)
-    trainer.agent.learner.share(ranks)
-    run = Run(settings, kind, _directory(settings, kind, ranks), trainer, ranks)
-    if settings.resume is not None:
-        run.resume()
-    return run
-
-
-def _directory(settings: Any, kind: AgentKind, ranks: Ranks) -> RunDirectory:
-    """The run's folder, which the first process makes or finds."""
-    if ranks.index:
-        return RunDirectory(ranks.tell(None))
-    found = RunDirectory.open(settings.resume) if settings.resume else RunDirectory.create(settings, kind.name)
-    ranks.tell(found.path)
-    return found
-
-
-class Run:
-    """The parts of a run, put together.
-
-    Args:
-        settings: of the run.
-        kind: of the agent.
-        directory: where everything is written.
-        trainer: of the agent; `go` gives it the run's hooks.
-        ranks: the processes that share the run; the first one writes, evaluates and speaks.
-    """
 
     def __init__(
-        self, settings: RunSettings, kind: AgentKind, directory: RunDirectory, trainer: Trainer, ranks: Ranks
+        self,
+        spec: AgentSpec,
+        settings: TrainSettings[Any],
+        *,
+        stop: Callable[[], bool] = _never,
+        progress: Progress | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
-        self._settings, self._kind, self._directory, self._ranks = settings, kind, directory, ranks
-        self._trainer, self._stop = trainer, StopSignal(again=ranks.number == 1)
-        self._checkpoints = Checkpoints(directory.checkpoints_of(ranks.index))
-        self._evaluation = Evaluation(self._play, self._policy, settings.eval_interval, keep_best=self._keep_best)
+        self._spec, self._settings, self._stop = spec, settings, stop
+        self._ranks = ranks = join()
+        if ranks.world_size > 1 and not spec.supports_torchrun:
+            raise ValueError(f"{spec.name} runs in one process: leave torchrun out")
+        own = share(settings, ranks)
+        self._environment = environment = make_training_environment(own.run)
+        try:
+            self._agent = spec.build(own.run, own.agent, environment)
+            self._agent.learner.share(ranks)
+            self.directory = self._open_directory()
+            self._checkpoints = Checkpoints(self.directory.checkpoints_of(ranks.rank))
+            self._progress = NullProgress() if progress is None or ranks.rank else progress
+            seed = settings.run.seed + ranks.rank * environment.num_envs  # as the environments of a single process
+            own_callbacks = self._callbacks()
+            self._trainer = Trainer(
+                self._agent, environment, seed=seed, callbacks=[*own_callbacks, *callbacks], ranks=ranks
+            )
+            if settings.run.resume is not None:
+                self._resume()
+            resumed = self.steps if settings.run.resume is not None else None
+            self._tracker = NullTracker() if ranks.rank else RunTracker(self.directory.path, resumed)
+        except BaseException:
+            environment.close()
+            raise
 
-    def resume(self) -> None:
-        """Go on from the last checkpoint that is whole, in every process.
+    def _open_directory(self) -> RunDirectory:
+        """The run's folder, which the first process makes or finds."""
+        if self._ranks.rank:
+            return RunDirectory(self._ranks.broadcast(None))
+        run, name = self._settings.run, self._spec.name
+        if run.resume:
+            directory = RunDirectory.open(run.resume)
+        else:
+            path = run.run_dir or default_path(run.task.name, name, run.network.norm, run.seed)
+            directory = RunDirectory.create(path, {"agent": name, "settings": to_json(self._settings)})
+        self._ranks.broadcast(directory.path)
+        return directory
 
-        Raises:
-            ValueError: there is none, the run has made its steps already, or other processes made it.
-        """
+    def _callbacks(self) -> list[Callback]:
+        run = self._settings.run
+        self._evaluation = Evaluation(
+            self._play, self._policy, run.eval_interval, report=self._report, keep_best=self._keep_best
+        )
+        checkpointing = Checkpointing(
+            self._checkpoints, run.checkpoint_interval, self._state, lambda text: self._progress.message(text)
+        )
+        if self._ranks.rank:
+            return [checkpointing]
+        log = Log(self._report, run.log_interval, self._environment.frame_skip)
+        return [lambda trainer, before: self._progress.update(trainer.steps), log, self._evaluation, checkpointing]
+
+    def _resume(self) -> None:
+        """Continue from the last checkpoint that is whole, in every process."""
         step, state = self._checkpoints.latest()
         for path in self._checkpoints.damaged:
-            print(f"checkpoint {path} is damaged: going on from the one before", flush=True)
-        if (made := state.get("processes", 1)) != self._ranks.number:
+            self._progress.message(f"checkpoint {path} is damaged: going on from the one before")
+        if (made := state.get("processes", 1)) != self._ranks.world_size:
             raise ValueError(f"the run is one of {made} processes: start as many (torchrun --nproc-per-node {made})")
-        if (common := self._ranks.least(step)) < step:
+        if (common := self._ranks.min(step)) < step:
             step, state = self._checkpoints.latest(at_most=common)
-        if self._ranks.least(step) < step:
-            raise ValueError(f"the {made} processes have no checkpoint of one step in {self._directory.checkpoints}")
-        if state["trainer"]["steps"] >= self._settings.steps:
+        if self._ranks.min(step) < step:
+            raise ValueError(f"the {made} processes have no checkpoint of one step in {self.directory.checkpoints}")
+        if state["trainer"]["steps"] >= self._settings.run.steps:
             raise ValueError(f"the run is at step {state['trainer']['steps']} already: ask for more by --steps")
         self._trainer.set_state(state["trainer"])
         self._evaluation.set_state(state["evaluation"])
 
-    def go(self) -> int:
-        """Train, and leave a checkpoint and a model whatever ends the run; the process's exit code."""
-        if self._ranks.index:
-            return self._follow()
-        first, resumed = self._trainer.steps, self._settings.resume is not None
-        frame_skip = self._trainer.environment.frame_skip
-        tracker = RunTracker(self._directory.path, first if resumed else None)
-        progress = Progress(self._settings.steps, first, frame_skip)
-        progress.say(f"{f'resuming at step {first:,}' if resumed else 'training'} in {self._directory.path}")
-        report = Report(tracker, progress.report)
-        self._evaluation.report = report
-        self._trainer.hooks = [
-            progress,
-            Log(report, self._settings.log_interval, frame_skip),
-            self._evaluation,
-            Checkpointing(self._checkpoints, self._settings.checkpoint_interval, self._state, progress.say),
-        ]
-        with self._stop:
-            self._trainer.run(self._settings.steps, self._stop)
-            progress.close()
-            tracker.close()
-            self._save_model("model", self._trainer.steps)
-            self._checkpoints.save(self._trainer.steps, self._state())
-        self._say_end()
-        return self._stop.exit_code
+    @property
+    def steps(self) -> int:
+        """Steps made so far, in all processes."""
+        return self._trainer.steps
 
-    def _follow(self) -> int:
-        """Train beside the first process."""
-        interval = self._settings.checkpoint_interval
-        self._trainer.hooks = [Checkpointing(self._checkpoints, interval, self._state, print)]
-        with self._stop:
-            self._trainer.run(self._settings.steps, self._stop)
-            self._checkpoints.save(self._trainer.steps, self._state())
-        return self._stop.exit_code
+    def learn(self, total_steps: int | None = None) -> None:
+        """Train, then leave a checkpoint and a model, whether the length was reached or `stop` was asked for.
 
-    def _say_end(self) -> None:
-        path, steps = self._directory.path, self._trainer.steps
-        if self._stop():
-            print(f"stopped at step {steps:,} with a checkpoint: go on with --resume {path}", flush=True)
-        else:
-            print(f"finished {steps:,} steps: python scripts/evaluate.py {path} measures the model", flush=True)
+        It may be called again with a larger `total_steps`, and continues.
+
+        Args:
+            total_steps: length of the run in steps, from its very start; by default that of the settings.
+        """
+        total_steps = self._settings.run.steps if total_steps is None else total_steps
+        resumed = f"resuming at step {self.steps:,}" if self.steps else "training"
+        self._progress.start(self.steps, total_steps)
+        self._progress.message(f"{resumed} in {self.directory.path}")
+        self._trainer.run(total_steps, self._stop)
+        self._progress.close()
+        if not self._ranks.rank:
+            self._save_model("model", self.steps)
+        self._checkpoints.save(self.steps, self._state())
+
+    def close(self) -> None:
+        """Close the environments and the metrics' files."""
+        self._environment.close()
+        self._tracker.close()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _report(self, step: int, metrics: dict[str, float]) -> None:
+        self._tracker.write(step, metrics)
+        self._progress.report(step, metrics)
 
     def _state(self) -> dict[str, Any]:
         return {
             "trainer": self._trainer.get_state(),
             "evaluation": self._evaluation.get_state(),
-            "processes": self._ranks.number,
+            "processes": self._ranks.world_size,
         }
 
     def _policy(self, step: int) -> Policy:
-        return self._trainer.agent.policy(np.random.default_rng([self._settings.seed, 2, step]))
+        return self._agent.policy(np.random.default_rng([self._settings.run.seed, 2, step]))
 
-    def _play(self, policy: Policy, step: int) -> list[Episode]:
+    def _play(self, policy: Policy) -> list[Episode]:
         """The games of one evaluation; none when a stop is asked for meanwhile."""
-        settings = self._settings
-        seed = EVALUATION_SEED + settings.seed
-        if settings.eval_steps:
-            environment = make_evaluation_environment(settings, settings.num_envs)
-            episodes = evaluate_steps(policy, environment, steps=settings.eval_steps, seed=seed, stopped=self._stop)
-        else:
-            environment = make_evaluation_environment(settings, min(settings.num_envs, settings.eval_episodes))
-            episodes = evaluate(policy, environment, episodes=settings.eval_episodes, seed=seed, stopped=self._stop)
-        environment.close()
+        run = self._settings.run
+        seed = EVALUATION_SEED + run.seed
+        number = run.num_envs if run.eval_steps else min(run.num_envs, run.eval_episodes)
+        environment = make_evaluation_environment(run, number)
+        try:
+            if run.eval_steps:
+                episodes = evaluate_steps(policy, environment, steps=run.eval_steps, seed=seed, stopped=self._stop)
+            else:
+                episodes = evaluate(policy, environment, episodes=run.eval_episodes, seed=seed, stopped=self._stop)
+        finally:
+            environment.close()
         return [] if self._stop() else episodes
 
     def _keep_best(self, step: int, score: float) -> None:
         self._save_model("best", step, score)
 
     def _save_model(self, name: str, step: int, score: float | None = None) -> None:
-        settings, kind = self._settings, self._kind
+        task, learner = self._settings.run.task, self._agent.learner
         description = {
-            "agent": kind.name,
-            "network": kind.describe(settings, settings, self._trainer.environment),
-            "game": settings.game,
-            "env": settings.env,
-            "emulator": emulator_options(settings),
-            "play": kind.play(settings),
+            "agent": self._spec.name,
+            "network": learner.description,
+            "game": task.game,
+            "env": task.env,
+            "emulator": task.emulator_options,
+            "play": self._agent.evaluation_options,
             "step": step,
             "mean_reward": score,
         }
-        self._directory.save_model(name, fold(self._trainer.agent.learner.network).state_dict(), description)
-
-
-EVALUATION_SEED = 1_000_000  # apart from the seeds of training
+        save_model(self.directory.path / name, fold(learner.network).state_dict(), description)

@@ -99,9 +99,9 @@ class VariantContract:
     def environment(self):
         return Chain(self.num_envs, length=4, max_steps=20)
 
-    def trainer(self, seed=0, environment=None, hooks=(), **changes):
+    def trainer(self, seed=0, environment=None, callbacks=(), **changes):
         environment = environment or self.environment()
-        return Trainer(self.make(environment, seed, **changes), environment, seed=seed, hooks=hooks)
+        return Trainer(self.make(environment, seed, **changes), environment, seed=seed, callbacks=callbacks)
 
     def trained(self, steps, seed=0, **options):
         trainer = self.trainer(seed, **options)
@@ -134,7 +134,7 @@ class VariantContract:
         rest.run(self.steps_in_all)
         whole = self.trained(self.steps_in_all)
         assert {d for d in differences(whole.get_state(), rest.get_state()) if d != "/seconds"} == set()
-        figures = [trainer.agent.figures(trainer.steps) for trainer in (whole, rest)]
+        figures = [trainer.agent.metrics(trainer.steps) for trainer in (whole, rest)]
         assert differences(*figures) == []
 
     def test_acts_on_one_state_and_on_many(self, short):
@@ -152,7 +152,7 @@ class VariantContract:
         assert held == {id(parameter) for parameter in self.learned(agent)}
 
     def test_figures_are_finite_numbers_by_tag(self, short):
-        figures = short.agent.figures(short.steps)
+        figures = short.agent.metrics(short.steps)
         assert {"train/loss", "train/n_updates", "train/learning_rate"} <= figures.keys()
         assert all("/" in tag and type(value) in (int, float) for tag, value in figures.items())
         assert all(np.isfinite(value) for value in figures.values())
@@ -217,7 +217,7 @@ class AgentContract(VariantContract):
         trainer = self.trained(self.steps_in_all, environment=self.counting_environment(num_envs))
         expected = self.expected_updates(trainer.steps, num_envs)
         assert trainer.agent.learner.num_updates == expected > 0
-        assert trainer.agent.figures(trainer.steps)["train/n_updates"] == expected
+        assert trainer.agent.metrics(trainer.steps)["train/n_updates"] == expected
 
     @pytest.mark.parametrize("norm", NORMALIZERS)
     def test_learns_with_every_normalizer(self, norm):
@@ -234,10 +234,10 @@ class AgentContract(VariantContract):
 
         def watch(trainer, before):
             if trainer.steps % 7 == 0:
-                trainer.agent.figures(trainer.steps)
+                trainer.agent.metrics(trainer.steps)
                 play(trainer.agent, STATES)
 
-        watched = self.trained(self.steps_in_all, hooks=[watch])
+        watched = self.trained(self.steps_in_all, callbacks=[watch])
         assert torch.equal(parameters(watched.agent), parameters(short.agent))
 
 

@@ -1,12 +1,11 @@
 """Small agents of the DQN family, and what the contract asks of each."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from agents.dqn.build import make_dqn
-from agents.dqn.dqn import DQNSettings
+from agents.dqn.build import build_dqn
+from agents.settings.dqn import DQNSettings
+from agents.settings.flat import from_flat, replace
 from agents.settings.run import RunSettings
 from agents.training.trainer import Trainer
 from tests.agents.contract import STATES, ReplayContract, VariantContract
@@ -24,7 +23,7 @@ NUMBERS = {
     "eval_epsilon": 0.0,
     "init_batch": 64,
 }
-RUN = RunSettings(env="Chain", hidden=(32,), device="cpu")
+RUN = from_flat(RunSettings, env="Chain", hidden=(32,), device="cpu")
 DISTRIBUTIONS = {
     "none": {},
     "categorical": {"distribution": "categorical", "atoms": 29, "v_min": -7.0, "v_max": 7.0},
@@ -44,12 +43,12 @@ RAINBOW = {
 
 
 def settings(**changes):
-    return DQNSettings(**{**NUMBERS, **changes})
+    return from_flat(DQNSettings, **{**NUMBERS, **changes})
 
 
 def make(environment, seed=0, norm="weight", steps=2_000, **changes):
     """An agent with these settings of its own."""
-    return make_dqn(replace(RUN, norm=norm, seed=seed, steps=steps), settings(**changes), environment)
+    return build_dqn(replace(RUN, norm=norm, seed=seed, steps=steps), settings(**changes), environment)
 
 
 def trained(environment, steps, **changes):

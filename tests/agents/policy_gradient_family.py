@@ -1,17 +1,14 @@
 """Small on-policy agents, and what the contract asks of each."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from agents.on_policy.rollout import Rollout
-from agents.policy_gradient.a2c import A2CSettings
 from agents.policy_gradient.actors import steps_of
-from agents.policy_gradient.build import make_a2c, make_ppo, make_reinforce
-from agents.policy_gradient.ppo import PPOSettings
-from agents.policy_gradient.reinforce import REINFORCESettings
+from agents.policy_gradient.build import build_a2c, build_ppo, build_reinforce
+from agents.settings.flat import from_flat, replace
+from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings
 from agents.settings.run import RunSettings
 from agents.training.trainer import Trainer
 from envs import TimeStep
@@ -19,12 +16,12 @@ from envs.stream import first_rows
 from tests.agents.contract import STATES, AgentContract, VariantContract
 from wnrl.networks.actor_critic import RecurrentActorCritic
 
-RUN = RunSettings(env="Chain", device="cpu")
+RUN = from_flat(RunSettings, env="Chain", device="cpu")
 SHARED = {"gamma": 0.9, "learning_rate": 0.01, "reward_clip": 0.0}
 KINDS = {
-    "ppo": (make_ppo, PPOSettings, {"rollout_length": 16, "epochs": 3, "minibatches": 2}),
-    "a2c": (make_a2c, A2CSettings, {"rollout_length": 5}),
-    "reinforce": (make_reinforce, REINFORCESettings, {"chunk_size": 16}),
+    "ppo": (build_ppo, PPOSettings, {"rollout_length": 16, "epochs": 3, "minibatches": 2}),
+    "a2c": (build_a2c, A2CSettings, {"rollout_length": 5}),
+    "reinforce": (build_reinforce, REINFORCESettings, {"chunk_size": 16}),
 }
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from agents.learner.network import make_evaluation_environment, make_training_environment
 from agents.registry import AGENTS
+from agents.training.environments import make_evaluation_environment, make_training_environment
 from agents.training.evaluation import evaluate
 from agents.training.trainer import Trainer
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-Values = dict[str, Any]
+from agents.settings.presets.base import Values, check_preset
 
 
 def dqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] = {}) -> Values:
@@ -34,19 +33,13 @@ def dqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] =
     if flags.get("distribution", "categorical") != "categorical":
         chosen = {key: value for key, value in chosen.items() if key not in ("atoms", "v_min", "v_max")}
     if "no_noisy" in flags and name == "rainbow":
-        chosen |= {"epsilon_start": 1.0, "epsilon_end": fast["epsilon_end"]}
+        chosen |= {"noisy": False, "epsilon_start": 1.0, "epsilon_end": fast["epsilon_end"]}
     return chosen | (NOISE_ALONE if "noisy" in flags else {}) | ({"double": False} if "munchausen" in flags else {})
-
-
-def check_preset(name: str, known: Collection[str]) -> None:
-    """Raise ValueError where no preset has that name."""
-    if name not in known:
-        raise ValueError(f"unknown preset {name!r}: choose from {', '.join(known)}")
 
 
 NOISE_ALONE: Values = {"epsilon_start": 0.0, "epsilon_end": 0.0}
 
-# Mostly the field's custom; the README says what was tried.
+# Mostly common choices in the field; docs/results.md says what was tried.
 FAST_ATARI: Values = {
     "learning_rate": 1.5e-4,
     "batch_size": 64,  # 64 per 8 steps reuse each transition as often as 32 per 4, for less work on a CPU

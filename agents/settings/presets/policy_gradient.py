@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from agents.settings.presets.dqn import Values, check_preset
+from agents.settings.presets.base import Values, check_preset
 
 
 def ppo_preset(name: str, *, images: bool, norm: str, flags: Collection[str] = ()) -> Values:

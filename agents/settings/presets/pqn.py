@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-from agents.settings.presets.dqn import Values, check_preset
+from agents.settings.presets.base import Values, check_preset
 from agents.settings.run import RunSettings
 
 

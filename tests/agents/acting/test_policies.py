@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from agents.acting.policies import Recurrence, choose, make_policy, num_actions
+from agents.acting.policies import Recurrence, make_policy
 from envs import TimeStep
 from envs.stream import first_rows
 from wnrl.networks.actor_critic import actor_critic
-from wnrl.networks.heads import QValues
-from wnrl.networks.policy_heads import CategoricalPolicy
 from wnrl.networks.q_network import q_network
+from wnrl.networks.soft_actor_critic import soft_actor_critic
 
 OBS = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
 MANY = first_rows(np.repeat(OBS[:1], 20_000, 0))
@@ -61,6 +60,13 @@ def test_a_policy_head_is_followed_or_sampled():
     assert (first != other).any()
     exploring = make_policy(network, rng(), epsilon=0.3)(MANY)
     assert (exploring == 1).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_bare_policy_is_followed_too():
+    network = soft_actor_critic((5,), 3, hidden=(8,)).policy.eval()
+    expected = network(torch.as_tensor(OBS)).logits.argmax(1).numpy()
+    assert (make_policy(network, rng())(first_rows(OBS)) == expected).all()
+    assert len(set(make_policy(network, rng(), epsilon=1.0)(MANY))) == 3
 
 
 def test_continuous_actions_have_no_random_share():
@@ -116,11 +122,3 @@ def test_each_recurrent_policy_has_a_state_of_its_own():
     alone = [first(timestep).tolist() for timestep in timesteps]
     again = [second(timestep).tolist() for timestep in timesteps]
     assert alone == again
-
-
-def test_choose_and_num_actions_know_every_kind_of_outputs():
-    generator = torch.Generator().manual_seed(0)
-    values, policy = torch.tensor([[0.0, 2.0, 1.0]]), CategoricalPolicy(torch.tensor([[0.0, 0.0, 9.0]]))
-    assert choose(QValues(values), generator).tolist() == [1]
-    assert choose(policy, generator).tolist() == [2]
-    assert num_actions(QValues(values)) == num_actions(policy) == 3

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from agents.benchmarks.profiling import Profile, profile_run, profile_table
-from agents.learner.network import make_training_environment
 from agents.registry import AGENTS
+from agents.training.environments import make_training_environment
 from agents.training.trainer import Trainer
 
 

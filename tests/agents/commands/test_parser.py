@@ -1,11 +1,15 @@
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from agents.commands.parser import RESUMABLE, fail, parse, read
-from agents.settings.run import ExplorationSettings, LearnerSettings, ReplaySettings, RunSettings
+from agents.settings.exploration import ExplorationSettings
+from agents.settings.flat import from_flat, replace
+from agents.settings.learner import LearnerSettings
+from agents.settings.replay import ReplaySettings
+from agents.settings.run import RunSettings
 from agents.training.run_directory import RunDirectory
 
 
@@ -69,7 +73,7 @@ def test_flags_come_before_the_preset():
 
 
 def test_what_no_preset_names_has_the_dataclasss_default():
-    assert parsed("--env", "Chain").num_envs == RunSettings(env="Chain").num_envs
+    assert parsed("--env", "Chain").num_envs == from_flat(RunSettings, env="Chain").num_envs
     assert parsed("--env", "Chain").hidden == (7,)
 
 

@@ -1,16 +1,17 @@
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from agents.dqn.bootstraps import MunchausenBootstrap, double_bootstrap, greedy_bootstrap
-from agents.dqn.build import describe_dqn, make_bootstrap, make_dqn, make_sampler, make_value_loss
+from agents.dqn.build import build_dqn, describe_dqn, make_bootstrap, make_sampler, make_value_loss
 from agents.dqn.objectives import CategoricalLoss, ExpectedLoss, ImplicitQuantileLoss, QuantileLoss
-from agents.learner.network import make_network, make_training_environment
+from agents.learner.network import make_network
 from agents.off_policy.samplers import PrioritizedSampler, UniformSampler
+from agents.settings.flat import from_flat, replace
 from agents.settings.run import RunSettings
+from agents.training.environments import make_training_environment
 from agents.training.trainer import Trainer
 from envs import Chain, Gym
 from envs.stream import first_rows
@@ -124,7 +125,7 @@ def test_samplers():
 def test_the_description_is_of_the_agents_network(changes):
     numbers = settings(**changes)
     network = make_network(describe_dqn(SMALL, numbers, Chain(3)), seed=4)
-    agent = make_dqn(replace(SMALL, seed=4), numbers, Chain(3))
+    agent = build_dqn(replace(SMALL, seed=4), numbers, Chain(3))
     assert {name: tensor.shape for name, tensor in network.state_dict().items()} == {
         name: tensor.shape for name, tensor in agent.network.state_dict().items()
     }
@@ -136,7 +137,7 @@ def test_the_description_is_of_the_agents_network(changes):
 
 
 def test_the_agent_is_put_together_from_both_settings():
-    agent = make_dqn(replace(SMALL, seed=5), settings(**LATER, n_step=3, init="he"), Chain(3))
+    agent = build_dqn(replace(SMALL, seed=5), settings(**LATER, n_step=3, init="he"), Chain(3))
     config = agent.sampler.replay.get_state()["config"]
     assert (config["capacity"], config["num_envs"], config["n_step"], config["gamma"]) == (100, 3, 3, 0.9)
     assert (config["obs_shape"], config["obs_dtype"], config["stack"]) == ([5], "torch.float32", 1)
@@ -145,13 +146,13 @@ def test_the_agent_is_put_together_from_both_settings():
 
 
 def test_seeds_reach_network_replay_exploration_and_noise():
-    agents = [make_dqn(replace(SMALL, seed=seed), settings(**LATER), Chain(3)) for seed in (0, 0, 1)]
+    agents = [build_dqn(replace(SMALL, seed=seed), settings(**LATER), Chain(3)) for seed in (0, 0, 1)]
     timestep = first_rows(np.zeros((100, 5), np.float32))
     for read in (
         lambda agent: agent.network.head.v.detach().flatten(),
         lambda agent: agent.sampler.replay.get_state()["generator"],
         lambda agent: agent.get_state()["generator"],
-        lambda agent: torch.as_tensor(agent.act(timestep, 0)),
+        lambda agent: torch.as_tensor(agent.act(timestep, 0).action),
     ):
         first, again, other = (read(agent) for agent in agents)
         assert torch.equal(first, again)
@@ -159,8 +160,8 @@ def test_seeds_reach_network_replay_exploration_and_noise():
 
 
 def test_a_replay_of_frames_is_stored_once_each():
-    run = RunSettings(game="Pong", num_envs=2, device="cpu", hidden=(8,))
-    agent = make_dqn(run, settings(learning_starts=8_000, replay_size=1_000), make_training_environment(run))
+    run = from_flat(RunSettings, game="Pong", num_envs=2, device="cpu", hidden=(8,))
+    agent = build_dqn(run, settings(learning_starts=8_000, replay_size=1_000), make_training_environment(run))
     assert isinstance(agent.network.torso, NatureCNN)
     assert agent.sampler.replay.get_state()["config"]["stack"] == 4
     assert agent.sampler.replay.nbytes < 1_100 * 84 * 84
@@ -174,7 +175,7 @@ def test_a_replay_larger_than_memory_is_refused_before_it_is_made(prioritized):
     numbers = settings(replay_size=2_000_000_000, prioritized=prioritized)
     said = r"a replay of 2,000,000,000 steps needs [\d.]+ GB, [\d.]+ GB are free on cpu: use"
     with pytest.raises(ValueError, match=said):
-        make_dqn(replace(SMALL, num_envs=1), numbers, _Wide())
+        build_dqn(replace(SMALL, num_envs=1), numbers, _Wide())
 
 
 class _Wide(Chain):
@@ -190,12 +191,12 @@ class _Wide(Chain):
 )
 def test_names_that_are_unknown_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        make_dqn(replace(SMALL, **change), settings(), Chain(3))
+        build_dqn(replace(SMALL, **change), settings(), Chain(3))
 
 
 def test_continuous_actions_are_refused():
     with pytest.raises(ValueError, match="DQN takes discrete actions, here they are continuous"):
-        make_dqn(SMALL, settings(), Gym("Pendulum-v1", 1))
+        build_dqn(SMALL, settings(), Gym("Pendulum-v1", 1))
 
 
 @pytest.mark.parametrize(
@@ -206,18 +207,18 @@ def test_learning_may_start_as_soon_as_there_is_a_transition(n_step, train_inter
     numbers = settings(n_step=n_step, train_interval=train_interval, batch_size=2, prioritized=prioritized)
     least = max(0, n_step * num_envs - train_interval + 1)
     environment = Chain(num_envs)
-    agent = make_dqn(SMALL, replace(numbers, learning_starts=least), environment)
+    agent = build_dqn(SMALL, replace(numbers, learning_starts=least), environment)
     Trainer(agent, environment, seed=0).run(60)
     assert agent.learner.num_updates > 0
     if least:
         with pytest.raises(ValueError, match=f"learning_starts must be at least {least} for {num_envs} environments"):
-            make_dqn(SMALL, replace(numbers, learning_starts=least - 1), environment)
+            build_dqn(SMALL, replace(numbers, learning_starts=least - 1), environment)
 
 
 @pytest.mark.parametrize("init", ["data", "analytic"])
 def test_an_initialization_without_effect_is_refused_before_the_run(init):
     with pytest.raises(ValueError, match="whose lengths its method gives: take 'preserve' or 'he'"):
-        make_dqn(replace(SMALL, norm="projected"), settings(init=init), Chain(3))
+        build_dqn(replace(SMALL, norm="projected"), settings(init=init), Chain(3))
 
 
 # Learning rates
@@ -228,15 +229,15 @@ def test_an_initialization_without_effect_is_refused_before_the_run(init):
 ])  # fmt: skip
 def test_the_learning_rate_falls_for_projected_weights_and_on_request(norm, schedule, falls):
     run = replace(SMALL, norm=norm, steps=300)
-    agent = make_dqn(run, settings(learning_rate=1e-4, learning_rate_schedule=schedule), Chain(3))
-    rates = [agent.figures(step)["train/learning_rate"] for step in (0, 100, 200, 300)]
+    agent = build_dqn(run, settings(learning_rate=1e-4, learning_rate_schedule=schedule), Chain(3))
+    rates = [agent.metrics(step)["train/learning_rate"] for step in (0, 100, 200, 300)]
     assert rates == pytest.approx([1e-4, 1e-4, 5e-5, 0.0] if falls else [1e-4] * 4)
 
 
 def test_the_optimizer_follows_the_learning_rate():
     run = replace(SMALL, norm="projected", steps=300)
     environment = Chain(3)
-    agent = make_dqn(run, settings(learning_rate=1e-4, learning_starts=30, batch_size=4), environment)
+    agent = build_dqn(run, settings(learning_rate=1e-4, learning_starts=30, batch_size=4), environment)
     Trainer(agent, environment, seed=0).run(165)
     assert agent.learner.optimizer.param_groups[0]["lr"] == pytest.approx(5e-5, rel=0.05)
     assert all(module.layer.weight.norm(dim=1).allclose(torch.ones(8)) for module in agent.network.modules()

@@ -1,5 +1,4 @@
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from agents.dqn.build import make_dqn
-from agents.dqn.dqn import DQNSettings
+from agents.dqn.build import build_dqn
 from agents.off_policy.samplers import Sample
+from agents.settings.flat import replace
 from agents.training.trainer import Trainer
 from envs import Chain
 from envs.stream import first_rows
@@ -148,7 +147,7 @@ def test_updates_are_counted_in_steps_for_any_number_of_environments(num_envs, t
     trainer = trained(Chain(num_envs), 150, learning_starts=60, train_interval=train_interval, batch_size=2)
     num_updates = trainer.agent.learner.num_updates
     assert num_updates == (trainer.steps - 60) // train_interval > 0
-    assert trainer.agent.figures(150)["train/n_updates"] == num_updates
+    assert trainer.agent.metrics(150)["train/n_updates"] == num_updates
 
 
 class Fixed:
@@ -280,7 +279,7 @@ def test_the_target_moves_at_its_interval_only(num_envs, tau):
             assert differences(now, before) == []
         before.update(now)
 
-    Trainer(agent, environment, seed=0, hooks=[watch]).run(130)
+    Trainer(agent, environment, seed=0, callbacks=[watch]).run(130)
     assert moves == [1, 2, 3, 4, 5]
 
 
@@ -318,16 +317,16 @@ def test_bfloat16_products_leave_parameters_in_float32_and_learn():
 def test_plays_at_random_until_learning_starts_and_greedily_after_the_slope():
     agent = make(Chain(1), epsilon_start=0.0, epsilon_end=0.0)
     timestep = first_rows(np.zeros((200, 5), np.float32))
-    assert set(agent.act(timestep, 99)) == {0, 1}
-    assert len(set(agent.act(timestep, 100))) == 1
+    assert set(agent.act(timestep, 99).action) == {0, 1}
+    assert len(set(agent.act(timestep, 100).action)) == 1
 
 
 @pytest.mark.parametrize(("step", "epsilon"), [(0, 1.0), (99, 1.0), (100, 0.8), (350, 0.55), (600, 0.3), (9_999, 0.3)])
 def test_epsilon_follows_its_slope(step, epsilon):
     agent = make(Chain(1), epsilon_start=0.8)
-    assert agent.figures(step)["rollout/exploration_rate"] == pytest.approx(epsilon)
+    assert agent.metrics(step)["rollout/exploration_rate"] == pytest.approx(epsilon)
     obs = np.zeros((20_000, 5), np.float32)
-    other = (agent.act(first_rows(obs), step) != play(agent, obs[:1])[0]).mean()
+    other = (agent.act(first_rows(obs), step).action != play(agent, obs[:1])[0]).mean()
     assert other == pytest.approx(epsilon / 2, abs=0.015)
 
 
@@ -345,7 +344,7 @@ def outputs_of(network, what):
 @pytest.mark.parametrize(("changes", "noisy"), [({}, False), (NOISY, True)])
 def test_noise_is_drawn_anew_in_each_step_and_is_off_in_evaluation(changes, noisy):
     agent, timestep = make(Chain(2, length=4), **changes), first_rows(STATES)
-    first, second = outputs_of(agent.acting, lambda: [agent.act(timestep, 100) for _ in range(2)])
+    first, second = outputs_of(agent.acting, lambda: [agent.act(timestep, 100).action for _ in range(2)])
     assert torch.equal(first, second) != noisy
     with torch.no_grad():
         plain = agent.acting(torch.as_tensor(STATES)).q_values
@@ -465,17 +464,17 @@ def test_data_initialization_happens_once_before_the_first_update():
 # Figures
 
 
-def run_read_at(steps, *, norm="weight", read=lambda agent, step: agent.figures(step)):
+def run_read_at(steps, *, norm="weight", read=lambda agent, step: agent.metrics(step)):
     """A run of 160 steps in which the figures are read after these steps, and all its state but what figures hold."""
     environment = Chain(2, length=4)
     run = replace(RUN, norm=norm, normalize_output=norm == "weight")
-    agent = make_dqn(run, settings(), environment)
+    agent = build_dqn(run, settings(), environment)
 
     def hook(trainer, before):
         if trainer.steps in steps:
             read(agent, trainer.steps)
 
-    trainer = Trainer(agent, environment, seed=0, hooks=[hook])
+    trainer = Trainer(agent, environment, seed=0, callbacks=[hook])
     trainer.run(160)
     state = copy.deepcopy(trainer.get_state())
     del state["seconds"], state["agent"]["learner"]["means"], state["agent"]["learner"]["diagnostics"]
@@ -497,7 +496,7 @@ def test_a_reading_that_draws_from_the_replays_generator_would_be_seen():
 @pytest.mark.parametrize(("norm", "noisy"), [("none", False), ("weight", False), ("mean-batch", True), ("batch", True)])
 def test_figures_of_every_layer(norm, noisy):
     trainer, _ = run_read_at([], norm=norm)
-    figures = trainer.agent.figures(160)
+    figures = trainer.agent.metrics(160)
     layers = {tag: value for tag, value in figures.items() if tag.startswith("norm/")}
     assert (layers["norm/minibatch_noise"] > 0.01) == noisy
     assert layers["norm/minibatch_noise"] == 0 or noisy
@@ -512,12 +511,12 @@ def test_figures_are_read_on_twice_a_minibatch_so_that_halves_are_as_large_as_on
     trainer, _ = run_read_at([])
     sizes, forward = [], trainer.agent.learner._diagnostics._forward
     trainer.agent.learner._diagnostics._forward = lambda network, obs: sizes.append(len(obs)) or forward(network, obs)
-    trainer.agent.figures(160)
+    trainer.agent.metrics(160)
     assert set(sizes) == {2 * 16, 16}
 
 
 def test_figures_before_the_first_transition_are_of_the_weights_alone():
-    figures = make(Chain(2)).figures(0)
+    figures = make(Chain(2)).metrics(0)
     assert {tag.split("/")[-1] for tag in figures if tag.startswith("norm/")} == {
         "w_norm",
         "g",
@@ -530,14 +529,14 @@ def test_figures_show_the_angle_of_the_first_update_since_the_last():
     trainer, _ = run_read_at([])
     agent = trainer.agent
     angle = "norm/head/angle"
-    assert angle in agent.figures(160)
-    assert angle not in agent.figures(160)
+    assert angle in agent.metrics(160)
+    assert angle not in agent.metrics(160)
     weights = [fold(agent.network).head.weight.detach().double()]
     for _ in range(3):
         agent.update(160)
         weights.append(fold(agent.network).head.weight.detach().double())
     expected = F.cosine_similarity(*weights[:2], dim=1).acos().rad2deg().mean()
-    assert agent.figures(160)[angle] == pytest.approx(expected.item(), rel=1e-3) != 0
+    assert agent.metrics(160)[angle] == pytest.approx(expected.item(), rel=1e-3) != 0
 
 
 def test_angles_are_lost_without_their_part_of_the_state():
@@ -547,95 +546,14 @@ def test_angles_are_lost_without_their_part_of_the_state():
     whole.set_state(state)
     fresh = rest.get_state()["learner"]["diagnostics"]
     rest.set_state({**state, "learner": {**state["learner"], "diagnostics": fresh}})
-    figures = trainer.agent.figures(160)
-    assert differences(whole.figures(160), figures) == []
-    assert sorted(differences(rest.figures(160), figures)) == ["/norm/head/angle", "/norm/torso.layers.1/angle"]
+    figures = trainer.agent.metrics(160)
+    assert differences(whole.metrics(160), figures) == []
+    assert sorted(differences(rest.metrics(160), figures)) == ["/norm/head/angle", "/norm/torso.layers.1/angle"]
 
 
 def test_a_minibatch_of_one_has_figures():
     trainer = trained(Chain(2, length=4), 150, batch_size=1)
-    assert trainer.agent.figures(150)["norm/minibatch_noise"] == 0
-
-
-# Settings
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("batch_size", 0),
-        ("train_interval", 0),
-        ("replay_size", 0),
-        ("n_step", 0),
-        ("target_interval", 0),
-        ("init_batch", 0),
-        ("learning_rate", 0.0),
-        ("huber_delta", -1.0),
-        ("gamma", 1.1),
-        ("tau", -0.1),
-        ("epsilon_start", 2.0),
-        ("epsilon_end", -1.0),
-        ("beta1", 1.5),
-        ("learning_starts", -1),
-        ("epsilon_steps", -1),
-        ("optimizer_eps", -1e-8),
-        ("max_grad_norm", -1.0),
-        ("reward_clip", -1.0),
-        ("eval_epsilon", 1.5),
-        ("atoms", 1),
-        ("quantiles", 0),
-        ("taus", 0),
-        ("target_taus", 0),
-        ("acting_taus", 0),
-        ("munchausen_alpha", 1.5),
-        ("munchausen_temperature", 0.0),
-        ("munchausen_low", 0.5),
-        ("priority_exponent", 1.5),
-        ("priority_beta", -0.5),
-        ("v_min", 20.0),
-    ],
-)
-def test_numbers_out_of_range_are_refused_by_name_and_value(name, value):
-    with pytest.raises(ValueError, match=f"{name} must .*{value}"):
-        DQNSettings(**{name: value})
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"munchausen": True, "double": True}, "double has no meaning with munchausen"),
-        ({"noisy": True}, "leave epsilon_start and epsilon_end out"),
-        ({"noisy": True, "epsilon_start": 0.0}, "leave epsilon_start and epsilon_end out"),
-        ({"atoms": 21}, "atoms 21 has no meaning without distribution categorical"),
-        ({"v_min": -5.0}, "v_min -5.0 has no meaning without distribution categorical"),
-        ({"v_max": 5.0, "distribution": "quantile"}, "v_max 5.0 has no meaning without distribution categorical"),
-        ({"quantiles": 50}, "quantiles 50 has no meaning without distribution quantile"),
-        ({"quantiles": 50, "distribution": "categorical"}, "quantiles 50 has no meaning without distribution quantile"),
-        ({"taus": 8}, "taus 8 has no meaning without distribution implicit"),
-        ({"target_taus": 8, "distribution": "quantile"}, "target_taus 8 has no meaning without distribution implicit"),
-        ({"acting_taus": 8}, "acting_taus 8 has no meaning without distribution implicit"),
-        ({"huber_delta": 0.5, "distribution": "categorical"}, "huber_delta 0.5 has no meaning without a Huber loss"),
-        ({"munchausen_alpha": 0.5}, "munchausen_alpha 0.5 has no meaning without munchausen"),
-        ({"munchausen_temperature": 0.5}, "munchausen_temperature 0.5 has no meaning without munchausen"),
-        ({"munchausen_low": -2.0}, "munchausen_low -2.0 has no meaning without munchausen"),
-        ({"priority_exponent": 0.6}, "priority_exponent 0.6 has no meaning without prioritized"),
-        ({"priority_beta": 0.6}, "priority_beta 0.6 has no meaning without prioritized"),
-    ],
-)
-def test_options_that_would_do_nothing_are_refused_in_one_line(changes, said):
-    with pytest.raises(ValueError, match=said) as refusal:
-        DQNSettings(**changes)
-    assert "\n" not in str(refusal.value)
-
-
-def test_options_with_what_uses_them_are_allowed():
-    DQNSettings(**DISTRIBUTIONS["categorical"], prioritized=True, priority_exponent=0.6, priority_beta=0.6)
-    DQNSettings(**DISTRIBUTIONS["quantile"], huber_delta=0.5, munchausen=True, munchausen_low=-2.0)
-    DQNSettings(**DISTRIBUTIONS["implicit"], **NOISY, double=True)
-
-
-def test_limits_are_allowed():
-    DQNSettings(gamma=0, tau=0, epsilon_end=0, learning_starts=0, max_grad_norm=0, reward_clip=0, epsilon_steps=0)
+    assert trainer.agent.metrics(150)["norm/minibatch_noise"] == 0
 
 
 def test_layers_are_of_the_kind_that_was_asked_for():

@@ -6,7 +6,7 @@ from torch import nn
 
 from agents.learner.gradient_steps import GradientSteps
 from agents.learner.learner import Learner
-from agents.settings.run import LearnerSettings
+from agents.settings.learner import LearnerSettings
 
 
 class Launched:
@@ -55,7 +55,7 @@ def test_a_step_is_that_of_the_learner(graphs):
     assert stepped.num_updates == 3
     generator = torch.Generator()
     assert (
-        stepped.figures(0, None, generator)["train/largest"] == truth.figures(0, None, generator)["train/largest"] > 0
+        stepped.metrics(0, None, generator)["train/largest"] == truth.metrics(0, None, generator)["train/largest"] > 0
     )
 
 
@@ -65,7 +65,7 @@ def test_a_step_that_the_diagnostics_look_at_is_not_launched():
     launched = []
     for number in range(6):
         if number == 3:
-            made.figures(0, torch.ones(4, 3), torch.Generator())  # it looks at the first step after each reading
+            made.metrics(0, torch.ones(4, 3), torch.Generator())  # it looks at the first step after each reading
         step(*BATCH)
         launched.append(len(graphs.names))
     assert launched == [0, 1, 2, 2, 3, 4]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from agents.learner.learner import Learner
-from agents.settings.run import LearnerSettings
+from agents.settings.learner import LearnerSettings
 from tests.agents.contract import differences
 from wnrl import normalize
 from wnrl.schedules import Linear
@@ -51,7 +51,7 @@ def test_a_sum_in_parts_is_one_step_on_the_whole():
     parts.minimize_sum(iter(chunks))
     torch.testing.assert_close(step_of(whole), step_of(parts))
     assert parts.num_updates == 1
-    read = [learner.figures(0, None, torch.Generator()) for learner in (whole, parts)]
+    read = [learner.metrics(0, None, torch.Generator()) for learner in (whole, parts)]
     assert read[0]["a"] == pytest.approx(read[1]["a"]) == 3
     assert read[0]["train/loss"] == pytest.approx(read[1]["train/loss"])
 
@@ -63,7 +63,7 @@ def test_gradients_are_limited_to_their_norm(limit, clipped):
         each.minimize(loss_of(each, 100.0), {})
     norms = [torch.stack([p.grad.norm() for p in each.network.parameters()]).norm().item() for each in (learner, free)]
     assert norms[0] == pytest.approx(limit if clipped else norms[1], rel=1e-3)
-    shown = [each.figures(0, None, torch.Generator())["train/grad_norm"] for each in (learner, free)]
+    shown = [each.metrics(0, None, torch.Generator())["train/grad_norm"] for each in (learner, free)]
     assert shown == pytest.approx([norms[1]] * 2, rel=1e-4)  # before they are limited
 
 
@@ -71,7 +71,7 @@ def test_the_step_size_follows_the_environments_steps():
     learner = make(learning_rate=Linear(0.1, 0.0, 100))
     learner.begin(75)
     assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(0.025)
-    assert learner.figures(50, None, torch.Generator())["train/learning_rate"] == pytest.approx(0.05)
+    assert learner.metrics(50, None, torch.Generator())["train/learning_rate"] == pytest.approx(0.05)
     before = step_of(learner)
     learner.begin(100)
     learner.minimize(loss_of(learner), {})
@@ -88,11 +88,11 @@ def test_figures_are_means_since_the_last_reading():
     learner = make()
     for value in (1.0, 2.0):
         learner.minimize(loss_of(learner), {"a": torch.tensor(value)})
-    figures = learner.figures(0, OBS, torch.Generator().manual_seed(0))
+    figures = learner.metrics(0, OBS, torch.Generator().manual_seed(0))
     assert (figures["a"], figures["train/n_updates"]) == (1.5, 2)
     assert {"train/loss", "train/grad_norm", "norm/0/w_norm", "norm/2/angle"} <= figures.keys()
     assert all(type(value) in (int, float) and np.isfinite(value) for value in figures.values())
-    assert "a" not in learner.figures(0, None, torch.Generator())
+    assert "a" not in learner.metrics(0, None, torch.Generator())
 
 
 @pytest.mark.parametrize("left_out", [None, "network", "optimizer", "num_updates", "means", "diagnostics"])
@@ -106,7 +106,7 @@ def test_goes_on_from_a_state_and_each_part_of_it_matters(left_out):
     for each in (learner, other):
         each.minimize(loss_of(each), {})
     same = differences(learner.get_state(), other.get_state()) == []
-    figures = [each.figures(0, OBS, torch.Generator().manual_seed(0)) for each in (learner, other)]
+    figures = [each.metrics(0, OBS, torch.Generator().manual_seed(0)) for each in (learner, other)]
     assert (same and differences(*figures) == []) == (left_out is None)
 
 

@@ -4,14 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from agents.losses.value import (
-    double_q_target,
-    expected_target,
-    greedy,
-    munchausen_bonus,
-    q_target,
-    softmax_policy,
-)
+from agents.losses.value import double_q_target, expected_target, greedy, munchausen_bonus, q_target, softmax_policy
 
 REWARD = torch.tensor([1.0, -1.0, 0.5, 2.0])
 DISCOUNT = torch.tensor([0.9, 0.9, 0.0, 0.81])  # the third terminated, the last is of two steps

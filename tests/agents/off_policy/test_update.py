@@ -47,16 +47,16 @@ def test_several_updates_in_a_launch_are_as_many_one_by_one(number, launched, ch
     assert graphs.launched == launched
     assert together.learner.num_updates == one_by_one.learner.num_updates
     torch.testing.assert_close(learned(together), learned(one_by_one))
-    assert together.figures(150) == pytest.approx(one_by_one.figures(150), rel=1e-4)
+    assert together.metrics(150) == pytest.approx(one_by_one.metrics(150), rel=1e-4)
 
 
 def test_what_the_diagnostics_look_at_is_not_launched_with_others():
     agent, graphs = trained(Chain(2, length=4), 150).agent, Noted()
     several = updates(agent, graphs)
-    agent.figures(150)  # the next update is looked at
+    agent.metrics(150)  # the next update is looked at
     several(6, 150)
     assert graphs.launched == ["4 updates", "an update"]
-    assert any(tag.endswith("/angle") for tag in agent.figures(150))
+    assert any(tag.endswith("/angle") for tag in agent.metrics(150))
 
 
 def test_any_number_is_a_sum_of_launches():

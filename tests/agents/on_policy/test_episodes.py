@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from agents.on_policy.episodes import EpisodeStorage
-from agents.on_policy.rollout import Decision
+from agents.on_policy.rollout import SampledAction
 from envs.stream import first_rows
 from tests.agents.contract import differences
 from tests.agents.environments import Clockwork
@@ -18,7 +18,7 @@ class Play:
 
     def step(self):
         self.storage.add(
-            self.timestep, Decision(torch.full((self.n,), self.rows), torch.zeros(self.n), torch.ones(self.n))
+            self.timestep, SampledAction(torch.full((self.n,), self.rows), torch.zeros(self.n), torch.ones(self.n))
         )
         self.timestep = self.environment.step(np.zeros(self.n, int))
         self.storage.follow(self.timestep, self.timestep.reward)
@@ -42,7 +42,7 @@ def test_a_decision_may_be_overwritten_by_the_next():
     environment, storage = Clockwork(4), EpisodeStorage(1, 1)
     timestep, decision = (
         environment.reset(0),
-        Decision(torch.zeros(1, dtype=torch.int64), torch.zeros(1), torch.zeros(1)),
+        SampledAction(torch.zeros(1, dtype=torch.int64), torch.zeros(1), torch.zeros(1)),
     )
     while not storage.full:
         for values in decision:
@@ -96,7 +96,7 @@ def test_what_is_looked_at_outlives_an_update_and_is_bounded():
         play.step()
     assert play.storage.seen().shape == (512, 1)
     one = EpisodeStorage(1, 1)
-    one.add(first_rows(np.zeros((1, 4), np.float32)), Decision(torch.zeros(1), torch.zeros(1), torch.zeros(1)))
+    one.add(first_rows(np.zeros((1, 4), np.float32)), SampledAction(torch.zeros(1), torch.zeros(1), torch.zeros(1)))
     assert one.seen() is None
 
 
@@ -110,7 +110,7 @@ def test_goes_on_from_its_state():
     while not rest.full:
         row, rows = play.timestep, play.rows
         play.step()
-        other.add(row, Decision(torch.full((2,), rows), torch.zeros(2), torch.ones(2)))
+        other.add(row, SampledAction(torch.full((2,), rows), torch.zeros(2), torch.ones(2)))
         other.follow(play.timestep, play.timestep.reward)
     assert other.full
     assert differences(rest.read()._asdict(), other.read()._asdict()) == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.on_policy.rollout import Decision, RolloutStorage
+from agents.on_policy.rollout import RolloutStorage, SampledAction
 from envs import Chain
 from envs.stream import first_rows
 from tests.agents.contract import differences
@@ -12,7 +12,7 @@ from tests.agents.contract import differences
 
 def decision(n, k, action_size=0):
     action = torch.full((n, action_size), float(k)) if action_size else torch.full((n,), k)
-    return Decision(action, torch.full((n,), -0.1 * k), torch.full((n,), 10.0 * k))
+    return SampledAction(action, torch.full((n,), -0.1 * k), torch.full((n,), 10.0 * k))
 
 
 def played(storage, environment, rows, seed=0):

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,9 @@ from agents.on_policy.episodes import EpisodeStorage
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import RolloutStorage
 from agents.policy_gradient.actors import FeedforwardActor, RecurrentActor
-from agents.policy_gradient.build import describe_actor_critic, make_ppo
-from agents.policy_gradient.ppo import PPOSettings
+from agents.policy_gradient.build import build_ppo, describe_actor_critic
+from agents.settings.flat import replace
+from agents.settings.policy_gradient import PPOSettings
 from envs import Chain, Gym
 from tests.agents.contract import differences
 from tests.agents.environments import Clockwork
@@ -65,18 +64,18 @@ def test_who_has_a_torso_of_its_own(separate, obs_shape, lstm, torsos):
 def test_actions_have_the_environments_size(kind):
     environment = Gym("Pendulum-v1", 2)
     agent = make(kind, environment)
-    action = agent.act(environment.reset(0), 0)
+    action = agent.act(environment.reset(0), 0).action
     assert (action.shape, action.dtype) == ((2, 1), np.float32)
 
 
 def test_a_device_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="'cuda:77' is not there"):
-        make_ppo(replace(RUN, device="cuda:77"), PPOSettings(), Chain(8))
+        build_ppo(replace(RUN, device="cuda:77"), PPOSettings(), Chain(8))
 
 
 @pytest.mark.parametrize("lstm", [0, 4])
 def test_the_layers_are_looked_at_with_or_without_memory(lstm):
     agent = make("ppo", Chain(2, length=4), lstm=lstm, minibatches=1)
     obs = torch.eye(4)
-    figures = agent.learner.figures(0, obs, torch.Generator().manual_seed(0))
+    figures = agent.learner.metrics(0, obs, torch.Generator().manual_seed(0))
     assert figures["norm/minibatch_noise"] == pytest.approx(0, abs=1e-5)

@@ -56,7 +56,7 @@ def test_each_setting_has_an_effect(kind, change):
 @pytest.mark.parametrize("kind", KINDS)
 def test_entropy_keeps_the_policy_from_settling(kind):
     least, most = (
-        -trained(kind, Chain(3, length=4), 900, entropy_coef=coef).agent.figures(900)["train/entropy_loss"]
+        -trained(kind, Chain(3, length=4), 900, entropy_coef=coef).agent.metrics(900)["train/entropy_loss"]
         for coef in (0.0, 10.0)
     )
     assert most > 0.9 * math.log(2) > least
@@ -128,7 +128,7 @@ def test_figures_are_finite_where_returns_do_not_vary(kind):
     world = Clockwork(3, 3, reward=0.0)
     agent = make(kind, world, learning_rate=1e-30, orthogonal=False, gamma=0.0)
     Trainer(agent, world, seed=0).run(200)
-    figures = agent.figures(200)
+    figures = agent.metrics(200)
     assert agent.learner.num_updates > 0
     assert "train/explained_variance" not in figures or np.isfinite(figures["train/explained_variance"])
     assert all(np.isfinite(value) for value in figures.values())
@@ -139,8 +139,8 @@ def test_a_rollout_whose_returns_do_not_vary_does_not_hide_the_others():
     means = agent._rollouts
     means.add({"variance": torch.tensor(0.5), "known": torch.tensor(True)})
     means.add({"variance": torch.tensor(0.0), "known": torch.tensor(False)})
-    assert agent.figures(0)["train/explained_variance"] == 0.5
-    assert "train/explained_variance" not in agent.figures(0)
+    assert agent.metrics(0)["train/explained_variance"] == 0.5
+    assert "train/explained_variance" not in agent.metrics(0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -177,7 +177,7 @@ def test_pictures_in_bfloat16_are_learned_from():
     agent = make("ppo", environment, hidden=(32,), rollout_length=16, minibatches=1, epochs=1)
     agent.learner.dtype = torch.bfloat16
     Trainer(agent, environment, seed=0).run(40)
-    figures = agent.figures(40)
+    figures = agent.metrics(40)
     assert agent.learner.num_updates == 1
     assert abs(figures["train/approx_kl"]) < 1e-4
     assert all(np.isfinite(value) for value in figures.values())

@@ -232,10 +232,10 @@ def test_learning_rate_and_clip_range_fall_to_0_at_the_end_of_the_run():
     changes = {"clip_range_schedule": "linear", "learning_rate_schedule": "linear"}
     agent = make("ppo", Chain(1), steps=1_000, **changes)
     for step, share in ((0, 1.0), (250, 0.75), (1_000, 0.0)):
-        figures = agent.figures(step)
+        figures = agent.metrics(step)
         assert figures["train/clip_range"] == pytest.approx(0.2 * share)
         assert figures["train/learning_rate"] == pytest.approx(0.01 * share)
-    constant = make("ppo", Chain(1), steps=1_000).figures(1_000)
+    constant = make("ppo", Chain(1), steps=1_000).metrics(1_000)
     assert (constant["train/clip_range"], constant["train/learning_rate"]) == (0.2, 0.01)
 
 

@@ -119,7 +119,7 @@ def test_chunks_give_the_gradient_of_the_whole(chunk_size):
         trainer = Trainer(agent, environment, seed=0)
         while agent.learner.num_updates < 1:
             trainer.run(trainer.steps + 1)
-        ends.append((parameters(agent.network), agent.figures(0)))
+        ends.append((parameters(agent.network), agent.metrics(0)))
     (chunked, some), (whole, all_) = ends
     torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-6)
     for name in ("loss", "value_loss", "policy_gradient_loss", "entropy_loss", "grad_norm"):
@@ -140,7 +140,7 @@ def test_figures_are_known_with_one_environment_right_after_an_update():
     trainer = Trainer(agent, Clockwork(3), seed=0)
     for steps in range(1, 8):
         trainer.run(steps)
-        assert all(np.isfinite(value) for value in agent.figures(steps).values())
+        assert all(np.isfinite(value) for value in agent.metrics(steps).values())
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,25 @@
 """agents.pqn.build: the parts of a PQN agent, and where layer norm stands in its networks."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 
 from agents.learner.network import make_network
-from agents.pqn.build import describe_pqn, make_pqn
-from agents.pqn.pqn import PQNSettings
+from agents.pqn.build import build_pqn, describe_pqn
+from agents.settings.flat import from_flat, replace
+from agents.settings.pqn import PQNSettings
 from agents.settings.run import RunSettings
 from envs import Chain, Gym
 from tests.agents.environments import Clockwork
 from wnrl.normalizers.layer_norm import LayerNormalized
 from wnrl.weight_norm.dense import WeightNormLinear
 
-RUN = RunSettings(env="Chain", hidden=(8, 6), device="cpu", seed=3)
-NUMBERS = PQNSettings(rollout_length=5, minibatches=2)
+RUN = from_flat(RunSettings, env="Chain", hidden=(8, 6), device="cpu", seed=3)
+NUMBERS = from_flat(PQNSettings, rollout_length=5, minibatches=2)
 
 
 def test_the_parts_of_an_agent():
-    agent = make_pqn(RUN, NUMBERS, Chain(4))
+    agent = build_pqn(RUN, NUMBERS, Chain(4))
     assert isinstance(agent.network.torso.layers[1], WeightNormLinear)
     assert type(agent.acting.torso.layers[1]) is nn.Linear
     assert agent.storage.get_state()["obs"].shape == (5, 4, 5)
@@ -28,7 +27,7 @@ def test_the_parts_of_an_agent():
 
 
 def test_the_seed_decides_about_the_network():
-    first, again, other = (make_pqn(replace(RUN, seed=seed), NUMBERS, Chain(4)) for seed in (3, 3, 4))
+    first, again, other = (build_pqn(replace(RUN, seed=seed), NUMBERS, Chain(4)) for seed in (3, 3, 4))
     weights = [agent.network.head.v for agent in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -53,11 +52,11 @@ def test_layer_norm_follows_every_hidden_layer_before_its_relu_and_not_the_outpu
 
 
 def test_more_minibatches_than_steps_are_refused():
-    make_pqn(RUN, replace(NUMBERS, minibatches=20), Chain(4))
+    build_pqn(RUN, replace(NUMBERS, minibatches=20), Chain(4))
     with pytest.raises(ValueError, match="minibatches must be at most 20, the steps of a rollout, got 21"):
-        make_pqn(RUN, replace(NUMBERS, minibatches=21), Chain(4))
+        build_pqn(RUN, replace(NUMBERS, minibatches=21), Chain(4))
 
 
 def test_continuous_actions_are_refused():
     with pytest.raises(ValueError, match="PQN takes discrete actions"):
-        make_pqn(RUN, NUMBERS, Gym("Pendulum-v1", 2))
+        build_pqn(RUN, NUMBERS, Gym("Pendulum-v1", 2))

@@ -2,15 +2,15 @@
 
 import copy
 from contextlib import nullcontext
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from agents.dqn.build import make_dqn
+from agents.dqn.build import build_dqn
 from agents.runtime import cuda_graphs
 from agents.runtime.cuda_graphs import WARM_UP, Graphs
+from agents.settings.flat import replace
 from agents.training.trainer import Trainer
 from envs import Chain
 from tests.agents.contract import check_close
@@ -169,7 +169,7 @@ def test_a_procedure_is_done_at_every_call(monkeypatch):
 def run(environment, cuda_graphs, **changes):
     """The agent after a run on the GPU."""
     numbers = settings(graphs=cuda_graphs, **changes)
-    agent = make_dqn(replace(DQN_RUN, device="cuda", steps=2_000), numbers, environment)
+    agent = build_dqn(replace(DQN_RUN, device="cuda", steps=2_000), numbers, environment)
     Trainer(agent, environment, seed=0).run(700)
     return agent
 

@@ -1,7 +1,5 @@
 """agents.runtime.distributed: several processes learn together what one learns from their joint batch."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -9,13 +7,17 @@ import torch.distributed as dist
 from torch import nn
 
 from agents.learner.learner import Learner
-from agents.registry import TrainDQN
 from agents.runtime.distributed import SEED_STRIDE, OneProcess, Processes, join, share
-from agents.settings.run import LearnerSettings
+from agents.settings.dqn import DQNSettings
+from agents.settings.flat import from_flat, replace
+from agents.settings.learner import LearnerSettings
+from agents.settings.run import TrainSettings
 from wnrl.normalizers.normalize import normalize
 
 PROCESSES, BATCH = 2, 8
-SETTINGS = TrainDQN(env="Chain", num_envs=8, batch_size=32, replay_size=1_000, init_batch=500)
+SETTINGS = from_flat(
+    TrainSettings[DQNSettings], env="Chain", num_envs=8, batch_size=32, replay_size=1_000, init_batch=500
+)
 
 
 def learner(seed):
@@ -42,7 +44,7 @@ def one_of_two(index, folder):
     """What each of the processes does."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=index, world_size=PROCESSES)
     ranks = Processes()
-    said = {"sum": ranks.sum(index + 1), "least": ranks.least(index + 5), "tell": ranks.tell({"of": index})}
+    said = {"sum": ranks.sum(index + 1), "min": ranks.min(index + 5), "broadcast": ranks.broadcast({"of": index})}
     mine = learner(seed=index)  # of which the first one's is taken
     mine.share(ranks)
     size = BATCH // PROCESSES
@@ -53,7 +55,7 @@ def one_of_two(index, folder):
 def test_two_processes_learn_what_one_learns_from_the_joint_batch(tmp_path):
     torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=PROCESSES)
     results = [torch.load(tmp_path / f"{index}.pt") for index in range(PROCESSES)]
-    assert [said for said, _ in results] == [{"sum": 3, "least": 5, "tell": {"of": 0}}] * 2
+    assert [said for said, _ in results] == [{"sum": 3, "min": 5, "broadcast": {"of": 0}}] * 2
     joint = learn(learner(seed=0), slice(None))
     alone = learn(learner(seed=0), slice(BATCH // PROCESSES))
     for first, second, expected, half in zip(results[0][1], results[1][1], joint, alone, strict=True):
@@ -66,8 +68,8 @@ def test_one_process_is_all():
     ranks = OneProcess()
     tensor = torch.ones(2)
     ranks.average([tensor])
-    ranks.copy_first([tensor])
-    assert (ranks.sum(3), ranks.least(4), ranks.tell("five"), tensor.tolist()) == (3, 4, "five", [1.0, 1.0])
+    ranks.broadcast_tensors([tensor])
+    assert (ranks.sum(3), ranks.min(4), ranks.broadcast("five"), tensor.tolist()) == (3, 4, "five", [1.0, 1.0])
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch):
@@ -79,7 +81,7 @@ def test_without_torchrun_a_process_is_alone(monkeypatch):
 class Second(OneProcess):
     """The second of four processes."""
 
-    index, number = 1, 4
+    rank, world_size = 1, 4
 
 
 def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own():
@@ -91,10 +93,10 @@ def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own():
         replay_size=250,
         init_batch=125,
         seed=SEED_STRIDE,
-        device=own.device,
+        device=own.run.device,
         graphs=False,
     )
-    assert np.random.default_rng([own.seed, 1]).random() != np.random.default_rng([SETTINGS.seed, 1]).random()
+    assert np.random.default_rng([own.run.seed, 1]).random() != np.random.default_rng([SETTINGS.run.seed, 1]).random()
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 import os
 import signal
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from agents.acting.policies import make_policy
 from agents.learner.network import make_network
-from agents.registry import AGENTS, DQN, TrainDQN
+from agents.registry import AGENTS, DQN
+from agents.settings.dqn import DQNSettings
+from agents.settings.flat import from_flat, replace
+from agents.settings.run import TrainSettings
 from agents.training.run import prepare
 from envs import Chain
 from envs.stream import first_rows
@@ -55,7 +57,9 @@ def interrupted_in_evaluation(at):
 @pytest.fixture
 def settings(tmp_path):
     run = {"env": "Chain", "hidden": (4,), "device": "cpu", "num_envs": 1, "steps": 60, "eval_interval": 0}
-    return TrainDQN(**run, run_dir=tmp_path / "run", learning_starts=20, batch_size=4, replay_size=200)
+    return from_flat(
+        TrainSettings[DQNSettings], **run, run_dir=tmp_path / "run", learning_starts=20, batch_size=4, replay_size=200
+    )
 
 
 def run(settings, kind=DQN):

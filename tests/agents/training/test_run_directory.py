@@ -1,17 +1,17 @@
 import json
 import os
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 
+from agents.settings.flat import from_flat, replace
 from agents.settings.run import RunSettings
 from agents.training.run_directory import PACKAGES, RunDirectory, default_path, provenance, to_json
 from wnrl.checkpoints.checkpoints import load_model
 
-RUN = RunSettings(env="Chain", seed=3, hidden=(8, 8))
+RUN = from_flat(RunSettings, env="Chain", seed=3, hidden=(8, 8))
 
 
 def test_the_folder_says_everything_about_the_run(tmp_path):
@@ -60,7 +60,9 @@ def test_default_names_tell_runs_apart(tmp_path, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda form: "now")
     paths = [RunDirectory.create(RUN, "dqn").path for _ in range(3)]
     assert [path.name for path in paths] == [f"Chain-dqn-weight-s3-now{end}" for end in ("", "-2", "-3")]
-    assert default_path(RunSettings(env="phys2d/CartPole-v1"), "dqn").name.startswith("phys2d_CartPole-v1-dqn")
+    assert default_path(from_flat(RunSettings, env="phys2d/CartPole-v1"), "dqn").name.startswith(
+        "phys2d_CartPole-v1-dqn"
+    )
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from agents.training.trainer import Checkpointing, Evaluation, Log, Report, Trainer
+from agents.training.callbacks import Checkpointing, Evaluation, Log
+from agents.training.trainer import Report, Trainer
 from envs import Chain, Episode
 from tests.agents.environments import Clockwork
 
@@ -47,8 +48,8 @@ class Table:
         pass
 
 
-def run(environment, steps, *hooks):
-    trainer = Trainer(Recorder(), environment, seed=3, hooks=hooks)
+def run(environment, steps, *callbacks):
+    trainer = Trainer(Recorder(), environment, seed=3, callbacks=callbacks)
     trainer.run(steps)
     return trainer
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from agents.dqn.build import describe_dqn
-from agents.dqn.dqn import DQNSettings
 from agents.learner.network import make_network
-from agents.registry import TrainDQN
+from agents.settings.dqn import DQNSettings
+from agents.settings.flat import from_flat
 from agents.settings.presets.dqn import dqn_preset
-from agents.settings.run import RunSettings
+from agents.settings.run import RunSettings, TrainSettings
 from envs import Chain
 from tests.agents.dqn_family import NOISY
 from wnrl.networks.noisy import NoisyLinear
@@ -137,7 +137,7 @@ def test_rainbow_preset_to_the_letter():
 
 
 def test_the_noise_of_rainbow_begins_where_the_paper_says():
-    network = make_network(describe_dqn(RunSettings(env="Chain"), DQNSettings(**NOISY), Chain(1)))
+    network = make_network(describe_dqn(from_flat(RunSettings, env="Chain"), from_flat(DQNSettings, **NOISY), Chain(1)))
     (layer,) = (module for module in network.modules() if isinstance(module, NoisyLinear) and module.in_features == 5)
     torch.testing.assert_close(layer.sigma_weight, torch.full_like(layer.sigma_weight, 0.5 / 5**0.5))  # sigma 0.5
 
@@ -153,8 +153,8 @@ def test_every_value_is_of_a_field_and_in_its_range(options, norm):
     run_fields, agent_fields = ({field.name for field in fields(kind)} for kind in (RunSettings, DQNSettings))
     assert preset.keys() <= run_fields | agent_fields
     task = {"game": "Pong"} if images else {"env": "Chain"}
-    RunSettings(**task, **{key: value for key, value in preset.items() if key in run_fields})
-    DQNSettings(**{key: value for key, value in preset.items() if key in agent_fields})
+    from_flat(RunSettings, **task, **{key: value for key, value in preset.items() if key in run_fields})
+    from_flat(DQNSettings, **{key: value for key, value in preset.items() if key in agent_fields})
 
 
 @pytest.mark.parametrize("options", PRESETS)
@@ -178,8 +178,9 @@ def test_every_part_can_be_put_on_and_off_by_its_flag_alone(options, flags):
     name, images = options
     arguments = {key if value else f"no_{key}": value if isinstance(value, str) else "" for key, value in flags.items()}
     preset = dqn_preset(name, images=images, norm="weight", flags=arguments)
-    settings = TrainDQN(**{**preset, **({"game": "Pong"} if images else {"env": "Chain"}), **flags})
-    assert settings.noisy != (max(settings.epsilon_start, settings.epsilon_end) > 0)
+    task = {"game": "Pong"} if images else {"env": "Chain"}
+    settings = from_flat(TrainSettings[DQNSettings], {**preset, **task, **flags}).agent
+    assert settings.noisy != (max(settings.exploration.epsilon_start, settings.exploration.epsilon_end) > 0)
 
 
 def test_a_flag_changes_the_defaults_of_others_only_where_they_depend_on_it():

@@ -1,7 +1,6 @@
 from types import SimpleNamespace
 
 import pytest
-
 from agents.training.progress import Progress, summary
 
 FIGURES = {

@@ -1,0 +1,97 @@
+"""The command that plays whole games with a run's model and reports the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from agents.acting.policies import make_policy
+from agents.commands.parser import fail, read
+from agents.runtime.devices import resolve_device
+from agents.settings.checks import check_at_least
+from agents.training.evaluation import evaluate
+from agents.training.run_directory import RunDirectory
+from agents.training.saved_model import SavedModel, read_saved_model
+from agents.training.video import Video
+from envs import TimeStep, human_normalized, rom_id
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Which model is evaluated, and how."""
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run."""
+    episodes: int = 30
+    """Whole games to play."""
+    epsilon: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    """Exploration rate ε; by default the run's own in evaluation."""
+    model: Literal["auto", "best", "last"] = "auto"
+    """The model with the best evaluation, or the last one; auto is the best where the run evaluated, else the last."""
+    num_envs: int = 8
+    """Games played in parallel."""
+    seed: int = 0
+    """Random seed of the games and of the exploration."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, or auto (CUDA where available)."""
+    video: bool = False
+    """Write the first game to RUN_DIR/videos as MP4."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "episodes", "num_envs")
+
+
+def main(description: str) -> int:
+    """What `scripts/evaluate.py` does; the process's exit code."""
+    try:
+        print(play_saved_model(read(EvaluateSettings, description)))
+        return 0
+    except ValueError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+def play_saved_model(settings: EvaluateSettings) -> str:
+    """Play whole games with a run's model; the result in words.
+
+    Raises:
+        ValueError: there is no such run, model or device, or video needs what is not installed.
+    """
+    directory = RunDirectory.open(settings.run_dir)
+    model = read_saved_model(directory.path, settings.model, resolve_device(settings.device))
+    play = model.description["play"] | ({} if settings.epsilon is None else {"epsilon": settings.epsilon})
+    render = {"render_mode": "rgb_array"} if settings.video else {}
+    environment = model.make_environment(min(settings.num_envs, settings.episodes), **render)
+    watch: Callable[[TimeStep], Any] = lambda timestep: None  # noqa: E731
+    if settings.video:
+        name = f"{model.name}-step-{model.description['step']}.mp4"
+        video = Video(environment, directory.path / "videos" / name)
+        watch = video.watch
+    policy = make_policy(model.network, np.random.default_rng(settings.seed), **play)
+    games = evaluate(policy, environment, episodes=settings.episodes, seed=settings.seed, watch=watch)
+    environment.close()
+    lines = [score_line(model, [game.score for game in games], play)]
+    if settings.video:
+        lines.append(f"video of the first game: {video.close()}")
+    return "\n".join(lines)
+
+
+def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> str:
+    """Mean ± standard deviation, and the human-normalized score where one is known."""
+    task = model.description["game"] or model.description["env"]
+    line = f"{task}: {np.mean(scores):.1f} ± {np.std(scores):.1f} over {len(scores)} whole games"
+    manner = ["actions sampled"] if play.get("sample") else []
+    if play.get("epsilon") or not manner:
+        manner.append(f"epsilon {play.get('epsilon', 0):g}")
+    line += f" ({', '.join(manner)}, {model.name}.safetensors of step {model.description['step']:,})"
+    if model.description["game"]:
+        normalized = human_normalized(rom_id(task), float(np.mean(scores)))
+        if normalized is not None:
+            line += f", human-normalized {normalized:.2f} (random play 0, human 1)"
+    return line

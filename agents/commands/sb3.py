@@ -1,0 +1,162 @@
+"""The command that trains an algorithm of stable-baselines3 with normalized networks."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+import gymnasium
+import tyro
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_atari_env, make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
+
+from agents.commands.parser import fail, read
+from agents.settings.network import Units
+from wnrl.sb3 import DataDependentInit, NormDiagnostics
+
+Algorithm = Literal[
+    "a2c", "crossq", "ddpg", "dqn", "ppo", "ppo_mask", "ppo_recurrent", "qrdqn", "sac", "td3", "tqc", "trpo"
+]
+CONTRIB = {  # of sb3-contrib, by module
+    "crossq": "CrossQ",
+    "ppo_mask": "MaskablePPO",
+    "ppo_recurrent": "RecurrentPPO",
+    "qrdqn": "QRDQN",
+    "tqc": "TQC",
+    "trpo": "TRPO",
+}
+
+
+@dataclass(frozen=True)
+class SB3Settings:
+    """The algorithm, the task, the normalizer, and what the algorithm is told."""
+
+    algo: Algorithm = "ppo"
+    """Algorithm of stable-baselines3 or (crossq, ppo_mask, ppo_recurrent, qrdqn, tqc, trpo) of sb3-contrib."""
+    env: Annotated[str, tyro.conf.arg(metavar="ID")] = "CartPole-v1"
+    """Gymnasium id; games of Atari (ALE/Breakout-v5) get the host's wrappers and stacks of 4 frames."""
+    norm: str = "weight"
+    """Normalizer of the policy's networks: none, weight, mean-batch, batch, layer, projected or spectral."""
+    init: Literal["preserve", "data", "analytic", "he"] = "preserve"
+    """Initial weights: preserve (the host's own), data (from the first observations), analytic or he."""
+    normalize_output: bool | None = None
+    """Normalize the output layers too; None does as the normalizer's source does."""
+    units: Units = "sqrt"
+    """Units of g."""
+    steps: int = 100_000
+    """Length of the run in steps of all environments together."""
+    num_envs: int = 1
+    """Environments played in lockstep."""
+    seed: int = 0
+    """Of everything that is drawn at random."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    hyperparams: tuple[str, ...] = ()
+    """Arguments of the algorithm as NAME:VALUE with a Python literal for the value, such as n_steps:256."""
+    eval_episodes: int = 20
+    """Games with the most probable actions at the end; 0 plays none."""
+    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of model.zip and TensorBoard events; the default is runs/ENV-ALGO-NORM-sSEED-TIME."""
+
+
+def main(description: str) -> int:
+    """What `scripts/train_sb3.py` does: train, save and evaluate; the process's exit code."""
+    try:
+        arguments = read(SB3Settings, description)
+        run_dir = arguments.run_dir or default_run_dir(arguments)
+        model = make_model(arguments, run_dir)
+    except (ValueError, TypeError, AssertionError, ImportError) as error:
+        fail(error)
+    callbacks: list[BaseCallback] = [NormDiagnostics()]
+    if arguments.init == "data":
+        callbacks.append(DataDependentInit())
+    masks = {"use_masking": False} if arguments.algo == "ppo_mask" and not has_masks(model) else {}
+    try:
+        model.learn(arguments.steps, callback=callbacks, tb_log_name="tensorboard", **masks)
+    except KeyboardInterrupt:
+        print("stopped early")
+    model.save(run_dir / "model.zip")
+    print(f"model of step {model.num_timesteps:,}: {run_dir / 'model.zip'}")
+    if arguments.eval_episodes:
+        environment = model.get_env()
+        assert environment is not None
+        mean, deviation = evaluate_policy(model, environment, n_eval_episodes=arguments.eval_episodes)
+        print(f"{arguments.env}: {mean:.1f} ± {deviation:.1f} over {arguments.eval_episodes} games")
+    return 0
+
+
+def default_run_dir(arguments: SB3Settings) -> Path:
+    """A new folder, named for the run."""
+    task = arguments.env.removeprefix("ALE/")
+    now = time.strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{task}-{arguments.algo}-{arguments.norm}-s{arguments.seed}-{now}"
+
+
+def make_model(arguments: SB3Settings, run_dir: Path) -> BaseAlgorithm:
+    """The algorithm with its normalized policy, ready to learn."""
+    package = "sb3_contrib" if arguments.algo in CONTRIB else "stable_baselines3"
+    policies = importlib.import_module(f"wnrl.sb3.{arguments.algo}")
+    algorithm = getattr(importlib.import_module(package), CONTRIB.get(arguments.algo, arguments.algo.upper()))
+    environment = make_environment(arguments)
+    normalization = {"norm": arguments.norm, "normalize_output": arguments.normalize_output, "units": arguments.units}
+    init = "preserve" if arguments.init == "data" else arguments.init
+    hyperparams = dict(parse_hyperparam(text) for text in arguments.hyperparams)
+    policy_kwargs = {**hyperparams.pop("policy_kwargs", {}), **normalization, "init": init}
+    return algorithm(
+        getattr(policies, policy_name(policies, environment.observation_space)),
+        environment,
+        seed=arguments.seed,
+        device=arguments.device,
+        tensorboard_log=str(run_dir),
+        policy_kwargs=policy_kwargs,
+        verbose=1,
+        **hyperparams,
+    )
+
+
+def make_environment(arguments: SB3Settings) -> VecEnv:
+    """Environments as the host makes them."""
+    if arguments.num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {arguments.num_envs}")
+    try:
+        if not arguments.env.startswith("ALE/"):
+            return make_vec_env(arguments.env, arguments.num_envs, seed=arguments.seed)
+        import ale_py  # noqa: F401  (registers the games)
+
+        return VecFrameStack(make_atari_env(arguments.env, arguments.num_envs, seed=arguments.seed), 4)
+    except gymnasium.error.Error as error:
+        raise ValueError(error) from error
+
+
+def has_masks(model: BaseAlgorithm) -> bool:
+    """Whether the model's environments say which actions are allowed."""
+    environment = model.get_env()
+    return environment is not None and environment.has_attr("action_masks")
+
+
+def policy_name(policies: ModuleType, space: spaces.Space[Any]) -> str:
+    """The class for that observation space."""
+    kind = "MultiInput" if isinstance(space, spaces.Dict) else "Cnn" if is_image_space(space) else "Mlp"
+    name = f"{kind}LstmPolicy" if hasattr(policies, "MlpLstmPolicy") else f"{kind}Policy"
+    if not hasattr(policies, name):
+        raise ValueError(f"{policies.__name__} has no {name}: choose another algorithm for these observations")
+    return name
+
+
+def parse_hyperparam(text: str) -> tuple[str, Any]:
+    """`NAME:VALUE` with a Python literal for the value."""
+    name, _, value = text.partition(":")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"--hyperparams takes NAME:VALUE such as n_steps:256, got {text!r}") from error

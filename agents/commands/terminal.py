@@ -1,0 +1,65 @@
+"""The progress of a run in the terminal: a progress bar, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+
+class TerminalProgress:
+    """Shows steps, frames per second, return and time left.
+
+    Args:
+        bar: draw a bar; without one, each row of metrics is a line. By default, a bar where there is a terminal.
+    """
+
+    def __init__(self, bar: bool | None = None) -> None:
+        self._shown = sys.stderr.isatty() if bar is None else bar
+        self._total, self._bar = 0, tqdm(disable=True)
+
+    def start(self, step: int, total_steps: int) -> None:
+        """Show the bar at `step`; a run that was longer already has a full one."""
+        self._total, step = total_steps, min(step, total_steps)
+        hidden = not self._shown
+        self._bar = tqdm(total=total_steps, initial=step, disable=hidden, unit=" steps", dynamic_ncols=True)
+
+    def update(self, step: int) -> None:
+        """Move the bar."""
+        if self._shown:
+            self._bar.update(min(step, self._total) - self._bar.n)
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show a row of metrics: next to the bar, or as a line."""
+        shown = metrics_line(metrics)
+        if not self._shown:
+            print(f"step {step:,} of {self._total:,}: {shown}", flush=True)
+        elif "eval/mean_reward" in metrics:
+            self.message(f"step {step:,}: {shown}")
+        else:
+            self._bar.set_postfix_str(shown)
+
+    def message(self, text: str) -> None:
+        """Print a line without damaging the bar."""
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
+
+
+NAMES = {
+    "rollout/ep_rew_mean": ("return", "{:.1f}"),
+    "rollout/exploration_rate": ("epsilon", "{:.2f}"),
+    "train/loss": ("loss", "{:.4f}"),
+    "time/frames_per_second": ("frames/s", "{:,.0f}"),
+    "eval/mean_reward": ("evaluation return", "{:.1f}"),
+    "eval/mean_ep_length": ("evaluation length", "{:.0f}"),
+}
+
+
+def metrics_line(metrics: Mapping[str, float]) -> str:
+    """The metrics that a person watches, in one line."""
+    return ", ".join(f"{name} {form.format(metrics[tag])}" for tag, (name, form) in NAMES.items() if tag in metrics)

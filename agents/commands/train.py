@@ -1,0 +1,41 @@
+"""The training scripts' command: parse, train, and say how it ended."""
+
+from __future__ import annotations
+
+import os
+
+from agents.commands.parser import fail, parse
+from agents.commands.signals import StopSignal
+from agents.registry import AGENTS
+
+
+def train(agent: str, description: str) -> int:
+    """What a training script does; the process's exit code.
+
+    Args:
+        agent: a name in `AGENTS`.
+        description: one line above the help.
+    """
+    try:
+        settings = parse(AGENTS[agent], description)
+        from agents.commands.terminal import TerminalProgress  # these bring torch, which --help does without
+        from agents.training.run import Run
+
+        stop = StopSignal(again=int(os.environ.get("WORLD_SIZE", "1")) == 1)
+        run = Run(AGENTS[agent], settings, stop=stop, progress=TerminalProgress())
+    except ValueError as error:
+        if int(os.environ.get("RANK", "0")):
+            return 2  # the first process says it
+        fail(error)
+    except KeyboardInterrupt:
+        return 130
+    with run, stop:
+        run.learn()
+    path = run.directory.path
+    if int(os.environ.get("RANK", "0")):
+        return stop.exit_code
+    if stop():
+        print(f"stopped at step {run.steps:,} with a checkpoint: go on with --resume {path}", flush=True)
+    else:
+        print(f"finished {run.steps:,} steps: python scripts/evaluate.py {path} measures the model", flush=True)
+    return stop.exit_code

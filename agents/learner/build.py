@@ -1,0 +1,71 @@
+"""A learner, from the settings of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.learner.learner import Learner
+from agents.learner.network import make_network
+from agents.runtime.devices import check_compiler, resolve_device, resolve_dtype
+from agents.settings.learner import LearnerSettings
+from agents.settings.run import RunSettings
+from envs import Environment
+from wnrl.diagnostics.norms import Forward
+from wnrl.schedules import Linear
+
+
+def build_learner(
+    run: RunSettings, settings: LearnerSettings, description: Mapping[str, Any], outputs: Forward, *, begin: int = 0
+) -> Learner:
+    """A learner of a new network, on the run's device.
+
+    Args:
+        run: settings of the run.
+        settings: of the optimizer and the initialization.
+        description: of the network.
+        outputs: from a copy of the network and observations to the outputs whose minibatch noise is shown.
+        begin: the step at which learning starts.
+
+    Raises:
+        ValueError: the device is not there, a name is unknown, or there is no compiler.
+    """
+    device = resolve_device(run.device)
+    network = make_network(description, seed=run.seed, init=settings.init).to(device)
+    if run.compile:
+        check_compiler(device)
+        network.compile()
+    return Learner(
+        network,
+        settings,
+        learning_rate=learning_rate_schedule(run, settings, begin),
+        outputs=outputs,
+        dtype=resolve_dtype(run.precision, device, images=len(description["obs_shape"]) == 3),
+        description=description,
+    )
+
+
+def learning_rate_schedule(run: RunSettings, settings: LearnerSettings, begin: int = 0) -> Linear:
+    """The learning rate: constant, or annealed from step `begin` to 0 at the end of the run.
+
+    Projected weights keep their norms, so that nothing lowers the effective learning rate by itself: for them it is
+    annealed unless the settings say otherwise (Lyle et al. 2024, normalize-and-project).
+    """
+    auto = "linear" if run.network.norm == "projected" else "constant"
+    schedule = auto if settings.learning_rate_schedule == "auto" else settings.learning_rate_schedule
+    start = settings.learning_rate
+    return Linear(start, 0.0 if schedule == "linear" else start, max(run.steps - begin, 0), begin=begin)
+
+
+def obs_dtype(environment: Environment) -> torch.dtype:
+    """The dtype of its observations."""
+    return torch.from_numpy(np.zeros(0, environment.obs_dtype)).dtype
+
+
+def check_discrete(environment: Environment, agent: str) -> None:
+    """Raise ValueError where actions are continuous, for an agent that needs a value or probability of each action."""
+    if not environment.num_actions:
+        raise ValueError(f"{agent} takes discrete actions, here they are continuous: use train_ppo.py or train_a2c.py")

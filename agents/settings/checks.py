@@ -1,0 +1,36 @@
+"""Checks of single settings: each names the setting and its value."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+
+def check_at_least(settings: object, least: float, *names: str) -> None:
+    """Raise ValueError where one of these fields is below `least`."""
+    for name in names:
+        if getattr(settings, name) < least:
+            rule = "not be negative" if least == 0 else f"be at least {least:g}"
+            raise ValueError(f"{name} must {rule}, got {getattr(settings, name)}")
+
+
+def check_above_zero(settings: object, *names: str) -> None:
+    """Raise ValueError where one of these fields is 0 or below."""
+    for name in names:
+        if getattr(settings, name) <= 0:
+            raise ValueError(f"{name} must be above 0, got {getattr(settings, name)}")
+
+
+def check_shares(settings: object, *names: str) -> None:
+    """Raise ValueError where one of these fields lies outside of [0, 1]."""
+    for name in names:
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {getattr(settings, name)}")
+
+
+def check_used(settings: object, used: bool, condition: str, *names: str) -> None:
+    """Raise ValueError where one of these fields differs from its default although nothing would use it."""
+    defaults = {field.name: field.default for field in fields(settings)}  # type: ignore[arg-type]
+    for name in names:
+        value = getattr(settings, name)
+        if not used and value != defaults[name]:
+            raise ValueError(f"{name} {value} has no meaning without {condition}: leave it out")

@@ -1,0 +1,103 @@
+"""Nested settings under flat names: command lines, presets and `config.json` know no nesting.
+
+No two fields of a tree of settings have the same name, so that a flat name is one field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+Settings = TypeVar("Settings")
+
+
+def from_flat(kind: type[Settings], values: Mapping[str, Any] = {}, /, **more: Any) -> Settings:
+    """An instance of the dataclass `kind`, whose nested dataclasses get the values of their own fields.
+
+    Args:
+        kind: a dataclass.
+        values: by flat name; a field that is not there has the default that it has within `kind`.
+        more: further values.
+
+    Raises:
+        ValueError: a name that is no field, or as the dataclasses do.
+    """
+    values = {**values, **more}
+    if unknown := sorted(values.keys() - flat_defaults(kind).keys()):
+        raise ValueError(f"{kind.__name__} has no {', '.join(unknown)}")
+    return cast(Settings, _built(kind, values, None))
+
+
+def replace(settings: Settings, **changes: Any) -> Settings:
+    """A copy with other values of these fields, at any depth; raises as `from_flat`."""
+    if unknown := sorted(changes.keys() - to_flat(settings).keys()):
+        raise ValueError(f"{type(settings).__name__} has no {', '.join(unknown)}")
+    return cast(Settings, _replaced(settings, changes))
+
+
+def to_flat(settings: Any) -> dict[str, Any]:
+    """All values by flat name."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        flat |= to_flat(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return flat
+
+
+def to_json(settings: Any) -> dict[str, Any]:
+    """All values by flat name, as JSON holds them."""
+    return {name: _plain(value) for name, value in to_flat(settings).items()}
+
+
+def flat_defaults(kind: Any) -> dict[str, Any]:
+    """The defaults of all fields by flat name, without making an instance."""
+    return dict(_defaults(kind, None))
+
+
+def _defaults(kind: Any, own: Any) -> dict[str, Any]:
+    """Of a dataclass; `own` is the instance that its owner has as the default, if there is one."""
+    flat: dict[str, Any] = {}
+    for field, nested, default in _fields(kind, own):
+        flat |= _defaults(nested, default) if nested else {field: default}
+    return flat
+
+
+def _replaced(settings: Any, changes: Mapping[str, Any]) -> Any:
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return type(settings)(
+        **{
+            name: _replaced(value, changes) if dataclasses.is_dataclass(value) else changes.get(name, value)
+            for name, value in values.items()
+        }
+    )
+
+
+def _built(kind: Any, values: Mapping[str, Any], own: Any) -> Any:
+    return (get_origin(kind) or kind)(
+        **{
+            field: _built(nested, values, default) if nested else values.get(field, default)
+            for field, nested, default in _fields(kind, own)
+        }
+    )
+
+
+def _fields(kind: Any, own: Any) -> list[tuple[str, Any, Any]]:
+    """Name, nested dataclass (or None) and default of each field of a dataclass, which may be a `Generic[…]`."""
+    origin = get_origin(kind) or kind
+    types = dict(zip(getattr(origin, "__parameters__", ()), get_args(kind), strict=True)) if origin is not kind else {}
+    hints = get_type_hints(origin)
+    found = []
+    for field in dataclasses.fields(origin):
+        default = getattr(own, field.name) if own is not None else field.default
+        hint = types.get(hints[field.name], hints[field.name])
+        nested = hint if dataclasses.is_dataclass(hint) else None
+        found.append((field.name, nested, None if default is dataclasses.MISSING else default))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,37 @@
+"""What a network is made of and how it is normalized, whatever its agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# As in wnrl, which imports torch; a test holds the two equal.
+Units = Literal["sqrt", "paper", "log"]
+TorsoName = Literal["auto", "nature", "impala", "mlp"]
+Activation = Literal["relu", "tanh"]
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The network and its normalizer."""
+
+    norm: str = "weight"
+    """Normalizer: none, weight, mean-batch, batch, layer, projected or spectral."""
+    units: Units = "sqrt"
+    """Weight norm: a row's length is √n g for n inputs (sqrt), g (paper) or exp(g) (log)."""
+    normalize_output: bool | None = None
+    """Normalize the output layer too; None follows the normalizer's source."""
+    torso: TorsoName = "auto"
+    """Feature extractor: nature or impala (images), mlp, or auto: nature for images, mlp for anything else."""
+    impala_width: int = 1
+    """Channel multiplier of --torso impala."""
+    impala_blocks: int = 2
+    """Residual blocks per stage of --torso impala."""
+    activation: Activation = "relu"
+    """Activation function of an mlp torso."""
+    hidden: tuple[int, ...] = (512,)
+    """Widths of the fully connected layers (exactly one for images)."""
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden takes widths of at least 1, got {self.hidden}")

@@ -1,0 +1,136 @@
+"""What a run does at intervals: it logs, evaluates and writes checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from agents.acting.policies import Policy
+from agents.training.trainer import Trainer
+from envs import Episode
+from wnrl.checkpoints.checkpoints import CheckpointError, Checkpoints, NullCheckpoints
+from wnrl.schedules import Every
+
+Report = Callable[[int, dict[str, float]], None]  # called with the step and metrics by TensorBoard tag
+
+
+class Log:
+    """Reports the run's metrics at an interval.
+
+    Args:
+        report: called with the step and the metrics.
+        interval: in steps.
+        frame_skip: emulator frames per step.
+    """
+
+    def __init__(self, report: Report, interval: int, frame_skip: int) -> None:
+        self._report, self._clock, self._frame_skip = report, Every(interval), frame_skip
+        self._last: tuple[int, float] | None = None
+
+    def __call__(self, trainer: Trainer, before: int) -> None:
+        """Report when an interval has passed."""
+        if self._last is None:
+            self._last = (before, 0.0 if before == 0 else trainer.seconds)
+        if self._clock.ticks(before, trainer.steps):
+            steps, seconds = trainer.steps - self._last[0], trainer.seconds - self._last[1]
+            self._last = (trainer.steps, trainer.seconds)
+            self._report(trainer.steps, self._metrics(trainer, steps / max(seconds, 1e-9)))
+
+    def _metrics(self, trainer: Trainer, fps: float) -> dict[str, float]:
+        metrics = {
+            **trainer.agent.metrics(trainer.steps),
+            "time/fps": fps,
+            "time/frames_per_second": fps * self._frame_skip,
+            "time/time_elapsed": trainer.seconds,
+        }
+        if trainer.statistics.mean_score == trainer.statistics.mean_score:  # nan before the first episode has ended
+            metrics["rollout/ep_rew_mean"] = trainer.statistics.mean_score
+            metrics["rollout/ep_len_mean"] = trainer.statistics.mean_length
+        return metrics
+
+
+class Evaluation:
+    """Plays whole games at an interval with an environment of its own, and keeps the best model.
+
+    Args:
+        play: plays with a policy and returns the games; none where it was stopped.
+        policy: of the agent, for the evaluation at a step.
+        interval: in steps; 0 never evaluates.
+        report: called with the step and the metrics.
+        keep_best: called with the step and the mean score when that is the best so far.
+
+    Attributes:
+        best: the best mean score so far.
+        done: the step up to which no evaluation is due.
+    """
+
+    def __init__(
+        self,
+        play: Callable[[Policy], list[Episode]],
+        policy: Callable[[int], Policy],
+        interval: int,
+        *,
+        report: Report,
+        keep_best: Callable[[int, float], None],
+    ) -> None:
+        self._play, self._policy, self._clock = play, policy, Every(interval)
+        self._report, self._keep_best = report, keep_best
+        self.best = -np.inf
+        self.done = 0
+
+    def __call__(self, trainer: Trainer, before: int) -> None:
+        """Evaluate when an interval has passed; an evaluation that was stopped is repeated after a resume."""
+        if not self._clock.ticks(self.done, trainer.steps):
+            return
+        episodes = self._play(self._policy(trainer.steps))
+        if not episodes:
+            return
+        self.done = trainer.steps
+        metrics = {
+            "eval/mean_reward": float(np.mean([episode.score for episode in episodes])),
+            "eval/mean_ep_length": float(np.mean([episode.length for episode in episodes])),
+        }
+        self._report(trainer.steps, metrics)
+        if metrics["eval/mean_reward"] > self.best:
+            self.best = metrics["eval/mean_reward"]
+            self._keep_best(trainer.steps, self.best)
+
+    def get_state(self) -> dict[str, Any]:
+        """The best mean score so far, and the step of the last evaluation."""
+        return {"best": float(self.best), "done": self.done}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from `get_state`'s state."""
+        self.best, self.done = state["best"], state["done"]
+
+
+class Checkpointing:
+    """Writes checkpoints at an interval.
+
+    Args:
+        checkpoints: where they go.
+        interval: in steps; 0 never writes.
+        state: what a checkpoint holds.
+        message: called with a line of text when a checkpoint could not be written; the run continues, and the earlier
+            checkpoints stay.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints | NullCheckpoints,
+        interval: int,
+        state: Callable[[], dict[str, Any]],
+        message: Callable[[str], None],
+    ) -> None:
+        self._checkpoints, self._clock, self._state, self._message = checkpoints, Every(interval), state, message
+
+    def __call__(self, trainer: Trainer, before: int) -> None:
+        """Save when an interval has passed."""
+        if not self._clock.ticks(before, trainer.steps):
+            return
+        try:
+            self._checkpoints.save(trainer.steps, self._state())
+        except CheckpointError as error:
+            self._message(f"no checkpoint at step {trainer.steps:,}: {error}")

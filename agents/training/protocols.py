@@ -1,0 +1,83 @@
+"""What a training run asks of its agent and of what shows its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from agents.acting.policies import Decision, Policy
+from agents.learner.learner import Learner
+from envs import TimeStep
+
+
+class Agent(Protocol):
+    """What the loop asks of an agent."""
+
+    learner: Learner
+    overlap: bool
+    """Whether `learn` is called while the environments make the step, before the row that it leads to is there."""
+
+    @property
+    def evaluation_options(self) -> dict[str, Any]:
+        """How evaluation plays, as JSON-able options of `make_policy`."""
+
+    def act(self, timestep: TimeStep, step: int) -> Decision:
+        """What is done at a row of the stream at `step`, while learning."""
+
+    def observe(self, timestep: TimeStep, decision: Decision) -> None:
+        """Store a row of the stream and what `act` decided there."""
+
+    def learn(self, before: int, after: int, timestep: TimeStep) -> None:
+        """Make the updates due in the steps (before, after]; `timestep` is the newest row."""
+
+    def policy(self, rng: np.random.Generator) -> Policy:
+        """The policy of an evaluation, with all its randomness from `rng`."""
+
+    def metrics(self, step: int) -> dict[str, float]:
+        """Scalars by TensorBoard tag since the last call."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything needed to continue."""
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from such a state."""
+
+
+class Progress(Protocol):
+    """Shows how far a run is; called in the thread of the run."""
+
+    def start(self, step: int, total_steps: int) -> None:
+        """Training starts, or continues, at `step`."""
+
+    def update(self, step: int) -> None:
+        """A vector step was made; the run is at `step`."""
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show a row of metrics."""
+
+    def message(self, text: str) -> None:
+        """Show a line of text."""
+
+    def close(self) -> None:
+        """Training has stopped."""
+
+
+class NullProgress:
+    """Shows nothing."""
+
+    def start(self, step: int, total_steps: int) -> None:
+        """Show nothing."""
+
+    def update(self, step: int) -> None:
+        """Show nothing."""
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show nothing."""
+
+    def message(self, text: str) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,54 @@
+"""Videos of games."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from envs import Environment, TimeStep
+
+
+class Video:
+    """The first game of environment 0 as an MP4 file.
+
+    Args:
+        environment: that can render.
+        path: of the file; its folder is made.
+
+    Raises:
+        ValueError: the packages that write videos are not installed.
+    """
+
+    def __init__(self, environment: Environment, path: Path) -> None:
+        try:
+            import imageio.v2 as imageio
+
+            importlib.import_module("imageio_ffmpeg")
+        except ImportError as error:
+            raise ValueError('--video needs imageio with ffmpeg: pip install "wnrl[video]"') from error
+        path.parent.mkdir(exist_ok=True)
+        self._environment, self._path = environment, path
+        fps = 60 // environment.frame_skip if environment.frame_skip > 1 else 30
+        self._writer = imageio.get_writer(self._path, fps=fps, macro_block_size=2)
+        self._recording = True
+
+    def watch(self, timestep: TimeStep) -> None:
+        """Record a row, until the first game ends.
+
+        Raises:
+            ValueError: the environment cannot be shown.
+        """
+        if not self._recording:
+            return
+        try:
+            self._writer.append_data(self._environment.render())
+        except RuntimeError as error:
+            self.close()
+            self._path.unlink(missing_ok=True)
+            raise ValueError(f"no video: {error}") from error
+        self._recording = not timestep.last[0]
+
+    def close(self) -> Path:
+        """Finish the file; its path."""
+        self._writer.close()
+        return self._path

@@ -1,0 +1,92 @@
+"""agents.learner.build: a learner, from the settings of its run."""
+
+import pytest
+import torch
+
+from agents.learner.build import build_learner, check_discrete, learning_rate_schedule, obs_dtype
+from agents.settings.flat import from_flat, replace
+from agents.settings.learner import LearnerSettings
+from agents.settings.run import RunSettings
+from agents.training.environments import make_training_environment
+from envs import Chain, Gym
+from tests.agents.learner.test_network import SHAPE
+from wnrl.normalizers.folding import fold
+
+RUN = from_flat(RunSettings, env="Chain", hidden=(8,), device="cpu", num_envs=3)
+
+
+def learner(run=RUN, begin=0, **changes):
+    settings = LearnerSettings(**changes)
+    return build_learner(run, settings, SHAPE, lambda network, obs: network(obs).q_values, begin=begin)
+
+
+def test_a_learner_has_the_runs_network_and_the_settings_optimizer():
+    made, same, other = learner(), learner(), learner(replace(RUN, seed=1))
+    assert torch.equal(made.network.head.v, same.network.head.v)
+    assert not torch.equal(made.network.head.v, other.network.head.v)
+    made = learner(optimizer="adamax", learning_rate=0.5, init="he")
+    assert type(made.optimizer) is torch.optim.Adamax
+    assert made.optimizer.param_groups[0]["lr"] == 0.5
+    assert torch.equal(made.network.head.bias.detach(), torch.full((3,), 0.1))
+    assert (made.device, made.num_updates) == (torch.device("cpu"), 0)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_the_precision_reaches_the_learner(precision, dtype):
+    assert learner(replace(RUN, precision=precision)).dtype == dtype
+
+
+@pytest.mark.parametrize("norm", ["none", "weight"])
+def test_a_compiled_network_learns_the_same(norm):
+    shape, obs, learners = {**SHAPE, "norm": norm}, torch.randn(16, 4), []
+    for compiled in (True, False):
+        run = replace(RUN, compile=compiled)
+        made = build_learner(
+            run, LearnerSettings(learning_rate=0.01), shape, lambda network, obs: network(obs).q_values
+        )
+        frames = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        for _ in range(3):
+            made.minimize(made.network(obs).q_values.square().mean(), {})
+        assert (torch._dynamo.utils.counters["stats"]["unique_graphs"] > frames) is compiled
+        learners.append(made)
+    torch.testing.assert_close(learners[0].network.state_dict(), learners[1].network.state_dict())
+    assert fold(learners[0].network)._compiled_call_impl is None  # what acts is called with batches of many sizes
+
+
+def test_a_machine_without_a_compiler_is_told(monkeypatch):
+    def compile(function, **options):
+        raise RuntimeError("backend='inductor' raised:\nInvalidCxxCompiler: No working C++ compiler found\n\nSet X")
+
+    monkeypatch.setattr(torch, "compile", compile)
+    with pytest.raises(ValueError, match=r"for cpu, leave --compile out: InvalidCxxCompiler: No working C\+\+") as told:
+        learner(replace(RUN, compile=True))
+    assert "\n" not in str(told.value)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="'cuda:99' is not there"):
+        learner(replace(RUN, device="cuda:99"))
+
+
+@pytest.mark.parametrize(("norm", "schedule", "falls"), [
+    ("weight", "auto", False), ("projected", "auto", True), ("weight", "linear", True), ("projected", "constant", False)
+])  # fmt: skip
+def test_the_learning_rate_falls_for_projected_weights_and_on_request(norm, schedule, falls):
+    settings = LearnerSettings(learning_rate=1e-4, learning_rate_schedule=schedule)
+    rate = learning_rate_schedule(replace(RUN, norm=norm, steps=300), settings, begin=100)
+    expected = [1e-4, 1e-4, 5e-5, 0.0] if falls else [1e-4] * 4
+    assert [rate(step) for step in (0, 100, 200, 300)] == pytest.approx(expected)
+
+
+# Environments' types
+
+
+def test_observations_have_their_environments_type():
+    assert obs_dtype(Chain(1)) == torch.float32
+    assert obs_dtype(make_training_environment(from_flat(RunSettings, game="Pong", num_envs=1))) == torch.uint8
+
+
+def test_continuous_actions_are_refused_with_what_takes_them():
+    check_discrete(Chain(1), "DQN")
+    with pytest.raises(ValueError, match=r"DQN takes discrete actions, here they are continuous: use train_ppo\.py"):
+        check_discrete(Gym("Pendulum-v1", 1), "DQN")

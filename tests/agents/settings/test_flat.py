@@ -1,0 +1,94 @@
+"""agents.settings.flat: nested settings under flat names."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from agents.registry import AGENTS
+from agents.settings.dqn import DQNSettings
+from agents.settings.flat import flat_defaults, from_flat, replace, to_flat, to_json
+from agents.settings.run import RunSettings, TrainSettings
+
+
+@dataclass(frozen=True)
+class Inner:
+    a: int = 1
+    b: tuple[int, ...] = (2,)
+
+    def __post_init__(self):
+        if self.a < 0:
+            raise ValueError(f"a must not be negative, got {self.a}")
+
+
+@dataclass(frozen=True)
+class Outer:
+    c: Path | None = None
+    inner: Inner = Inner(a=5)
+
+
+def test_flat_names_reach_the_nested_fields():
+    assert from_flat(Outer, {"b": (3, 4)}, c=Path("x")) == Outer(c=Path("x"), inner=Inner(a=5, b=(3, 4)))
+    assert from_flat(Outer) == Outer()  # the defaults within the outer dataclass, not the inner one's own
+    assert from_flat(TrainSettings[Outer], seed=4, a=7) == TrainSettings(RunSettings(seed=4), Outer(inner=Inner(a=7)))
+
+
+def test_what_is_no_field_is_refused():
+    with pytest.raises(ValueError, match="Outer has no d, e"):
+        from_flat(Outer, e=1, d=2)
+    with pytest.raises(ValueError, match="Outer has no d"):
+        replace(Outer(), d=2)
+
+
+def test_each_dataclass_checks_itself():
+    with pytest.raises(ValueError, match="a must not be negative, got -1"):
+        from_flat(Outer, a=-1)
+    with pytest.raises(ValueError, match="a must not be negative, got -1"):
+        replace(Outer(), a=-1)
+
+
+def test_replacing_leaves_the_rest():
+    settings = from_flat(TrainSettings[DQNSettings], env="Chain", batch_size=7)
+    changed = replace(settings, seed=3, gamma=0.5)
+    assert (changed.run.seed, changed.agent.learner.gamma, changed.agent.replay.batch_size) == (3, 0.5, 7)
+    assert replace(changed, seed=settings.run.seed, gamma=settings.agent.learner.gamma) == settings
+
+
+def test_to_flat_is_the_inverse():
+    settings = from_flat(TrainSettings[DQNSettings], env="Chain", hidden=(3, 4), tau=0.5, atoms=51)
+    assert from_flat(TrainSettings[DQNSettings], to_flat(settings)) == settings
+    assert flat_defaults(TrainSettings[DQNSettings]).keys() == to_flat(settings).keys()
+
+
+def test_json_has_lists_and_texts():
+    stored = json.loads(json.dumps(to_json(Outer(c=Path("a/b")))))
+    assert stored == {"c": "a/b", "a": 5, "b": [2]}
+
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_settings_that_were_stored_in_version_0_1_are_read(path):
+    """Each file is what `config.json` held when the settings were one flat dataclass."""
+    config = json.loads(path.read_text())
+    settings = from_flat(TrainSettings[AGENTS[config["agent"]].settings], config["settings"])
+    assert json.loads(json.dumps(to_json(settings))) == config["settings"]
+
+
+def names(kind):
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        if is_dataclass(hints[field.name]):
+            yield from names(hints[field.name])
+        else:
+            yield field.name
+
+
+@pytest.mark.parametrize("spec", AGENTS.values(), ids=lambda spec: spec.name)
+def test_no_two_fields_of_a_run_have_one_name(spec):
+    counts = Counter([*names(RunSettings), *names(spec.settings)])
+    assert {name for name, count in counts.items() if count > 1} == set()
