@@ -1,4 +1,4 @@
-"""Heads: features to values of actions and to distributions of the return; always computed in float32."""
+"""Heads: from features to action values and return distributions, always computed in float32."""
 
 from __future__ import annotations
 
@@ -12,44 +12,77 @@ from wnrl.device import without_autocast
 
 
 class QValues(NamedTuple):
-    """What a Q network says of a batch of observations."""
+    """The outputs of a Q network for a batch of observations; they act as their greedy policy."""
 
     q_values: Tensor  # [B, A] float32
 
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        return self.q_values.shape[-1]
+
+    def mode(self) -> Tensor:
+        """The actions of greatest value `[B]` int64."""
+        return self.q_values.argmax(-1)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """The same as `mode`: a greedy policy is deterministic."""
+        return self.mode()
+
 
 class CategoricalValues(NamedTuple):
-    """Distributions of the return over fixed atoms."""
+    """Return distributions over fixed atoms; they act as the greedy policy of their means."""
 
     q_values: Tensor  # [B, A] float32, the means
     logits: Tensor  # [B, A, K] float32
     atoms: Tensor  # [K] float32, increasing
 
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        return self.q_values.shape[-1]
+
+    def mode(self) -> Tensor:
+        """The actions of greatest value `[B]` int64."""
+        return self.q_values.argmax(-1)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """The same as `mode`: a greedy policy is deterministic."""
+        return self.mode()
+
 
 class QuantileValues(NamedTuple):
-    """Distributions of the return by their quantiles."""
+    """Return distributions given by quantiles; they act as the greedy policy of their means."""
 
     q_values: Tensor  # [B, A] float32, the means
     quantiles: Tensor  # [B, A, K] float32
-    taus: Tensor  # [K] float32, the quantiles' levels; of an implicit distribution [B, K]
+    taus: Tensor  # [K] float32, levels of the quantiles; [B, K] for an implicit distribution
 
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        return self.q_values.shape[-1]
 
-def in_float32(layer: nn.Module, features: Tensor) -> Any:
-    """What `layer` makes of `features`, computed in float32 even under autocast."""
-    with without_autocast(features.device):
-        return layer(features.float())
+    def mode(self) -> Tensor:
+        """The actions of greatest value `[B]` int64."""
+        return self.q_values.argmax(-1)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """The same as `mode`: a greedy policy is deterministic."""
+        return self.mode()
 
 
 def output_layers(module: nn.Module) -> tuple[nn.Module, ...]:
-    """The layers that make the outputs of `module`: those that it names itself, else `module`."""
+    """The output layers of `module`: its attribute `output_layers` if it has one, else `module` itself."""
     return getattr(module, "output_layers", (module,))
 
 
-class Stream(nn.Sequential):
-    """An output layer, after a hidden layer and its ReLU where there is one; it stands for a linear layer.
+class HeadMLP(nn.Sequential):
+    """A perceptron of one hidden layer and its ReLU, or of none, in place of a head's linear layer.
 
     Args:
         in_features: size of the features.
-        out_features: of the outputs.
+        out_features: size of the outputs.
         hidden: width of the hidden layer; None for the output layer alone.
         layer: makes a layer from its numbers of inputs and outputs.
     """
@@ -75,20 +108,20 @@ class Stream(nn.Sequential):
 
 
 class DuelingLayer(nn.Module):
-    """V + A − mean A over the actions, from two streams (Wang et al. 2016, equation 9); it stands for a linear layer.
+    """V + A − mean A over the actions, from two streams (Wang et al. 2016, equation 9), in place of a linear layer.
 
-    With K outputs per action the streams are joined for each k alone: before the softmax of a categorical
-    distribution, as in Rainbow (Hessel et al. 2018).
+    With K outputs per action the streams are combined separately for each k: for a categorical distribution before the
+    softmax, as in Rainbow (Hessel et al. 2018).
 
     Args:
         in_features: size of the features.
-        out_features: A·K, outputs in the order of the actions.
+        out_features: A·K, action by action.
         num_actions: A.
-        hidden: width of each stream's own hidden layer; None for streams of one layer.
+        hidden: width of the hidden layer of each stream; None for streams of one layer.
         layer: makes a layer from its numbers of inputs and outputs.
 
     Raises:
-        ValueError: outputs that are not a multiple of the actions.
+        ValueError: `out_features` is not a multiple of `num_actions`.
     """
 
     def __init__(
@@ -104,8 +137,8 @@ class DuelingLayer(nn.Module):
         if out_features % num_actions:
             raise ValueError(f"{out_features} outputs are not a multiple of {num_actions} actions")
         self.in_features, self.out_features, self.num_actions = in_features, out_features, num_actions
-        self.value = Stream(in_features, out_features // num_actions, hidden=hidden, layer=layer)
-        self.advantage = Stream(in_features, out_features, hidden=hidden, layer=layer)
+        self.value = HeadMLP(in_features, out_features // num_actions, hidden=hidden, layer=layer)
+        self.advantage = HeadMLP(in_features, out_features, hidden=hidden, layer=layer)
 
     @property
     def output_layers(self) -> tuple[nn.Module, ...]:
@@ -120,11 +153,11 @@ class DuelingLayer(nn.Module):
 
 
 class Head(nn.Module):
-    """Base of the heads: a layer from features to outputs, and `read`, which says what the outputs are.
+    """Base class of heads: a layer from features to outputs, and `read`, which interprets the outputs.
 
     Args:
-        layer: maps float32 features `[B, F]` to outputs; it is called outside autocast.
-        out_features: size of what is decided or valued: A, D, or 1.
+        layer: maps float32 features `[B, F]` to outputs; it is called without autocast.
+        out_features: number of actions A, numbers in an action D, or 1 for the value of a state.
     """
 
     def __init__(self, layer: nn.Module, out_features: int) -> None:
@@ -134,15 +167,17 @@ class Head(nn.Module):
 
     @property
     def output_layers(self) -> tuple[nn.Module, ...]:
-        """The layers that make the outputs."""
+        """The layers that compute the outputs."""
         return output_layers(self.layer)
 
     def forward(self, features: Tensor) -> Any:
-        """What `read` makes of features `[B, F]`; further leading dimensions may stand for B."""
-        return self.read(in_float32(self.layer, features))
+        """The outputs for features `[B, F]` of any float dtype; B may be several leading dimensions."""
+        with without_autocast(features.device):
+            outputs = self.layer(features.float())
+        return self.read(outputs)
 
     def read(self, outputs: Tensor) -> Any:
-        """What the layer's outputs mean."""
+        """Interpret the outputs of `layer`."""
         raise NotImplementedError
 
 
@@ -153,12 +188,12 @@ class CategoricalHead(Head):
         in_features: F.
         num_actions: A.
         atoms: K.
-        v_min: least atom, a return.
-        v_max: greatest atom.
-        layer: makes the layer from F and A·K, a `DuelingLayer` too.
+        v_min: lowest atom, a return.
+        v_max: highest atom.
+        layer: makes the layer from F and A·K; may make a `DuelingLayer`.
 
     Raises:
-        ValueError: fewer than two atoms, or `v_min` not under `v_max`.
+        ValueError: fewer than two atoms, or `v_min` not below `v_max`.
     """
 
     atoms: Tensor
@@ -178,7 +213,7 @@ class CategoricalHead(Head):
         self.register_buffer("atoms", torch.linspace(v_min, v_max, atoms))
 
     def read(self, outputs: Tensor) -> CategoricalValues:
-        """Logits, and the means of their distributions."""
+        """The distributions whose logits are the outputs `[B, A·K]`."""
         logits = outputs.unflatten(-1, (self.out_features, -1))  # [B, A, K]
         return CategoricalValues((logits.softmax(-1) * self.atoms).sum(-1), logits, self.atoms)
 
@@ -190,10 +225,10 @@ class QuantileHead(Head):
         in_features: F.
         num_actions: A.
         quantiles: K.
-        layer: makes the layer from F and A·K, a `DuelingLayer` too.
+        layer: makes the layer from F and A·K; may make a `DuelingLayer`.
 
     Raises:
-        ValueError: no quantile.
+        ValueError: `quantiles` is below 1.
     """
 
     taus: Tensor
@@ -211,6 +246,6 @@ class QuantileHead(Head):
         self.register_buffer("taus", (torch.arange(quantiles) + 0.5) / quantiles)
 
     def read(self, outputs: Tensor) -> QuantileValues:
-        """Quantiles, and their means."""
+        """The distributions whose quantiles are the outputs `[B, A·K]`."""
         quantiles = outputs.unflatten(-1, (self.out_features, -1))  # [B, A, K]
         return QuantileValues(quantiles.mean(-1), quantiles, self.taus)

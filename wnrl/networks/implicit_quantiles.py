@@ -1,4 +1,4 @@
-"""A head that values actions at any levels of the return's distribution that it is asked for."""
+"""A head that gives the quantiles of return distributions at any levels."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from wnrl.networks.heads import Head, QuantileValues
 
 
 class ImplicitQuantileHead(Head):
-    """Return distributions by their quantiles at given levels τ (Dabney et al. 2018, IQN, section 3.1, equation 4).
+    """Quantiles of return distributions at given levels τ (Dabney et al. 2018, IQN, section 3.1, equation 4).
 
-    The outputs for τ are the layer's of features ⊙ φ(τ), φ(τ) = ReLU(linear(cos(π i τ), i = 0 … cosines − 1)). The
-    linear map of φ never has noise of its own.
+    For each level the layer is applied to features ⊙ φ(τ), φ(τ) = ReLU(linear(cos(π i τ), i = 0 … cosines − 1)). The
+    linear map of φ is never noisy.
 
     Args:
         in_features: F.
         num_actions: A.
         cosines: n, size of the embedding of a level.
-        quantiles: K where no levels are given: they are (2i + 1)/2K then, so that acting is deterministic.
-        layer: makes the layer from F and A, a `Stream` or a `DuelingLayer` too.
+        quantiles: K where no levels are given: they are then (2i + 1)/2K, so that acting is deterministic.
+        layer: makes the layer from F and A; may make a `HeadMLP` or a `DuelingLayer`.
 
     Raises:
-        ValueError: no cosine, or no quantile.
+        ValueError: `cosines` or `quantiles` is below 1.
     """
 
     frequencies: Tensor
@@ -42,7 +42,7 @@ class ImplicitQuantileHead(Head):
     ) -> None:
         if min(cosines, quantiles) < 1:
             raise ValueError(f"cosines and quantiles must be at least 1, got {cosines} and {quantiles}")
-        nn.Module.__init__(self)  # and not the base's: the layers stand in the order in which they are called
+        nn.Module.__init__(self)  # not that of Head: modules are registered in the order in which they are called
         self.embedding = nn.Sequential(nn.Linear(cosines, in_features), nn.ReLU())
         self.layer = layer(in_features, num_actions)
         self.out_features = num_actions
@@ -50,24 +50,21 @@ class ImplicitQuantileHead(Head):
         self.register_buffer("taus", (torch.arange(quantiles) + 0.5) / quantiles)
 
     def forward(self, features: Tensor, taus: Tensor | None = None) -> QuantileValues:
-        """Quantiles, and their means, of features `[B, F]`; further leading dimensions may stand for B.
+        """Quantiles and their means for features `[B, F]`; B may be several leading dimensions.
 
         Args:
             features: `[B, F]`.
-            taus: levels in [0, 1], `[B, K]`, of any K; None takes the head's own.
+            taus: levels in [0, 1], `[B, K]` with any K; None takes the head's own.
 
         Raises:
-            ValueError: levels of another batch than the features.
+            ValueError: the batch dimensions of `taus` are not those of the features.
         """
         if taus is None:
             taus = self.taus.expand(*features.shape[:-1], -1)
         if taus.shape[:-1] != features.shape[:-1]:
             raise ValueError(f"expected taus {[*features.shape[:-1]]} + [K], got {list(taus.shape)}")
         with without_autocast(features.device):
-            outputs = self.layer(features.float().unsqueeze(-2) * self._embedded(taus.float()))  # [B, K, A]
+            embedded = self.embedding((taus.float().unsqueeze(-1) * self.frequencies).cos())  # [B, K, F]
+            outputs = self.layer(features.float().unsqueeze(-2) * embedded)  # [B, K, A]
         quantiles = outputs.transpose(-1, -2)  # [B, A, K]
         return QuantileValues(quantiles.mean(-1), quantiles, taus)
-
-    def _embedded(self, taus: Tensor) -> Tensor:
-        """φ of levels `[B, K]`, `[B, K, F]`."""
-        return self.embedding((taus.unsqueeze(-1) * self.frequencies).cos())

@@ -1,4 +1,4 @@
-"""Recurrent cores, which carry a state from step to step within an episode."""
+"""The recurrent core of a network, whose state is carried from step to step within an episode."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from wnrl.weight_norm.recurrent import with_weights_computed
 
 
 class LSTMState(NamedTuple):
-    """What an LSTM carries from one step to the next."""
+    """Hidden and cell state of an LSTM."""
 
     h: Tensor  # [B, H] float32
     c: Tensor  # [B, H] float32
 
 
 class LSTMCore(nn.Module):
-    """An LSTM over time whose state starts from zero with every episode; always computed in float32.
+    """An LSTM over time whose state is zeroed at the start of every episode; always computed in float32.
 
     Args:
         in_features: F.
@@ -40,14 +40,14 @@ class LSTMCore(nn.Module):
     def forward(self, features: Tensor, state: LSTMState, first: Tensor) -> tuple[Tensor, LSTMState]:
         """Outputs `[T, B, H]` and the state after the last step.
 
-        The LSTM is called once for every stretch of time in which no episode begins (effective weights are computed
-        once in all); with T > 1, finding the stretches waits for the device once.
+        The LSTM is called once for each stretch of time in which no episode begins; effective weights are computed only
+        once. With T > 1, finding the stretches synchronizes with the device once.
 
         Args:
             features: `[T, B, F]`.
             state: before the first step.
-            first: `[T, B]` bool, or numbers that are 0 for False; the state is zeroed where it is set, before that
-                step is consumed.
+            first: `[T, B]` bool, or numbers that are 0 for False: the first steps of episodes, before which the state
+                is zeroed.
 
         Raises:
             ValueError: other shapes.
@@ -73,7 +73,7 @@ class LSTMCore(nn.Module):
 
 
 def _stretches(first: Tensor) -> list[int]:
-    """0, every later step at which some environment begins an episode, and T."""
+    """0, each later step at which an episode begins in some environment, and T."""
     if len(first) == 1:
         return [0, 1]
     starts = first[1:].any(1).nonzero().flatten() + 1

@@ -1,4 +1,4 @@
-"""Noisy layers for exploration, which learn how much noise their weights carry (Fortunato et al. 2018)."""
+"""Noisy layers for exploration, with learned noise on their weights (Fortunato et al. 2018)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class NoisyLinear(nn.Module):
     """A linear layer with factorised Gaussian noise on its weight and bias (Fortunato et al. 2018, section 3).
 
     y = (μ_w + σ_w ⊙ ε_w) x + μ_b + σ_b ⊙ ε_b with ε_w = f(ε_out) f(ε_in)ᵀ, ε_b = f(ε_out), f(ε) = sgn(ε) √|ε|
-    (equations 9 to 11). Start: μ ~ U(±1/√p), σ = sigma/√p for p inputs (section 3.2). In evaluation mode the noise is
-    off: y = μ_w x + μ_b.
+    (equations 9 to 11). Initially μ ~ U(±1/√p), σ = sigma/√p for p inputs (section 3.2). In evaluation mode there is no
+    noise: y = μ_w x + μ_b.
 
-    `mean` is an ordinary `nn.Linear` (μ_w, μ_b), so `wnrl.normalize` normalizes μ_w and leaves σ as it is: were the
-    noisy sum normalized instead, each draw would rescale the mean. Other parameters: `sigma_weight` `[out, in]`,
-    `sigma_bias` `[out]` (or None). Buffers: `noise_in` `[in]` and `noise_out` `[out]`, f of the draw, shared by the
-    batch and kept until `reset_noise`.
+    `mean` is an ordinary `nn.Linear` (μ_w, μ_b), so `wnrl.normalize` normalizes μ_w and leaves σ as it is: if the noisy
+    sum were normalized instead, each draw would rescale the mean. Other parameters: `sigma_weight` `[out, in]`,
+    `sigma_bias` `[out]` (or None). Buffers: `noise_in` `[in]` and `noise_out` `[out]`, f(ε) of the last draw, shared by
+    the batch and kept until `reset_noise`.
 
     Args:
         in_features: p.
         out_features: size of y.
         bias: whether there are μ_b and σ_b.
-        sigma: σ₀, initial size of the noise beside that of μ.
+        sigma: σ₀, initial size of the noise relative to that of μ.
         device: of the parameters and buffers.
         dtype: of the parameters and buffers.
     """
@@ -44,7 +44,7 @@ class NoisyLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.mean = nn.Linear(in_features, out_features, bias, device, dtype)  # its own start is U(±1/√p)
+        self.mean = nn.Linear(in_features, out_features, bias, device, dtype)  # initialized as U(±1/√p)
         value = sigma / math.sqrt(in_features)
         weight = self.mean.weight
         self.sigma_weight = nn.Parameter(torch.full_like(weight, value))
@@ -55,10 +55,10 @@ class NoisyLinear(nn.Module):
 
     @torch.no_grad()
     def reset_noise(self, generator: torch.Generator | None = None) -> None:
-        """Draw the noise anew, in place; not between a forward pass and its backward pass.
+        """Draw new noise, in place; not to be called between a forward pass and its backward pass.
 
         Args:
-            generator: of the draw, on any device; without it the global one.
+            generator: of the draw, on any device; None takes the global one.
         """
         for noise in (self.noise_in, self.noise_out):
             device = noise.device if generator is None else generator.device
@@ -79,7 +79,7 @@ class NoisyLinear(nn.Module):
 
 
 class Noise:
-    """The noise of all noisy layers of a network; of a network without any, nothing.
+    """The noise of all noisy layers of a network; it is false where there are none: `Noise(…) or None`.
 
     Args:
         network: any module.
@@ -90,12 +90,16 @@ class Noise:
         self._layers = [module for module in network.modules() if isinstance(module, NoisyLinear)]
         self._generator = generator
 
+    def __bool__(self) -> bool:
+        """Whether the network has a noisy layer."""
+        return bool(self._layers)
+
     def draw(self) -> None:
-        """Draw the noise of every layer anew, in place."""
+        """Draw new noise for every layer, in place."""
         for layer in self._layers:
             layer.reset_noise(self._generator)
 
     def switch(self, on: bool) -> None:
-        """Let the layers add their noise, or not, whatever mode the rest of the network is in."""
+        """Turn the layers' noise on or off, independently of the mode of the rest of the network."""
         for layer in self._layers:
             layer.training = on

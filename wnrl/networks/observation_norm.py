@@ -1,4 +1,4 @@
-"""Observations on the scale of all that were seen before."""
+"""Normalization of observations by their running mean and variance."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 
 class RunningNorm(nn.Module):
-    """(x − mean)/√(variance + eps), clipped, with the statistics of everything that `update` was given.
+    """(x − mean)/√(variance + eps), clipped, with the statistics of all observations given to `update`.
 
-    The statistics are merged batch by batch (Chan, Golub & LeVeque 1979), in float64. Until the first update the mean
-    is 0 and the variance 1. They are buffers `running_mean` and `running_var` `[*shape]` and `running_count` `[]`; the
-    mode of the module changes nothing.
+    The statistics are merged batch by batch (Chan, Golub & LeVeque 1979), in float64. Before the first update the mean
+    is 0 and the variance 1. They are buffers: `running_mean` and `running_var` `[*shape]`, `running_count` `[]`.
+    Training and evaluation mode do not differ.
 
     Args:
-        shape: of one observation.
-        clip: greatest size of an output.
+        shape: shape of one observation.
+        clip: outputs are clipped to [−clip, clip].
         eps: added to the variance.
     """
 
@@ -34,10 +34,10 @@ class RunningNorm(nn.Module):
 
     @torch.no_grad()
     def update(self, batch: Tensor) -> None:
-        """Take observations `[B, *shape]` into the statistics, in place; further leading dimensions may stand for B.
+        """Add observations `[B, *shape]` to the statistics, in place; B may be several leading dimensions.
 
         Raises:
-            ValueError: observations of another shape, or none.
+            ValueError: observations of another shape, or an empty batch.
         """
         leading = batch.ndim - len(self.shape)
         if leading < 1 or batch.shape[leading:] != self.shape or not batch.numel():
@@ -50,7 +50,7 @@ class RunningNorm(nn.Module):
         self.running_var += share * (var - self.running_var + (1 - share) * distance.square())
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[..., *shape]` to float32 of the same shape."""
+        """Normalize `x` `[..., *shape]`; the result is float32."""
         normalized = (x - self.running_mean) * (self.running_var + self.eps).rsqrt()
         return normalized.clamp(-self.clip, self.clip).float()
 
@@ -60,7 +60,7 @@ class RunningNorm(nn.Module):
 
 
 class NoNorm(nn.Identity):
-    """In the place of a `RunningNorm`: observations stay as they are, and no statistics are kept."""
+    """Instead of a `RunningNorm`: observations are passed through, and no statistics are kept."""
 
     def update(self, batch: Tensor) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Policies and values of states, as actor-critics learn them; always computed in float32."""
+"""Heads of actor-critics: policies and state values, always computed in float32."""
 
 from __future__ import annotations
 
@@ -13,32 +13,38 @@ from wnrl.networks.heads import Head
 
 
 class CategoricalPolicy(NamedTuple):
-    """A policy over A actions; any leading dimensions may stand for B."""
+    """A categorical distribution over A actions; B may be several leading dimensions."""
 
     logits: Tensor  # [B, A] float32
 
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        return self.logits.shape[-1]
+
     def log_prob(self, action: Tensor) -> Tensor:
-        """The logarithm of the probability `[B]` of each action `[B]` int64.
+        """Log-probability `[B]` of each action `[B]` int64.
 
         Raises:
-            ValueError: actions of another shape.
+            ValueError: `action` has another shape.
         """
         _check_action(action, self.logits.shape[:-1])
         return self.logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
     def entropy(self) -> Tensor:
-        """−Σ p ln p, `[B]`, in nats."""
+        """The entropy −Σ p ln p `[B]`, in nats."""
         log_p = self.logits.log_softmax(-1)
         return -(log_p.exp() * log_p).sum(-1)
 
     @torch.no_grad()
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Actions `[B]` int64, drawn without waiting for the device.
+        """Draw actions `[B]` int64, without synchronizing with the device.
 
-        The greatest logit after independent Gumbel noise, −ln of an exponential draw, is distributed as the policy is.
+        By the Gumbel-max trick: the argmax of logits plus independent Gumbel noise (−ln of an exponential draw) is
+        distributed as the policy.
 
         Args:
-            generator: of the draw, on the policy's device; without it the global one.
+            generator: of the draw, on the policy's device; None takes the global one.
         """
         noise = torch.empty_like(self.logits).exponential_(generator=generator)
         return (self.logits - noise.log()).argmax(-1)
@@ -49,43 +55,48 @@ class CategoricalPolicy(NamedTuple):
 
 
 class GaussianPolicy(NamedTuple):
-    """A policy over actions of D independent numbers; any leading dimensions may stand for B."""
+    """A normal distribution over actions of D independent numbers; B may be several leading dimensions."""
 
     mean: Tensor  # [B, D] float32
     log_std: Tensor  # [D] float32, the same for every observation
 
+    @property
+    def num_actions(self) -> int:
+        """0: the actions are not discrete."""
+        return 0
+
     def log_prob(self, action: Tensor) -> Tensor:
-        """The logarithm of the density `[B]` at each action `[B, D]`.
+        """Log-density `[B]` at each action `[B, D]`.
 
         Raises:
-            ValueError: actions of another shape.
+            ValueError: `action` has another shape.
         """
         _check_action(action, self.mean.shape)
         distance = (action - self.mean) * (-self.log_std).exp()  # [B, D] in standard deviations
         return -(0.5 * distance.square() + self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def entropy(self) -> Tensor:
-        """The differential entropy Σ (ln σ + ½ ln 2πe), `[B]`, in nats."""
+        """The differential entropy Σ (ln σ + ½ ln 2πe) `[B]`, in nats."""
         entropy = self.log_std + 0.5 * math.log(2 * math.pi * math.e)  # [D]
         return entropy.expand_as(self.mean).sum(-1)
 
     @torch.no_grad()
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Actions `[B, D]`, drawn without gradients and without waiting for the device.
+        """Draw actions `[B, D]`, without gradient and without synchronizing with the device.
 
         Args:
-            generator: of the draw, on the policy's device; without it the global one.
+            generator: of the draw, on the policy's device; None takes the global one.
         """
         noise = torch.empty_like(self.mean).normal_(generator=generator)
         return self.mean + self.log_std.exp() * noise
 
     def mode(self) -> Tensor:
-        """The actions of greatest density `[B, D]`, the means."""
+        """The actions of highest density `[B, D]`, the means."""
         return self.mean
 
 
 class PolicyHead(Head):
-    """A policy over discrete actions.
+    """A categorical policy over discrete actions.
 
     Args:
         in_features: F.
@@ -97,17 +108,17 @@ class PolicyHead(Head):
         super().__init__(layer(in_features, num_actions), num_actions)
 
     def read(self, outputs: Tensor) -> CategoricalPolicy:
-        """The outputs as logits."""
+        """The policy whose logits are the outputs `[B, A]`."""
         return CategoricalPolicy(outputs)
 
 
 class GaussianPolicyHead(Head):
-    """A policy over continuous actions: normal, with standard deviations that no observation changes.
+    """A normal policy over continuous actions, with standard deviations that do not depend on the observation.
 
     Args:
         in_features: F.
         action_size: D.
-        log_std: the logarithm of the standard deviation to start from, of each number.
+        log_std: initial logarithm of the standard deviation of each number.
         layer: makes the layer from F and D.
     """
 
@@ -122,7 +133,7 @@ class GaussianPolicyHead(Head):
         self.log_std = nn.Parameter(torch.full((action_size,), log_std))
 
     def read(self, outputs: Tensor) -> GaussianPolicy:
-        """The outputs as means."""
+        """The policy whose means are the outputs `[B, D]`."""
         return GaussianPolicy(outputs, self.log_std)
 
 
@@ -138,11 +149,11 @@ class ValueHead(Head):
         super().__init__(layer(in_features, 1), 1)
 
     def read(self, outputs: Tensor) -> Tensor:
-        """Values `[B]`."""
+        """Values `[B]` from the outputs `[B, 1]`."""
         return outputs.squeeze(-1)
 
 
 def _check_action(action: Tensor, shape: torch.Size) -> None:
-    """Refuse what would be broadcast without a word."""
+    """Refuse actions that would be broadcast silently."""
     if action.shape != shape:
         raise ValueError(f"expected actions of shape {list(shape)}, got {list(action.shape)}")

@@ -1,4 +1,4 @@
-"""Soft actor-critics for discrete actions: a policy, and several Q networks that learn beside each other."""
+"""Soft actor-critics for discrete actions: a policy and several Q networks."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wnrl.networks.architecture import PLAIN, Architecture, make_torso, normalize_each, seeded
 from wnrl.networks.heads import output_layers
 from wnrl.networks.policy_heads import CategoricalPolicy, PolicyHead
-from wnrl.networks.q_network import PLAIN, Architecture, QNetwork, draw_q_network, make_torso, normalize_each, seeded
+from wnrl.networks.q_network import QNetwork, draw_q_network
 
 
 class SoftActorCriticValues(NamedTuple):
-    """What a soft actor-critic says of a batch of observations."""
+    """The outputs of a soft actor-critic for a batch of observations."""
 
     policy: CategoricalPolicy
-    values: Tensor  # [critics, B, A] float32, of the actions
+    values: Tensor  # [critics, B, A] float32, action values
 
 
 class PolicyNetwork(nn.Module):
-    """A torso with a policy on its features.
+    """A torso and a policy head.
 
     Args:
         torso: maps observations `[B, *obs_shape]` to features `[B, F]`.
-        head: the policy.
+        head: gives the policy.
     """
 
     def __init__(self, torso: nn.Module, head: PolicyHead) -> None:
@@ -35,7 +36,7 @@ class PolicyNetwork(nn.Module):
 
     @property
     def output_layers(self) -> tuple[nn.Module, ...]:
-        """The layers that make the outputs."""
+        """The layers that compute the outputs."""
         return self.head.output_layers
 
     def forward(self, obs: Tensor) -> CategoricalPolicy:
@@ -44,14 +45,14 @@ class PolicyNetwork(nn.Module):
 
 
 class SoftActorCritic(nn.Module):
-    """A policy and its critics (Christodoulou 2019, "Soft Actor-Critic for Discrete Action Settings"), apart.
+    """A policy and its critics as separate networks (Christodoulou 2019, "SAC for Discrete Action Settings").
 
     Args:
-        policy: observations `[B, *obs_shape]` to a `CategoricalPolicy`, a `PolicyNetwork`.
+        policy: a `PolicyNetwork`, from observations `[B, *obs_shape]` to a `CategoricalPolicy`.
         critics: Q networks, usually two (section 4 there).
 
     Raises:
-        ValueError: no critic.
+        ValueError: there is no critic.
     """
 
     def __init__(self, policy: nn.Module, critics: Sequence[QNetwork]) -> None:
@@ -63,11 +64,11 @@ class SoftActorCritic(nn.Module):
 
     @property
     def output_layers(self) -> tuple[nn.Module, ...]:
-        """The layers that make the outputs."""
+        """The layers that compute the outputs."""
         return tuple(layer for network in (self.policy, *self.critics) for layer in output_layers(network))
 
     def forward(self, obs: Tensor) -> SoftActorCriticValues:
-        """Policy and values of all critics for observations `[B, *obs_shape]`."""
+        """The policy, and the values of all critics, for observations `[B, *obs_shape]`."""
         return SoftActorCriticValues(self.policy(obs), torch.stack([critic(obs).q_values for critic in self.critics]))
 
 
@@ -82,20 +83,20 @@ def soft_actor_critic(
     critics: int = 2,
     **options: Any,
 ) -> SoftActorCritic:
-    """A soft actor-critic for observations of that shape, drawn from `seed` alone; then each network is normalized.
+    """A soft actor-critic, its parameters drawn from `seed` alone, after which each of its networks is normalized.
 
     Args:
-        obs_shape: of one observation.
+        obs_shape: shape of one observation.
         num_actions: A.
         hidden: widths of each network's fully connected layers; torsos for images have exactly one.
-        architecture: everything else that the networks are made of; dueling and distributions are the critics'.
-        norm: the normalizer's name; a normalizer of one layer takes one in each network.
-        seed: of the initial parameters; the global generators are left as they were.
-        critics: how many Q networks.
+        architecture: what else the networks are made of; dueling streams and distributions are for the critics.
+        norm: name of the normalizer; one of the last hidden layer only is applied in each network.
+        seed: of the initial parameters; the global generators are not changed.
+        critics: number of Q networks.
         options: further arguments of `wnrl.normalize`.
 
     Raises:
-        ValueError: no critic, or as `q_network`.
+        ValueError: there is no critic, or as `q_network`.
     """
     with seeded(seed):
         torso = make_torso(obs_shape, hidden, architecture)

@@ -1,4 +1,4 @@
-"""Torsos: uint8 images, or vectors, to features."""
+"""Torsos: from observations, uint8 images or vectors, to features."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from torch import Tensor, nn
 
 from wnrl.device import autocast_dtype
 
+# `computes_in_autocast_dtype` marks torsos for `fold`: autocast casts all their weights (heads compute in float32),
+# so a folded copy may store them in that dtype.
+
 
 class NatureCNN(nn.Module):
     """The convolutional torso of Mnih et al. 2015 (Nature 518, methods, "Model architecture").
 
     Args:
-        obs_shape: `(C, H, W)` of one observation; images of at least 36 × 36.
-        hidden: width of the fully connected layer; None ends with the flattened convolutions.
+        obs_shape: `(C, H, W)` of one observation, at least 36 × 36.
+        hidden: width of the fully connected layer; None: no such layer, the features are the flattened convolutions.
         layer: makes the fully connected layer from its numbers of inputs and outputs.
 
     `forward` takes uint8 images `[B, C, H, W]`, scales them to [0, 1] and returns features `[B, out_features]`.
 
     Raises:
-        ValueError: not images, or too small for the three convolutions.
+        ValueError: observations that are not images, or too small for the three convolutions.
     """
+
+    computes_in_autocast_dtype = True
 
     def __init__(
         self, obs_shape: Sequence[int], hidden: int | None = 512, layer: Callable[[int, int], nn.Module] = nn.Linear
@@ -57,8 +62,8 @@ class ImpalaCNN(nn.Module):
     A stage is a 3 × 3 convolution, a 3 × 3 max-pooling of stride 2 (a side of n becomes ⌈n/2⌉) and residual blocks.
 
     Args:
-        obs_shape: `(C, H, W)` of one observation; H and W at least 2 to the number of stages, 8 × 8 by default.
-        hidden: width of the fully connected layer; None ends with the flattened stages.
+        obs_shape: `(C, H, W)` of one observation; H and W at least 2 to the power of the number of stages, 8.
+        hidden: width of the fully connected layer; None: no such layer, the features are the flattened last stage.
         channels: of each stage, in order.
         width: factor on the channels.
         blocks: residual blocks per stage.
@@ -67,8 +72,10 @@ class ImpalaCNN(nn.Module):
     `forward` takes uint8 images `[B, C, H, W]`, scales them to [0, 1] and returns features `[B, out_features]`.
 
     Raises:
-        ValueError: not images, too small for the stages, or a width or number of blocks under 1.
+        ValueError: observations that are not images or too small for the stages, or `width` or `blocks` below 1.
     """
+
+    computes_in_autocast_dtype = True
 
     def __init__(
         self,
@@ -94,7 +101,7 @@ class ImpalaCNN(nn.Module):
 
     @property
     def linear_layers(self) -> tuple[nn.Module, ...]:
-        """The layers that no ReLU follows directly: the first convolution of each stage."""
+        """The layers that are not directly followed by a ReLU: the first convolution of each stage."""
         return tuple(layer for layer, after in itertools.pairwise(self.layers) if isinstance(after, nn.MaxPool2d))
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -114,7 +121,7 @@ class ResidualBlock(nn.Module):
 
     @property
     def branch_output(self) -> nn.Module:
-        """The last convolution of the branch that is added to x."""
+        """The last layer of the residual branch."""
         return self.conv2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,16 +130,18 @@ class ResidualBlock(nn.Module):
 
 
 class MLP(nn.Module):
-    """Fully connected layers, each followed by a nonlinearity.
+    """A multilayer perceptron: fully connected layers, each followed by a nonlinearity.
 
     Args:
-        obs_shape: shape of one observation; it is flattened.
+        obs_shape: shape of one observation, which is flattened.
         hidden: widths of the layers, in order.
         layer: makes a layer from its numbers of inputs and outputs.
         activation: makes a nonlinearity.
 
     `forward` takes `[B, *obs_shape]` and returns features `[B, out_features]`.
     """
+
+    computes_in_autocast_dtype = True
 
     def __init__(
         self,
@@ -150,10 +159,6 @@ class MLP(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         """Features `[B, out_features]` of observations `[B, *obs_shape]`."""
         return self.layers(obs.float())
-
-
-TORSOS = NatureCNN, ImpalaCNN, MLP
-"""Their products run in autocast's type; what follows them, the heads, is computed in float32."""
 
 
 def _stage(before: int, after: int, blocks: int) -> list[nn.Module]:
@@ -182,12 +187,12 @@ def _check_obs_shape(obs_shape: Sequence[int], least: int, name: str) -> None:
 
 
 def _scaled(obs: Tensor, obs_shape: tuple[int, ...], channels_last: bool) -> Tensor:
-    """Images `[B, C, H, W]` in [0, 1], in the type that autocast would give them: bfloat16 has all of 0 … 255.
+    """Images `[B, C, H, W]` scaled to [0, 1], in autocast's dtype; bfloat16 represents all of 0 … 255 exactly.
 
     Args:
-        obs: uint8 images.
-        obs_shape: what they must be.
-        channels_last: whether a CPU shall have them, and so the convolutions after them, in this order.
+        obs: uint8 images `[B, C, H, W]`.
+        obs_shape: the expected `(C, H, W)`.
+        channels_last: memory format on a CPU, which the convolutions after it then keep.
     """
     if obs.dtype is not torch.uint8 or obs.shape[1:] != obs_shape:
         raise ValueError(f"images must be uint8 [B, {str(obs_shape)[1:-1]}], got {obs.dtype} {list(obs.shape)}")

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from wnrl.checkpoints.checkpoints import load, save
 from wnrl.diagnostics.norms import NormDiagnostics, dead_figures, minibatch_noise, norm_figures
+from wnrl.networks.architecture import Architecture
 from wnrl.networks.lstm_core import LSTMCore
-from wnrl.networks.q_network import Architecture, q_network
+from wnrl.networks.q_network import q_network
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.normalize import normalize
 

@@ -11,9 +11,10 @@ from torch import nn
 from wnrl.initialization.analytic import analytic_init
 from wnrl.initialization.weighted_layers import weighted_layers
 from wnrl.networks.actor_critic import RecurrentActorCritic
+from wnrl.networks.architecture import Architecture
 from wnrl.networks.lstm_core import LSTMCore
 from wnrl.networks.policy_heads import PolicyHead, ValueHead
-from wnrl.networks.q_network import Architecture, q_network
+from wnrl.networks.q_network import q_network
 from wnrl.networks.torsos import MLP, ImpalaCNN, ResidualBlock
 from wnrl.normalizers.normalize import NORMALIZERS, normalize
 from wnrl.weight_norm.rows import row_norms

@@ -14,9 +14,10 @@ from torch import nn
 from wnrl.initialization.data import data_init
 from wnrl.initialization.weighted_layers import weighted_layers
 from wnrl.networks.actor_critic import RecurrentActorCritic
+from wnrl.networks.architecture import Architecture
 from wnrl.networks.lstm_core import LSTMCore
 from wnrl.networks.policy_heads import PolicyHead, ValueHead
-from wnrl.networks.q_network import Architecture, q_network
+from wnrl.networks.q_network import q_network
 from wnrl.networks.torsos import MLP
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.layer_kinds import WEIGHT_NORM_LAYERS

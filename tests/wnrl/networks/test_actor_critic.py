@@ -11,11 +11,11 @@ from torch import nn
 from wnrl.initialization.analytic import analytic_init
 from wnrl.initialization.data import data_init
 from wnrl.networks.actor_critic import ActorCritic, RecurrentActorCritic, actor_critic
+from wnrl.networks.architecture import Architecture
 from wnrl.networks.lstm_core import LSTMCore
 from wnrl.networks.noisy import NoisyLinear
 from wnrl.networks.observation_norm import RunningNorm
 from wnrl.networks.policy_heads import GaussianPolicyHead, PolicyHead, ValueHead
-from wnrl.networks.q_network import Architecture
 from wnrl.networks.torsos import MLP, ImpalaCNN, NatureCNN
 from wnrl.normalizers.folding import fold, polyak, refresh
 from wnrl.normalizers.normalize import NORMALIZERS, normalize
@@ -111,6 +111,16 @@ def test_a_step_is_a_sequence_of_one(actions):
     assert torch.equal(outputs.policy[0], sequence.policy[0][0])
     assert torch.equal(outputs.policy.mode(), sequence.policy.mode()[0])
     assert all(torch.equal(*pair) for pair in zip(after, expected, strict=True))
+
+
+@pytest.mark.parametrize(("actions", "number"), [({"num_actions": 4}, 4), ({"action_size": 2}, 0)])
+def test_outputs_act_as_their_policy(actions, number):
+    outputs = actor_critic((3,), **actions)(VECTORS)
+    assert outputs.num_actions == number
+    assert torch.equal(outputs.mode(), outputs.policy.mode())
+    ours, policys = (each.sample(torch.Generator().manual_seed(3)) for each in (outputs, outputs.policy))
+    assert torch.equal(ours, policys)
+    assert not torch.equal(ours, outputs.sample(torch.Generator().manual_seed(4)))
 
 
 @pytest.mark.parametrize("norm", ["none", "weight"])

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from wnrl.networks.heads import CategoricalHead, DuelingLayer, Head, QuantileHead, Stream, in_float32, output_layers
+from wnrl.networks.heads import (
+    CategoricalHead,
+    CategoricalValues,
+    DuelingLayer,
+    Head,
+    HeadMLP,
+    QuantileHead,
+    QuantileValues,
+    QValues,
+    output_layers,
+)
 from wnrl.networks.noisy import NoisyLinear
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.normalize import normalize
@@ -21,7 +31,7 @@ HEADS = {
     "quantile": lambda layer: QuantileHead(5, 3, 7, layer=layer),
     "dueling categorical": lambda layer: CategoricalHead(5, 3, 7, layer=partial(DUELING, layer=layer)),
     "dueling quantile": lambda layer: QuantileHead(5, 3, 7, layer=partial(DUELING, layer=layer)),
-    "stream quantile": lambda layer: QuantileHead(5, 3, 7, layer=partial(Stream, hidden=6, layer=layer)),
+    "MLP quantile": lambda layer: QuantileHead(5, 3, 7, layer=partial(HeadMLP, hidden=6, layer=layer)),
 }
 each_head = pytest.mark.parametrize("make", HEADS.values(), ids=HEADS.keys())
 each_layer = pytest.mark.parametrize("layer", [nn.Linear, NoisyLinear])
@@ -79,14 +89,14 @@ def test_each_stream_has_its_hidden_layer():
     assert [(m.in_features, m.out_features) for m in layer.modules() if isinstance(m, nn.Linear)] == [(5, 7), (5, 21)]
 
 
-def test_a_stream_is_its_formula_and_stands_for_a_linear_layer():
-    stream, features = Stream(5, 4, hidden=6), torch.randn(2, 5)
-    torch.testing.assert_close(stream(features), stream[2](stream[0](features).clamp(min=0)))
-    assert (stream.in_features, stream.out_features) == (5, 4)
-    alone = Stream(5, 4, hidden=None, layer=NoisyLinear)
+def test_a_perceptron_is_its_formula_and_stands_for_a_linear_layer():
+    mlp, features = HeadMLP(5, 4, hidden=6), torch.randn(2, 5)
+    torch.testing.assert_close(mlp(features), mlp[2](mlp[0](features).clamp(min=0)))
+    assert (mlp.in_features, mlp.out_features) == (5, 4)
+    alone = HeadMLP(5, 4, hidden=None, layer=NoisyLinear)
     assert [type(layer) for layer in alone] == [NoisyLinear]
     assert alone.output_layers == (alone[0],)
-    assert stream.output_layers == (stream[2],)
+    assert mlp.output_layers == (mlp[2],)
 
 
 def test_outputs_that_the_actions_do_not_share_are_refused():
@@ -188,7 +198,7 @@ def test_output_layers_of_each_head():
     for name, make in HEADS.items():
         head = make(nn.Linear)
         streams = (head.layer.value[-1], head.layer.advantage[-1]) if "dueling" in name else (head.layer,)
-        streams = (head.layer[-1],) if "stream" in name else streams
+        streams = (head.layer[-1],) if "MLP" in name else streams
         assert head.output_layers == output_layers(head) == streams
         assert [type(layer) for layer in make(NoisyLinear).output_layers] == [NoisyLinear] * len(streams)
     linear = nn.Linear(2, 2)
@@ -213,7 +223,23 @@ def test_the_base_has_no_reading():
         Head(nn.Linear(2, 2), 2)(torch.zeros(1, 2))
 
 
-def test_in_float32_passes_gradients_to_features_of_another_type():
+@each_head
+def test_gradients_reach_features_of_another_dtype(make):
     features = torch.randn(4, 5).bfloat16().requires_grad_()
-    in_float32(nn.Linear(5, 2), features).sum().backward()
+    make(nn.Linear)(features).q_values.sum().backward()
     assert features.grad.dtype == torch.bfloat16
+    assert features.grad.count_nonzero()
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        QValues(torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]])),
+        CategoricalValues(torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), torch.zeros(2, 3, 5), torch.zeros(5)),
+        QuantileValues(torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), torch.zeros(2, 3, 5), torch.zeros(5)),
+    ],
+    ids=["values", "categorical", "quantile"],
+)
+def test_values_act_as_their_greedy_policy(outputs):
+    assert outputs.num_actions == 3
+    assert outputs.mode().tolist() == outputs.sample(torch.Generator().manual_seed(0)).tolist() == [1, 0]

@@ -14,7 +14,7 @@ from wnrl.initialization.analytic import analytic_init
 from wnrl.initialization.data import data_init
 from wnrl.initialization.initialize import he_uniform_
 from wnrl.initialization.weighted_layers import weighted_layers
-from wnrl.networks.heads import DuelingLayer, Stream
+from wnrl.networks.heads import DuelingLayer, HeadMLP
 from wnrl.networks.implicit_quantiles import ImplicitQuantileHead
 from wnrl.networks.noisy import NoisyLinear
 from wnrl.normalizers.folding import fold, polyak, refresh
@@ -23,7 +23,7 @@ from wnrl.normalizers.normalize import NORMALIZERS, normalize
 LAYERS = {
     "linear": nn.Linear,
     "noisy": NoisyLinear,
-    "stream": partial(Stream, hidden=6),
+    "MLP": partial(HeadMLP, hidden=6),
     "dueling": partial(DuelingLayer, num_actions=3, hidden=6),
     "noisy dueling": partial(DuelingLayer, num_actions=3, hidden=6, layer=NoisyLinear),
 }
@@ -33,7 +33,7 @@ FEATURES = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
 TAUS = torch.rand(4, 7, generator=torch.Generator().manual_seed(1))
 
 
-def make(layer=LAYERS["stream"], norm="none", features=5):
+def make(layer=LAYERS["MLP"], norm="none", features=5):
     return normalize(ImplicitQuantileHead(features, 3, cosines=8, quantiles=6, layer=layer), norm)
 
 

@@ -212,6 +212,11 @@ def test_a_draw_reaches_every_noisy_layer_and_depends_on_the_generator_alone():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_noise_is_true_where_there_is_a_noisy_layer():
+    assert Noise(nn.Sequential(nn.Linear(2, 2), NoisyLinear(2, 2)), generator(0))
+    assert not Noise(nn.Linear(2, 2), generator(0))
+
+
 def test_a_network_without_noise_stays_as_it_is():
     network = nn.Linear(2, 2)
     state = torch.random.get_rng_state()

@@ -78,6 +78,7 @@ def test_samples_have_the_shape_of_actions_and_the_mode_is_the_likeliest(leading
         sample, mode = policy.sample(seeded()), policy.mode()
         assert (sample.shape, sample.dtype, sample.requires_grad) == (shape, dtype, False)
         assert (mode.shape, mode.dtype) == (shape, dtype)
+        assert policy.num_actions == (policy.logits.shape[-1] if kind == "categorical" else 0)
         for seed in range(10):
             assert (policy.log_prob(mode) >= policy.log_prob(policy.sample(seeded(seed)))).all()
 

@@ -1,9 +1,7 @@
 """wnrl.networks.q_network: torsos and heads put together."""
 
 import copy
-import dataclasses
 import itertools
-import json
 import pickle
 
 import pytest
@@ -12,18 +10,19 @@ from torch import nn
 
 from wnrl.diagnostics.norms import NormDiagnostics
 from wnrl.initialization.data import data_init
+from wnrl.networks.architecture import Architecture
 from wnrl.networks.heads import (
     CategoricalHead,
     CategoricalValues,
     DuelingLayer,
+    HeadMLP,
     QuantileHead,
     QuantileValues,
     QValues,
-    Stream,
 )
 from wnrl.networks.implicit_quantiles import ImplicitQuantileHead
 from wnrl.networks.noisy import NoisyLinear
-from wnrl.networks.q_network import Architecture, QNetwork, make_torso, normalize_each, q_network, seeded
+from wnrl.networks.q_network import QNetwork, q_network
 from wnrl.networks.torsos import MLP, ImpalaCNN, NatureCNN
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.normalize import NORMALIZERS, normalize
@@ -125,26 +124,6 @@ def test_a_torso_for_images_has_one_hidden_layer(hidden, dueling):
         q_network((4, 84, 84), 3, hidden=hidden, architecture=Architecture(dueling=dueling))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"torso": "resnet"}, "torso must be one of auto, nature, impala, mlp, got 'resnet'"),
-        ({"distribution": "c51"}, "distribution must be one of none, categorical, quantile, implicit, got 'c51'"),
-        ({"activation": "gelu"}, "activation must be one of relu, tanh, got 'gelu'"),
-        ({"torso": "nature", "width": 2}, "width 2, blocks 2: numbers of torso impala, got 'nature'"),
-        ({"blocks": 3}, "width 1, blocks 3: numbers of torso impala, got 'auto'"),
-    ],
-)
-def test_architectures_that_cannot_be_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Architecture(**arguments)
-
-
-def test_an_architecture_goes_through_json():
-    architecture = Architecture(torso="impala", dueling=True, v_max=5.0)
-    assert Architecture(**json.loads(json.dumps(dataclasses.asdict(architecture)))) == architecture
-
-
 def test_the_last_hidden_layer_stands_in_the_dueling_streams():
     for obs, inputs in ((VECTORS, 3), (IMAGES, 64)):
         plain, dueling = small(obs), small(obs, dueling=True)
@@ -162,7 +141,7 @@ def test_the_last_hidden_layer_stands_behind_the_product_with_the_levels():
     for obs, features in ((VECTORS, 3), (IMAGES, 64)):
         network = small(obs, distribution="implicit")
         assert network.torso.out_features == features
-        assert type(network.head.layer) is Stream
+        assert type(network.head.layer) is HeadMLP
         assert [layer.out_features for layer in network.head.modules() if isinstance(layer, nn.Linear)] == [
             features,
             6,
@@ -316,9 +295,6 @@ def test_data_init_reaches_every_layer_of_an_implicit_network(recwarn):
     assert not [warning for warning in recwarn if "not initialized" in str(warning.message)]
 
 
-# Parts
-
-
 @pytest.mark.parametrize(("activation", "kind"), [("relu", nn.ReLU), ("tanh", nn.Tanh)])
 def test_the_activation_of_a_perceptron(activation, kind):
     network = q_network((3,), 2, hidden=(8, 8), architecture=Architecture(activation=activation))
@@ -331,35 +307,3 @@ def test_the_activation_of_a_perceptron(activation, kind):
 def test_a_torso_for_images_has_relus(torso):
     with pytest.raises(ValueError, match="has ReLUs, got activation 'tanh'"):
         q_network((2, 36, 36), 2, hidden=(8,), architecture=Architecture(torso=torso, activation="tanh"))
-
-
-def test_a_torso_with_and_without_its_last_hidden_layer():
-    dueling = Architecture(dueling=True, distribution="implicit")  # of a Q network's head, not of torsos
-    assert make_torso((3,), (4, 5), dueling).out_features == 5
-    assert make_torso((3,), (4, 5), dueling, last=False).out_features == 4
-    assert make_torso((2, 36, 36), (6,), dueling, last=False).out_features == 64
-
-
-def test_seeded_touches_no_generator_for_good(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("another device's generator"))
-    state = torch.get_rng_state()
-    with seeded(3):
-        draw = torch.randn(4)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(draw, torch.randn(4, generator=torch.Generator().manual_seed(3)))
-
-
-def test_parts_are_normalized_each_by_itself_or_by_the_names_of_the_whole():
-    def make():
-        return nn.ModuleList(QNetwork(MLP((3,), (4, 4)), nn.Linear(4, 2)) for _ in range(2))
-
-    network, whole = make(), normalize(make(), "spectral")
-    normalize_each(network, network, "spectral")
-    hidden = [(i, j) for i in range(2) for j in (1, 3)]
-    kinds = [[type(n[i].torso.layers[j]).__name__ for i, j in hidden] for n in (network, whole)]
-    assert kinds[0] == ["Linear", "SpectralNormalized"] * 2
-    assert kinds[1] == ["Linear"] * 3 + ["SpectralNormalized"]  # what it would be for the whole
-    named = make()
-    normalize_each(named, named, "weight", layers=["1.torso.layers.1"])
-    assert [type(m) for m in named.modules()].count(WeightNormLinear) == 1
-    assert type(named[1].torso.layers[1]) is WeightNormLinear

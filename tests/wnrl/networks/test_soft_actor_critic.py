@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from wnrl.initialization.data import data_init
+from wnrl.networks.architecture import Architecture
 from wnrl.networks.heads import DuelingLayer, QuantileValues
 from wnrl.networks.policy_heads import CategoricalPolicy, PolicyHead
-from wnrl.networks.q_network import Architecture, QNetwork
+from wnrl.networks.q_network import QNetwork
 from wnrl.networks.soft_actor_critic import PolicyNetwork, SoftActorCritic, soft_actor_critic
 from wnrl.networks.torsos import MLP, NatureCNN
 from wnrl.normalizers.folding import fold, polyak, refresh

@@ -4,7 +4,8 @@ import pytest
 from torch import nn
 
 from wnrl.initialization.weighted_layers import weighted_layers
-from wnrl.networks.q_network import Architecture, q_network
+from wnrl.networks.architecture import Architecture
+from wnrl.networks.q_network import q_network
 from wnrl.normalizers.layer_kinds import WEIGHT_NORM_LAYERS, is_dense, is_recurrent, output_modules, unknown_name
 from wnrl.normalizers.normalize import normalize
 

@@ -1,0 +1,66 @@
+"""wnrl.networks.architecture: torsos by name, drawing from a seed, and normalizing parts one by one."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from wnrl.networks.architecture import Architecture, make_torso, normalize_each, seeded
+from wnrl.networks.q_network import QNetwork
+from wnrl.networks.torsos import MLP
+from wnrl.normalizers.normalize import normalize
+from wnrl.weight_norm.dense import WeightNormLinear
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"torso": "resnet"}, "torso must be one of auto, nature, impala, mlp, got 'resnet'"),
+        ({"distribution": "c51"}, "distribution must be one of none, categorical, quantile, implicit, got 'c51'"),
+        ({"activation": "gelu"}, "activation must be one of relu, tanh, got 'gelu'"),
+        ({"torso": "nature", "width": 2}, "width 2, blocks 2: numbers of torso impala, got 'nature'"),
+        ({"blocks": 3}, "width 1, blocks 3: numbers of torso impala, got 'auto'"),
+    ],
+)
+def test_architectures_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Architecture(**arguments)
+
+
+def test_an_architecture_goes_through_json():
+    architecture = Architecture(torso="impala", dueling=True, v_max=5.0)
+    assert Architecture(**json.loads(json.dumps(dataclasses.asdict(architecture)))) == architecture
+
+
+def test_a_torso_with_and_without_its_last_hidden_layer():
+    dueling = Architecture(dueling=True, distribution="implicit")  # of a Q network's head, not of torsos
+    assert make_torso((3,), (4, 5), dueling).out_features == 5
+    assert make_torso((3,), (4, 5), dueling, last=False).out_features == 4
+    assert make_torso((2, 36, 36), (6,), dueling, last=False).out_features == 64
+
+
+def test_seeded_touches_no_generator_for_good(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("another device's generator"))
+    state = torch.get_rng_state()
+    with seeded(3):
+        draw = torch.randn(4)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(draw, torch.randn(4, generator=torch.Generator().manual_seed(3)))
+
+
+def test_parts_are_normalized_each_by_itself_or_by_the_names_of_the_whole():
+    def make():
+        return nn.ModuleList(QNetwork(MLP((3,), (4, 4)), nn.Linear(4, 2)) for _ in range(2))
+
+    network, whole = make(), normalize(make(), "spectral")
+    normalize_each(network, network, "spectral")
+    hidden = [(i, j) for i in range(2) for j in (1, 3)]
+    kinds = [[type(n[i].torso.layers[j]).__name__ for i, j in hidden] for n in (network, whole)]
+    assert kinds[0] == ["Linear", "SpectralNormalized"] * 2
+    assert kinds[1] == ["Linear"] * 3 + ["SpectralNormalized"]  # what it would be for the whole
+    named = make()
+    normalize_each(named, named, "weight", layers=["1.torso.layers.1"])
+    assert [type(m) for m in named.modules()].count(WeightNormLinear) == 1
+    assert type(named[1].torso.layers[1]) is WeightNormLinear
