@@ -1,5 +1,7 @@
 """Small on-policy agents, and what the contract asks of each."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from agents.on_policy.rollout import Rollout
 from agents.policy_gradient.actors import steps_of
 from agents.policy_gradient.build import build_a2c, build_ppo, build_reinforce
-from agents.settings.flat import from_flat, replace
+from agents.settings.flat import from_flat, replace, to_flat
 from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings
 from agents.settings.run import RunSettings
 from agents.training.trainer import Trainer
@@ -29,7 +31,12 @@ def make(kind, environment, seed=0, norm="weight", steps=2_000, hidden=(16,), de
     """An agent of that kind with these settings of its own."""
     build, settings, numbers = KINDS[kind]
     run = replace(RUN, norm=norm, seed=seed, steps=steps, num_envs=environment.num_envs, hidden=hidden, device=device)
-    return build(run, settings(**{**SHARED, **numbers, **changes}), environment)
+    return build(run, from_flat(settings, {**SHARED, **numbers, **changes}), environment)
+
+
+def flat_settings(agent):
+    """The agent's settings, all of one level."""
+    return SimpleNamespace(**to_flat(agent.settings))
 
 
 def trained(kind, environment, steps, **changes):
@@ -103,9 +110,9 @@ class Recorder:
         self._observe, self._update = agent.observe, agent.update
         agent.observe, agent.update = self.observe, self.update
 
-    def observe(self, timestep: TimeStep, action):
-        self.rows.append((timestep, action))
-        self._observe(timestep, action)
+    def observe(self, timestep: TimeStep, decision):
+        self.rows.append((timestep, decision.action))
+        self._observe(timestep, decision)
 
     def update(self, rollout, timestep, step):
         self.updates.append(len(self.rows))

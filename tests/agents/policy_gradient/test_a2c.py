@@ -8,6 +8,7 @@ from tests.agents.policy_gradient_family import (
     KINDS,
     PolicyGradientContract,
     PolicyGradientVariant,
+    flat_settings,
     make,
     naive_advantages,
     outputs,
@@ -46,7 +47,7 @@ class TestAsPublished(PolicyGradientVariant):
 
 def after_naive_update(agent, rollout, timestep):
     """The parameters after one step on the whole rollout, one step after the other."""
-    s, network = agent.settings, copy.deepcopy(agent.network)
+    s, network = flat_settings(agent), copy.deepcopy(agent.network)
     optimizer = torch.optim.RMSprop(network.parameters(), lr=s.learning_rate, alpha=0.99, eps=s.optimizer_eps)
     last_value = outputs(agent.acting, timestep.obs).value
     loss, advantages = 0.0, naive_advantages(rollout, last_value, s.gamma, s.gae_lambda)
@@ -79,7 +80,7 @@ def test_an_update_is_that_of_a_naive_implementation(changes, continuous):
 
 def test_rewards_of_the_whole_rollout_are_its_default():
     """Mnih et al. 2016: the longest possible n-step return."""
-    settings = make("a2c", Chain(1)).settings
+    settings = flat_settings(make("a2c", Chain(1)))
     assert (settings.gae_lambda, settings.rollout_length, settings.normalize_advantage) == (1.0, 5, False)
 
 

@@ -11,7 +11,7 @@ from envs import Atari, Chain, Gym
 from envs.stream import first_rows
 from tests.agents.contract import parameters
 from tests.agents.environments import Clockwork
-from tests.agents.policy_gradient_family import KINDS, make, outputs, trained
+from tests.agents.policy_gradient_family import KINDS, flat_settings, make, outputs, trained
 
 
 class Scaled(Chain):
@@ -46,7 +46,7 @@ class Scaled(Chain):
     ],
 )
 def test_each_setting_has_an_effect(kind, change):
-    base = make(kind, Chain(2, length=4)).settings
+    base = flat_settings(make(kind, Chain(2, length=4)))
     change = {name: not base.normalize_advantage if value is None else value for name, value in change.items()}
     ends = [trained(kind, Chain(2, length=4, max_steps=6), 80, optimizer_eps=0.1, **c).agent for c in ({}, change)]
     before, after = (parameters(agent) for agent in ends)

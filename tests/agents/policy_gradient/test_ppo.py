@@ -12,6 +12,7 @@ from tests.agents.policy_gradient_family import (
     KINDS,
     PolicyGradientContract,
     PolicyGradientVariant,
+    flat_settings,
     make,
     naive_advantages,
     outputs,
@@ -122,7 +123,7 @@ class TestContinuous(VariantContract):
 
 def after_naive_update(agent, rollout, timestep, clip, lambda_=0.95):
     """The parameters after one epoch over the whole rollout, one step after the other."""
-    s, network = agent.settings, copy.deepcopy(agent.network)
+    s, network = flat_settings(agent), copy.deepcopy(agent.network)
     optimizer = torch.optim.Adam(network.parameters(), lr=s.learning_rate, eps=s.optimizer_eps)
     last_value = outputs(agent.acting, timestep.obs).value
     advantages = naive_advantages(rollout, last_value, s.gamma, lambda_)

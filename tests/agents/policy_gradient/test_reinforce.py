@@ -11,6 +11,7 @@ from tests.agents.policy_gradient_family import (
     PolicyGradientContract,
     PolicyGradientVariant,
     Recorder,
+    flat_settings,
     make,
     outputs,
     parameters,
@@ -65,7 +66,7 @@ def whole_episodes(rows, begin, end, env, number):
 
 def after_naive_update(agent, network, episodes):
     """The parameters after one step on these episodes, one step after the other; `network` acted."""
-    s, learner = agent.settings, copy.deepcopy(network)
+    s, learner = flat_settings(agent), copy.deepcopy(network)
     losses, advantages, terms = [], [], []
     for steps in episodes:
         value_after = float(outputs(network, steps[-1][4][None]).value)  # stands for the rest where it was truncated

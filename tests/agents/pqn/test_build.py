@@ -23,7 +23,7 @@ def test_the_parts_of_an_agent():
     assert isinstance(agent.network.torso.layers[1], WeightNormLinear)
     assert type(agent.acting.torso.layers[1]) is nn.Linear
     assert agent.storage.get_state()["obs"].shape == (5, 4, 5)
-    assert agent.learner.optimizer.defaults["lr"] == NUMBERS.learning_rate
+    assert agent.learner.optimizer.defaults["lr"] == NUMBERS.learner.learning_rate
 
 
 def test_the_seed_decides_about_the_network():
