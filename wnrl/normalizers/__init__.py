@@ -1,1 +1,1 @@
-"""Normalizers by name, and what they put on a network."""
+"""Normalizers by name, the layers that they put into a network, and folding these back into plain ones."""

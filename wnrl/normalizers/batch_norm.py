@@ -21,7 +21,7 @@ EPSILON = 1e-5
 class MeanOnlyBatchNorm(nn.Module):
     """t̃ = t − μ[t] + b (Salimans & Kingma 2016, equation 7), μ[t] over the minibatch, at evaluation its running mean.
 
-    The gradient is ∇t = ∇t̃ − μ[∇t̃] (section 4). Means are taken in float32 at least.
+    The gradient is ∇t = ∇t̃ − μ[∇t̃] (section 4). Means are computed in at least float32.
 
     Args:
         features: units; their dimension is `channel_dim` of the input, everything else is averaged over.
@@ -29,7 +29,7 @@ class MeanOnlyBatchNorm(nn.Module):
         momentum: share of a new minibatch in the running mean.
 
     Raises:
-        ValueError: another number of units, or one value per unit in training: its mean is itself.
+        ValueError: another number of units, or only one value per unit in training, which would be its own mean.
     """
 
     running_mean: Tensor
@@ -42,12 +42,12 @@ class MeanOnlyBatchNorm(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Begin anew: in evaluation mode the identity."""
+        """Reset parameters and statistics: the identity in evaluation mode."""
         self.bias.zero_()
         self.running_mean.zero_()
 
     def forward(self, t: Tensor) -> Tensor:
-        """Of the shape and type of `t`."""
+        """The normalized `t`, of its shape and dtype."""
         _check_units(self, t)
         values = t.movedim(self.channel_dim, -1)  # [..., features]
         mean = self._minibatch_mean(values) if self.training else self.running_mean
@@ -68,7 +68,7 @@ class MeanOnlyBatchNorm(nn.Module):
 class BatchNorm(nn.Module):
     """Batch normalization (Ioffe & Szegedy 2015, algorithm 1) along any channel dimension.
 
-    As `torch.nn.BatchNorm1d` to `3d`, with a state of floating-point tensors only.
+    As `torch.nn.BatchNorm1d` to `3d`, but all entries of its state_dict are floating-point.
 
     Args:
         features: units; their dimension is `channel_dim` of the input, everything else is averaged over.
@@ -77,7 +77,7 @@ class BatchNorm(nn.Module):
         eps: added to the variance.
 
     Raises:
-        ValueError: another number of units, or one value per unit in training.
+        ValueError: another number of units, or only one value per unit in training.
     """
 
     running_mean: Tensor
@@ -93,18 +93,18 @@ class BatchNorm(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Begin anew: in evaluation mode the identity."""
+        """Reset parameters and statistics: the identity in evaluation mode."""
         self.weight.fill_(1.0)
         self.bias.zero_()
         self.running_mean.zero_()
         self.running_var.fill_(1 - self.eps)
 
     def forward(self, t: Tensor) -> Tensor:
-        """Of the shape and type of `t`."""
+        """The normalized `t`, of its shape and dtype."""
         _check_units(self, t)
         batch = t.reshape(-1, *t.shape[self.channel_dim :])  # [B, features, ...]
         mean, variance = self.running_mean, self.running_var
-        if not self.training:  # the backward pass reads them, and a training pass before it would change them
+        if not self.training:  # the backward pass reads them, and a training pass before it could change them
             mean, variance = mean.clone(), variance.clone()
         return F.batch_norm(
             batch, mean, variance, self.weight, self.bias, self.training, self.momentum, self.eps
@@ -116,7 +116,7 @@ class BatchNorm(nn.Module):
 
 
 def _check_units(norm: MeanOnlyBatchNorm | BatchNorm, t: Tensor) -> None:
-    """Refuse what would be broadcast without a word, or be its own mean."""
+    """Refuse inputs that would be broadcast silently, or whose values would be their own means."""
     features, dim = len(norm.bias), norm.channel_dim
     if t.ndim < -dim or t.shape[dim] != features:
         raise ValueError(f"expected {features} units in dimension {dim}, got shape {tuple(t.shape)}")
@@ -139,7 +139,7 @@ class MeanBatchNormalized(NormalizedLayer):
         return self.norm(self.layer(*inputs, **keywords))
 
     def fold(self) -> nn.Module:
-        """The plain layer whose bias has the running mean taken off."""
+        """The plain layer with the running mean subtracted from its bias."""
         plain = self.layer.fold()
         plain.register_parameter("bias", nn.Parameter(self.folded()["bias"].detach(), self.norm.bias.requires_grad))
         return plain
@@ -150,14 +150,14 @@ class MeanBatchNormalized(NormalizedLayer):
 
     @torch.no_grad()
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
-        """Take on a plain layer's weight and bias; the running mean begins anew."""
+        """As in the base class; the running mean is reset."""
         self.layer.set_weight(parameters["weight"])
         self.norm.running_mean.zero_()
         self.norm.bias.copy_(parameters["bias"])
 
 
 class BatchNormalized(NormalizedLayer):
-    """A plain layer, followed by batch normalization, whose shift takes the place of the layer's bias."""
+    """A plain layer, followed by batch normalization, whose shift replaces the layer's bias."""
 
     def __init__(self, layer: nn.Module, channel_dim: int) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class BatchNormalized(NormalizedLayer):
         return self.norm(self.layer(*inputs, **keywords))
 
     def fold(self) -> nn.Module:
-        """The plain layer that has the running statistics in its weight and bias."""
+        """The plain layer with the running statistics folded into its weight and bias."""
         plain = copy.deepcopy(self.layer)
         learned = {"weight": self.layer.weight.requires_grad, "bias": self.norm.bias.requires_grad}
         for name, value in self.folded().items():
@@ -187,14 +187,14 @@ class BatchNormalized(NormalizedLayer):
 
     @torch.no_grad()
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
-        """Take on a plain layer's weight and bias; the running statistics begin anew."""
+        """As in the base class; the running statistics are reset."""
         self.layer.weight.copy_(parameters["weight"])
         self.norm.reset_parameters()
         self.norm.bias.copy_(parameters["bias"])
 
 
 def _take_bias(norm: MeanOnlyBatchNorm | BatchNorm, layer: nn.Module, weight: Tensor) -> None:
-    """Move the bias of `layer` into `norm`; what was frozen stays frozen."""
+    """Move the bias of `layer` into `norm`; frozen parameters stay frozen."""
     norm.requires_grad_(weight.requires_grad)
     bias = layer._parameters.get("bias")
     if bias is not None:

@@ -1,4 +1,4 @@
-"""The kinds of layers that can be normalized, and which layers of a network make its outputs."""
+"""The kinds of layers that can be normalized, and the output layers of a network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def is_recurrent(module: nn.Module) -> bool:
 
 
 def is_without_weight(module: nn.Module) -> bool:
-    """Whether `module` is such a layer, but its weight is no parameter: computed from others, or lazy and not there."""
+    """Whether `module` is such a layer, but its weight is computed from others, or lazy and not there yet."""
     derived = is_parametrized(module) or isinstance(module, LazyModuleMixin)
     names = ("weight", *vars(module).get("_flat_weights_names", ()))
     computed = any(isinstance(vars(module).get(name), Tensor) for name in names)  # by torch's older functions
@@ -49,9 +49,9 @@ def is_without_weight(module: nn.Module) -> bool:
 
 
 def output_modules(network: nn.Module) -> set[nn.Module]:
-    """What the heads of `network` name as `output_layers`, else its last dense or convolutional layer; with all parts.
+    """The `output_layers` of the heads of `network`, else its last dense or convolutional layer; with all their parts.
 
-    A network that ends with a recurrent layer and has no heads has none.
+    A network without heads that ends with a recurrent layer has none.
     """
     heads = [cast(Any, module).output_layers for module in network.modules() if hasattr(module, "output_layers")]
     if heads:
@@ -61,7 +61,7 @@ def output_modules(network: nn.Module) -> set[nn.Module]:
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error that says which names there are, the nearest first."""
+    """The error for an unknown name, which lists the nearest names and all known ones."""
     names = [other for other in known if other]
     near = ", ".join(difflib.get_close_matches(name, names)) or "none of them near"
     return ValueError(f"unknown {what} {name!r} (nearest: {near}); known: {', '.join(names)}")

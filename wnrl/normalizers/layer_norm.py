@@ -37,7 +37,7 @@ class LayerNormalized(NormalizedLayer):
         return self.norm(t)
 
     def fold(self) -> nn.Module:
-        """A copy: what is divided by depends on the example."""
+        """A copy: the statistics depend on the example."""
         return copy.deepcopy(self)
 
     def folded(self) -> dict[str, Tensor]:

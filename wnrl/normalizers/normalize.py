@@ -1,4 +1,4 @@
-"""What a normalizer's name does to a network: which layers it takes, and what it puts in their places."""
+"""Normalizers by name: which layers of a network each replaces, and by what."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from wnrl.weight_norm.dense import Units, WeightNormLayer
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.recurrent import RECURRENT_WEIGHT_NORM_LAYERS
 
-Convert = Callable[[nn.Module, Units], nn.Module]  # a plain layer and the units of g, to what takes its place
+Convert = Callable[[nn.Module, Units], nn.Module]  # from a plain layer and the units of g to its replacement
 
 
 def _weight(layer: nn.Module, units: Units) -> WeightNormLayer:
@@ -60,18 +60,18 @@ def _spectral(layer: nn.Module, units: Units) -> nn.Module:
 
 @dataclass(frozen=True)
 class Normalizer:
-    """What a name stands for, and where its source puts it."""
+    """The conversions of one normalizer, and the layers that its source converts."""
 
     hidden: Convert | None = None
     """For hidden dense and convolutional layers."""
     output: Convert | None = None
-    """For output layers; None where normalizing them has no meaning."""
+    """For output layers; None where normalizing them makes no sense."""
     recurrent: Convert | None = None
-    """For recurrent layers and cells; None leaves them plain."""
+    """For recurrent layers and cells; None: they stay plain."""
     normalize_output: bool = False
     """Whether its source normalizes output layers."""
     last_hidden_only: bool = False
-    """Whether its source normalizes one layer alone, the last before the output."""
+    """Whether its source normalizes only one layer, the last before the output."""
 
 
 NORMALIZERS: dict[str, Normalizer] = {
@@ -96,27 +96,27 @@ def normalize(
     layers: Collection[str] | Callable[[str, nn.Module], bool] | None = None,
     units: Units = "sqrt",
 ) -> nn.Module:
-    """Put the normalizer `norm` on the layers of `network`, in place.
+    """Normalize the layers of `network` with the normalizer `norm`, in place.
 
-    Dense, bilinear, convolutional and recurrent layers of exactly torch's types are taken; subclasses, whose forward
-    pass may be another, stay as they are. The function stays the same (`preserve`) for `none` and `weight`, and in
-    evaluation mode for `mean-batch` and `batch`. Each normalizer comes before the nonlinearity. A layer that stands in
-    several places stays shared. The new layers hold copies: build the optimizer afterwards.
+    Dense, bilinear, convolutional and recurrent layers of exactly torch's types are converted; subclasses, whose
+    forward pass may differ, stay as they are. The function stays the same (`preserve`) for `none` and `weight`, and in
+    evaluation mode for `mean-batch` and `batch`. Each normalizer comes before the nonlinearity. A layer that is used in
+    several places stays shared. The new layers hold copies of the parameters: build the optimizer afterwards.
 
     Args:
         network: any module; if it is itself such a layer, only the returned one is normalized.
         norm: a name in `NORMALIZERS`.
-        normalize_output: whether output layers are normalized too; None does as the normalizer's source does. Output
-            layers are those that the network's heads name as `output_layers`, else the last one registered.
-        layers: names of the layers to take (as in `named_modules`), or a predicate of name and layer; None takes all
-            that the normalizer's source would. Of those that a predicate takes, what the source leaves plain stays so.
+        normalize_output: whether output layers are normalized too; None: as in the normalizer's source. Output layers
+            are the `output_layers` of the network's heads, else the last layer registered.
+        layers: names of the layers to convert (as in `named_modules`), or a predicate of name and layer; None: all that
+            the normalizer's source converts. Layers that the source leaves plain stay so, even if a predicate holds.
         units: of g, see `wnrl.weight_norm.dense`.
 
     Returns:
         The network.
 
     Raises:
-        ValueError: unknown norm or layer, a layer that cannot be normalized or already is (lazy, parametrized), one
+        ValueError: unknown norm or layer, a layer that cannot be normalized (lazy, parametrized) or already is, one
             that is named but that `norm` leaves plain, tied parameters.
     """
     if norm not in NORMALIZERS:
@@ -136,7 +136,7 @@ def normalize(
 
 
 def replace_modules(network: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """Put `new[module]` wherever `module` stands in `network`, in place; returns what stands for `network`."""
+    """Replace each `module` in `network` by `new[module]`, in place; returns the network or its replacement."""
     for parent in list(network.modules()):
         for name, child in parent._modules.items():
             if child is not None and child in new:
@@ -151,7 +151,7 @@ def _can_be_normalized(layer: nn.Module) -> bool:
 def _candidates(
     network: nn.Module, layers: Collection[str] | Callable[[str, nn.Module], bool] | None
 ) -> dict[nn.Module, str]:
-    """Layers that can be normalized and are asked for, with their names, in order of registration."""
+    """The requested layers, which can be normalized, with their names, in order of registration."""
     modules = dict(network.named_modules())
     normalized = [name for name, module in modules.items() if isinstance(module, NormalizedLayer)]
     if layers is None or callable(layers):
@@ -194,7 +194,7 @@ def _chosen(
     *,
     narrow: bool,
 ) -> dict[nn.Module, Convert]:
-    """What converts each layer that is to be converted."""
+    """The layers to convert, each with its conversion."""
     hidden = [layer for layer in candidates if is_dense(layer) and layer not in outputs]
     hidden = hidden[-1:] if narrow and normalizer.last_hidden_only else hidden
     last = [layer for layer in candidates if is_dense(layer) and layer in outputs]
@@ -208,7 +208,7 @@ def _chosen(
 
 
 def _check_all_chosen(candidates: Mapping[nn.Module, str], chosen: Mapping[nn.Module, Convert], norm: str) -> None:
-    """Refuse a layer that was asked for by its name and would stay plain without a word."""
+    """Refuse a layer that was requested by name and would silently stay plain."""
     for layer, name in candidates.items():
         if layer not in chosen:
             kind = "an output" if is_dense(layer) else "a recurrent"

@@ -1,7 +1,7 @@
 """Weights projected to rows of unit norm after each update of the optimizer.
 
-Another method than weight normalization, which learns the rows' lengths and lets ‖v‖ grow (Salimans & Kingma 2016,
-section 2.1, makes that distinction); called weight normalization in some of the literature on continuous control.
+Not weight normalization, which learns the lengths of the rows and lets ‖v‖ grow (Salimans & Kingma 2016, section 2.1,
+makes that distinction), although some of the literature on continuous control calls it so.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from wnrl.weight_norm.rows import row_norms, scale_rows
 
 
 class ProjectedLayer(NormalizedLayer):
-    """A plain layer whose rows `project` puts back on the unit sphere; biases are free.
+    """A plain layer whose rows `project` scales back to unit norm; biases are free.
 
-    For dense, convolutional and recurrent layers (each gate's row of each matrix is a row).
+    For dense, convolutional and recurrent layers (there, each gate of each hidden unit has a row in each matrix).
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -34,7 +34,7 @@ class ProjectedLayer(NormalizedLayer):
         return self.layer(*inputs, **keywords)
 
     def __getattr__(self, name: str) -> Any:
-        """What the plain layer has and this one has not: the sizes that a network asks its recurrent layers for."""
+        """Attributes that only the plain layer has, such as the sizes that a network reads from a recurrent layer."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -52,7 +52,7 @@ class ProjectedLayer(NormalizedLayer):
                 weight.copy_(scale_rows(self.layer, weight, torch.where(norm > 0, 1 / norm, 1.0)))
 
     def reset_parameters(self) -> None:
-        """Draw weights and biases anew from the plain layer's own default initialization; the rows are projected."""
+        """Draw weights and biases again from the plain layer's default initialization; the rows are projected."""
         self.layer.reset_parameters()  # type: ignore[operator]
         self.project()
 
@@ -66,18 +66,18 @@ class ProjectedLayer(NormalizedLayer):
 
     @torch.no_grad()
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
-        """Take on a plain layer's parameters, their rows projected."""
+        """Copy a plain layer's parameters; the rows are projected."""
         for name, parameter in self.layer.named_parameters():
             parameter.copy_(parameters[name])
         self.project()
 
 
 def project(network: nn.Module) -> None:
-    """Put the rows of every projected layer of `network` back on the unit sphere, in place.
+    """Scale the rows of every projected layer of `network` back to unit norm, in place.
 
     To be called after each step of the optimizer (Palenicek et al. 2025, CrossQ + WN: every hidden layer, not the
-    output; Lyle et al. 2024, normalize-and-project). Since no norm can grow any more, the effective learning rate no
-    longer decays by itself: lower it by a schedule (Lyle et al. 2024). Other networks stay as they are.
+    output; Lyle et al. 2024, normalize-and-project). Since norms cannot grow, the effective learning rate does not
+    decay by itself: lower it with a schedule (Lyle et al. 2024). Networks without projected layers stay as they are.
     """
     for module in network.modules():
         if isinstance(module, ProjectedLayer):

@@ -15,14 +15,14 @@ from wnrl.device import without_autocast
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.rows import rows
 
-FIRST_ITERATIONS = 50  # of the power method, when a layer is made
+FIRST_ITERATIONS = 50  # power iterations when a layer is made or reset
 
 
 class SpectralNormalized(NormalizedLayer):
     """A plain layer with weight w/σ(w), σ(w) the largest singular value of its rows (Miyato et al. 2018, equation 8).
 
-    σ is found by the power method, one iteration per forward pass in training (algorithm 1 there), in float32 at
-    least. Its state is the left vector `running_u` `[out]`. A zero weight stays.
+    σ is estimated by power iteration, one iteration per forward pass in training (algorithm 1 there), in at least
+    float32. Its state is the left singular vector `running_u` `[out]`. A zero weight stays zero.
     """
 
     running_u: Tensor
@@ -33,7 +33,7 @@ class SpectralNormalized(NormalizedLayer):
         self.layer: Any = layer
         self.register_buffer("running_u", weight.new_empty(len(rows(layer, weight))))
         self.train(layer.training)
-        self._begin()
+        self._reset_power_iteration()
 
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """As the plain layer, with the weight divided by σ."""
@@ -42,12 +42,12 @@ class SpectralNormalized(NormalizedLayer):
         return functional_call(self.layer, {"weight": self.effective_weight()}, inputs, keywords)
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew from the plain layer's own default initialization, and find σ."""
+        """Draw weight and bias again from the plain layer's default initialization, and estimate σ."""
         self.layer.reset_parameters()
-        self._begin()
+        self._reset_power_iteration()
 
     def effective_weight(self) -> Tensor:
-        """w/σ(w), differentiable; the gradient takes the singular vectors for constants (equation 12)."""
+        """w/σ(w), differentiable; the gradient treats the singular vectors as constants (equation 12)."""
         sigma, weight = self._sigma(), self.layer.weight
         return (weight.to(sigma.dtype) / torch.where(sigma > 0, sigma, 1.0)).to(weight.dtype)
 
@@ -56,7 +56,7 @@ class SpectralNormalized(NormalizedLayer):
         return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
     @torch.no_grad()
-    def _begin(self) -> None:
+    def _reset_power_iteration(self) -> None:
         start = torch.randn(len(self.running_u), generator=torch.Generator().manual_seed(0), device="cpu")
         self.running_u.copy_(F.normalize(start, dim=0))
         self._iterate(FIRST_ITERATIONS)
@@ -73,7 +73,7 @@ class SpectralNormalized(NormalizedLayer):
     def _sigma(self) -> Tensor:
         """σ(w) = ‖Wᵀu‖, 0-dim: uᵀ W v with v the direction of Wᵀ u; its gradient is u vᵀ."""
         matrix = self._matrix()
-        u = F.normalize(self.running_u.to(matrix.dtype), dim=0)  # a copy, which later iterations leave alone
+        u = F.normalize(self.running_u.to(matrix.dtype), dim=0)  # a copy, which later iterations do not change
         with without_autocast(matrix.device):
             return torch.linalg.vector_norm(matrix.t() @ u)
 
@@ -89,7 +89,7 @@ class SpectralNormalized(NormalizedLayer):
 
     @torch.no_grad()
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
-        """Take on a plain layer's parameters; a weight that is no fold of this layer is divided by its σ."""
+        """Copy a plain layer's parameters; σ is estimated again unless the weight is a fold of this layer (σ = 1)."""
         for name, parameter in self.layer.named_parameters():
             parameter.copy_(parameters[name])
         sigma = self._sigma()

@@ -1,1 +1,1 @@
-"""Weight normalization: its equations, and the layers that have it."""
+"""Weight normalization: its equations, and the weight-normalized layers."""

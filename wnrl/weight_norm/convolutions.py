@@ -1,7 +1,7 @@
 """Weight-normalized convolutions and transposed convolutions in one, two and three dimensions.
 
-An output channel is a unit, its row all that it reads: `[in/groups, *kernel]`. In a transposed convolution the output
-channel is dimension 1 of the weight `[in, out/groups, *kernel]`, and each group has rows of its own.
+Each output channel is a unit with one row of weights, `[in/groups, *kernel]`. In a transposed convolution the output
+channel is dimension 1 of the weight `[in, out/groups, *kernel]`, and each group has its own rows.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class _Convolution(WeightNormLayer):
 
 
 class WeightNormConv1d(_Convolution):
-    """A weight-normalized `torch.nn.Conv1d`: `[B, in, L]` to `[B, out, L']`; same arguments and start.
+    """A weight-normalized `torch.nn.Conv1d`: `[B, in, L]` to `[B, out, L']`; same arguments.
 
-    Units of `g`, parameters and errors: see `WeightNormLayer`.
+    Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.Conv1d
@@ -49,9 +49,9 @@ class WeightNormConv1d(_Convolution):
 
 
 class WeightNormConv2d(_Convolution):
-    """A weight-normalized `torch.nn.Conv2d`: `[B, in, H, W]` to `[B, out, H', W']`; same arguments and start.
+    """A weight-normalized `torch.nn.Conv2d`: `[B, in, H, W]` to `[B, out, H', W']`; same arguments.
 
-    Units of `g`, parameters and errors: see `WeightNormLayer`.
+    Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.Conv2d
@@ -59,9 +59,9 @@ class WeightNormConv2d(_Convolution):
 
 
 class WeightNormConv3d(_Convolution):
-    """A weight-normalized `torch.nn.Conv3d`: `[B, in, D, H, W]` to `[B, out, D', H', W']`; same arguments and start.
+    """A weight-normalized `torch.nn.Conv3d`: `[B, in, D, H, W]` to `[B, out, D', H', W']`; same arguments.
 
-    Units of `g`, parameters and errors: see `WeightNormLayer`.
+    Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.Conv3d
@@ -84,9 +84,9 @@ class _TransposedConvolution(_Convolution):
 
 
 class WeightNormConvTranspose1d(_TransposedConvolution):
-    """A weight-normalized `torch.nn.ConvTranspose1d`: `[B, in, L]` to `[B, out, L']`; same arguments and start.
+    """A weight-normalized `torch.nn.ConvTranspose1d`: `[B, in, L]` to `[B, out, L']`; same arguments.
 
-    Units of `g`, parameters and errors: see `WeightNormLayer`.
+    Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.ConvTranspose1d
@@ -95,9 +95,9 @@ class WeightNormConvTranspose1d(_TransposedConvolution):
 
 
 class WeightNormConvTranspose2d(_TransposedConvolution):
-    """A weight-normalized `torch.nn.ConvTranspose2d`: `[B, in, H, W]` to `[B, out, H', W']`; same arguments and start.
+    """A weight-normalized `torch.nn.ConvTranspose2d`: `[B, in, H, W]` to `[B, out, H', W']`; same arguments.
 
-    Units of `g`, parameters and errors: see `WeightNormLayer`.
+    Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.ConvTranspose2d
@@ -108,7 +108,7 @@ class WeightNormConvTranspose2d(_TransposedConvolution):
 class WeightNormConvTranspose3d(_TransposedConvolution):
     """A weight-normalized `torch.nn.ConvTranspose3d`: `[B, in, D, H, W]` to `[B, out, D', H', W']`; same arguments.
 
-    Units of `g`, parameters and errors: see `WeightNormLayer`.
+    Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.ConvTranspose3d

@@ -1,7 +1,7 @@
-"""Weight normalization, w = g v/‖v‖ (Salimans & Kingma 2016, equation 2), of dense layers, and what its layers share.
+"""Weight-normalized dense layers, w = g v/‖v‖ (Salimans & Kingma 2016, equation 2), and the base of all such layers.
 
-The layers hold `g` and `v` as ordinary parameters: they pickle, deep-copy and compile, and an optimizer built from
-`network.parameters()` finds both.
+The layers hold `g` and `v` as ordinary parameters: they can be pickled, deep-copied and compiled, and an optimizer
+built from `network.parameters()` gets both.
 """
 
 import math
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 Units = Literal["sqrt", "paper", "log"]
 
 _MODULE_STATE = frozenset(vars(nn.Module()))
-_LEAST_LENGTH = 1e-12  # of a row whose logarithm is stored
+_LEAST_LENGTH = 1e-12  # of a row, in units that store the logarithm
 
 
 class WeightNormLayer(NormalizedLayer):
-    """Base of the weight-normalized layers: a kind of layer adds its plain class and its forward pass.
+    """Base class of the weight-normalized layers: a subclass adds its plain class and its forward pass.
 
     Parameters: `g` `[out]`, `v` (the weight's shape), `bias` (or None). The length of a row is √n · g (`units="sqrt"`,
     n inputs a row: under Adam it then moves as fast as a plain layer's), g (`units="paper"`) or exp(g) (`units="log"`,
     the exponential parameterization of section 2, which the paper found no better and slightly slower).
 
     Raises:
-        ValueError: unknown units, or a plain layer whose weight is not a parameter or that carries hooks.
+        ValueError: unknown units, or a plain layer whose weight is not a parameter or that has hooks.
     """
 
     plain_class: ClassVar[type[nn.Module]]
-    arguments: ClassVar[tuple[str, ...]]  # of the plain class's constructor, attributes of the layer
+    arguments: ClassVar[tuple[str, ...]]  # of the plain class's constructor, which are also attributes of the layer
     channel_dim: ClassVar[int]  # of the layer's output
     bias: nn.Parameter | None
 
@@ -88,7 +88,7 @@ class WeightNormLayer(NormalizedLayer):
         self.g.copy_(g)
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew from the plain layer's own default initialization."""
+        """Draw weight and bias again from the plain layer's default initialization."""
         plain = self._plain(self.v.device)
         self.set_weight(cast(Tensor, plain.weight))
         if self.bias is not None:
@@ -96,7 +96,7 @@ class WeightNormLayer(NormalizedLayer):
 
     @torch.no_grad()
     def fold(self) -> nn.Module:
-        """A plain layer with the same function and parameters of its own."""
+        """A new plain layer with the same function."""
         plain = self._plain(torch.device("meta"))
         plain.weight = nn.Parameter(self.effective_weight(), requires_grad=self.v.requires_grad)
         plain.register_parameter("bias", copy_parameter(self.bias))
@@ -109,7 +109,7 @@ class WeightNormLayer(NormalizedLayer):
 
     @torch.no_grad()
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
-        """Take on a plain layer's weight and bias."""
+        """Set the parameters, in place, to those of a plain layer with this weight and bias."""
         self.set_weight(parameters["weight"])
         if self.bias is not None:
             self.bias.copy_(parameters["bias"])
@@ -144,7 +144,7 @@ def check_units(units: str) -> None:
 
 
 def unit_scale(by_row: Tensor, units: Units) -> float:
-    """The length that g counts in: √n for rows `[out, ...]` of n weights in "sqrt" units, otherwise 1."""
+    """The unit of g: √n for rows `[out, ...]` of n weights in "sqrt" units, otherwise 1."""
     return math.sqrt(math.prod(by_row.shape[1:])) if units == "sqrt" else 1.0
 
 
@@ -162,11 +162,12 @@ def decompose_weight(layer: nn.Module, weight: Tensor, units: Units) -> tuple[Te
 
 
 def _g_of_lengths(lengths: Tensor, units: Units, scale: float) -> Tensor:
+    """The inverse of `effective_gain`: g for rows of these lengths `[out]`."""
     return lengths.clamp(min=_LEAST_LENGTH).log() if units == "log" else lengths / scale
 
 
 def plain_parameter(plain: nn.Module, name: str) -> nn.Parameter:
-    """The parameter `name` of a plain layer; raises ValueError if it is none, or if the layer carries hooks."""
+    """The parameter `name` of a plain layer; raises ValueError if it is not one, or if the layer has hooks."""
     parameter = plain._parameters.get(name)
     if parameter is None or isinstance(parameter, nn.UninitializedParameter):
         raise ValueError(f"the {name} of {plain} is not a parameter with a shape: remove its parametrization first")
@@ -177,21 +178,21 @@ def plain_parameter(plain: nn.Module, name: str) -> nn.Parameter:
 
 
 def constructor_attributes(layer: nn.Module) -> dict[str, Any]:
-    """What a layer's constructor was told: its attributes beyond those of every module."""
+    """The attributes of a layer beyond those of every module: what its constructor set."""
     return {name: value for name, value in vars(layer).items() if name not in _MODULE_STATE}
 
 
 def copy_parameter(bias: Tensor | nn.Module | None) -> nn.Parameter | None:
-    """A parameter with the values of `bias` and memory of its own; None if there is none."""
+    """A copy of `bias` as a parameter; None if there is no bias."""
     if not isinstance(bias, Tensor):
         return None
     return nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
 
 
 class WeightNormLinear(WeightNormLayer):
-    """A weight-normalized `torch.nn.Linear`: `[..., in_features]` to `[..., out_features]`; same arguments and start.
+    """A weight-normalized `torch.nn.Linear`: `[..., in_features]` to `[..., out_features]`; same arguments.
 
-    Units of `g`, parameters and errors: see `WeightNormLayer`.
+    Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.Linear
@@ -218,9 +219,9 @@ class WeightNormLinear(WeightNormLayer):
 
 
 class WeightNormBilinear(WeightNormLayer):
-    """A weight-normalized `torch.nn.Bilinear`: `[..., in1]` and `[..., in2]` to `[..., out]`; same arguments and start.
+    """A weight-normalized `torch.nn.Bilinear`: `[..., in1]` and `[..., in2]` to `[..., out]`; same arguments.
 
-    An output unit's row is its matrix `[in1, in2]`. Units of `g`, parameters and errors: see `WeightNormLayer`.
+    An output unit's row is its matrix `[in1, in2]`. Everything else as in `WeightNormLinear`.
     """
 
     plain_class = nn.Bilinear

@@ -1,4 +1,4 @@
-"""What every layer that a normalizer puts in the place of a plain one can do."""
+"""The interface of the layers with which a normalizer replaces plain ones."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 
 class NormalizedLayer(nn.Module):
-    """A layer in the place of a plain one, whose function in evaluation mode `fold` gives as cheaply as can be."""
+    """A layer that replaces a plain one; `fold` gives the cheapest layer with its function in evaluation mode."""
 
     def fold(self) -> nn.Module:
-        """A layer of the same function in evaluation mode, with parameters of its own; plain wherever that can be."""
+        """A new layer with the same function in evaluation mode; a plain one wherever possible."""
         raise NotImplementedError
 
     def folded(self) -> dict[str, Tensor]:
-        """The values that the parameters of `fold()` have now, by name."""
+        """The current values of the parameters of `fold()`, by name."""
         raise NotImplementedError
 
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
-        """Take on, in place, the function that `fold()` would have with these parameters."""
+        """Set the parameters, in place, so that `fold()` has these parameters."""
         raise NotImplementedError

@@ -1,8 +1,8 @@
 """Weight-normalized recurrent layers and cells.
 
-Salimans & Kingma 2016, section 5.3, normalize all weights of an LSTM. Every row of each matrix has a length of its own,
-so each gate of each hidden unit has one. The initialization is the plain layer's: the data-dependent one is not for
-recurrent weights (section 3).
+Salimans & Kingma 2016, section 5.3, normalize all weights of an LSTM. Every row of each matrix has its own length, so
+each gate of each hidden unit has one. The initialization is the plain layer's, since the data-dependent one is not
+meant for recurrent weights (section 3).
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _OWN_SETTINGS = ("units", "plain_names")
 
 
 class WeightNormRecurrent(NormalizedLayer):
-    """Base of the weight-normalized recurrent layers and cells: a kind adds its plain class.
+    """Base class of the weight-normalized recurrent layers and cells: a subclass adds its plain class.
 
-    Parameters: for each matrix of the plain layer, say `weight_ih_l0` `[out, n]`, the lengths `g_ih_l0` `[out]` and the
-    directions `v_ih_l0` `[out, n]`; biases keep their names. Units of `g`, with that matrix's n inputs a row: see
-    `WeightNormLayer`. The attribute `weight_ih_l0` is the effective weight, differentiable in `g` and
-    `v`, read-only (see `set_weight`).
+    Parameters: for each matrix of the plain layer, such as `weight_ih_l0` `[out, n]`, the lengths `g_ih_l0` `[out]` and
+    the directions `v_ih_l0` `[out, n]`; biases keep their names. Units of `g`, with that matrix's n inputs a row: see
+    `WeightNormLayer`. The attribute `weight_ih_l0` is the effective weight, differentiable in `g` and `v`, read-only
+    (see `set_weight`).
 
     Raises:
-        ValueError: unknown units, or a plain layer with a weight that is not a parameter or that carries hooks.
+        ValueError: unknown units, or a plain layer with a weight that is not a parameter, or with hooks.
     """
 
     plain_class: ClassVar[type[Any]]
@@ -88,20 +88,20 @@ class WeightNormRecurrent(NormalizedLayer):
     def with_weights_computed(self) -> Self:
         """A twin to be called many times: its effective weights, differentiable in `g` and `v`, are computed now.
 
-        It has this layer's parameters and hooks, and shows no later change of a weight. Only to be called.
+        It has this layer's parameters and hooks; later changes of a weight do not reach it. It can only be called.
         """
         if "_weights_computed" in vars(self):
             return self
-        twin = object.__new__(type(self))  # the layer itself stays as it is: threads may share it
+        twin = object.__new__(type(self))  # the layer itself is not changed, since threads may share it
         vars(twin).update(vars(self), **self._computed(), _weights_computed=True)
         return twin
 
     def _computed(self) -> dict[str, Any]:
-        """The attributes in which the plain layer's forward pass finds its weights."""
+        """The attributes from which the plain layer's forward pass reads its weights."""
         return self.folded()
 
     def __getattr__(self, name: str) -> Any:
-        """The effective weight `name`, or what every module has."""
+        """The effective weight `name`, or an attribute as of every module."""
         return read_only(self.effective_weight(name)) if self._is_weight(name) else super().__getattr__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -111,7 +111,7 @@ class WeightNormRecurrent(NormalizedLayer):
         nn.Module.__setattr__(self, name, value)
 
     def effective_weight(self, name: str) -> Tensor:
-        """The effective weight `name`, say "weight_ih_l0", as an ordinary tensor `[out, n]`."""
+        """The effective weight `name`, such as "weight_ih_l0", as an ordinary tensor `[out, n]`."""
         v, g = self._split(name)
         return effective_weight(v, effective_gain(g, self.units), unit_scale(v, self.units))
 
@@ -126,15 +126,15 @@ class WeightNormRecurrent(NormalizedLayer):
         g.copy_(new_g)
 
     def reset_parameters(self) -> None:
-        """Draw weights and biases anew from the plain layer's own default initialization."""
+        """Draw weights and biases again from the plain layer's default initialization."""
         plain = cast(Any, self.fold())
         plain.reset_parameters()
         self.unfold(dict(plain.named_parameters()))
 
     @torch.no_grad()
     def fold(self) -> nn.Module:
-        """A plain layer with the same function and parameters of its own."""
-        plain = object.__new__(self.plain_class)  # the constructor would draw weights, and warn again of its arguments
+        """A new plain layer with the same function."""
+        plain = object.__new__(self.plain_class)  # the constructor would draw weights and repeat its warnings
         nn.Module.__init__(plain)
         vars(plain).update(
             (name, value) for name, value in constructor_attributes(self).items() if name not in _OWN_SETTINGS
@@ -154,7 +154,7 @@ class WeightNormRecurrent(NormalizedLayer):
 
     @torch.no_grad()
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
-        """Take on a plain layer's weights and biases."""
+        """Set the parameters, in place, to those of a plain layer with these weights and biases."""
         for name in self.plain_names:
             if self._is_weight(name):
                 self.set_weight(name, parameters[name])
@@ -186,12 +186,12 @@ def _named(letter: str, weight: str) -> str:
 
 @lru_cache(maxsize=1)
 def _untraced_forward() -> Callable[..., Any]:
-    """For layers over time, which torch.compile refuses: it would make graphs of the parts of their forward pass."""
+    """For layers over time, which torch.compile does not support: it would split their forward pass into graphs."""
     return torch.compiler.disable(WeightNormRecurrent.forward)
 
 
 class _Sequence(WeightNormRecurrent):
-    """A layer over time. torch's class reads a list, `_flat_weights`, which is filled while a forward pass runs."""
+    """A layer over time. torch's class reads its weights from a list, `_flat_weights`, filled for each forward pass."""
 
     def _adopt(self, plain: nn.Module, units: Units) -> None:
         super()._adopt(plain, units)
@@ -203,7 +203,7 @@ class _Sequence(WeightNormRecurrent):
         return run(self, input, hx)
 
     def with_weights_computed(self) -> Self:
-        """As of every recurrent layer; on CUDA its weights lie in the one chunk that cuDNN wants."""
+        """As in the base class; on CUDA its weights are in one block of memory, as cuDNN requires."""
         twin = super().with_weights_computed()
         if twin is not self and not torch.compiler.is_compiling():
             cast(Any, twin).flatten_parameters()
@@ -213,71 +213,71 @@ class _Sequence(WeightNormRecurrent):
         tensors = self.folded()
         for name, bias in tensors.items():
             if bias.is_cuda and not self._is_weight(name):
-                tensors[name] = bias.clone()  # which `flatten_parameters` may move
+                tensors[name] = bias.clone()  # a copy that `flatten_parameters` may move
         return {"_flat_weights": list(tensors.values())}
 
     def fold(self) -> nn.Module:
-        """A plain layer with the same function and parameters of its own."""
+        """A new plain layer with the same function."""
         plain = cast(Any, super().fold())
         plain._init_flat_weights()
         return plain
 
     def _init_flat_weights(self) -> None:
-        """torch's, after a change of device or dtype: nothing to be done, since nothing is kept."""
+        """Called by torch after a change of device or dtype: nothing to do, since no weight is stored."""
 
     def _update_flat_weights(self) -> None:
-        """torch's, first in its forward pass, for weights that were replaced: nothing to be done."""
+        """Called by torch at the start of a forward pass, in case weights were replaced: nothing to do."""
 
 
 class WeightNormLSTM(_Sequence, nn.LSTM):
-    """A weight-normalized `torch.nn.LSTM`: `[T, B, in]` to `[T, B, out]` and the last states; same arguments and start.
+    """A weight-normalized `torch.nn.LSTM`: `[T, B, in]` to `[T, B, out]` and the last states; same arguments.
 
-    Parameters, units of `g` and errors: see `WeightNormRecurrent`.
+    Initialized as the plain layer. Parameters, units of `g` and errors: see `WeightNormRecurrent`.
     """
 
     plain_class = nn.LSTM
 
 
 class WeightNormGRU(_Sequence, nn.GRU):
-    """A weight-normalized `torch.nn.GRU`: `[T, B, in]` to `[T, B, out]` and the last state; same arguments and start.
+    """A weight-normalized `torch.nn.GRU`: `[T, B, in]` to `[T, B, out]` and the last state; same arguments.
 
-    Parameters, units of `g` and errors: see `WeightNormRecurrent`.
+    Initialized as the plain layer. Parameters, units of `g` and errors: see `WeightNormRecurrent`.
     """
 
     plain_class = nn.GRU
 
 
 class WeightNormRNN(_Sequence, nn.RNN):
-    """A weight-normalized `torch.nn.RNN`: `[T, B, in]` to `[T, B, out]` and the last state; same arguments and start.
+    """A weight-normalized `torch.nn.RNN`: `[T, B, in]` to `[T, B, out]` and the last state; same arguments.
 
-    Parameters, units of `g` and errors: see `WeightNormRecurrent`.
+    Initialized as the plain layer. Parameters, units of `g` and errors: see `WeightNormRecurrent`.
     """
 
     plain_class = nn.RNN
 
 
 class WeightNormLSTMCell(WeightNormRecurrent, nn.LSTMCell):
-    """A weight-normalized `torch.nn.LSTMCell`: `[B, in]` to the states h and c `[B, H]`; same arguments and start.
+    """A weight-normalized `torch.nn.LSTMCell`: `[B, in]` to the states h and c `[B, H]`; same arguments.
 
-    Parameters, units of `g` and errors: see `WeightNormRecurrent`.
+    Initialized as the plain layer. Parameters, units of `g` and errors: see `WeightNormRecurrent`.
     """
 
     plain_class = nn.LSTMCell
 
 
 class WeightNormGRUCell(WeightNormRecurrent, nn.GRUCell):
-    """A weight-normalized `torch.nn.GRUCell`: `[B, in]` to the state `[B, H]`; same arguments and start.
+    """A weight-normalized `torch.nn.GRUCell`: `[B, in]` to the state `[B, H]`; same arguments.
 
-    Parameters, units of `g` and errors: see `WeightNormRecurrent`.
+    Initialized as the plain layer. Parameters, units of `g` and errors: see `WeightNormRecurrent`.
     """
 
     plain_class = nn.GRUCell
 
 
 class WeightNormRNNCell(WeightNormRecurrent, nn.RNNCell):
-    """A weight-normalized `torch.nn.RNNCell`: `[B, in]` to the state `[B, H]`; same arguments and start.
+    """A weight-normalized `torch.nn.RNNCell`: `[B, in]` to the state `[B, H]`; same arguments.
 
-    Parameters, units of `g` and errors: see `WeightNormRecurrent`.
+    Initialized as the plain layer. Parameters, units of `g` and errors: see `WeightNormRecurrent`.
     """
 
     plain_class = nn.RNNCell
@@ -291,9 +291,9 @@ RECURRENT_WEIGHT_NORM_LAYERS: dict[type[nn.Module], type[WeightNormRecurrent]] =
 
 
 def with_weights_computed(layer: nn.Module) -> nn.Module:
-    """What to call in the place of `layer` when it is called for one time step after another.
+    """What to call instead of `layer` when it is called for one time step after another.
 
-    The twin of a weight-normalized recurrent layer or cell, which computes its effective weights once (see
-    `WeightNormRecurrent.with_weights_computed`); any other module itself.
+    For a weight-normalized recurrent layer or cell, a twin whose effective weights are computed once (see
+    `WeightNormRecurrent.with_weights_computed`); any other module is returned itself.
     """
     return layer.with_weights_computed() if isinstance(layer, WeightNormRecurrent) else layer
