@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import tyro
@@ -16,6 +16,7 @@ from agents.benchmarks.races import RIVALS, WARMUP, Task, advancing, our_trainer
 from agents.benchmarks.replay_costs import replay_costs, replay_table
 from agents.benchmarks.startup import start_table, start_times
 from agents.benchmarks.timing import in_turn, rate, summary
+from agents.benchmarks.update_calls import calls_table, update_calls
 from agents.runtime.devices import Precision, resolve_dtype
 from wnrl import NORMALIZERS
 
@@ -24,23 +25,21 @@ Figures = tuple[dict[str, Any], str]  # JSON-able, and a table
 
 @dataclass(frozen=True)
 class Measurement:
-    """How often and on what is timed."""
+    """On what is measured."""
 
-    rounds: int = 7
-    """Timings per side; the sides take turns."""
     threads: int = 0
     """Threads of torch; 0 leaves its default."""
     precision: Precision = "auto"
-    """Type of the products of our networks; auto is bfloat16 for images where the hardware has it."""
+    """Precision of our networks' products; auto: bfloat16 for images where the hardware has it."""
     device: str = "auto"
-    """cpu, cuda, or auto (CUDA where there is one)."""
+    """cpu, cuda, or auto (CUDA where available)."""
     json: Path | None = None
     """File to write the figures to."""
 
     images: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "steps", "batch_size", "calls", "num_envs", "capacity"):
+        for name in ("rounds", "steps", "batch_size", "calls", "num_envs", "capacity", "updates"):
             if getattr(self, name, 1) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
@@ -50,12 +49,20 @@ class Measurement:
             torch.set_num_threads(self.threads)
 
     def measure(self, device: torch.device) -> Figures:
-        """The figures, alternating."""
+        """The figures, and a table of them."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Race(Measurement):
+class Timing(Measurement):
+    """How often is timed."""
+
+    rounds: int = 7
+    """Timings per side; the sides take turns."""
+
+
+@dataclass(frozen=True)
+class Race(Timing):
     """Base of the agents beside stable-baselines3's: steps per second."""
 
     game: str = "Breakout"
@@ -126,7 +133,7 @@ class A2C(Race):
 
 
 @dataclass(frozen=True)
-class Norms(Measurement):
+class Norms(Timing):
     """What each normalizer costs on the Nature network: a training step, acting on one state, memory."""
 
     norms: tuple[str, ...] = tuple(NORMALIZERS)
@@ -150,7 +157,7 @@ class Norms(Measurement):
 
 
 @dataclass(frozen=True)
-class Replays(Measurement):
+class Replays(Timing):
     """What replays cost on Atari: bytes a step, time to store a step of each environment and to sample a batch."""
 
     num_envs: int = 8
@@ -176,7 +183,7 @@ class Replays(Measurement):
 
 
 @dataclass(frozen=True)
-class Emulation(Measurement):
+class Emulation(Timing):
     """Steps per second of an Atari game: the bare emulator, its environments, and the DQN that only acts."""
 
     game: str = "Breakout"
@@ -194,7 +201,7 @@ class Emulation(Measurement):
 
 
 @dataclass(frozen=True)
-class Start(Measurement):
+class Start(Timing):
     """Time from a new process to its first update, with the DQN on an Atari game, and to the end of --help."""
 
     game: str = "Breakout"
@@ -207,6 +214,41 @@ class Start(Measurement):
         task = asdict(Task(self.game, None, self.device, self.precision))
         figures = start_times(task, rounds=self.rounds, learning_starts=self.learning_starts)
         return figures, start_table(figures)
+
+
+@dataclass(frozen=True)
+class UpdateCalls(Measurement):
+    """What a reader follows to understand one update: calls, their depth, and jumps between files. Nothing is timed."""
+
+    agent: Literal["dqn", "sac", "pqn", "ppo", "a2c", "reinforce"] = "dqn"
+    """Whose update."""
+    env: Annotated[str, tyro.conf.arg(metavar="ID")] = "CartPole-v1"
+    """Gymnasium id with vectors as observations."""
+    norm: str = "weight"
+    """Normalizer."""
+    preset: str = "fast"
+    """Source of the agent's settings."""
+    device: str = "cpu"
+    """cpu or cuda; on CUDA the backward pass runs in a thread that is not looked at."""
+    updates: int = 21
+    """Updates to count; each figure is the median over these."""
+    tree: bool = False
+    """Print the calls of one update too, indented."""
+
+    images: ClassVar[bool] = False
+
+    def measure(self, device: torch.device) -> Figures:
+        """Sizes of an update."""
+        figures = update_calls(
+            self.agent,
+            self.env,
+            norm=self.norm,
+            preset=self.preset,
+            device=str(device),
+            precision=self.precision,
+            updates=self.updates,
+        )
+        return figures, calls_table(figures, self.tree)
 
 
 def rate_table(rows: dict[str, dict[str, float]]) -> str:

@@ -24,6 +24,7 @@ Benchmark = (
     | Annotated[commands.Norms, tyro.conf.subcommand("norms")]
     | Annotated[commands.Emulation, tyro.conf.subcommand("env")]
     | Annotated[commands.Start, tyro.conf.subcommand("start")]
+    | Annotated[commands.UpdateCalls, tyro.conf.subcommand("calls")]
 )
 
 

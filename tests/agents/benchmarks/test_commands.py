@@ -35,3 +35,10 @@ def test_replays_are_measured():
     figures, table = commands.Replays(capacity=100, rounds=1, calls=1).measure(CPU)
     assert figures.keys() == {"bytes a step", "store", "sample"}
     assert "PrioritizedReplay" in table
+
+
+def test_the_calls_of_an_update_are_counted():
+    figures, table = commands.UpdateCalls(updates=1, tree=True).measure(CPU)
+    assert figures["median"]["calls"] > figures["median"]["functions"] > figures["median"]["files"] > 1
+    assert "jumps between files" in table
+    assert len(table.splitlines()) == 6 + len(figures["calls"])
