@@ -1,4 +1,4 @@
-"""Schedules and clocks, all counted in steps: pure functions of the step, so that nothing has to be saved."""
+"""Schedules and clocks: pure functions of the environment step, without state to save."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Linear:
-    """A value that moves from `start` to `end` over `steps` steps, beginning at step `begin`, and then stays.
+class LinearSchedule:
+    """A value that changes linearly from `start` to `end` over `steps` steps from step `begin` on, and then stays.
 
     Args:
-        start: value up to and at step `begin`.
+        start: value up to step `begin`.
         end: value from step `begin + steps` on.
-        steps: length of the slope in steps; 0 jumps to `end` at `begin`.
-        begin: the step at which the slope starts.
+        steps: duration of the change; with 0 the value jumps to `end` at `begin`.
+        begin: step at which the change starts.
     """
 
     start: float
@@ -33,18 +33,18 @@ class Linear:
 
 @dataclass(frozen=True)
 class Every:
-    """A clock that ticks each `interval` steps after step `start`, however many steps pass at once.
+    """A clock that ticks every `interval` steps after step `start`, for any number of steps at once.
 
     Args:
-        interval: in steps; 0 never ticks.
-        start: the first tick comes at `start + interval`.
+        interval: in steps; with 0 it never ticks.
+        start: the first tick is at `start + interval`.
     """
 
     interval: int
     start: int = 0
 
     def ticks(self, before: int, after: int) -> int:
-        """How many ticks lie in the steps (before, after]."""
+        """Number of ticks in the steps (before, after]."""
         return self._count(after) - self._count(before)
 
     def _count(self, step: int) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from agents.benchmarks.timing import summary, timed
+from wnrl.replay.layout import ReplayLayout
 from wnrl.replay.prioritized import PrioritizedReplay
 from wnrl.replay.uniform import Replay
 
@@ -24,7 +25,7 @@ class Store(NamedTuple):
     nbytes: Callable[[], float]  # a step
 
 
-class Row(NamedTuple):
+class StoredStep(NamedTuple):
     """A step of each of N environments."""
 
     obs: np.ndarray  # [N, 4, 84, 84] uint8
@@ -35,7 +36,7 @@ class Row(NamedTuple):
     last: np.ndarray  # [N] bool, of `next_obs`
 
 
-class Stream:
+class RandomGames:
     """Stacks of random frames, as N games that end together give them."""
 
     def __init__(self, num_envs: int) -> None:
@@ -45,12 +46,12 @@ class Stream:
         self._reward = rng.normal(size=num_envs).astype(np.float32)
         self._time = -1
 
-    def step(self) -> Row:
+    def step(self) -> StoredStep:
         """The next step."""
         self._time = (self._time + 1) % EPISODE
         obs, next_obs = (self._stack(time) for time in (self._time, self._time + 1))
         first, last = (np.full(len(self._action), self._time == end) for end in (0, EPISODE - 1))
-        return Row(obs, next_obs, self._action, self._reward, first, last)
+        return StoredStep(obs, next_obs, self._action, self._reward, first, last)
 
     def _stack(self, time: int) -> np.ndarray:
         return self._frames[time : time + OBS_SHAPE[0]].swapaxes(0, 1).copy()
@@ -91,8 +92,8 @@ def replay_costs(
 
 def _ours(kind: type[Replay], method: str) -> Callable[..., Store]:
     def make(num_envs: int, batch_size: int, capacity: int, device: torch.device) -> Store:
-        replay = kind(capacity, num_envs, OBS_SHAPE, torch.uint8, stack=4, device=device)
-        stream, discount = Stream(num_envs), np.ones(num_envs, np.float32)
+        replay = kind(ReplayLayout(capacity, num_envs, OBS_SHAPE, torch.uint8, stack=4), device=device)
+        stream, discount = RandomGames(num_envs), np.ones(num_envs, np.float32)
 
         def add() -> None:
             row = stream.step()
@@ -121,7 +122,7 @@ def _their_kind(kind: Any, num_envs: int, batch_size: int, capacity: int, device
 
     space = Box(0, 255, OBS_SHAPE, np.uint8)
     buffer = kind(capacity, space, Discrete(NUM_ACTIONS), device=device, n_envs=num_envs)
-    stream, infos = Stream(num_envs), [dict[str, Any]() for _ in range(num_envs)]
+    stream, infos = RandomGames(num_envs), [dict[str, Any]() for _ in range(num_envs)]
 
     def add() -> None:
         row = stream.step()

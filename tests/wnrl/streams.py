@@ -13,7 +13,7 @@ DEVICES = [
 GAMMA = 0.9
 
 
-class Row(NamedTuple):
+class ReplayRow(NamedTuple):
     """One row of a stream, all environments."""
 
     obs: np.ndarray
@@ -23,7 +23,7 @@ class Row(NamedTuple):
     first: np.ndarray
 
 
-class Stream:
+class EpisodeStream:
     """Random rows of an emulator whose stacks are zero-padded after a reset."""
 
     def __init__(self, num_envs: int, stack: int, frame: tuple[int, ...], dtype: type, seed: int, p_end: float = 0.2):
@@ -31,7 +31,7 @@ class Stream:
         self.stack, self.obs = stack, np.zeros((num_envs, stack, *frame), dtype)
         self.ended = np.ones(num_envs, bool)
 
-    def next(self) -> Row:
+    def next(self) -> ReplayRow:
         first, frames = self.ended, self.rng.integers(1, 255, (self.num_envs, *self.obs.shape[2:]))
         self.obs = np.where(first.reshape(-1, *[1] * (self.obs.ndim - 1)), 0, self.obs).astype(self.obs.dtype)
         self.obs = np.concatenate((self.obs[:, 1:], frames[:, None].astype(self.obs.dtype)), axis=1)
@@ -41,14 +41,14 @@ class Stream:
         self.ended = self.rng.random(self.num_envs) < self.p_end
         reward = self.rng.normal(size=self.num_envs).astype(np.float32)
         obs = self.obs if self.stack > 1 else self.obs[:, 0]
-        return Row(obs, self.rng.integers(0, 18, self.num_envs), reward, discount, first)
+        return ReplayRow(obs, self.rng.integers(0, 18, self.num_envs), reward, discount, first)
 
 
 class Twin:
     """Whole streams as lists; every transition found by walking along its episode."""
 
     def __init__(self, capacity: int, num_envs: int, n_step: int):
-        self.rows: list[Row] = []
+        self.rows: list[ReplayRow] = []
         self.held, self.num_envs, self.n_step = -(-capacity // num_envs), num_envs, n_step
 
     def transitions(self) -> list[tuple]:

@@ -1,6 +1,6 @@
 import pytest
 
-from wnrl.schedules import Every, Linear
+from wnrl.schedules import Every, LinearSchedule
 
 
 @pytest.mark.parametrize(
@@ -8,19 +8,19 @@ from wnrl.schedules import Every, Linear
     [(0, 1.0), (99, 1.0), (100, 1.0), (101, 0.9991), (600, 0.55), (1_099, 0.1009), (1_100, 0.1), (10**9, 0.1)],
 )
 def test_linear_by_hand(step, value):
-    assert Linear(1.0, 0.1, 1_000, begin=100)(step) == pytest.approx(value, abs=1e-12)
+    assert LinearSchedule(1.0, 0.1, 1_000, begin=100)(step) == pytest.approx(value, abs=1e-12)
 
 
 def test_linear_rises_too():
-    assert [Linear(0, 4, 4)(step) for step in range(6)] == [0, 1, 2, 3, 4, 4]
+    assert [LinearSchedule(0, 4, 4)(step) for step in range(6)] == [0, 1, 2, 3, 4, 4]
 
 
 def test_a_slope_of_no_length_jumps():
-    assert [Linear(1.0, 0.5, 0, begin=2)(step) for step in range(4)] == [1.0, 1.0, 0.5, 0.5]
+    assert [LinearSchedule(1.0, 0.5, 0, begin=2)(step) for step in range(4)] == [1.0, 1.0, 0.5, 0.5]
 
 
 def test_the_end_is_exact():
-    assert Linear(1.0, 0.1, 3)(3) == 0.1
+    assert LinearSchedule(1.0, 0.1, 3)(3) == 0.1
 
 
 @pytest.mark.parametrize(

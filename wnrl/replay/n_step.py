@@ -1,42 +1,42 @@
-"""Returns over n steps, from rows of several environments in lockstep."""
+"""n-step returns from rows of several environments in lockstep."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Return", "Row", "n_step_return"]
+__all__ = ["PendingRow", "Return", "n_step_return"]
 
 
-class Row(NamedTuple):
-    """What the host keeps of a row until its starts are released; each is [N]."""
+class PendingRow(NamedTuple):
+    """A row of N environments that the host keeps until n more rows are there; each field is `[N]`."""
 
     action: np.ndarray
     reward: np.ndarray
     discount: np.ndarray
     first: np.ndarray
-    history: np.ndarray  # earlier frames of the same episode that the row's stack shows
+    history: np.ndarray  # earlier frames of the same episode in the row's stack
 
 
 class Return(NamedTuple):
-    """What follows the oldest row of a window; each is [N]."""
+    """The n-step return from the oldest row of a window; each field is `[N]`."""
 
     reward: np.ndarray
     discount: np.ndarray
-    steps: np.ndarray  # 0: the next row begins another episode, there is no transition
-    history: np.ndarray  # of the row `steps` on
+    steps: np.ndarray  # 0: no transition, as the next row begins another episode
+    history: np.ndarray  # of the row `steps` later
 
 
-def n_step_return(window: Iterable[Row], gamma: float) -> Return:
-    """Add up what followed the oldest row of `window`, up to the window's end or the episode's.
+def n_step_return(window: Iterable[PendingRow], gamma: float) -> Return:
+    """The return from the oldest row of `window` up to the end of the window or of the episode.
 
     Args:
         window: n + 1 consecutive rows of N environments, oldest first.
         gamma: discount γ of one step.
 
     Returns:
-        Over the k ≤ n steps that are left: Σ γ^i r_{t+1+i} up to the first discount of 0, γ^k or 0, k, and the history
-        of the row k on.
+        Over the k ≤ n steps that remain: Σ γ^i r_{t+1+i} up to the first discount of 0; γ^k, or 0 after such a
+        discount; k; and the history of the row k steps later.
     """
     oldest, *later = window
     going = np.ones_like(oldest.first)

@@ -1,19 +1,20 @@
-"""Experience replay that samples transitions in proportion to their priorities."""
+"""A replay buffer that samples transitions in proportion to their priorities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wnrl.device import check_memory, to_device
+from wnrl.device import to_device
+from wnrl.replay.layout import ReplayLayout
 from wnrl.replay.sum_tree import SumTree, sum_tree_bytes
-from wnrl.replay.uniform import Replay, Transition, replay_bytes
+from wnrl.replay.uniform import Replay, Transition
 
-__all__ = ["Prioritized", "PrioritizedReplay", "prioritized_replay_bytes"]
+__all__ = ["Prioritized", "PrioritizedReplay"]
 
-_EPSILON = 1e-6  # added to errors, so that a transition without one can still be drawn
+_EPSILON = 1e-6  # added to absolute errors, so that a transition of error 0 can still be drawn
 
 
 class Prioritized(NamedTuple):
@@ -21,49 +22,32 @@ class Prioritized(NamedTuple):
 
     Attributes:
         transition: the batch, each of its tensors `[B, ...]`.
-        places: `[B]` int64, for `update_priorities`: the transitions' numbers since the first ever, never used twice.
-        weights: `[B]` float32, importance weights in (0, 1], to multiply losses by.
+        indices: `[B]` int64, for `update_priorities`: the transitions' numbers since the start, which are never reused.
+        weights: `[B]` float32, importance-sampling weights in (0, 1] of the losses.
     """
 
     transition: Transition
-    places: Tensor
+    indices: Tensor
     weights: Tensor
-
-
-def prioritized_replay_bytes(
-    capacity: int, num_envs: int, obs_shape: Sequence[int], obs_dtype: torch.dtype, stack: int = 1, n_step: int = 1
-) -> int:
-    """Bytes on the device that `PrioritizedReplay` takes with these arguments, without making it.
-
-    Raises:
-        ValueError: as `PrioritizedReplay`.
-    """
-    transitions = replay_bytes(capacity, num_envs, obs_shape, obs_dtype, stack, n_step)
-    return transitions + sum_tree_bytes(-(-capacity // num_envs) * num_envs + 1)
 
 
 class PrioritizedReplay(Replay):
     """A `Replay` that can be sampled in proportion to priorities p (Schaul et al. 2016, section 3.3).
 
-    A new transition has the greatest p so far (algorithm 1), 1 at first, so that it is soon seen.
+    A new transition gets the highest p so far (algorithm 1), initially 1, so that it is soon sampled.
 
     Args:
-        capacity: as of `Replay`, and so are all others but `alpha`.
+        layout: as of `Replay`, and so are all others but `alpha`.
         alpha: exponent α of p = (|error| + 1e-6)^α, from 0 (uniform) to 1; 0.6 in the paper, 0.5 in Rainbow (its ω).
 
     Raises:
-        ValueError: as `Replay`, and an `alpha` outside of 0 to 1.
+        ValueError: as `Replay`, or an `alpha` outside of 0 to 1.
     """
 
     def __init__(
         self,
-        capacity: int,
-        num_envs: int,
-        obs_shape: Sequence[int],
-        obs_dtype: torch.dtype,
+        layout: ReplayLayout,
         *,
-        stack: int = 1,
-        n_step: int = 1,
         gamma: float = 0.99,
         device: torch.device | str = "cpu",
         seed: int = 0,
@@ -71,35 +55,36 @@ class PrioritizedReplay(Replay):
     ) -> None:
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
-        needed = prioritized_replay_bytes(capacity, num_envs, obs_shape, obs_dtype, stack, n_step)
-        check_memory(needed, device, capacity)
-        super().__init__(
-            capacity, num_envs, obs_shape, obs_dtype, stack=stack, n_step=n_step, gamma=gamma, device=device, seed=seed
-        )
+        super().__init__(layout, gamma=gamma, device=device, seed=seed)
         self._alpha = alpha
         self._config["alpha"] = alpha
-        self._tree = SumTree(self._store.starts + 1, device)  # the last is for what is gone, and keeps the weight 0
+        self._tree = SumTree(layout.starts + 1, device)  # the last takes updates of dropped transitions, and stays at 0
         self._greatest = torch.ones((), dtype=torch.float64, device=device)
+
+    @staticmethod
+    def required_bytes(layout: ReplayLayout) -> int:
+        """Bytes on the device that a buffer of this layout takes, with its priorities."""
+        return layout.bytes + sum_tree_bytes(layout.starts + 1)
 
     @property
     def nbytes(self) -> int:
-        """Bytes taken on the device, as `prioritized_replay_bytes` counts them."""
+        """Bytes taken on the device, as `required_bytes` counts them."""
         return super().nbytes + self._tree.nbytes
 
     def sample_by_priority(
         self, batch_size: int, beta: float | Tensor, generator: torch.Generator | None = None
     ) -> Prioritized:
-        """Draw `batch_size` transitions, with replacement, without waiting for the device.
+        """Draw `batch_size` transitions by priority, with replacement, without synchronizing with the device.
 
         The draws are stratified: one from each of B equal segments of the total priority (Schaul et al. 2016, appendix
-        B.2.1). Their weights are (N · P(i))^-β over the greatest of them in the batch (section 3.4), N transitions of
+        B.2.1). Their weights are (N · P(i))^-β divided by the largest in the batch (section 3.4), for N transitions of
         which the i-th is drawn with probability P(i).
 
         Args:
             batch_size: B.
-            beta: β, how much of the bias of drawing by priority is undone, from 0 (none) to 1 (all); as a 0-dim
-                tensor on the device it is not checked.
-            generator: of this draw, on the replay's device; without it the replay's own.
+            beta: importance-sampling exponent β, from 0 (no correction of the bias) to 1 (full correction); a 0-dim
+                tensor on the device is not checked.
+            generator: of this draw, on the buffer's device; None takes the buffer's own.
 
         Raises:
             ValueError: there is no transition yet, `batch_size` is below 1, or `beta` outside of 0 to 1.
@@ -109,32 +94,34 @@ class PrioritizedReplay(Replay):
         within = self._uniform(batch_size, generator)
         segments = torch.arange(batch_size, device=within.device)
         leaves = self._tree.find((segments + within) * (self._tree.total / batch_size))
-        places = (leaves - self._live_oldest) % self._store.starts + self._live_oldest
-        return Prioritized(self._store.gather(leaves), places, self._importance(leaves, beta))
+        indices = (leaves - self._live_oldest) % self._store.starts + self._live_oldest
+        priorities = self._tree.weights(leaves)
+        weights = (priorities.min() / priorities).pow(beta).float()  # N and the total priority in P(i) cancel
+        return Prioritized(self._store.gather(leaves), indices, weights)
 
-    def update_priorities(self, places: Tensor, errors: Tensor) -> None:
-        """Give transitions that were sampled the priorities of their errors, without waiting for the device.
+    def update_priorities(self, indices: Tensor, errors: Tensor) -> None:
+        """Set the priorities of sampled transitions from their errors, without synchronizing with the device.
 
-        A place whose transition has been dropped since is passed over: neither does it come back, nor does the newer
-        one that lies there now get its error. Of a place given more than once the greatest error counts.
+        Indices of transitions that have been dropped since are ignored. Of an index given more than once the largest
+        error counts.
 
         Args:
-            places: `[B]`, of a `Prioritized`.
+            indices: `[B]`, of a `Prioritized`.
             errors: `[B]` TD errors, of any sign.
 
         Raises:
-            ValueError: these are no two vectors of one length, of 1 or more.
+            ValueError: these are not two vectors of the same length of 1 or more.
         """
-        if places.ndim != 1 or places.shape != errors.shape or not len(places):
-            raise ValueError(f"places and errors must be [B] both, got {list(places.shape)} and {list(errors.shape)}")
-        held = (places >= self._live_oldest) & (places < self._live_oldest + self._live_size)
-        leaves = torch.where(held, places % self._store.starts, self._store.starts)
+        if indices.ndim != 1 or indices.shape != errors.shape or not len(indices):
+            raise ValueError(f"indices and errors must be [B] both, got {list(indices.shape)} and {list(errors.shape)}")
+        held = (indices >= self._live_oldest) & (indices < self._live_oldest + self._live_size)
+        leaves = torch.where(held, indices % self._store.starts, self._store.starts)
         priorities = (errors.detach().double().abs() + _EPSILON).pow(self._alpha).where(held, 0.0)
         self._tree.set(leaves, priorities)
         torch.maximum(self._greatest, priorities.max(), out=self._greatest)
 
     def get_state(self) -> dict[str, Any]:
-        """As `Replay.get_state`, with all priorities."""
+        """As `Replay.get_state`, with the priorities."""
         return super().get_state() | {"tree": self._tree.get_state(), "greatest": self._greatest}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -145,16 +132,11 @@ class PrioritizedReplay(Replay):
         super().set_state(state)
 
     def _release(self) -> None:
-        """Give the row's new starts the greatest priority, and those that it drops none."""
+        """Give the new transitions of a row the highest priority so far, and those that it drops priority 0."""
         oldest, newest = self._oldest, self._released
         super()._release()
         gone, new = self._oldest - oldest, self._released - newest
         numbers = np.concatenate((np.arange(oldest, oldest + gone), np.arange(newest, newest + new)))
         parts = numbers % self._store.starts, np.arange(gone + new) >= gone
         leaves, fresh = (to_device(part, self._store.device) for part in parts)
-        self._tree.set(leaves, fresh * self._greatest)  # a place given up and taken again gets the greater, the new one
-
-    def _importance(self, leaves: Tensor, beta: float | Tensor) -> Tensor:
-        """(N · P)^-β over the greatest in the batch, [B] float32: N and the total priority in P cancel."""
-        priorities = self._tree.weights(leaves)
-        return (priorities.min() / priorities).pow(beta).float()
+        self._tree.set(leaves, fresh * self._greatest)  # of a leaf that is dropped and taken again the larger, new one

@@ -1,4 +1,4 @@
-"""A tree of sums on the device, to draw leaves in proportion to their weights."""
+"""A sum tree on the device, for drawing leaves in proportion to their weights."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -9,11 +9,11 @@ from torch import Tensor
 
 __all__ = ["SumTree", "sum_tree_bytes"]
 
-_LEVELS = 3  # of them all, the leaves too; on a CPU fewer have too wide rows to add up, more have too many
+_LEVELS = 3  # leaves included; on a CPU fewer levels have rows too wide to sum quickly, more are too many steps
 
 
 def _layout(size: int) -> tuple[int, list[int]]:
-    """Children of a node, and numbers in each level, the top first; each level fills whole rows of children."""
+    """Children of a node, and the size of each level from the top; each level consists of whole rows of children."""
     if size < 1:
         raise ValueError(f"size must be 1 or more, got {size}")
     fan_out = next(width for width in count(max(int(size ** (1 / _LEVELS)), 1)) if width**_LEVELS >= size)
@@ -33,14 +33,15 @@ def sum_tree_bytes(size: int) -> int:
 
 
 class SumTree:
-    """Weights of `size` leaves, 0 at first, and the sums of their groups (Schaul et al. 2016, appendix B.2.1).
+    """Weights of `size` leaves, initially 0, and the sums of their groups (Schaul et al. 2016, appendix B.2.1).
 
-    All is float64 and vectorised, and nothing waits for the device. A sum is always added up afresh from what lies
-    below it, so that errors do not build up. The tree is shallow and wide: three levels of ⌈∛size⌉ children a node.
+    Everything is float64 and vectorised, and no method synchronizes with the device. A sum is always recomputed from
+    its children, so that rounding errors do not accumulate. The tree is shallow and wide: three levels, with ⌈∛size⌉
+    children per node.
 
     Args:
-        size: leaves.
-        device: where it is.
+        size: number of leaves.
+        device: where the tree is.
 
     Raises:
         ValueError: `size` is below 1.
@@ -68,19 +69,19 @@ class SumTree:
         return self._levels[-1].view(-1).index_select(0, leaves)
 
     def set(self, leaves: Tensor, weights: Tensor) -> None:
-        """Give leaves new weights; one that is named more than once gets the greatest of its weights.
+        """Set the weights of leaves; a leaf that is given more than once gets the largest of its weights.
 
         Args:
             leaves: `[K]` int64, each from 0 to size - 1.
             weights: `[K]`, of any float dtype, none negative.
 
         Raises:
-            ValueError: these are no two vectors of one length, or `leaves` are not int64.
+            ValueError: these are not two vectors of the same length, or `leaves` is not int64.
         """
         if leaves.dtype != torch.int64 or leaves.ndim != 1 or leaves.shape != weights.shape:
             found = f"{leaves.dtype} {list(leaves.shape)} and {list(weights.shape)}"
             raise ValueError(f"leaves and weights must be int64 [K] and [K], got {found}")
-        bottom = self._levels[-1].view(-1)  # the maximum, as its result does not depend on the order of writing
+        bottom = self._levels[-1].view(-1)  # amax does not depend on the order of writing
         bottom.index_fill_(0, leaves, 0.0).scatter_reduce_(0, leaves, weights.to(bottom.dtype), "amax")
         nodes = leaves
         for above, below in zip(self._levels[-2::-1], self._levels[:0:-1], strict=True):
@@ -88,10 +89,11 @@ class SumTree:
             above.view(-1).scatter_(0, nodes, below.index_select(0, nodes).sum(1))
 
     def find(self, mass: Tensor) -> Tensor:
-        """Leaves in whose intervals `mass` falls, the weights laid end to end in order; never one of weight 0.
+        """The leaves in whose intervals `mass` falls when the weights are laid end to end; never one of weight 0.
 
         Args:
-            mass: `[B]` float64, from 0 to below `total`. Beyond, by rounding or not, it is the outermost positive leaf.
+            mass: `[B]` float64, from 0 to below `total`; outside of it, by rounding or not, the outermost leaf of
+                positive weight is returned.
 
         Returns:
             `[B]` int64; all 0 where no leaf has a weight.
@@ -106,10 +108,10 @@ class SumTree:
         return nodes.view(-1)
 
     def _choose(self, weights: Tensor, beyond: Tensor) -> Tensor:
-        """The first child with a weight whose interval ends beyond the mass, else the last with a weight, [B, 1].
+        """The first child of positive weight whose interval ends beyond the mass, else the last such child, [B, 1].
 
-        It leans neither on sums over rows that agree with those of the level above, nor on a running sum that never
-        falls, which a parallel one in floating point may.
+        It relies neither on row sums that equal those of the level above, nor on a cumulative sum that never falls: a
+        parallel one in floating point may.
         """
         scores = torch.where(beyond, self._first, self._last).mul_(weights > 0)
         return scores.argmax(1, keepdim=True)
@@ -119,10 +121,10 @@ class SumTree:
         return {"sums": self._sums}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `get_state` gave, bit for bit.
+        """Continue from a state that `get_state` returned, bit for bit.
 
         Raises:
-            ValueError: the state is not of a tree of this size.
+            ValueError: the state is not that of a tree of this size.
         """
         sums = state.get("sums")
         if not isinstance(sums, Tensor) or sums.shape != self._sums.shape:

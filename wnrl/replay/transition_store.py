@@ -1,7 +1,5 @@
-"""Frames, and starts of transitions between them, in rings on the device."""
+"""Ring buffers on the device: frames, and the transitions between them."""
 
-from collections.abc import Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +7,9 @@ import torch
 from torch import Tensor
 
 from wnrl.device import to_device
+from wnrl.replay.layout import LINKS, RETURNS, ReplayLayout
 
-__all__ = ["Transition", "TransitionStore", "replay_bytes"]
-
-_LINKS = 5  # int32 numbers of a start: its row, the row n steps on, the frames before each in its episode, the action
-_RETURNS = 2  # float32 numbers of a start: reward, discount
+__all__ = ["Transition", "TransitionStore"]
 
 
 class Transition(NamedTuple):
@@ -34,94 +30,42 @@ class Transition(NamedTuple):
     next_obs: Tensor
 
 
-def _rows(capacity: int, num_envs: int, stack: int, n_step: int) -> tuple[int, int]:
-    """Rows of starts that can be sampled, and rows of frames that they need."""
-    for name, value in (("capacity", capacity), ("num_envs", num_envs), ("stack", stack), ("n_step", n_step)):
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more, got {value}")
-    starts = -(-capacity // num_envs)
-    frames = starts + stack - 1 + n_step
-    if frames * num_envs >= 2**31:
-        raise ValueError(f"capacity must stay below 2**31 rows in all, got {capacity}: use a smaller one")
-    return starts, frames
-
-
-def _frame_shape(obs_shape: Sequence[int], stack: int) -> tuple[int, ...]:
-    """Shape of what one step adds to the store."""
-    if stack == 1:
-        return tuple(obs_shape)
-    if not obs_shape or obs_shape[0] != stack:
-        raise ValueError(f"obs_shape must begin with stack={stack}, got {tuple(obs_shape)}")
-    return tuple(obs_shape[1:])
-
-
-def replay_bytes(
-    capacity: int, num_envs: int, obs_shape: Sequence[int], obs_dtype: torch.dtype, stack: int = 1, n_step: int = 1
-) -> int:
-    """Bytes on the device that `Replay` takes with these arguments, without making it.
-
-    Raises:
-        ValueError: as `Replay`.
-    """
-    starts, frames = _rows(capacity, num_envs, stack, n_step)
-    frame_bytes = prod(_frame_shape(obs_shape, stack)) * obs_dtype.itemsize
-    return (frames * num_envs + 1) * frame_bytes + starts * num_envs * 4 * (_LINKS + _RETURNS)
-
-
 class TransitionStore:
-    """Two rings of N environments in lockstep: the newest frame of each observation by row, and starts in order of age.
+    """Two rings of N environments in lockstep: newest frames of observations, and starts of transitions.
 
-    A start names the frames of its observation and of the one n steps on, and has the action and the return between
-    them. Which starts there are is for the owner to know.
+    A start refers to the frames of its observation and of the one n steps later, and holds the action and the return
+    between them. The owner keeps count of the starts.
 
     Args:
-        capacity: starts to hold, over all environments; rounded up to whole rows.
-        num_envs: N.
-        obs_shape: shape of one observation; `[stack, *frame]` where `stack` > 1.
-        obs_dtype: its dtype.
-        stack: frames in an observation, newest last; 1 stores observations as they are.
-        n_step: steps n of a transition: so many rows of frames are needed beyond the newest start.
-        device: where it is.
-
-    Raises:
-        ValueError: a number below 1, or an `obs_shape` that does not begin with `stack`.
+        layout: sizes of the rings.
+        device: where they are.
     """
 
-    def __init__(
-        self,
-        capacity: int,
-        num_envs: int,
-        obs_shape: Sequence[int],
-        obs_dtype: torch.dtype,
-        stack: int,
-        n_step: int,
-        device: torch.device | str,
-    ) -> None:
-        self.start_rows, self.frame_rows = _rows(capacity, num_envs, stack, n_step)
-        self.starts = self.start_rows * num_envs
-        self._num_envs, self._obs_shape, self._stack = num_envs, tuple(obs_shape), stack
-        numbers = prod(_frame_shape(obs_shape, stack))
-        self._frames = torch.empty((self.frame_rows * num_envs + 1, numbers), dtype=obs_dtype, device=device)
-        self._frames[-1] = 0  # what stands before an episode's first frame
-        self._links = torch.empty((self.starts, _LINKS), dtype=torch.int32, device=device)
-        self._returns = torch.empty((self.starts, _RETURNS), dtype=torch.float32, device=device)
-        self._back = torch.arange(stack - 1, -1, -1, device=device)  # [stack] rows back of each frame in a stack
+    def __init__(self, layout: ReplayLayout, device: torch.device | str) -> None:
+        self.start_rows, self.frame_rows, self.starts = layout.start_rows, layout.frame_rows, layout.starts
+        self._num_envs, self._obs_shape, self._stack = layout.num_envs, layout.obs_shape, layout.stack
+        frames = (self.frame_rows * layout.num_envs + 1, layout.frame_size)
+        self._frames = torch.empty(frames, dtype=layout.obs_dtype, device=device)
+        self._frames[-1] = 0  # shown before the first frame of an episode
+        self._links = torch.empty((self.starts, LINKS), dtype=torch.int32, device=device)
+        self._returns = torch.empty((self.starts, RETURNS), dtype=torch.float32, device=device)
+        self._back = torch.arange(self._stack - 1, -1, -1, device=device)  # [stack] rows back of each frame in a stack
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """Where the rings are."""
         return self._frames.device
 
     @property
     def nbytes(self) -> int:
-        """Bytes taken on the device, as `replay_bytes` counts them."""
+        """Bytes taken on the device, as `ReplayLayout.bytes` counts them."""
         return self._frames.nbytes + self._links.nbytes + self._returns.nbytes
 
     def newest_frame(self, obs: Any) -> Tensor:
-        """Check observations `[N, *obs_shape]` and take what is to be stored of them, `[N, numbers in a frame]`.
+        """Check observations `[N, *obs_shape]`, and return the frames to store of them, `[N, numbers in a frame]`.
 
         Raises:
-            ValueError: the shape or dtype is another than the store's.
+            ValueError: a shape or dtype other than the layout's.
         """
         if not isinstance(obs, Tensor):
             obs = np.asarray(obs)
@@ -136,16 +80,16 @@ class TransitionStore:
         return frame.reshape(self._num_envs, -1)
 
     def write_frames(self, row: int, frame: Tensor) -> None:
-        """Write what `newest_frame` took of a row, counted from the first ever."""
+        """Write the frames that `newest_frame` gave for row number `row`, counted since the start."""
         at = row % self.frame_rows * self._num_envs
         self._frames[at : at + self._num_envs].copy_(to_device(frame, self.device))
 
-    def frame_places(self, row: np.ndarray | int) -> np.ndarray:
-        """Where the frames of each environment's row (`[N]`, or one of all) lie, `[N]`: the rows that links name."""
+    def frame_indices(self, row: np.ndarray | int) -> np.ndarray:
+        """Indices `[N]` in the ring of the frames of row number `row`, `[N]` or one for all, as starts store them."""
         return row % self.frame_rows * self._num_envs + np.arange(self._num_envs)
 
     def write_starts(self, released: int, links: np.ndarray, returns: np.ndarray) -> None:
-        """Write starts, `[K, 5]` and `[K, 2]`, behind the `released` ones that were ever written."""
+        """Append starts, `[K, 5]` and `[K, 2]`, to the `released` ones that have been written so far."""
         count, tail = len(links), released % self.starts
         fits = min(count, self.starts - tail)
         for ring, rows in ((self._links, links.astype(np.int32)), (self._returns, returns.astype(np.float32))):
@@ -155,20 +99,20 @@ class TransitionStore:
                 ring[: count - fits].copy_(new[fits:])
 
     def gather(self, index: Tensor) -> Transition:
-        """The transitions at `index`, `[B]` places in the ring of starts; a pure function of tensors."""
+        """The transitions at indices `index` `[B]` of the ring of starts; a pure function of tensors."""
         links = self._links.index_select(0, index).t().long()  # [5, B]: start, end, both histories, action
         reward, discount = self._returns.index_select(0, index).t().contiguous()
         obs, next_obs = self.stacks(links[:2].reshape(-1), links[2:4].reshape(-1)).chunk(2)
         return Transition(obs, links[4].contiguous(), reward, discount, next_obs)
 
     def stacks(self, rows: Tensor, history: Tensor) -> Tensor:
-        """Observations `[M, *obs_shape]` at `rows` `[M]`, with zeros beyond their `history` `[M]`."""
+        """Observations `[M, *obs_shape]` at frame indices `rows` `[M]`, with zeros before their `history` `[M]`."""
         nothing = len(self._frames) - 1
         frames = (rows[:, None] - self._back * self._num_envs) % nothing  # [M, stack]
         frames = torch.where(self._back <= history[:, None], frames, nothing)
         return self._frames.index_select(0, frames.flatten()).view(-1, *self._obs_shape)
 
     def filled(self, added: int, released: int) -> dict[str, Tensor]:
-        """Views of what has been written after so many rows and starts."""
+        """Views of the part of each ring that is filled after `added` rows and `released` starts."""
         frames, starts = min(added, self.frame_rows) * self._num_envs, min(released, self.starts)
         return {"frames": self._frames[:frames], "links": self._links[:starts], "returns": self._returns[:starts]}

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import torch
 
-from agents.benchmarks.replay_costs import EPISODE, Stream, replay_costs, replay_table
+from agents.benchmarks.replay_costs import EPISODE, RandomGames, replay_costs, replay_table
 
 
 def test_the_stream_is_of_stacks_that_follow_each_other():
-    stream = Stream(2)
+    stream = RandomGames(2)
     rows = [stream.step() for _ in range(EPISODE + 2)]
     assert rows[0].obs.shape == (2, 4, 84, 84)
     for before, after in itertools.pairwise(rows[:EPISODE]):

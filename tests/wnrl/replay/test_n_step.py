@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from wnrl.replay.n_step import Row, n_step_return
+from wnrl.replay.n_step import PendingRow, n_step_return
 
 
-def window(rewards: list, discounts: list, firsts: list) -> list[Row]:
-    """Rows of one environment, whose history is the row's number."""
+def window(rewards: list, discounts: list, firsts: list) -> list[PendingRow]:
+    """PendingRows of one environment, whose history is the row's number."""
     columns = zip(rewards, discounts, firsts, strict=True)
     return [
-        Row(np.array([0]), np.array([float(r)]), np.array([float(d)]), np.array([bool(f)]), np.array([t]))
+        PendingRow(np.array([0]), np.array([float(r)]), np.array([float(d)]), np.array([bool(f)]), np.array([t]))
         for t, (r, d, f) in enumerate(columns)
     ]
 
@@ -31,7 +31,7 @@ def test_table(rewards: list, discounts: list, firsts: list, expected: tuple) ->
 def test_environments_are_apart() -> None:
     one = window([0, 1, 2], [1, 1, 1], [1, 0, 0])
     other = window([0, 1, 2], [1, 0, 1], [1, 0, 1])
-    both = [Row(*map(np.concatenate, zip(*rows, strict=True))) for rows in zip(one, other, strict=True)]
+    both = [PendingRow(*map(np.concatenate, zip(*rows, strict=True))) for rows in zip(one, other, strict=True)]
     gain = n_step_return(both, gamma=0.5)
     for env, rows in enumerate((one, other)):
         assert [column[env] for column in gain] == [column[0] for column in n_step_return(rows, gamma=0.5)]

@@ -9,10 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wnrl.streams import DEVICES, GAMMA, Stream, Twin
+from tests.wnrl.streams import DEVICES, GAMMA, EpisodeStream, Twin
 from wnrl.checkpoints.checkpoints import load, save
-from wnrl.replay.prioritized import PrioritizedReplay, prioritized_replay_bytes
-from wnrl.replay.uniform import Replay, Transition, replay_bytes
+from wnrl.replay.layout import ReplayLayout
+from wnrl.replay.prioritized import PrioritizedReplay
+from wnrl.replay.uniform import Replay, Transition
 
 
 class PriorityTwin(Twin):
@@ -39,35 +40,36 @@ class PriorityTwin(Twin):
         """Those that are held."""
         return [number for number, (t, _) in enumerate(self.keys) if t > self.newest - self.held]
 
-    def update(self, places: list[int], errors: list[float]) -> None:
+    def update(self, indices: list[int], errors: list[float]) -> None:
         held = set(self.numbers())
-        for place in held & set(places):
-            error = max(abs(e) for other, e in zip(places, errors, strict=True) if other == place)
-            self.priorities[place] = (error + 1e-6) ** self.alpha
-            self.greatest = max(self.greatest, self.priorities[place])
+        for index in held & set(indices):
+            error = max(abs(e) for other, e in zip(indices, errors, strict=True) if other == index)
+            self.priorities[index] = (error + 1e-6) ** self.alpha
+            self.greatest = max(self.greatest, self.priorities[index])
 
-    def weights(self, places: list[int], beta: float) -> np.ndarray:
+    def weights(self, indices: list[int], beta: float) -> np.ndarray:
         numbers = self.numbers()
-        chance = np.array([self.priorities[place] for place in places]) / sum(self.priorities[n] for n in numbers)
+        chance = np.array([self.priorities[index] for index in indices]) / sum(self.priorities[n] for n in numbers)
         weights = (len(numbers) * chance) ** -beta
         return weights / weights.max()
 
 
 def make(num_envs: int, stack: int = 1, capacity: int = 100, **kwargs: Any) -> PrioritizedReplay:
     shape = (2,) if stack == 1 else (stack, 2)
-    return PrioritizedReplay(capacity, num_envs, shape, torch.uint8, stack=stack, gamma=GAMMA, **kwargs)
+    layout = ReplayLayout(capacity, num_envs, shape, torch.uint8, stack=stack, n_step=kwargs.pop("n_step", 1))
+    return PrioritizedReplay(layout, gamma=GAMMA, **kwargs)
 
 
 def filled(rows: int, seed: int = 1, **kwargs: Any) -> PrioritizedReplay:
     """With two environments of random episodes."""
-    replay, stream = make(2, **kwargs), Stream(2, 1, (2,), np.uint8, seed)
+    replay, stream = make(2, **kwargs), EpisodeStream(2, 1, (2,), np.uint8, seed)
     for _ in range(rows):
         replay.add(*stream.next())
     return replay
 
 
 def line(count: int, **kwargs: Any) -> PrioritizedReplay:
-    """One episode, in which the action is the transition's place."""
+    """One episode, in which the action is the transition's number."""
     replay = make(1, **kwargs)
     for t in range(count + 1):
         replay.add(np.zeros((1, 2), np.uint8), [t], [0.0], [1.0], [t == 0])
@@ -87,12 +89,12 @@ def check_priorities(replay: PrioritizedReplay, twin: PriorityTwin) -> None:
 
 
 def check_batch(batch: Any, twin: PriorityTwin, beta: float) -> None:
-    places = batch.places.tolist()
-    assert set(places) <= set(twin.numbers())
-    expected = zip(*(twin.transition(*twin.keys[place]) for place in places), strict=True)
+    indices = batch.indices.tolist()
+    assert set(indices) <= set(twin.numbers())
+    expected = zip(*(twin.transition(*twin.keys[index]) for index in indices), strict=True)
     for name, got, want in zip(Transition._fields, batch.transition, expected, strict=True):
         np.testing.assert_array_equal(got.cpu().numpy(), np.stack(want), err_msg=name)
-    np.testing.assert_allclose(batch.weights.cpu(), twin.weights(places, beta), rtol=1e-6)
+    np.testing.assert_allclose(batch.weights.cpu(), twin.weights(indices, beta), rtol=1e-6)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -110,7 +112,10 @@ def test_does_what_the_naive_twin_does(
     device: str, num_envs: int, stack: int, n_step: int, capacity: int, p_end: float, alpha: float, seed: int
 ) -> None:
     replay = make(num_envs, stack, capacity, n_step=n_step, alpha=alpha, device=device)
-    twin, stream = PriorityTwin(capacity, num_envs, n_step, alpha), Stream(num_envs, stack, (2,), np.uint8, seed, p_end)
+    twin, stream = (
+        PriorityTwin(capacity, num_envs, n_step, alpha),
+        EpisodeStream(num_envs, stack, (2,), np.uint8, seed, p_end),
+    )
     batches: list[list[int]] = []
     for _ in range(2 * replay._store.frame_rows + 10):
         row = stream.next()
@@ -120,28 +125,28 @@ def test_does_what_the_naive_twin_does(
         if len(replay):
             batch = replay.sample_by_priority(5, beta=0.4)
             check_batch(batch, twin, 0.4)
-            batches.append(batch.places.tolist())
+            batches.append(batch.indices.tolist())
         if batches and stream.rng.random() < 0.5:
-            places = batches[stream.rng.integers(max(0, len(batches) - 20), len(batches))]  # of now, or long gone
+            indices = batches[stream.rng.integers(max(0, len(batches) - 20), len(batches))]  # of now, or long gone
             errors = stream.rng.normal(size=5) * 4
-            replay.update_priorities(torch.tensor(places, device=device), torch.tensor(errors, device=device))
-            twin.update(places, errors.tolist())
+            replay.update_priorities(torch.tensor(indices, device=device), torch.tensor(errors, device=device))
+            twin.update(indices, errors.tolist())
             check_priorities(replay, twin)
 
 
 def test_what_was_dropped_is_never_sampled() -> None:
-    replay, stream = make(3, capacity=60, n_step=2), Stream(3, 1, (2,), np.uint8, seed=4, p_end=0.3)
+    replay, stream = make(3, capacity=60, n_step=2), EpisodeStream(3, 1, (2,), np.uint8, seed=4, p_end=0.3)
     generator, stale, gone = torch.Generator().manual_seed(0), torch.zeros(1, dtype=torch.int64), 0
     for _ in range(3000):
         replay.add(*stream.next())
         if not len(replay):
             continue
         replay.update_priorities(stale, torch.full(stale.shape, 1e6))
-        places = replay.sample_by_priority(20, 1.0, generator).places
-        assert ((places >= replay._oldest) & (places < replay._released)).all()
+        indices = replay.sample_by_priority(20, 1.0, generator).indices
+        assert ((indices >= replay._oldest) & (indices < replay._released)).all()
         if stream.rng.random() < 0.05:  # keep it until it is stale
             gone += int((stale < replay._oldest).sum())
-            stale = places
+            stale = indices
     assert gone > 500
 
 
@@ -153,8 +158,8 @@ def test_frequencies_are_in_proportion_to_priorities(device: str) -> None:
     seen = torch.zeros(50, device=device)
     for _ in range(2000):
         batch = replay.sample_by_priority(32, 0.5)
-        assert torch.equal(batch.places, batch.transition.action)
-        seen += batch.places.bincount(minlength=50)
+        assert torch.equal(batch.indices, batch.transition.action)
+        seen += batch.indices.bincount(minlength=50)
     chance = (errors + 1e-6).sqrt() / (errors + 1e-6).sqrt().sum()
     expected = chance * 64_000
     statistic = float(((seen - expected) ** 2 / expected).sum())
@@ -168,7 +173,7 @@ def test_without_alpha_draws_are_uniform_whatever_the_errors() -> None:
     seen, weights = torch.zeros(50), []
     for _ in range(2000):
         batch = replay.sample_by_priority(32, 1.0)
-        seen += batch.places.bincount(minlength=50)
+        seen += batch.indices.bincount(minlength=50)
         weights.append(batch.weights)
     assert float(((seen - 1280) ** 2 / 1280).sum()) < 50 + 5 * math.sqrt(2 * 50)
     assert (torch.cat(weights) == 1).all()
@@ -177,15 +182,15 @@ def test_without_alpha_draws_are_uniform_whatever_the_errors() -> None:
 def test_each_segment_of_the_total_gets_one_draw() -> None:
     replay = line(40, alpha=1.0, capacity=40)
     for seed in range(20):
-        places = replay.sample_by_priority(10, 0.0, torch.Generator().manual_seed(seed)).places
-        assert (places // 4).tolist() == list(range(10))  # uniform draws would leave some out
+        indices = replay.sample_by_priority(10, 0.0, torch.Generator().manual_seed(seed)).indices
+        assert (indices // 4).tolist() == list(range(10))  # uniform draws would leave some out
 
 
 def test_importance_weights_table() -> None:
     replay = line(4, alpha=1.0, capacity=4)
     replay.update_priorities(torch.arange(4), torch.tensor([1.0, 2.0, 4.0, 1.0]) - 1e-6)
     batch = replay.sample_by_priority(8, beta=1.0)  # segments of 1: no draw depends on chance
-    assert batch.places.tolist() == [0, 1, 1, 2, 2, 2, 2, 3]
+    assert batch.indices.tolist() == [0, 1, 1, 2, 2, 2, 2, 3]
     # (N P)^-1 = 2, 1, 1/2, 2 and their greatest 2
     torch.testing.assert_close(batch.weights, torch.tensor([1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 1]))
     half = replay.sample_by_priority(8, beta=0.5).weights
@@ -197,9 +202,9 @@ def test_importance_weights_undo_the_bias() -> None:
     replay = line(30, alpha=1.0, capacity=30)
     replay.update_priorities(torch.arange(30), 0.1 + torch.arange(30.0))
     batch = replay.sample_by_priority(100_000, beta=1.0)
-    mean = float((batch.weights * batch.places).sum() / batch.weights.sum())
+    mean = float((batch.weights * batch.indices).sum() / batch.weights.sum())
     assert mean == pytest.approx(14.5, abs=0.1)
-    assert float(batch.places.double().mean()) > 19  # without them
+    assert float(batch.indices.double().mean()) > 19  # without them
 
 
 def test_new_transitions_get_the_greatest_priority_so_far() -> None:
@@ -214,22 +219,22 @@ def test_new_transitions_get_the_greatest_priority_so_far() -> None:
 def test_an_error_of_0_leaves_a_transition_within_reach() -> None:
     replay = line(3, alpha=1.0)
     replay.update_priorities(torch.arange(3), torch.zeros(3))
-    assert sorted(replay.sample_by_priority(3, 1.0).places.tolist()) == [0, 1, 2]
+    assert sorted(replay.sample_by_priority(3, 1.0).indices.tolist()) == [0, 1, 2]
 
 
-def test_a_place_that_was_overwritten_keeps_the_newer_transitions_priority() -> None:
+def test_an_index_that_was_overwritten_keeps_the_newer_transitions_priority() -> None:
     replay = line(4, alpha=1.0, capacity=4)
-    places = replay.sample_by_priority(4, 0.5).places
-    assert places.tolist() == [0, 1, 2, 3]
+    indices = replay.sample_by_priority(4, 0.5).indices
+    assert indices.tolist() == [0, 1, 2, 3]
     for _ in range(2):
         replay.add(np.zeros((1, 2), np.uint8), [0], [0.0], [1.0], [False])
-    replay.update_priorities(places, torch.tensor([7.0, 8.0, 0.25, 0.5]))
+    replay.update_priorities(indices, torch.tensor([7.0, 8.0, 0.25, 0.5]))
     np.testing.assert_allclose(priorities(replay), [1, 1, 0.25, 0.5, 0], atol=2e-6)
     assert float(replay._greatest) == 1  # what is gone does not count here either
-    assert replay.sample_by_priority(1000, 0.5).places.unique().tolist() == [2, 3, 4, 5]
+    assert replay.sample_by_priority(1000, 0.5).indices.unique().tolist() == [2, 3, 4, 5]
 
 
-def test_places_that_never_were_are_passed_over() -> None:
+def test_indices_that_never_were_are_ignored() -> None:
     replay = line(4, capacity=8)
     before = priorities(replay)
     replay.update_priorities(torch.tensor([-1, 4, 5, 100]), torch.full((4,), 9.0))
@@ -237,8 +242,8 @@ def test_places_that_never_were_are_passed_over() -> None:
 
 
 def test_uniform_draws_are_those_of_a_plain_replay() -> None:
-    replay, stream = filled(30), Stream(2, 1, (2,), np.uint8, seed=1)
-    plain = Replay(100, 2, (2,), torch.uint8, gamma=GAMMA)
+    replay, stream = filled(30), EpisodeStream(2, 1, (2,), np.uint8, seed=1)
+    plain = Replay(ReplayLayout(100, 2, (2,), torch.uint8), gamma=GAMMA)
     for _ in range(30):
         plain.add(*stream.next())
     for one, other in zip(replay.sample(9), plain.sample(9), strict=True):
@@ -248,24 +253,24 @@ def test_uniform_draws_are_those_of_a_plain_replay() -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_shapes_and_types(device: str) -> None:
     batch = filled(20, device=device).sample_by_priority(7, 0.5)
-    assert (batch.places.shape, batch.places.dtype) == ((7,), torch.int64)
+    assert (batch.indices.shape, batch.indices.dtype) == ((7,), torch.int64)
     assert (batch.weights.shape, batch.weights.dtype) == ((7,), torch.float32)
     assert batch.transition.obs.shape == (7, 2)
-    assert {x.device.type for x in (batch.places, batch.weights, *batch.transition)} == {device}
+    assert {x.device.type for x in (batch.indices, batch.weights, *batch.transition)} == {device}
 
 
 def test_a_draw_with_another_generator_leaves_the_replays_own_as_it_was() -> None:
     one, other = filled(20), filled(20)
     one.sample_by_priority(9, 0.5, torch.Generator().manual_seed(7))
-    assert torch.equal(one.sample_by_priority(9, 0.5).places, other.sample_by_priority(9, 0.5).places)
+    assert torch.equal(one.sample_by_priority(9, 0.5).indices, other.sample_by_priority(9, 0.5).indices)
 
 
 @pytest.mark.parametrize("rows", [0, 2, 30])
 def test_a_state_continues_bit_for_bit(rows: int, tmp_path: Path) -> None:
-    stream, rng = Stream(2, 1, (2,), np.uint8, seed=3), torch.Generator().manual_seed(0)
+    stream, rng = EpisodeStream(2, 1, (2,), np.uint8, seed=3), torch.Generator().manual_seed(0)
     replay, restored = filled(rows, n_step=3, capacity=20), filled(9, n_step=3, capacity=20, seed=2)
     if len(replay):
-        replay.update_priorities(replay.sample_by_priority(5, 0.5).places, torch.randn(5, generator=rng) * 3)
+        replay.update_priorities(replay.sample_by_priority(5, 0.5).indices, torch.randn(5, generator=rng) * 3)
     save(tmp_path / "state", replay.get_state())
     restored.set_state(load(tmp_path / "state"))
     for _ in range(25):
@@ -281,7 +286,7 @@ def test_a_state_continues_bit_for_bit(rows: int, tmp_path: Path) -> None:
         )
         assert all(map(torch.equal, (*one.transition, *one[1:]), (*other.transition, *other[1:])))
         for each in (replay, restored):
-            each.update_priorities(one.places, errors)
+            each.update_priorities(one.indices, errors)
     assert (priorities(replay) == priorities(restored)).all()
     assert torch.equal(replay._greatest, restored._greatest)
 
@@ -289,7 +294,7 @@ def test_a_state_continues_bit_for_bit(rows: int, tmp_path: Path) -> None:
 def test_a_state_of_another_replay_is_refused_and_changes_nothing() -> None:
     replay = filled(30)
     before = copy.deepcopy(replay.get_state())
-    plain = Replay(100, 2, (2,), torch.uint8, gamma=GAMMA).get_state()
+    plain = Replay(ReplayLayout(100, 2, (2,), torch.uint8), gamma=GAMMA).get_state()
     with pytest.raises(ValueError, match="lacks greatest, tree"):
         replay.set_state(plain)
     with pytest.raises(ValueError, match=r"'alpha': 0\.7"):
@@ -301,17 +306,17 @@ def test_a_state_of_another_replay_is_refused_and_changes_nothing() -> None:
 
 
 def test_bytes_are_counted_with_the_tree() -> None:
-    arguments = (65, 2, (4, 84, 84), torch.uint8)
-    replay = PrioritizedReplay(*arguments, stack=4, n_step=3)
-    assert replay.nbytes == prioritized_replay_bytes(*arguments, stack=4, n_step=3)
-    assert replay.nbytes > replay_bytes(*arguments, stack=4, n_step=3) + 66 * 8
-    atari = (1_000_000, 8, (4, 84, 84), torch.uint8, 4, 1)
-    assert prioritized_replay_bytes(*atari) - replay_bytes(*atari) < 8.5e6
+    layout = ReplayLayout(65, 2, (4, 84, 84), torch.uint8, stack=4, n_step=3)
+    replay = PrioritizedReplay(layout)
+    assert replay.nbytes == PrioritizedReplay.required_bytes(layout)
+    assert replay.nbytes > layout.bytes + 66 * 8
+    atari = ReplayLayout(1_000_000, 8, (4, 84, 84), torch.uint8, stack=4)
+    assert PrioritizedReplay.required_bytes(atari) - atari.bytes < 8.5e6
 
 
 def test_too_large_a_replay_is_refused_before_it_is_made() -> None:
     with pytest.raises(ValueError, match=r"a replay of 1,000,000,000 steps needs 7\d{3}\.\d GB"):
-        PrioritizedReplay(1_000_000_000, 8, (4, 84, 84), torch.uint8, stack=4)
+        PrioritizedReplay(ReplayLayout(1_000_000_000, 8, (4, 84, 84), torch.uint8, stack=4))
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
@@ -329,19 +334,19 @@ def test_sampling_needs_a_transition_and_a_size() -> None:
         line(3).sample_by_priority(0, 0.5)
 
 
-@pytest.mark.parametrize(("places", "errors"), [((2,), (3,)), ((2, 1), (2, 1)), ((0,), (0,))])
-def test_places_and_errors_must_match(places: tuple, errors: tuple) -> None:
-    with pytest.raises(ValueError, match=r"places and errors must be \[B\] both, got"):
-        line(3).update_priorities(torch.zeros(places, dtype=torch.int64), torch.zeros(errors))
+@pytest.mark.parametrize(("indices", "errors"), [((2,), (3,)), ((2, 1), (2, 1)), ((0,), (0,))])
+def test_indices_and_errors_must_match(indices: tuple, errors: tuple) -> None:
+    with pytest.raises(ValueError, match=r"indices and errors must be \[B\] both, got"):
+        line(3).update_priorities(torch.zeros(indices, dtype=torch.int64), torch.zeros(errors))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_nothing_waits_for_the_device() -> None:
-    replay, stream = filled(60, capacity=40, device="cuda"), Stream(2, 1, (2,), np.uint8, seed=5)
+    replay, stream = filled(60, capacity=40, device="cuda"), EpisodeStream(2, 1, (2,), np.uint8, seed=5)
     row, errors = stream.next(), torch.randn(32, device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
         replay.add(*row)
-        replay.update_priorities(replay.sample_by_priority(32, 0.5).places, errors)
+        replay.update_priorities(replay.sample_by_priority(32, 0.5).indices, errors)
     finally:
         torch.cuda.set_sync_debug_mode("default")

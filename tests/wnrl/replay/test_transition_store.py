@@ -1,12 +1,14 @@
 import numpy as np
 import torch
 
-from wnrl.replay.transition_store import TransitionStore, replay_bytes
+from wnrl.replay.layout import ReplayLayout
+from wnrl.replay.transition_store import TransitionStore
 
 
 def make(stack: int = 1) -> TransitionStore:
     """Three starts and, without stacks, four rows of frames with one number."""
-    return TransitionStore(3, 1, (stack, 1) if stack > 1 else (1,), torch.uint8, stack, 1, "cpu")
+    shape = (stack, 1) if stack > 1 else (1,)
+    return TransitionStore(ReplayLayout(3, 1, shape, torch.uint8, stack), "cpu")
 
 
 def write(store: TransitionStore, frames: list[int]) -> None:
@@ -27,7 +29,7 @@ def test_a_start_joins_two_frames_with_an_action_and_a_return() -> None:
 def test_starts_and_frames_lie_in_rings() -> None:
     store = make()
     write(store, [10, 11, 12, 13, 14, 15])
-    assert [store.frame_places(row).tolist() for row in (3, 4, 5)] == [[3], [0], [1]]
+    assert [store.frame_indices(row).tolist() for row in (3, 4, 5)] == [[3], [0], [1]]
     store.write_starts(0, np.zeros((2, 5)), np.array([[1, 0], [2, 0]]))
     store.write_starts(2, np.zeros((2, 5)), np.array([[3, 0], [4, 0]]))
     batch = store.gather(torch.arange(3))
@@ -46,4 +48,4 @@ def test_only_what_was_written_is_filled() -> None:
     store = make()
     assert [len(view) for view in store.filled(2, 1).values()] == [2, 1, 1]
     assert [len(view) for view in store.filled(9, 8).values()] == [4, 3, 3]
-    assert store.nbytes == replay_bytes(3, 1, (1,), torch.uint8)
+    assert store.nbytes == ReplayLayout(3, 1, (1,), torch.uint8).bytes

@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wnrl.streams import DEVICES, GAMMA, Stream, Twin
+from tests.wnrl.streams import DEVICES, GAMMA, EpisodeStream, Twin
 from wnrl.checkpoints.checkpoints import load, save
-from wnrl.replay.uniform import Replay, Transition, replay_bytes
+from wnrl.replay.layout import ReplayLayout
+from wnrl.replay.uniform import Replay, Transition
 
 
 def everything(replay: Replay) -> Transition:
@@ -23,7 +25,8 @@ def make(
     num_envs: int, stack: int = 1, frame: tuple[int, ...] = (3,), dtype: Any = torch.uint8, **kwargs: Any
 ) -> Replay:
     shape = frame if stack == 1 else (stack, *frame)
-    return Replay(kwargs.pop("capacity", 100), num_envs, shape, dtype, stack=stack, gamma=GAMMA, **kwargs)
+    capacity, n_step = kwargs.pop("capacity", 100), kwargs.pop("n_step", 1)
+    return Replay(ReplayLayout(capacity, num_envs, shape, dtype, stack, n_step), gamma=GAMMA, **kwargs)
 
 
 def add_table(replay: Replay, rewards: list, discounts: list, firsts: list) -> None:
@@ -51,7 +54,7 @@ def test_holds_what_the_naive_twin_holds(
     num_envs: int, stack: int, n_step: int, capacity: int, p_end: float, seed: int
 ) -> None:
     replay = make(num_envs, stack, frame=(2,), capacity=capacity, n_step=n_step)
-    twin, stream = Twin(capacity, num_envs, n_step), Stream(num_envs, stack, (2,), np.uint8, seed, p_end)
+    twin, stream = Twin(capacity, num_envs, n_step), EpisodeStream(num_envs, stack, (2,), np.uint8, seed, p_end)
     laps = 4 * replay._store.frame_rows
     for t in range(laps):
         row = stream.next()
@@ -67,7 +70,7 @@ def test_holds_what_the_naive_twin_holds(
 @pytest.mark.parametrize(("stack", "frame", "dtype"), [(4, (5, 6), np.uint8), (1, (3,), np.float32), (1, (), np.int64)])
 def test_holds_what_the_naive_twin_holds_of_any_dtype(device: str, stack: int, frame: tuple, dtype: type) -> None:
     replay = make(3, stack, frame, torch.from_numpy(np.zeros(1, dtype)).dtype, n_step=3, capacity=60, device=device)
-    twin, stream = Twin(60, 3, 3), Stream(3, stack, frame, dtype, seed=5)
+    twin, stream = Twin(60, 3, 3), EpisodeStream(3, stack, frame, dtype, seed=5)
     for _ in range(70):
         twin.rows.append(stream.next())
         replay.add(*twin.rows[-1])
@@ -79,7 +82,7 @@ def test_holds_what_the_naive_twin_holds_of_any_dtype(device: str, stack: int, f
 
 
 def test_a_sample_is_one_of_the_transitions_held() -> None:
-    replay, twin, stream = make(2, n_step=2, capacity=20), Twin(20, 2, 2), Stream(2, 1, (3,), np.uint8, seed=1)
+    replay, twin, stream = make(2, n_step=2, capacity=20), Twin(20, 2, 2), EpisodeStream(2, 1, (3,), np.uint8, seed=1)
     for _ in range(40):
         twin.rows.append(stream.next())
         replay.add(*twin.rows[-1])
@@ -93,7 +96,7 @@ def test_a_sample_is_one_of_the_transitions_held() -> None:
 def test_a_draw_with_another_generator_leaves_the_replays_own_as_it_was(device: str) -> None:
     replays = [make(2, capacity=40, device=device) for _ in range(3)]
     for replay in replays:
-        stream = Stream(2, 1, (3,), np.uint8, seed=1)
+        stream = EpisodeStream(2, 1, (3,), np.uint8, seed=1)
         for _ in range(20):
             replay.add(*stream.next())
     beside = [replays[0].sample(30, torch.Generator(device).manual_seed(7)) for _ in range(2)]
@@ -170,7 +173,7 @@ def test_sampling_is_uniform() -> None:
 
 @pytest.mark.parametrize("rows", [0, 2, 30])
 def test_a_state_continues_bit_for_bit(rows: int) -> None:
-    stream = Stream(2, 2, (3,), np.uint8, seed=3)
+    stream = EpisodeStream(2, 2, (3,), np.uint8, seed=3)
     replay = make(2, 2, n_step=3, capacity=20, seed=1)
     for _ in range(rows):
         replay.add(*stream.next())
@@ -190,7 +193,11 @@ def test_a_state_continues_bit_for_bit(rows: int) -> None:
 
 
 def test_a_state_passes_through_a_checkpoint(tmp_path: Path) -> None:
-    replay, restored, stream = make(2, 2, n_step=2), make(2, 2, n_step=2, seed=9), Stream(2, 2, (3,), np.uint8, seed=3)
+    replay, restored, stream = (
+        make(2, 2, n_step=2),
+        make(2, 2, n_step=2, seed=9),
+        EpisodeStream(2, 2, (3,), np.uint8, seed=3),
+    )
     for rows in (0, 20):
         for _ in range(rows):
             replay.add(*stream.next())
@@ -201,7 +208,7 @@ def test_a_state_passes_through_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_state_holds_only_what_is_filled() -> None:
-    replay, stream = make(2, capacity=10_000), Stream(2, 1, (3,), np.uint8, seed=3)
+    replay, stream = make(2, capacity=10_000), EpisodeStream(2, 1, (3,), np.uint8, seed=3)
     for _ in range(5):
         replay.add(*stream.next())
     state = replay.get_state()
@@ -223,36 +230,18 @@ def test_a_state_of_another_replay_is_refused() -> None:
         replay.set_state(state)
 
 
-def test_a_million_atari_steps_fit_in_7_2_gigabytes() -> None:
-    atari = (1_000_000, 8, (4, 84, 84), torch.uint8, 4, 1)
-    assert 7.056e9 < replay_bytes(*atari) < 7.2e9
-    assert replay_bytes(1_000_000, 1, (4,), torch.float32) < 0.05e9
-
-
 def test_one_step_costs_one_frame() -> None:
-    arguments = (64, 2, (4, 84, 84), torch.uint8)
-    replay = Replay(*arguments, stack=4, n_step=3)
-    assert replay.nbytes == replay_bytes(*arguments, stack=4, n_step=3)
+    layout = ReplayLayout(64, 2, (4, 84, 84), torch.uint8, stack=4, n_step=3)
+    replay = Replay(layout)
+    assert replay.nbytes == Replay.required_bytes(layout) == layout.bytes
     assert replay._store._frames[0].nbytes == 7056
-    more = replay_bytes(66, *arguments[1:], stack=4, n_step=3) - replay.nbytes
+    more = replace(layout, capacity=66).bytes - replay.nbytes
     assert 2 * 7056 <= more < 2 * (7056 + 32)
 
 
 def test_too_large_a_replay_is_refused_before_it_is_made() -> None:
     with pytest.raises(ValueError, match=r"a replay of 1,000,000,000 steps needs 7\d{3}\.\d GB"):
-        Replay(1_000_000_000, 8, (4, 84, 84), torch.uint8, stack=4)
-
-
-@pytest.mark.parametrize("name", ["capacity", "num_envs", "stack", "n_step"])
-def test_numbers_below_one_are_refused(name: str) -> None:
-    arguments: dict[str, Any] = {"capacity": 8, "num_envs": 1, "obs_shape": (1, 3), "obs_dtype": torch.uint8}
-    with pytest.raises(ValueError, match=f"{name} must be 1 or more, got 0"):
-        Replay(**(arguments | {name: 0}))
-
-
-def test_obs_shape_must_begin_with_the_stack() -> None:
-    with pytest.raises(ValueError, match=r"begin with stack=4, got \(84, 84\)"):
-        Replay(8, 1, (84, 84), torch.uint8, stack=4)
+        Replay(ReplayLayout(1_000_000_000, 8, (4, 84, 84), torch.uint8, stack=4))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +280,7 @@ def test_sampling_needs_a_transition_and_a_size() -> None:
 
 
 def test_arrays_may_be_reused_tensors_given_and_buffers_read_only() -> None:
-    replay, other, stream = make(2), make(2), Stream(2, 1, (3,), np.uint8, seed=3)
+    replay, other, stream = make(2), make(2), EpisodeStream(2, 1, (3,), np.uint8, seed=3)
     for _ in range(9):
         row = stream.next()
         reused = [array.copy() for array in row]
@@ -306,7 +295,7 @@ def test_arrays_may_be_reused_tensors_given_and_buffers_read_only() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_sampling_does_not_wait_for_the_device() -> None:
-    replay, stream = make(2, 2, device="cuda"), Stream(2, 2, (3,), np.uint8, seed=3)
+    replay, stream = make(2, 2, device="cuda"), EpisodeStream(2, 2, (3,), np.uint8, seed=3)
     for _ in range(9):
         replay.add(*stream.next())
     torch.cuda.set_sync_debug_mode("error")
