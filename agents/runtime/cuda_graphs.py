@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from agents.runtime.devices import resolve_graphs
 
 WARM_UP = 3  # calls before the capture, in which libraries take the memory that they keep
 
 Work = Callable[[], None]
-Result = TypeVar("Result")  # a tensor, a tuple of tensors, or None
+Result = TypeVar("Result")  # a tree of tensors, as a tensor, a named tuple of tensors, or None
 
 
 def _say(text: str) -> None:
@@ -63,7 +64,7 @@ class Graphs:
         return self._captures[-1]
 
     def capture_function(self, function: Callable[..., Result], name: str) -> Callable[..., Result]:
-        """`function`, of tensors to a tensor, to a tuple of tensors or to None, to be called in its place.
+        """`function`, of trees of tensors (see `torch.utils._pytree`) to such a tree, to be called in its place.
 
         Where it is captured, for each shape of its arguments anew, its result is overwritten by the next call.
         """
@@ -141,10 +142,11 @@ class _Function:
         self._graphs, self._function, self._name = graphs, function, name
         self._placed: dict[tuple[torch.Size, ...], _Placed] = {}
 
-    def __call__(self, *arguments: Tensor) -> Any:
-        shapes = tuple(argument.shape for argument in arguments)
+    def __call__(self, *arguments: Any) -> Any:
+        tensors = tree_leaves(arguments)
+        shapes = tuple(tensor.shape for tensor in tensors)
         if shapes in self._placed:
-            return self._placed[shapes](*arguments)
+            return self._placed[shapes](tensors)
         placed = self._placed[shapes] = _Placed(self._function, arguments)
         placed.work = self._graphs.capture(placed.compute, self._name)
         return placed.result
@@ -155,23 +157,20 @@ class _Placed:
 
     work: Work
 
-    def __init__(self, function: Callable[..., Any], arguments: Sequence[Tensor]) -> None:
-        self._function, self._arguments = function, [argument.clone() for argument in arguments]
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        self._function, self._arguments = function, tree_map(torch.clone, arguments)
+        self._places = tree_leaves(self._arguments)
         self.result = function(*arguments)
 
-    def __call__(self, *arguments: Tensor) -> Any:
-        for place, argument in zip(self._arguments, arguments, strict=True):
-            place.copy_(argument)
+    def __call__(self, tensors: Sequence[Tensor]) -> Any:
+        for place, tensor in zip(self._places, tensors, strict=True):
+            place.copy_(tensor)
         self.work()
         return self.result
 
     def compute(self) -> None:
         """Write the result for the arguments that stand in their places."""
-        for place, value in zip(_tensors(self.result), _tensors(self._function(*self._arguments)), strict=True):
-            place.copy_(value)
-
-
-def _tensors(result: Any) -> Sequence[Tensor]:
-    if result is None:
-        return ()
-    return (result,) if isinstance(result, Tensor) else result
+        results = tree_leaves(self.result), tree_leaves(self._function(*self._arguments))
+        for place, value in zip(*results, strict=True):
+            if place is not None:
+                place.copy_(value)

@@ -1,6 +1,7 @@
 """agents.runtime.cuda_graphs: work that is captured once and launched, and what is done where it cannot be."""
 
 import copy
+from collections import namedtuple
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -157,6 +158,18 @@ def test_a_function_is_captured_for_each_shape_of_its_arguments(monkeypatch):
     assert len(both._placed) == 2
 
 
+def test_arguments_and_results_are_trees(monkeypatch):
+    Device(monkeypatch)
+    Pair = namedtuple("Pair", "first rest")
+    swap = Graphs(CUDA, ()).capture_function(lambda pair: Pair(pair.rest[0] + 1, (pair.first, ())), "swapping")
+    for n in range(WARM_UP):
+        found = swap(Pair(torch.full((2,), float(n)), (torch.full((3,), -float(n)), ())))
+        assert isinstance(found, Pair)
+        assert found.first.tolist() == [1 - n] * 3
+        assert found.rest[0].tolist() == [n] * 2
+    assert len(swap._placed) == 1
+
+
 def test_a_procedure_is_done_at_every_call(monkeypatch):
     Device(monkeypatch)
     done = []
@@ -166,18 +179,18 @@ def test_a_procedure_is_done_at_every_call(monkeypatch):
     assert done == [[float(n)] for n in range(WARM_UP)]
 
 
-def run(environment, cuda_graphs, **changes):
+def run(environment, graphs, **changes):
     """The agent after a run on the GPU."""
-    numbers = settings(graphs=cuda_graphs, **changes)
+    numbers = settings(graphs=graphs, **changes)
     agent = build_dqn(replace(DQN_RUN, device="cuda", steps=2_000), numbers, environment)
     Trainer(agent, environment, seed=0).run(700)
     return agent
 
 
-def on_policy(kind, cuda_graphs, **changes):
+def on_policy(kind, graphs, **changes):
     """The agent after a run on the GPU."""
     environment = Chain(3, length=4)
-    agent = make(kind, environment, device="cuda", graphs=cuda_graphs, **changes)
+    agent = make(kind, environment, device="cuda", graphs=graphs, **changes)
     Trainer(agent, environment, seed=0).run(700)
     return agent
 
@@ -186,7 +199,7 @@ def on_policy(kind, cuda_graphs, **changes):
 @pytest.mark.parametrize("changes", [{}, RAINBOW, DISTRIBUTIONS["implicit"], {"learning_rate_schedule": "linear"}])
 def test_a_run_in_graphs_is_the_run_without(changes, capsys):
     """Three environments and an update per two steps: launches of one update and of two."""
-    eager, captured = (run(Chain(3, length=4), cuda_graphs, **changes) for graphs in (False, True))
+    eager, captured = (run(Chain(3, length=4), graphs, **changes) for graphs in (False, True))
     assert eager.learner.num_updates == captured.learner.num_updates > 100
     check_close(captured.network, eager.network)
     assert capsys.readouterr().out == ""  # nothing was refused
@@ -198,7 +211,7 @@ def test_a_run_in_graphs_is_the_run_without(changes, capsys):
 def test_an_on_policy_run_in_graphs_is_the_run_without(kind, changes, capsys):
     """Three minibatches of two sizes, whose order is drawn between launches."""
     sizes = {"ppo": {"minibatches": 3}}.get(kind, {})
-    eager, captured = (on_policy(kind, cuda_graphs, **sizes, **changes) for graphs in (False, True))
+    eager, captured = (on_policy(kind, graphs, **sizes, **changes) for graphs in (False, True))
     assert eager.learner.num_updates == captured.learner.num_updates > 10
     check_close(captured.network, eager.network)
     assert capsys.readouterr().out == ""
@@ -206,7 +219,7 @@ def test_an_on_policy_run_in_graphs_is_the_run_without(kind, changes, capsys):
 
 @needs_cuda
 def test_a_recurrent_agent_acts_in_graphs_as_without(capsys):
-    eager, captured = (on_policy("ppo", cuda_graphs, lstm=8, minibatches=1) for graphs in (False, True))
+    eager, captured = (on_policy("ppo", graphs, lstm=8, minibatches=1) for graphs in (False, True))
     check_close(captured.network, eager.network)
     assert capsys.readouterr().out == ""
 
