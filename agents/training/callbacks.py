@@ -10,7 +10,8 @@ import numpy as np
 from agents.acting.policies import Policy
 from agents.training.trainer import Trainer
 from envs import Episode
-from wnrl.checkpoints.checkpoints import CheckpointError, Checkpoints, NullCheckpoints
+from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
+from wnrl.checkpoints.tensor_files import CheckpointError
 from wnrl.schedules import Every
 
 Report = Callable[[int, dict[str, float]], None]  # called with the step and metrics by TensorBoard tag

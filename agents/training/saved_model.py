@@ -10,7 +10,7 @@ from torch import nn
 
 from agents.learner.network import make_network
 from envs import Environment, make
-from wnrl.checkpoints.checkpoints import load_model
+from wnrl.checkpoints.tensor_files import read_model
 from wnrl.normalizers.folding import fold
 
 
@@ -42,7 +42,7 @@ def read_saved_model(run_dir: Path, model: str, device: torch.device) -> SavedMo
     found = [name for name in names if (run_dir / f"{name}.json").is_file()]
     if not found:
         raise ValueError(f"{run_dir} has no {' or '.join(names)}.safetensors yet: train it longer")
-    tensors, description = load_model(run_dir / found[0])
+    tensors, description = read_model(run_dir / found[0])
     network = fold(make_network(description["network"]))
     network.load_state_dict(tensors)
     return SavedModel(network.to(device).eval(), description, found[0])

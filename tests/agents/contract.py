@@ -15,7 +15,7 @@ from envs.stream import first_rows
 from tests.agents.environments import Clockwork
 from tests.agents.tape import tape
 from wnrl import NORMALIZERS
-from wnrl.checkpoints.checkpoints import load, save
+from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.normalizers.folding import fold
 from wnrl.weight_norm import formula
 
@@ -128,9 +128,9 @@ class VariantContract:
         assert not torch.equal(parameters(short.agent), parameters(other.agent))
 
     def test_goes_on_from_a_saved_state_as_if_it_had_not_stopped(self, tmp_path):
-        save(tmp_path / "state", self.trained(self.steps_to_stop).get_state())
+        write_checkpoint(tmp_path / "state", self.trained(self.steps_to_stop).get_state())
         rest = self.trainer(seed=5)  # all that matters comes from the file
-        rest.set_state(load(tmp_path / "state"))
+        rest.set_state(read_checkpoint(tmp_path / "state"))
         rest.run(self.steps_in_all)
         whole = self.trained(self.steps_in_all)
         assert {d for d in differences(whole.get_state(), rest.get_state()) if d != "/seconds"} == set()

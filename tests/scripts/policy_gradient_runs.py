@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.scripts.processes import call, checkpoints, model, read_progress, refused_by, start
-from wnrl.checkpoints.checkpoints import load_model
+from wnrl.checkpoints.tensor_files import read_model
 
 CHAIN = ["--env", "Chain", "--hidden", 16, "--device", "cpu", "--num-envs", 3]
 NUMBERS = ["--log-interval", 60, "--eval-interval", 150, "--eval-episodes", 4, "--checkpoint-interval", 100]
@@ -55,7 +55,7 @@ class TrainingScript:
         assert all(math.isfinite(float(value)) for row in rows for value in row.values() if value)
 
     def test_the_model_says_how_it_plays(self, whole):
-        description = load_model(whole[0] / "model")[1]
+        description = read_model(whole[0] / "model")[1]
         assert f"train_{description['agent']}" == self.script
         assert description["play"] == {"sample": False}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from wnrl.checkpoints.checkpoints import load_model
+from wnrl.checkpoints.tensor_files import read_model
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--learning-starts", "50"]
@@ -55,7 +55,7 @@ def train(run_dir, *arguments):
 
 def model(run_dir):
     """The last model, to the bit."""
-    tensors, description = load_model(run_dir / "model")
+    tensors, description = read_model(run_dir / "model")
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, description
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused_by
-from wnrl.checkpoints.checkpoints import load_model
+from wnrl.checkpoints.tensor_files import read_model
 
 CHAIN = ["--env", "Chain", "--hidden", "16", "--device", "cpu", "--num-envs", "3", "--rollout-length", "10"]
 CHAIN += ["--minibatches", "3", "--epochs", "2", "--log-interval", "60", "--eval-interval", "150"]
@@ -32,7 +32,7 @@ def test_a_run_says_what_it_does_and_writes_its_folder(whole):
     assert {"config.json", "progress.csv", "model.safetensors", "best.safetensors"} <= {
         path.name for path in run_dir.iterdir()
     }
-    description = load_model(run_dir / "model")[1]
+    description = read_model(run_dir / "model")[1]
     assert (description["agent"], description["play"]) == ("pqn", {"epsilon": 0.0})
 
 

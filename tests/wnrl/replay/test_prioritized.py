@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.wnrl.streams import DEVICES, GAMMA, EpisodeStream, Twin
-from wnrl.checkpoints.checkpoints import load, save
+from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.replay.layout import ReplayLayout
 from wnrl.replay.prioritized import PrioritizedReplay
 from wnrl.replay.uniform import Replay, Transition
@@ -271,8 +271,8 @@ def test_a_state_continues_bit_for_bit(rows: int, tmp_path: Path) -> None:
     replay, restored = filled(rows, n_step=3, capacity=20), filled(9, n_step=3, capacity=20, seed=2)
     if len(replay):
         replay.update_priorities(replay.sample_by_priority(5, 0.5).indices, torch.randn(5, generator=rng) * 3)
-    save(tmp_path / "state", replay.get_state())
-    restored.set_state(load(tmp_path / "state"))
+    write_checkpoint(tmp_path / "state", replay.get_state())
+    restored.set_state(read_checkpoint(tmp_path / "state"))
     for _ in range(25):
         row = stream.next()
         for each in (replay, restored):

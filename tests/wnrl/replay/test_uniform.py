@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.wnrl.streams import DEVICES, GAMMA, EpisodeStream, Twin
-from wnrl.checkpoints.checkpoints import load, save
+from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.replay.layout import ReplayLayout
 from wnrl.replay.uniform import Replay, Transition
 
@@ -201,8 +201,8 @@ def test_a_state_passes_through_a_checkpoint(tmp_path: Path) -> None:
     for rows in (0, 20):
         for _ in range(rows):
             replay.add(*stream.next())
-        save(tmp_path / "state", replay.get_state())
-        restored.set_state(load(tmp_path / "state"))
+        write_checkpoint(tmp_path / "state", replay.get_state())
+        restored.set_state(read_checkpoint(tmp_path / "state"))
     for one, other in zip(replay.sample(9), restored.sample(9), strict=True):
         assert torch.equal(one, other)
 

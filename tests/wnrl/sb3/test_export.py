@@ -19,7 +19,7 @@ from stable_baselines3.common.envs import (
     SimpleMultiObsEnv,
 )
 
-from wnrl.checkpoints.checkpoints import load_model
+from wnrl.checkpoints.tensor_files import read_model
 from wnrl.sb3 import crossq, dqn, export, ppo, ppo_mask, ppo_recurrent, qrdqn, sac, td3, tqc
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -158,7 +158,7 @@ def exported(tmp_path_factory):
 
 def test_the_tensors_are_folded_and_those_that_act(exported):
     model, files = exported
-    tensors, meta = load_model(files.safetensors.with_suffix(""))
+    tensors, meta = read_model(files.safetensors.with_suffix(""))
     layer = model.actor.latent_pi[0]
     assert torch.allclose(tensors["actor.latent_pi.0.weight"], layer.weight)
     assert all(name.startswith("actor.") and name.rpartition(".")[2] not in ("g", "v") for name in tensors)

@@ -1,0 +1,168 @@
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from wnrl.checkpoints.tensor_files import CheckpointError, read_checkpoint, read_model, write_checkpoint, write_model
+
+
+@pytest.fixture
+def state() -> dict[str, Any]:
+    return {
+        "net": {"v": torch.randn(3, 4), "half": torch.ones(2, dtype=torch.bfloat16), "empty": torch.empty(0, 5)},
+        "flags": torch.tensor([True, False]),
+        "seeds": np.array([2**63 + 1], np.uint64),
+        "numpy": np.random.default_rng(1).bit_generator.state,
+        "python": random.Random(1).getstate(),
+        "step": 7,
+        "best": float("-inf"),
+    }
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    tensors = zip([*one["net"].values(), one["flags"]], [*other["net"].values(), other["flags"]], strict=True)
+    plain = all(one[key] == other[key] for key in ("seeds", "numpy", "python", "step", "best"))
+    return plain and all(a.dtype == b.dtype and torch.equal(a, b) for a, b in tensors)
+
+
+def test_a_state_comes_back(tmp_path: Path, state: dict[str, Any]) -> None:
+    write_checkpoint(tmp_path / "new" / "state", state)
+    assert same(read_checkpoint(tmp_path / "new" / "state"), state)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["state"]
+
+
+def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
+    numbers, chance, noise = np.random.default_rng(1), random.Random(1), torch.Generator().manual_seed(1)
+    state = {"numpy": numbers.bit_generator.state, "python": chance.getstate(), "torch": noise.get_state()}
+    write_checkpoint(tmp_path / "state", state)
+    expected = numbers.random(), chance.random(), torch.rand(1, generator=noise)
+    state = read_checkpoint(tmp_path / "state")
+    numbers.bit_generator.state = state["numpy"]
+    chance.setstate(state["python"])
+    noise.set_state(state["torch"])
+    assert (numbers.random(), chance.random(), torch.rand(1, generator=noise)) == expected
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD])
+def test_an_optimizer_continues_exactly(tmp_path: Path, kind: type[torch.optim.Optimizer]) -> None:
+    def update(weight: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        (weight**2).sum().backward()
+        optimizer.step()
+
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = kind([weight], lr=0.1)
+    update(weight, optimizer)
+    write_checkpoint(tmp_path / "state", {"weight": weight, "optimizer": optimizer.state_dict()})
+
+    loaded = read_checkpoint(tmp_path / "state")
+    resumed = torch.nn.Parameter(loaded["weight"])
+    other = kind([resumed], lr=0.5)
+    other.load_state_dict(loaded["optimizer"])
+    assert loaded["optimizer"]["param_groups"] == optimizer.state_dict()["param_groups"]
+    for _ in range(3):
+        update(weight, optimizer)
+        update(resumed, other)
+    assert torch.equal(weight, resumed)
+
+
+def test_any_flipped_bit_is_noticed(tmp_path: Path, state: dict[str, Any]) -> None:
+    del state["python"]  # as long as all the rest
+    state["python"] = ()
+    write_checkpoint(tmp_path / "state", state)
+    whole, refused = (tmp_path / "state").read_bytes(), 0
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        (tmp_path / "flipped").write_bytes(flipped)
+        try:
+            assert same(read_checkpoint(tmp_path / "flipped"), state)
+        except CheckpointError:
+            refused += 1
+    assert refused > 0.95 * len(whole)  # the others are padding
+
+
+def test_a_truncated_file_is_noticed(tmp_path: Path, state: dict[str, Any]) -> None:
+    write_checkpoint(tmp_path / "state", state)
+    whole = (tmp_path / "state").read_bytes()
+    for size in (0, 5, 100, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "short").write_bytes(whole[:size])
+        with pytest.raises(CheckpointError, match="damaged"):
+            read_checkpoint(tmp_path / "short")
+
+
+def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
+    torch.save({"a": 1}, tmp_path / "pickle")
+    for name, message in (("foreign", "not ours"), ("pickle", "not ours"), ("none", "there is no file")):
+        with pytest.raises(CheckpointError, match=message) as raised:
+            read_checkpoint(tmp_path / name)
+        assert "\n" not in str(raised.value)
+    write_model(tmp_path / "model", {"a": torch.zeros(1)}, {})
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        read_checkpoint(tmp_path / "model.safetensors")
+    write_checkpoint(tmp_path / "state.safetensors", {})
+    with pytest.raises(CheckpointError, match="not a model"):
+        read_model(tmp_path / "state")
+
+
+def test_changing_what_was_loaded_leaves_the_file_alone(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "state", {"a": torch.zeros(5000), "b": np.zeros(5000)})
+    loaded = read_checkpoint(tmp_path / "state")
+    loaded["a"].add_(1)
+    loaded["b"] += 1
+    again = read_checkpoint(tmp_path / "state")
+    assert not again["a"].any()
+    assert not again["b"].any()
+
+
+def test_what_cannot_be_stored_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot store /a, a set"):
+        write_checkpoint(tmp_path / "state", {"a": {1}})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_comes_back_and_opens_elsewhere(tmp_path: Path) -> None:
+    network = torch.nn.Linear(3, 2)
+    tied = {**network.state_dict(), "tied": network.weight}
+    write_model(tmp_path / "best.v1", tied, {"game": "Breakout", "score": 400.5})
+    tensors, meta = read_model(tmp_path / "best.v1")
+    assert meta == json.loads((tmp_path / "best.v1.json").read_text()) == {"game": "Breakout", "score": 400.5}
+    for loaded in (tensors, load_file(tmp_path / "best.v1.safetensors")):
+        assert loaded.keys() == tied.keys()
+        assert all(torch.equal(loaded[name], tied[name]) for name in tied)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_model_is_described_in_json(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot store the model"):
+        write_model(tmp_path / "model", {}, {"a": torch.zeros(1)})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_tensors_travel_from_and_to_the_device(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "state", {"a": torch.arange(3, device="cuda"), "b": np.arange(3)})
+    loaded = read_checkpoint(tmp_path / "state", "cuda")
+    assert loaded["a"].device.type == "cuda"
+    assert loaded["a"].tolist() == [0, 1, 2]
+    assert isinstance(loaded["b"], np.ndarray)
+
+
+def test_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    write_model(tmp_path / "model", {"w": torch.ones(2)}, {})
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes == {(tmp_path / "other").stat().st_mode}
+
+
+def test_arrays_without_numbers_come_back(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "state", {"scores": np.array([], np.float64), "rows": np.zeros((0, 3), np.int32)})
+    back = read_checkpoint(tmp_path / "state")
+    assert (back["scores"].dtype, back["scores"].shape) == (np.float64, (0,))
+    assert (back["rows"].dtype, back["rows"].shape) == (np.int32, (0, 3))
