@@ -20,7 +20,8 @@ from agents.training.protocols import NullProgress, Progress
 from agents.training.run_directory import RunDirectory, default_path
 from agents.training.trainer import Callback, Trainer
 from envs import Episode
-from wnrl.checkpoints.checkpoints import Checkpoints, save_model
+from wnrl.checkpoints.checkpoints import Checkpoints
+from wnrl.checkpoints.tensor_files import write_model
 from wnrl.normalizers.folding import fold
 from wnrl.tracking.tracker import NullTracker, RunTracker
 
@@ -34,7 +35,8 @@ def _never() -> bool:
 class Run:
     """A training run, ready to learn: all that a wrong setting can break has been tried.
 
-    In a run of several processes the first one evaluates, writes metrics and models, and shows progress.
+    In a run of several processes the first one evaluates, writes metrics and models, and shows progress; all report a
+    checkpoint that cannot be written or read.
 
     Args:
         spec: of the agent.
@@ -71,7 +73,9 @@ class Run:
             self._agent.learner.share(ranks)
             self.directory = self._open_directory()
             self._checkpoints = Checkpoints(self.directory.checkpoints_of(ranks.rank))
-            self._progress = NullProgress() if progress is None or ranks.rank else progress
+            display = NullProgress() if progress is None else progress
+            self._progress = NullProgress() if ranks.rank else display
+            self._warn = display.message  # in every process
             seed = settings.run.seed + ranks.rank * environment.num_envs  # as the environments of a single process
             own_callbacks = self._callbacks()
             self._trainer = Trainer(
@@ -103,9 +107,7 @@ class Run:
         self._evaluation = Evaluation(
             self._play, self._policy, run.eval_interval, report=self._report, keep_best=self._keep_best
         )
-        checkpointing = Checkpointing(
-            self._checkpoints, run.checkpoint_interval, self._state, lambda text: self._progress.message(text)
-        )
+        checkpointing = Checkpointing(self._checkpoints, run.checkpoint_interval, self._state, self._warn)
         if self._ranks.rank:
             return [checkpointing]
         log = Log(self._report, run.log_interval, self._environment.frame_skip)
@@ -115,7 +117,7 @@ class Run:
         """Continue from the last checkpoint that is whole, in every process."""
         step, state = self._checkpoints.latest()
         for path in self._checkpoints.damaged:
-            self._progress.message(f"checkpoint {path} is damaged: going on from the one before")
+            self._warn(f"checkpoint {path} is damaged: going on from the one before")
         if (made := state.get("processes", 1)) != self._ranks.world_size:
             raise ValueError(f"the run is one of {made} processes: start as many (torchrun --nproc-per-node {made})")
         if (common := self._ranks.min(step)) < step:
@@ -207,4 +209,4 @@ class Run:
             "step": step,
             "mean_reward": score,
         }
-        save_model(self.directory.path / name, fold(learner.network).state_dict(), description)
+        write_model(self.directory.path / name, fold(learner.network).state_dict(), description)

@@ -1,115 +1,100 @@
-import os
+import csv
 import signal
+import threading
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.acting.policies import make_policy
+from agents.dqn import build
 from agents.learner.network import make_network
 from agents.registry import AGENTS, DQN
+from agents.runtime.distributed import OneProcess
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat, replace
 from agents.settings.run import TrainSettings
-from agents.training.run import prepare
+from agents.training.protocols import NullProgress
+from agents.training.run import Run
 from envs import Chain
 from envs.stream import first_rows
 from tests.agents.contract import differences
-from wnrl.checkpoints.checkpoints import Checkpoints, load_model
+from wnrl.checkpoints.checkpoints import Checkpoints
+from wnrl.checkpoints.tensor_files import CheckpointError, read_model
 from wnrl.normalizers.folding import fold
-
-
-def interrupting(call, at):
-    """The same function, which sends this process a signal when it is called for the `at`-th time."""
-    calls = []
-
-    def interrupted(*arguments):
-        calls.append(None)
-        if len(calls) == at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return call(*arguments)
-
-    return interrupted
-
-
-def interrupted_in_training(at):
-    """A kind whose agents send a signal when they act."""
-
-    def make(*arguments):
-        agent = DQN.make(*arguments)
-        agent.act = interrupting(agent.act, at)
-        return agent
-
-    return replace(DQN, make=make)
-
-
-def interrupted_in_evaluation(at):
-    """A kind whose agents' policies send a signal when they act."""
-
-    def make(*arguments):
-        agent = DQN.make(*arguments)
-        policy = agent.policy
-        agent.policy = lambda rng: interrupting(policy(rng), at)
-        return agent
-
-    return replace(DQN, make=make)
 
 
 @pytest.fixture
 def settings(tmp_path):
     run = {"env": "Chain", "hidden": (4,), "device": "cpu", "num_envs": 1, "steps": 60, "eval_interval": 0}
     return from_flat(
-        TrainSettings[DQNSettings], **run, run_dir=tmp_path / "run", learning_starts=20, batch_size=4, replay_size=200
+        TrainSettings[DQNSettings], run, run_dir=tmp_path / "run", learning_starts=20, batch_size=4, replay_size=200
     )
 
 
-def run(settings, kind=DQN):
-    return prepare(settings, kind).go()
+def learn(settings, spec=DQN, **options):
+    with Run(spec, settings, **options) as run:
+        run.learn()
+    return run
 
 
 def state(settings):
-    return Checkpoints(settings.run_dir / "checkpoints").latest()
+    return Checkpoints(settings.run.run_dir / "checkpoints").latest()
 
 
-def test_a_run_to_its_end(settings, capsys):
-    assert run(settings) == 0
+def model(settings, name="model"):
+    """Tensors and description of a model that the run has saved."""
+    return read_model(settings.run.run_dir / name)
+
+
+def after(calls):
+    """A stop that is asked for when it has been looked at so many times."""
+    asked = []
+
+    def stop():
+        asked.append(None)
+        return len(asked) > calls
+
+    return stop
+
+
+def test_a_run_to_its_end(settings):
+    run = learn(settings)
     step, kept = state(settings)
-    assert step == kept["trainer"]["steps"] == 60
-    assert capsys.readouterr().out.splitlines()[-1].startswith("finished 60 steps: python scripts/evaluate.py ")
+    assert step == kept["trainer"]["steps"] == run.steps == 60
+    assert run.directory.path == settings.run.run_dir
+    assert model(settings)[1]["step"] == 60
 
 
 def test_a_run_without_a_finished_game_can_be_kept(settings):
     """An empty window of scores is part of the state too."""
-    assert run(replace(settings, steps=2, num_envs=2)) == 0
+    settings = replace(settings, steps=2, num_envs=2)
+    learn(settings)
     assert len(state(settings)[1]["trainer"]["statistics"]["scores"]) == 0
 
 
-def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(settings, capsys):
-    before = signal.getsignal(signal.SIGTERM)
-    assert run(settings, interrupted_in_training(10)) == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before
-    step = state(settings)[0]
-    assert step == load_model(settings.run_dir / "model")[1]["step"] <= 10
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        f"stopped at step {step} with a checkpoint: go on with --resume {settings.run_dir}"
-    )
+def test_a_stop_ends_the_run_with_a_checkpoint_and_a_model(settings):
+    run = learn(settings, stop=after(10))
+    assert 5 < run.steps == state(settings)[0] == model(settings)[1]["step"] <= 10  # reset rows are no steps
 
 
 def test_an_evaluation_that_is_cut_short_is_made_up_for(settings):
     settings = replace(settings, eval_interval=10, eval_episodes=10_000, steps=1_000)
-    assert run(settings, interrupted_in_evaluation(30)) == 128 + signal.SIGTERM
-    assert not (settings.run_dir / "best.json").exists()
-    assert "eval/mean_reward" not in (settings.run_dir / "progress.csv").read_text()
+    learn(settings, stop=after(30))
+    assert not (settings.run.run_dir / "best.json").exists()
+    assert "eval/mean_reward" not in (settings.run.run_dir / "progress.csv").read_text()
     assert state(settings)[0] == 10
-    run(replace(settings, eval_episodes=2, steps=12, resume=settings.run_dir))
-    assert "eval/mean_reward" in (settings.run_dir / "progress.csv").read_text()
+    learn(replace(settings, eval_episodes=2, steps=12, resume=settings.run.run_dir))
+    assert "eval/mean_reward" in (settings.run.run_dir / "progress.csv").read_text()
 
 
 def test_evaluation_leaves_training_as_it_is(settings):
     """Whether and how often a run is evaluated does not change what it learns."""
-    run(settings)
-    other = replace(settings, eval_interval=20, eval_epsilon=0.5, eval_episodes=3, run_dir=settings.run_dir / "other")
-    run(other)
-    assert differences(load_model(settings.run_dir / "model")[0], load_model(other.run_dir / "model")[0]) == []
+    learn(settings)
+    path = settings.run.run_dir / "other"
+    other = replace(settings, eval_interval=20, eval_epsilon=0.5, eval_episodes=3, run_dir=path)
+    learn(other)
+    assert differences(model(settings)[0], model(other)[0]) == []
 
 
 def test_evaluations_have_their_own_games_and_as_few_environments_as_needed(settings, monkeypatch):
@@ -121,56 +106,286 @@ def test_evaluations_have_their_own_games_and_as_few_environments_as_needed(sett
             return super().reset(seed)
 
     monkeypatch.setattr("agents.training.run.make_evaluation_environment", lambda settings, number: Watched(number))
-    run(replace(settings, eval_interval=30, eval_episodes=1, seed=5, num_envs=3))
+    learn(replace(settings, eval_interval=30, eval_episodes=1, seed=5, num_envs=3))
     assert made == [(1, 1_000_005)] * 2
 
 
 def test_the_best_score_is_remembered_over_a_resume(settings):
     settings = replace(settings, eval_interval=20, eval_epsilon=1.0)
-    run(settings)
+    learn(settings)
     best = state(settings)[1]["evaluation"]["best"]
-    assert best == load_model(settings.run_dir / "best")[1]["mean_reward"] == 1
-    (settings.run_dir / "best.json").unlink()
-    run(replace(settings, steps=100, resume=settings.run_dir))
-    assert not (settings.run_dir / "best.json").exists()  # no later score was above it
+    assert best == model(settings, "best")[1]["mean_reward"] == 1
+    (settings.run.run_dir / "best.json").unlink()
+    learn(replace(settings, steps=100, resume=settings.run.run_dir))
+    assert not (settings.run.run_dir / "best.json").exists()  # no later score was above it
     assert state(settings)[1]["evaluation"]["best"] == best
 
 
 def test_a_run_that_is_long_enough_already_is_refused(settings):
-    run(settings)
+    learn(settings)
     with pytest.raises(ValueError, match="the run is at step 60 already: ask for more by --steps"):
-        run(replace(settings, resume=settings.run_dir))
+        Run(DQN, replace(settings, resume=settings.run.run_dir))
 
 
-def test_nothing_is_made_when_the_agent_cannot_be(settings):
+def test_nothing_is_made_when_the_agent_cannot_be(settings, monkeypatch):
     def refuse(*arguments):
         raise ValueError("too large")
 
+    monkeypatch.setattr(build, "build_dqn", refuse)
     with pytest.raises(ValueError, match="too large"):
-        run(settings, replace(DQN, make=refuse))
-    assert not settings.run_dir.exists()
+        Run(DQN, settings)
+    assert not settings.run.run_dir.exists()
 
 
-@pytest.mark.parametrize("kind", AGENTS.values())
-def test_the_model_of_each_agent_says_how_it_plays(kind, tmp_path):
+@pytest.mark.parametrize("spec", AGENTS.values(), ids=lambda spec: spec.name)
+def test_the_model_of_each_agent_says_how_it_plays(spec, tmp_path):
     """What stands beside the tensors is enough to play as the agent's own policy does."""
-    values = {**kind.preset("fast", images=False, norm="weight", flags={}), "hidden": (4,), "eval_interval": 0}
-    settings = kind.settings(**{**values, "env": "Chain", "device": "cpu", "steps": 40, "run_dir": tmp_path / "run"})
-    assert run(settings, kind) == 0
-    tensors, description = load_model(tmp_path / "run" / "model")
-    assert (description["agent"], description["env"]) == (kind.name, "Chain")
+    values = {**spec.preset("fast", images=False, norm="weight", flags={}), "hidden": (4,), "eval_interval": 0}
+    own = {"env": "Chain", "device": "cpu", "steps": 40, "run_dir": tmp_path / "run"}
+    settings = from_flat(TrainSettings[spec.settings], {**values, **own})
+    learn(settings, spec)
+    tensors, description = model(settings)
+    assert (description["agent"], description["env"]) == (spec.name, "Chain")
     network = fold(make_network(description["network"]))
     network.load_state_dict(tensors)
     policy = make_policy(network.eval(), np.random.default_rng(0), **description["play"])
-    agent = kind.make(settings, settings, Chain(settings.num_envs))
+    agent = spec.build(settings.run, settings.agent, Chain(settings.run.num_envs))
     agent.set_state(state(settings)[1]["trainer"]["agent"])
     rows = first_rows(np.eye(5, dtype=np.float32))
     assert policy(rows).tolist() == agent.policy(np.random.default_rng(0))(rows).tolist()
 
 
 def test_a_run_goes_on_where_it_was(settings):
-    run(replace(settings, steps=100, run_dir=settings.run_dir.parent / "whole"))
-    run(settings)
-    run(replace(settings, steps=100, resume=settings.run_dir))
-    whole, parts = (load_model(path / "model")[0] for path in (settings.run_dir.parent / "whole", settings.run_dir))
-    assert differences(whole, parts) == []
+    whole = replace(settings, steps=100, run_dir=settings.run.run_dir.parent / "whole")
+    learn(whole)
+    learn(settings)
+    learn(replace(settings, steps=100, resume=settings.run.run_dir))
+    assert differences(model(whole)[0], model(settings)[0]) == []
+
+
+# Without a terminal
+
+
+def rows(settings):
+    """Those of `progress.csv`, without what the clock says."""
+    with (settings.run.run_dir / "progress.csv").open(newline="") as file:
+        return [{tag: v for tag, v in row.items() if not tag.startswith("time/")} for row in csv.DictReader(file)]
+
+
+def test_a_second_call_continues_to_the_bit(settings):
+    """Metrics, models and state are those of one call for the whole length, and the first call's rows stay."""
+    settings = replace(settings, log_interval=20, eval_interval=40, eval_episodes=2)
+    whole = replace(settings, run_dir=settings.run.run_dir.parent / "whole", steps=100)
+    learn(whole)
+    with Run(DQN, settings) as run:
+        run.learn()
+        first = rows(settings)
+        assert run.steps == state(settings)[0] == 60
+        run.learn(100)
+    assert run.steps == 100
+    assert rows(settings) == rows(whole)
+    assert [row["step"] for row in rows(settings)] == ["20", "40", "40", "60", "80", "80", "100"]
+    assert [{tag: row[tag] for tag in first[0]} for row in rows(settings)[: len(first)]] == first
+    assert differences(model(settings), model(whole)) == []
+    (step, parts), (last, at_once) = state(settings), state(whole)
+    assert step == last == 100
+    for kept in (parts, at_once):
+        assert kept["trainer"].pop("seconds") > 0
+    assert differences(parts, at_once) == []
+    events = EventAccumulator(str(settings.run.run_dir)).Reload()
+    assert [event.step for event in events.Scalars("train/n_updates")] == [20, 40, 60, 80, 100]
+    assert [event.step for event in events.Scalars("eval/mean_reward")] == [40, 80]
+
+
+def test_a_run_in_a_thread_trains_to_its_end_and_touches_no_signal(settings, monkeypatch):
+    """Only the main thread may set a handler, and Python lets no other."""
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    monkeypatch.setattr(signal, "signal", lambda *arguments: pytest.fail("a handler was set"))
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(learn(settings).steps))
+    thread.start()
+    thread.join(60)
+    assert ended == [60]
+    assert state(settings)[0] == model(settings)[1]["step"] == 60
+    assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
+
+
+def test_a_run_is_silent_without_a_progress_display(settings, capfd):
+    settings = replace(settings, log_interval=20, eval_interval=30, eval_episodes=1)
+    learn(settings)
+    learn(replace(settings, steps=80, resume=settings.run.run_dir))
+    assert capfd.readouterr() == ("", "")
+
+
+class Display(NullProgress):
+    """Writes down what a run shows."""
+
+    def __init__(self):
+        self.calls = []
+
+    def start(self, step, total_steps):
+        self.calls.append(("start", step, total_steps))
+
+    def update(self, step):
+        self.calls.append(("update", step))
+
+    def report(self, step, metrics):
+        self.calls.append(("report", step))
+
+    def message(self, text):
+        self.calls.append(("message", text))
+
+    def close(self):
+        self.calls.append(("close",))
+
+
+def test_what_is_shown(settings):
+    display = Display()
+    with Run(DQN, replace(settings, steps=2, log_interval=2), progress=display) as run:
+        run.learn()
+        run.learn(3)
+    assert display.calls == [
+        ("start", 0, 2),
+        ("message", f"training in {settings.run.run_dir}"),
+        ("update", 1),
+        ("update", 2),
+        ("report", 2),
+        ("close",),
+        ("start", 2, 3),
+        ("message", f"resuming at step 2 in {settings.run.run_dir}"),
+        ("update", 3),
+        ("close",),
+    ]
+
+
+def test_what_is_shown_is_what_is_written(settings):
+    display, shown = Display(), []
+    display.report = lambda step, metrics: shown.append({"step": step, **metrics})
+    learn(replace(settings, log_interval=20, eval_interval=30, eval_episodes=1), progress=display)
+    with (settings.run.run_dir / "progress.csv").open(newline="") as file:
+        written = [{tag: float(value) for tag, value in row.items() if value} for row in csv.DictReader(file)]
+    assert written == shown
+    assert [row["step"] for row in shown] == [20, 30, 40, 60, 60]
+
+
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_taken(settings):
+    learn(replace(settings, checkpoint_interval=30, steps=70))
+    newest = max((settings.run.run_dir / "checkpoints").glob("*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    display = Display()
+    run = learn(replace(settings, steps=61, resume=settings.run.run_dir), progress=display)
+    kind, text = display.calls[0]
+    assert kind == "message"
+    assert text.startswith("checkpoint ")
+    assert text.endswith(" is damaged: going on from the one before")
+    assert run.steps == 61
+
+
+def test_another_process_writes_checkpoints_of_its_own_and_reports_only_what_goes_wrong(settings, monkeypatch):
+    path = settings.run.run_dir
+
+    class Second(OneProcess):
+        rank = 1
+
+        def broadcast(self, value):
+            return path
+
+    monkeypatch.setattr("agents.training.run.join", Second)
+    path.mkdir()
+    settings = replace(settings, eval_interval=30, log_interval=30, checkpoint_interval=30)
+    display = Display()
+    learn(settings, progress=display)
+    assert display.calls == []
+    assert [file.name for file in path.iterdir()] == ["checkpoints"]
+    assert Checkpoints(path / "checkpoints" / "process-1").latest()[0] == 60
+
+    def full(self, step, state):
+        if step == 30:
+            raise CheckpointError("the disk is full")
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    learn(settings, progress=display)
+    assert display.calls == [("message", "no checkpoint at step 30: the disk is full")]
+
+
+def test_callbacks_are_called_after_each_vector_step_and_after_the_runs_own(settings):
+    seen = []
+
+    def callback(trainer, before):
+        newest = Checkpoints(settings.run.run_dir / "checkpoints").latest()[0] if trainer.steps >= 30 else None
+        seen.append((before, trainer.steps, newest))
+
+    learn(replace(settings, num_envs=2, checkpoint_interval=30, steps=40), callbacks=[callback])
+    # both chains end games, whose reset rows are no steps: steps go up by 1 or 2
+    assert seen[0][0] == 0
+    assert [before for before, _, _ in seen[1:]] == [steps for _, steps, _ in seen[:-1]]
+    assert all(0 <= steps - before <= 2 for before, steps, _ in seen)
+    assert seen[-1][1] >= 40
+    written = [(steps, newest) for _, steps, newest in seen if newest is not None]
+    assert written
+    assert {newest for _, newest in written} == {written[0][0]}
+
+
+# Environments are closed
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """The number of closed environments, which grows."""
+    closed = []
+
+    class Watched(Chain):
+        def close(self):
+            closed.append(None)
+
+    for kind in ("training", "evaluation"):
+        make = f"agents.training.run.make_{kind}_environment"
+        monkeypatch.setattr(make, lambda run, num_envs=None: Watched(num_envs or run.num_envs))
+    return closed
+
+
+def test_a_run_closes_its_environment_at_its_end(settings, closed):
+    with Run(DQN, settings) as run:
+        run.learn()
+        assert not closed
+    assert len(closed) == 1
+
+
+def test_a_run_closes_its_environment_after_an_error(settings, closed):
+    def fail(trainer, before):
+        raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        learn(settings, callbacks=[fail])
+    assert len(closed) == 1
+
+
+def test_an_evaluation_closes_its_environment_whatever_happens(settings, closed, monkeypatch):
+    learn(replace(settings, eval_interval=30, eval_episodes=1))
+    assert len(closed) == 3
+
+    def fail(*arguments, **options):
+        raise RuntimeError("mine")
+
+    monkeypatch.setattr("agents.training.run.evaluate", fail)
+    with pytest.raises(RuntimeError, match="mine"):
+        learn(replace(settings, eval_interval=30, eval_episodes=1, run_dir=settings.run.run_dir / "again"))
+    assert len(closed) == 5
+
+
+def test_a_run_whose_agent_cannot_be_built_closes_its_environment(settings, closed, monkeypatch):
+    def refuse(*arguments):
+        raise ValueError("too large")
+
+    monkeypatch.setattr(build, "build_dqn", refuse)
+    with pytest.raises(ValueError, match="too large"):
+        Run(DQN, settings)
+    assert len(closed) == 1
+
+
+def test_a_run_that_cannot_be_resumed_closes_its_environment(settings, closed):
+    learn(settings)
+    assert len(closed) == 1
+    with pytest.raises(ValueError, match="at step 60 already"):
+        Run(DQN, replace(settings, resume=settings.run.run_dir))
+    assert len(closed) == 2

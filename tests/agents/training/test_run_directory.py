@@ -1,4 +1,3 @@
-import json
 import os
 from importlib import metadata
 from pathlib import Path
@@ -6,19 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from agents.settings.flat import from_flat, replace
-from agents.settings.run import RunSettings
-from agents.training.run_directory import PACKAGES, RunDirectory, default_path, provenance, to_json
-from wnrl.checkpoints.checkpoints import load_model
+from agents.training.run_directory import PACKAGES, RunDirectory, default_path, provenance
 
-RUN = from_flat(RunSettings, env="Chain", seed=3, hidden=(8, 8))
+CONFIG = {"agent": "dqn", "settings": {"env": "Chain", "hidden": [8, 8], "resume": None}}
 
 
 def test_the_folder_says_everything_about_the_run(tmp_path):
-    directory = RunDirectory.create(replace(RUN, run_dir=tmp_path / "a" / "b"), "dqn")
+    directory = RunDirectory.create(tmp_path / "a" / "b", CONFIG)
+    assert directory.path == tmp_path / "a" / "b"
     config = directory.config
-    assert config["agent"] == "dqn"
-    assert config["settings"] == {**to_json(RUN), "hidden": [8, 8], "run_dir": str(tmp_path / "a" / "b")}
+    assert {name: config[name] for name in CONFIG} == CONFIG
     assert config["versions"].keys() == {"python", *PACKAGES}
     assert config["versions"]["torch"] == torch.__version__
     assert {"git_commit", "started", "command"} <= config.keys()
@@ -26,43 +22,36 @@ def test_the_folder_says_everything_about_the_run(tmp_path):
     assert RunDirectory.open(directory.path).config == config
 
 
-def test_settings_are_json(tmp_path):
-    stored = json.loads(json.dumps(to_json(replace(RUN, run_dir=tmp_path))))
-    assert stored["run_dir"] == str(tmp_path)
-    assert stored["resume"] is None
-
-
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine").write_text("x")
     with pytest.raises(ValueError, match=r"already holds files: choose another --run-dir, or .* --resume"):
-        RunDirectory.create(replace(RUN, run_dir=tmp_path), "dqn")
+        RunDirectory.create(tmp_path, CONFIG)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     with pytest.raises(ValueError, match="already holds files"):
-        RunDirectory.create(replace(RUN, run_dir=tmp_path / "mine"), "dqn")
+        RunDirectory.create(tmp_path / "mine", CONFIG)
 
 
 def test_an_empty_folder_can_be_used(tmp_path):
-    RunDirectory.create(replace(RUN, run_dir=tmp_path), "dqn")
+    RunDirectory.create(tmp_path, CONFIG)
     assert (tmp_path / "config.json").is_file()
 
 
 def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ValueError, match=r"cannot write the run to .*file/run: Not a directory"):
-        RunDirectory.create(replace(RUN, run_dir=tmp_path / "file" / "run"), "dqn")
+        RunDirectory.create(tmp_path / "file" / "run", CONFIG)
 
 
 def test_default_names_tell_runs_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first = default_path(RUN, "dqn")
+    chain = ("Chain", "dqn", "weight", 3)
+    first = default_path(*chain)
     assert first.parent == Path("runs")
     assert first.name.startswith("Chain-dqn-weight-s3-20")
     monkeypatch.setattr("time.strftime", lambda form: "now")
-    paths = [RunDirectory.create(RUN, "dqn").path for _ in range(3)]
+    paths = [RunDirectory.create(default_path(*chain), CONFIG).path for _ in range(3)]
     assert [path.name for path in paths] == [f"Chain-dqn-weight-s3-now{end}" for end in ("", "-2", "-3")]
-    assert default_path(from_flat(RunSettings, env="phys2d/CartPole-v1"), "dqn").name.startswith(
-        "phys2d_CartPole-v1-dqn"
-    )
+    assert default_path("phys2d/CartPole-v1", "dqn", "weight", 3).name.startswith("phys2d_CartPole-v1-dqn")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -73,7 +62,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission_is_refused(tmp_path):
-    RunDirectory.create(replace(RUN, run_dir=tmp_path / "run"), "dqn")
+    RunDirectory.create(tmp_path / "run", CONFIG)
     (tmp_path / "run").chmod(0o500)
     with pytest.raises(ValueError, match="no permission"):
         RunDirectory.open(tmp_path / "run")
@@ -86,11 +75,10 @@ def test_a_damaged_config_is_refused_by_name(tmp_path):
         _ = RunDirectory.open(tmp_path).config
 
 
-def test_models_are_saved_with_their_description(tmp_path):
-    RunDirectory(tmp_path).save_model("best", {"w": torch.arange(3.0)}, {"step": 7})
-    tensors, description = load_model(tmp_path / "best")
-    assert tensors["w"].tolist() == [0, 1, 2]
-    assert description == json.loads((tmp_path / "best.json").read_text()) == {"step": 7}
+def test_checkpoints_of_other_processes_have_folders_of_their_own(tmp_path):
+    directory = RunDirectory(tmp_path)
+    assert directory.checkpoints_of(0) == directory.checkpoints == tmp_path / "checkpoints"
+    assert directory.checkpoints_of(2) == tmp_path / "checkpoints" / "process-2"
 
 
 def test_the_build_of_torch_is_recorded_where_its_metadata_leaves_it_out(monkeypatch):

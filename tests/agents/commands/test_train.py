@@ -1,0 +1,121 @@
+import os
+import signal
+import sys
+
+import pytest
+
+from agents.commands.train import train
+from agents.dqn import build
+from wnrl.checkpoints.checkpoints import Checkpoints
+from wnrl.checkpoints.tensor_files import read_model
+
+FLAGS = ["--env", "Chain", "--hidden", "4", "--device", "cpu", "--num-envs", "1", "--steps", "60"]
+FLAGS += ["--learning-starts", "20", "--batch-size", "4", "--replay-size", "200", "--eval-interval", "0"]
+
+
+def call(monkeypatch, *arguments):
+    """The exit code of a training script that is called with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["train_dqn.py", *map(str, arguments)])
+    return train("dqn", "A program.")
+
+
+def interrupting(call, at, number=signal.SIGTERM):
+    """The same function, which sends this process a signal when it is called for the `at`-th time."""
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == at:
+            os.kill(os.getpid(), number)
+        return call(*arguments)
+
+    return interrupted
+
+
+def changed(monkeypatch, change):
+    """Let `change` see each agent that is built."""
+    make = build.build_dqn
+
+    def changing(*arguments):
+        agent = make(*arguments)
+        change(agent)
+        return agent
+
+    monkeypatch.setattr(build, "build_dqn", changing)
+
+
+def interrupted_in_training(agent):
+    agent.act = interrupting(agent.act, 10)
+
+
+def interrupted_in_evaluation(agent):
+    policy = agent.policy
+    agent.policy = lambda rng: interrupting(policy(rng), 30)
+
+
+def test_a_run_to_its_end(tmp_path, monkeypatch, capsys):
+    assert call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run") == 0
+    assert Checkpoints(tmp_path / "run" / "checkpoints").latest()[0] == 60
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"training in {tmp_path / 'run'}"
+    assert lines[-1] == f"finished 60 steps: python scripts/evaluate.py {tmp_path / 'run'} measures the model"
+
+
+def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(tmp_path, monkeypatch, capsys):
+    before, path = signal.getsignal(signal.SIGTERM), tmp_path / "run"
+    changed(monkeypatch, interrupted_in_training)
+    assert call(monkeypatch, *FLAGS, "--run-dir", path) == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+    step = Checkpoints(path / "checkpoints").latest()[0]
+    assert step == read_model(path / "model")[1]["step"] <= 10
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"stopped at step {step} with a checkpoint: go on with --resume {path}"
+    )
+
+
+def test_an_evaluation_that_is_cut_short_is_made_up_for(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    evaluated = ["--eval-interval", 10, "--eval-episodes", 10_000, "--steps", 1_000]
+    with monkeypatch.context() as patch:
+        changed(patch, interrupted_in_evaluation)
+        assert call(monkeypatch, *FLAGS, *evaluated, "--run-dir", path) == 128 + signal.SIGTERM
+    assert not (path / "best.json").exists()
+    assert "eval/mean_reward" not in (path / "progress.csv").read_text()
+    assert Checkpoints(path / "checkpoints").latest()[0] == 10
+    assert call(monkeypatch, "--resume", path, "--eval-episodes", 2, "--steps", 12) == 0
+    assert "eval/mean_reward" in (path / "progress.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--steps", "0"], "steps must be at least 1, got 0"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not there"),
+        (["--foo", "1"], "--foo"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_code_2(arguments, said, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, *FLAGS, *arguments, "--run-dir", tmp_path / "run")
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.startswith("train_dqn.py: error: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_processes_leave_the_words_to_the_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    assert call(monkeypatch, *FLAGS, "--steps", "0") == 2
+    assert call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run") == 0
+    assert not [line for line in capsys.readouterr().out.splitlines() if line.startswith("finished")]
+
+
+def test_ctrl_c_while_the_run_is_built_is_code_130(tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "build_dqn", interrupted)
+    assert call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run") == 130

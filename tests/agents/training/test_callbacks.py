@@ -1,0 +1,136 @@
+import pytest
+
+from agents.training.callbacks import Checkpointing, Evaluation, Log
+from envs import Episode
+from tests.agents.environments import Clockwork
+from tests.agents.training.recorder import Recorder, run
+from wnrl.checkpoints.tensor_files import CheckpointError
+
+
+class Table:
+    """Keeps the rows that are reported."""
+
+    def __init__(self):
+        self.rows = []
+
+    def write(self, step, metrics):
+        self.rows.append((step, dict(metrics)))
+
+
+def silent(step, metrics):
+    pass
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 7])
+def test_callbacks_fire_once_an_interval(num_envs):
+    saved, played, evaluated, table = [], [], [], Table()
+
+    class Saved:
+        def save(self, step, state):
+            saved.append((step, state))
+
+    run(
+        Clockwork(*[1000] * num_envs),
+        100,
+        Log(table.write, 10, 1),
+        Checkpointing(Saved(), 25, lambda: {"x": 1}, print),
+        Evaluation(
+            lambda policy: played.append(policy) or [Episode(0, 1.0, 2)],
+            lambda step: f"policy {step}",
+            50,
+            report=lambda step, metrics: evaluated.append(step),
+            keep_best=silent,
+        ),
+    )
+    due = {
+        interval: [-(-tick // num_envs) * num_envs for tick in range(interval, 101, interval)]
+        for interval in (10, 25, 50)
+    }
+    assert [step for step, _ in table.rows] == due[10]
+    assert saved == [(step, {"x": 1}) for step in due[25]]
+    assert played == [f"policy {step}" for step in due[50]]
+    assert evaluated == due[50]
+
+
+def test_an_interval_of_0_never_fires():
+    never = Checkpointing(None, 0, None, None), Evaluation(None, None, 0, report=None, keep_best=None)
+    run(Clockwork(5), 30, *never)
+
+
+class Clock:
+    """Stands for a trainer whose time is set by hand."""
+
+    def __init__(self, steps, seconds):
+        self.steps, self.seconds = steps, seconds
+        self.agent, self.statistics = Recorder(), run(Clockwork(2), 1).statistics
+
+
+def test_speed_is_of_the_steps_since_the_last_row():
+    table = Table()
+    log, trainer = Log(table.write, 100, 4), Clock(60, 1.0)
+    log(trainer, 0)
+    trainer.steps, trainer.seconds = 100, 2.0
+    log(trainer, 60)
+    trainer.steps, trainer.seconds = 200, 2.5
+    log(trainer, 100)
+    speeds = [(row["time/fps"], row["time/frames_per_second"], row["time/time_elapsed"]) for _, row in table.rows]
+    assert speeds == [(50, 200, 2.0), (200, 800, 2.5)]
+
+
+def test_speed_after_a_resume_leaves_the_earlier_sessions_out():
+    table, trainer = Table(), Clock(1_040, 500.0)
+    log = Log(table.write, 100, 1)
+    log(trainer, 1_000)
+    trainer.steps, trainer.seconds = 1_100, 501.0
+    log(trainer, 1_040)
+    assert table.rows[0][1]["time/fps"] == 100
+
+
+def test_scores_are_logged_once_a_game_has_ended():
+    table = Table()
+    run(Clockwork(15, reward=2.0), 20, Log(table.write, 10, 1))
+    assert "rollout/ep_rew_mean" not in table.rows[0][1]
+    assert (table.rows[1][1]["rollout/ep_rew_mean"], table.rows[1][1]["rollout/ep_len_mean"]) == (30, 15)
+    assert table.rows[1][1]["train/n_updates"] == 20
+
+
+def test_evaluation_writes_means_and_keeps_the_best():
+    table, best = Table(), []
+    scores = iter([[1.0, 2.0], [5.0], [], [3.0], [4.0], [6.0]])
+    evaluation = Evaluation(
+        lambda policy: [Episode(0, score, 10 * index + 10) for index, score in enumerate(next(scores))],
+        lambda step: None,
+        10,
+        report=table.write,
+        keep_best=lambda step, score: best.append((step, score)),
+    )
+    run(Clockwork(1000), 50, evaluation)
+    assert table.rows == [
+        (10, {"eval/mean_reward": 1.5, "eval/mean_ep_length": 15}),
+        (20, {"eval/mean_reward": 5, "eval/mean_ep_length": 10}),
+        (31, {"eval/mean_reward": 3, "eval/mean_ep_length": 10}),  # the one at 30 was stopped, and is made up for
+        (40, {"eval/mean_reward": 4, "eval/mean_ep_length": 10}),
+        (50, {"eval/mean_reward": 6, "eval/mean_ep_length": 10}),
+    ]
+    assert best == [(10, 1.5), (20, 5), (50, 6)]
+    assert evaluation.get_state() == {"best": 6, "done": 50}
+
+
+def test_evaluation_continues_from_its_state():
+    evaluation = Evaluation(None, None, 10, report=None, keep_best=None)
+    evaluation.set_state({"best": 5.0, "done": 20})
+    assert (evaluation.best, evaluation.done) == (5, 20)
+    run(Clockwork(1000), 29, lambda trainer, before: evaluation(trainer, before) if trainer.steps > 20 else None)
+    assert evaluation.get_state() == {"best": 5.0, "done": 20}
+
+
+def test_a_checkpoint_that_cannot_be_written_is_reported_and_the_run_continues():
+    said = []
+
+    class Full:
+        def save(self, step, state):
+            raise CheckpointError("the disk is full")
+
+    trainer = run(Clockwork(1000), 30, Checkpointing(Full(), 20, dict, said.append))
+    assert said == ["no checkpoint at step 20: the disk is full"]
+    assert trainer.steps == 30

@@ -1,0 +1,11 @@
+from agents.training.protocols import NullProgress
+
+
+def test_no_display_shows_nothing(capfd):
+    progress = NullProgress()
+    progress.start(0, 10)
+    progress.update(5)
+    progress.report(5, {"train/loss": 1.0})
+    progress.message("hello")
+    progress.close()
+    assert capfd.readouterr() == ("", "")
