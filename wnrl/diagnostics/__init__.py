@@ -1,1 +1,1 @@
-"""What normalized layers do while they learn."""
+"""Metrics of normalized layers during training."""

@@ -1,8 +1,8 @@
-"""Figures that show what a normalizer does while a network learns, by TensorBoard tag, as 0-dim tensors.
+"""Metrics that show what a normalizer does during training, by TensorBoard tag, as 0-dim tensors.
 
-LAYER in a tag is the layer's name in `named_modules`, the same under every normalizer; of a recurrent layer each matrix
-has figures of its own (`core.lstm.weight_ih_l0`). The effective weight w is what `fold` gives, the weight itself of a
-plain layer; of a layer that layer norm follows it is the weight before that. A row holds the weights of one unit.
+LAYER in a tag is the layer's name in `named_modules`, the same under every normalizer; each matrix of a recurrent layer
+has its own metrics (`core.lstm.weight_ih_l0`). The effective weight w is that of the folded layer: of a plain layer its
+weight, and under layer norm the weight before the normalization. A row holds the weights of one unit.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from wnrl.weight_norm.rows import row_norms, rows
 
 Forward = Callable[[nn.Module, Tensor], Tensor]  # a network and observations [B, ...], to outputs [B, ...]
 
-COMPANIES = 4  # in which the minibatch's noise is seen
-ROUNDING = 1e-6  # share of the outputs' root mean square under which a difference is not told from float32's rounding
+SPLITS = 4  # random splits from which the minibatch noise is estimated
+ROUNDING = 1e-6  # differences below this share of the outputs' root mean square count as rounding errors
 
 
 def call(network: nn.Module, obs: Tensor) -> Tensor:
@@ -34,11 +34,11 @@ def call(network: nn.Module, obs: Tensor) -> Tensor:
 
 
 class NormDiagnostics:
-    """All figures of a learner's normalizer, to be read at the log interval.
+    """All metrics of a learner's normalizer, to be read at the log interval.
 
-    Learning stays the same to the bit: nothing of the network is changed and no random number is drawn but from the
-    reading's generator. A reading costs some forward passes of copies of the network. Between readings only the first
-    update costs anything: the directions of the rows, one copy of the weights, are kept while it is made.
+    Learning stays the same to the bit: the network is not changed, and random numbers are only drawn from the reading's
+    generator. A reading costs some forward passes of copies of the network. Between readings only the first update has
+    a cost: the directions of the rows, one copy of the weights, are kept during it.
 
     Args:
         network: the learner.
@@ -51,45 +51,45 @@ class NormDiagnostics:
 
     @property
     def due(self) -> bool:
-        """Whether the next update is to be measured: the first one since the last reading."""
+        """Whether the next update is measured: the first one since the last reading."""
         return not self._angles
 
     def around_update(self) -> AbstractContextManager[None]:
-        """A context to make one update of the network in; measures the first one since the last reading."""
+        """A context for one update of the network; measures the first one since the last reading."""
         return self._measured() if self.due else nullcontext()
 
     def read(
         self, learning_rate: float, obs: Tensor | None = None, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """The figures now; never waits for the device.
+        """The current metrics; does not synchronize with the device.
 
         Args:
-            learning_rate: the optimizer's.
-            obs: `[B, ...]`, observations that the network learns from, twice as many as in a minibatch; None leaves out
-                what is measured on them.
-            generator: of the companies in `minibatch_noise`; without it the global one.
+            learning_rate: of the optimizer.
+            obs: `[B, ...]`, observations that the network learns from, twice as many as in a minibatch; None: without
+                the metrics that need them.
+            generator: for the splits in `minibatch_noise`; None: the global one.
 
         Returns:
-            `norm_figures`, `dead_figures`, `norm/minibatch_noise` and `norm/LAYER/angle`: the angle in degrees by which
-            one update, the first since the last reading, turned a row of the effective weight, mean over the rows. No
-            angle if there was no update; 0 for rows that are zero; rounding stays under 1e-4 degrees.
+            `norm_metrics`, `dead_unit_metrics`, `norm/minibatch_noise` and `norm/LAYER/angle`: the angle in degrees by
+            which one update, the first since the last reading, turned a row of the effective weight, mean over rows.
+            No angle if there was no update; 0 for rows that are zero; rounding errors stay below 1e-4 degrees.
 
         Raises:
             ValueError: fewer than two observations.
         """
         angles, self._angles = self._angles, {}
-        figures = {**norm_figures(self._network, learning_rate), **angles}
+        metrics = {**norm_metrics(self._network, learning_rate), **angles}
         if obs is not None:
-            figures |= dead_figures(self._network, obs, self._forward)
-            figures["norm/minibatch_noise"] = minibatch_noise(self._network, obs, self._forward, generator)
-        return figures
+            metrics |= dead_unit_metrics(self._network, obs, self._forward)
+            metrics["norm/minibatch_noise"] = minibatch_noise(self._network, obs, self._forward, generator)
+        return metrics
 
     def get_state(self) -> dict[str, Any]:
-        """The angles that the next reading shows; empty when the next update is to be measured."""
+        """The angles for the next reading; empty if the next update is to be measured."""
         return {"angles": dict(self._angles)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `get_state`'s state."""
+        """Restore a state of `get_state`."""
         device = next(self._network.parameters()).device
         self._angles = {tag: angle.to(device) for tag, angle in state["angles"].items()}
 
@@ -102,7 +102,7 @@ class NormDiagnostics:
 
 
 @torch.no_grad()
-def norm_figures(network: nn.Module, learning_rate: float) -> dict[str, Tensor]:
+def norm_metrics(network: nn.Module, learning_rate: float) -> dict[str, Tensor]:
     """Means over the rows of each layer.
 
     Args:
@@ -110,32 +110,32 @@ def norm_figures(network: nn.Module, learning_rate: float) -> dict[str, Tensor]:
         learning_rate: the optimizer's.
 
     Returns:
-        `norm/LAYER/w_norm` of each layer: ‖w‖, the norm of a row of the effective weight. Of weight-normalized layers
-        also `norm/LAYER/g` (the same, named for what it is in the paper's units), `norm/LAYER/v_norm` (‖v‖) and
+        `norm/LAYER/w_norm` of each layer: ‖w‖, the norm of a row of the effective weight. For weight-normalized layers
+        also `norm/LAYER/g` (the same number, which is g in the paper's units), `norm/LAYER/v_norm` (‖v‖) and
         `norm/LAYER/effective_lr` (learning rate × ‖w‖/‖v‖, the factor by which a step on v moves w; 0 for zero rows;
         Salimans & Kingma 2016, section 2.1).
     """
-    figures: dict[str, Tensor] = {}
+    metrics: dict[str, Tensor] = {}
     for name, layer, weight, v in _weights(network):
         w_norm = row_norms(layer, weight)
-        figures[f"norm/{name}/w_norm"] = w_norm.mean()
+        metrics[f"norm/{name}/w_norm"] = w_norm.mean()
         if v is not None:
             v_norm = row_norms(layer, v)
-            figures[f"norm/{name}/g"] = w_norm.mean()
-            figures[f"norm/{name}/v_norm"] = v_norm.mean()
-            figures[f"norm/{name}/effective_lr"] = learning_rate * (w_norm / v_norm).nan_to_num(0.0).mean()
-    return figures
+            metrics[f"norm/{name}/g"] = w_norm.mean()
+            metrics[f"norm/{name}/v_norm"] = v_norm.mean()
+            metrics[f"norm/{name}/effective_lr"] = learning_rate * (w_norm / v_norm).nan_to_num(0.0).mean()
+    return metrics
 
 
 @torch.no_grad()
-def dead_figures(network: nn.Module, obs: Tensor, forward: Forward = call) -> dict[str, Tensor]:
-    """The share of dead units before each `nn.ReLU`: those whose output there is 0 for every example and position.
+def dead_unit_metrics(network: nn.Module, obs: Tensor, forward: Forward = call) -> dict[str, Tensor]:
+    """The share of dead units at each `nn.ReLU`: those whose output is 0 for every example and position.
 
-    In training mode, on a copy of the network. A ReLU belongs to the layer that ran last before it; a layer called
-    several times has a unit dead if it is dead in every call.
+    In training mode, on a copy of the network. A ReLU belongs to the layer that ran last before it; in a layer that is
+    called several times, a unit is dead if it is dead in every call.
 
     Args:
-        network: any network; nonlinearities that are not modules are not seen.
+        network: any network; nonlinearities that are not modules are not counted.
         obs: `[B, ...]`.
         forward: calls the network.
 
@@ -152,22 +152,22 @@ def dead_figures(network: nn.Module, obs: Tensor, forward: Forward = call) -> di
 def minibatch_noise(
     network: nn.Module, obs: Tensor, forward: Forward = call, generator: torch.Generator | None = None
 ) -> Tensor:
-    """How much the output for a state changes with the states that it is batched with, in training mode.
+    """How much the output for a state depends on the other states of its minibatch, in training mode.
 
-    The observations are split at random into two minibatches, several times, so that each state is seen in that many
-    companies; copies of the network take them, each from the same buffers. The noise is √(a/b): a is the variance of
-    an output over the companies, for minibatches drawn independently of each other (halves of the same B, of which
-    n = ⌊B/2⌋ go together, vary (B − n)/(B − 1) times as much), b that across states of its mean, both averaged over
-    states and outputs. A layer of mean-only batch norm has about 1/√n.
+    The observations are split at random into two minibatches, several times, so that each state is in as many different
+    minibatches; copies of the network process them, all starting from the same buffers. The noise is √(a/b): a is the
+    variance of an output over the splits, corrected to independently drawn minibatches (halves of the same B, n = ⌊B/2⌋
+    in each, vary (B − n)/(B − 1) times as much), and b the variance across states of its mean, both averaged over
+    states and outputs. For a layer of mean-only batch norm it is about 1/√n.
 
     Args:
-        network: any network, of floating-point parameters.
-        obs: `[B, ...]`, twice as many as in a minibatch; of an odd number the last is left out.
-        forward: calls the network; dropout is counted as noise.
-        generator: of the splits; without it the global one.
+        network: any network with floating-point parameters.
+        obs: `[B, ...]`, twice as many as in a minibatch; if B is odd, the last is left out.
+        forward: calls the network; dropout counts as noise.
+        generator: for the splits; None: the global one.
 
     Returns:
-        0-dim, without a unit; exactly 0 if the differences are within rounding, 10⁻⁶ of the outputs' root mean square.
+        0-dim, unitless; exactly 0 if the differences are within rounding, 10⁻⁶ of the outputs' root mean square.
 
     Raises:
         ValueError: fewer than two observations.
@@ -175,15 +175,15 @@ def minibatch_noise(
     if len(obs) < 2:
         raise ValueError(f"minibatch_noise splits two observations or more, got {len(obs)}")
     half = len(obs) // 2
-    outputs = torch.stack([_in_halves(network, obs[: 2 * half], forward, generator) for _ in range(COMPANIES)])
-    noise = outputs.var(0).mean() * (2 * half - 1) / half  # outputs: [companies, B, numbers]
+    outputs = torch.stack([_in_halves(network, obs[: 2 * half], forward, generator) for _ in range(SPLITS)])
+    noise = outputs.var(0).mean() * (2 * half - 1) / half  # outputs: [splits, B, numbers]
     spread = outputs.mean(0).var(0).mean()
     least = ROUNDING**2 * outputs.square().mean()
     return torch.where(noise <= least, 0.0, noise / spread.clamp(min=least)).sqrt()
 
 
 class _ReLUWatch:
-    """Forward hooks that note which units are ever above 0; `active` is `[units]` bool by layer and number of units."""
+    """Forward hooks that record which units are ever above 0: `active`, `[units]` bool by layer and number of units."""
 
     def __init__(self, network: nn.Module) -> None:
         self.active: dict[tuple[str, int], Tensor] = {}
@@ -219,16 +219,16 @@ def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _matrices(parameters: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Those of a layer's parameters that are weights with rows, named as the plain layer names them."""
+    """The weight matrices among a layer's parameters, under the plain layer's names."""
     plain = ((name.removeprefix("layer."), parameter) for name, parameter in parameters)
     return {name: parameter for name, parameter in plain if name.startswith("weight") and parameter.ndim > 1}
 
 
 class _Weight(NamedTuple):
-    name: str  # of its figures
-    layer: nn.Module  # that says what its rows are
+    name: str  # in its tags
+    layer: nn.Module  # which determines its rows
     effective: Tensor
-    v: Tensor | None  # where it is weight-normalized
+    v: Tensor | None  # of a weight-normalized layer
 
 
 def _weights(network: nn.Module) -> Iterator[_Weight]:
@@ -254,26 +254,26 @@ def _channel_dim(layer: nn.Module) -> int:
 
 @torch.no_grad()
 def _directions(network: nn.Module) -> dict[str, Tensor]:
-    """The rows of each effective weight at unit length, `[out, n]`; zero rows stay."""
+    """The rows of each effective weight scaled to unit norm, `[out, n]`; zero rows stay zero."""
     matrices = {name: rows(layer, weight).flatten(1) for name, layer, weight, _ in _weights(network)}
     return {name: F.normalize(w.to(torch.promote_types(w.dtype, torch.float32)), dim=1) for name, w in matrices.items()}
 
 
 @torch.no_grad()
 def _mean_angle(before: Tensor, after: Tensor) -> Tensor:
-    """Mean angle in degrees between rows of unit length; right for small angles, where an arc cosine is not."""
+    """Mean angle in degrees between rows of unit norm; accurate for small angles, where an arc cosine is not."""
     angle = 2 * torch.atan2((after - before).norm(dim=1), (after + before).norm(dim=1))
     turned = before.any(dim=1) & after.any(dim=1)
     return torch.where(turned, angle, 0.0).mean() * (180 / math.pi)
 
 
 def _trial(network: nn.Module) -> nn.Module:
-    """A copy in training mode, to be thrown away."""
+    """A temporary copy in training mode."""
     return copy.deepcopy(network).train()
 
 
 def _run(network: nn.Module, obs: Tensor, forward: Forward) -> Tensor:
-    """Outputs `[B, ...]`; not compiled, which would leave out hooks; the global generators are left as they were."""
+    """Outputs `[B, ...]`; without torch.compile, which would skip hooks; keeps the state of the global generators."""
     devices = [obs.device] if obs.is_cuda else []
     with torch.random.fork_rng(devices=devices), torch.compiler.set_stance("force_eager"):
         return forward(network, obs)

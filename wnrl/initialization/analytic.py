@@ -18,35 +18,35 @@ from wnrl.initialization.weighted_layers import (
 )
 from wnrl.normalizers.layer_kinds import output_modules, unknown_name
 
-RELU_GAIN = 2.0  # squared: a ReLU takes half of the squared norm
+RELU_GAIN = 2.0  # squared: a ReLU halves the squared norm
 
 
 @torch.no_grad()
 def analytic_init(
     network: nn.Module, generator: torch.Generator | None = None, gains: Mapping[str, float] | None = None
 ) -> None:
-    """Start hidden layers so that activations keep their norm, without data, in place.
+    """Initialize hidden layers so that activations keep their norm, without data, in place.
 
     Arpit et al. 2019: rows of length g = √(gain · inputs/outputs), directions v orthogonal, bias 0. The squared gain is
-    2 before a ReLU, 1/N for the last layer of a residual branch, N blocks in its stage, and 1 where nothing follows;
-    a layer of which no module says otherwise counts as one before a ReLU, whatever its nonlinearity (see `gains`).
-    inputs/outputs is fan-in over fan-out, both with the kernel's area (as in the authors' code): the channels of a
-    convolution, grouped or transposed too. Plain layers get the same effective weight, and running statistics begin
-    anew. Output layers (those that the network's heads name as `output_layers`, else the last one registered),
+    2 before a ReLU, 1/N for the last layer of a residual branch in a stage of N blocks, and 1 where no nonlinearity
+    follows; a layer that no module declares otherwise counts as one before a ReLU, whatever follows it (see `gains`).
+    inputs/outputs is fan-in over fan-out, both with the kernel's area (as in the authors' code), so the ratio of the
+    channels of a convolution, grouped or transposed too. Plain layers get the same effective weight, and running
+    statistics are reset. Output layers (the `output_layers` of the network's heads, else the last layer registered),
     recurrent layers and layers with frozen weights stay as they are.
 
-    Modules say what they hold by two properties: `branch_output`, the last layer of the branch of a residual block, and
-    `linear_layers`, layers that no ReLU follows. A stage is the blocks that follow each other in one container, with
-    none but modules without parameters between them.
+    Modules declare their layers by two properties: `branch_output`, the last layer of the branch of a residual block,
+    and `linear_layers`, layers that no ReLU follows. A stage is a run of blocks in one container, with only modules
+    without parameters between them.
 
     Args:
         network: any module; it is not called.
-        generator: of `v`; without it the global one.
-        gains: squared gains by the names of layers, before all that is said above; output layers too.
+        generator: for drawing `v`; None: the global one.
+        gains: squared gains by the names of layers, output layers too; they override the rules above.
 
     Raises:
         ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight is parametrized,
-            a gain under 0 or for a name that is no layer's.
+            a gain below 0, or a name that is not a layer's.
     """
     gains = _checked(gains or {}, network)
     known, outputs = _gains(network), output_modules(network)
@@ -74,7 +74,7 @@ def _ratio(layer: WeightedLayer, directions: Tensor) -> float:
 
 
 def _gains(network: nn.Module) -> dict[nn.Module, float]:
-    """Squared gains of the layers that modules of `network` speak of."""
+    """Squared gains of the layers that modules of `network` declare."""
     linear = [cast(Any, m).linear_layers for m in network.modules() if _has_property(m, "linear_layers")]
     gains = {part: 1.0 for layers in linear for layer in layers for part in layer.modules()}
     for stage in _stages(network):
@@ -94,7 +94,7 @@ def _stages(network: nn.Module) -> Iterator[list[nn.Module]]:
 
 
 def _has_property(module: nn.Module, name: str) -> bool:
-    """Whether `module` says something by this name; a submodule that happens to be called so does not count."""
+    """Whether `module` declares a property of this name; a submodule that happens to have the name does not count."""
     return hasattr(module, name) and name not in module._modules
 
 

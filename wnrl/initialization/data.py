@@ -13,35 +13,35 @@ from torch import Tensor, nn
 from wnrl.initialization.weighted_layers import WeightedLayer, check_lengths_are_free, layers_to_initialize
 
 DIRECTION_STD = 0.05  # section 3: v ~ N(0, 0.05²)
-LEAST_DEVIATION = 1e-10  # σ under which a unit counts as constant
-CONSTANT_RATIO = 1e-5  # σ/|μ| under which a unit's variation is rounding
+LEAST_DEVIATION = 1e-10  # σ below which a unit counts as constant
+CONSTANT_RATIO = 1e-5  # σ/|μ| below which a unit's variation counts as rounding
 
 
 @torch.no_grad()
 def data_init(network: nn.Module, *inputs: Any, generator: torch.Generator | None = None, **keywords: Any) -> None:
-    """Start every layer with pre-activations of mean 0 and variance 1 on one minibatch, in place.
+    """Initialize every layer so that its pre-activations have mean 0 and variance 1 on one minibatch, in place.
 
     Section 3, equations 5 and 6 of the paper: v ~ N(0, 0.05²), t = v·x/‖v‖, g ← 1/σ[t], b ← −μ[t]/σ[t], layer by layer
     within one forward pass (in evaluation mode), per output channel over batch and positions. `g` is stored in the
-    layer's units. Plain layers get the weight v/(‖v‖σ): the start of the paper's "normal parameterization" baseline
-    (section 5.1). Under `batch` and `mean-batch` the running statistics take the place of the bias.
+    layer's units. Plain layers get the weight v/(‖v‖σ), as in the paper's "normal parameterization" baseline
+    (section 5.1). Under `batch` and `mean-batch` the running statistics are set instead of the bias.
 
-    Every dense, bilinear and convolutional layer is taken, heads too. A layer without bias gets its weight alone; one
-    called several times, or with tied weights, is initialized by the first call. A unit that is constant over the
-    minibatch gets a row of length 1 and mean 0, and a warning. Recurrent layers and layers with frozen weights stay as
-    they are.
+    Every dense, bilinear and convolutional layer is initialized, heads too. In a layer without bias only the weight is
+    set; a layer that is called several times, or whose weights are tied, is initialized by the first call. A unit that
+    is constant over the minibatch gets a row of length 1 and mean 0, with a warning. Recurrent layers and layers with
+    frozen weights stay as they are.
 
     Args:
         network: called as `network(*inputs, **keywords)`.
         inputs: the minibatch, `[B, ...]` with B > 1 (the authors take 500 examples), in tensors, dictionaries or
             sequences.
-        generator: of `v`; without it the global one.
+        generator: for drawing `v`; None: the global one.
         keywords: inputs by name.
 
     Raises:
         ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight is parametrized,
-            one example, examples all the same, or values that are not finite. Upon any error, every parameter and
-            buffer is as it was.
+            one example, examples that are all equal, or values that are not finite. After any error, every parameter
+            and buffer has its old value.
     """
     layers = layers_to_initialize(network)
     check_lengths_are_free(layers, "data_init")
@@ -85,7 +85,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _restored_on_error(network: nn.Module) -> Iterator[None]:
-    """Parameters and buffers get their old values back; a buffer that the forward pass replaced is put back itself."""
+    """Restores the old values of parameters and buffers after an error, also of buffers that were replaced."""
     old = [(tensor, tensor.clone()) for tensor in (*network.parameters(), *network.buffers())]
     buffers = [(module._buffers, dict(module._buffers)) for module in network.modules()]
     try:
@@ -102,7 +102,7 @@ def _restored_on_error(network: nn.Module) -> Iterator[None]:
 def _initialized_by_its_first_call(
     waiting: dict[nn.Module, WeightedLayer], constant: dict[WeightedLayer, Tensor], generator: torch.Generator | None
 ) -> Iterator[None]:
-    """Initialize each layer before its first call, take it out of `waiting`, and note its constant units."""
+    """Initializes each layer before its first call, removes it from `waiting`, and records its constant units."""
 
     def initialize(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         layer = waiting.get(module)
@@ -123,7 +123,7 @@ def _initialized_by_its_first_call(
 def _initialize(
     layer: WeightedLayer, inputs: tuple[Any, ...], keywords: dict[str, Any], generator: torch.Generator | None
 ) -> Tensor:
-    """Equation 5 for one layer, from its own inputs; returns which of its units are constant, `[out]`."""
+    """Equation 5 for one layer, from its inputs; returns which of its units are constant, `[out]`."""
     directions = layer.empty_rows(generator).normal_(0.0, DIRECTION_STD, generator=generator)
     zero = torch.zeros(len(directions), device=layer.directions.device)
     layer.set_rows(directions, zero + 1)

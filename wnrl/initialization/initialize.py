@@ -1,4 +1,4 @@
-"""Initial weights by name: the paper's data-dependent ones, analytic ones, and those of its published DQN code."""
+"""Initializations by name: the paper's data-dependent one, an analytic one, and that of its published DQN code."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ INITIALIZATIONS = ("preserve", "data", "analytic", "he")
 def he_uniform_(network: nn.Module, bias: float = 0.1, generator: torch.Generator | None = None) -> None:
     """Draw each weight from U(−√(3/n), √(3/n)), n inputs a row, and set each bias, in place.
 
-    The initialization of the paper's published DQN code (He-uniform with gain 1, bias 0.1), of dense, bilinear and
-    convolutional layers, plain or normalized. The effective weight is the one drawn, but for `projected` and
-    `spectral`, which divide it by norms of their own. Running statistics begin anew. Recurrent layers and layers with
-    frozen weights stay as they are.
+    The initialization in the paper's published DQN code (He-uniform with gain 1, bias 0.1), for dense, bilinear and
+    convolutional layers, plain or normalized. The effective weight is the one drawn, except under `projected` and
+    `spectral`, which divide it by their norms. Running statistics are reset. Recurrent layers and layers with frozen
+    weights stay as they are.
+
+    Args:
+        network: plain or normalized.
+        bias: the value of every bias.
+        generator: for drawing the weights; None: the global one.
 
     Raises:
         ValueError: no such layer, or a layer whose weight is parametrized.
@@ -31,23 +36,23 @@ def he_uniform_(network: nn.Module, bias: float = 0.1, generator: torch.Generato
     for layer in layers_to_initialize(network):
         drawn = layer.empty_rows(generator)
         bound = math.sqrt(3.0 / drawn[0].numel())
-        layer.take_on(drawn.uniform_(-bound, bound, generator=generator), bias)
+        layer.set_weight_and_bias(drawn.uniform_(-bound, bound, generator=generator), bias)
 
 
 def initialize(
     network: nn.Module, init: str, *inputs: Any, generator: torch.Generator | None = None, **keywords: Any
 ) -> None:
-    """Give `network` the initialization of that name, in place.
+    """Initialize `network` with the initialization named `init`, in place.
 
     Args:
         network: plain or normalized.
         init: `preserve` (the weights stay as they are), `data`, `analytic` or `he`.
-        inputs: a minibatch for `data`, see `data_init`; the others do not look at it.
-        generator: of what is drawn; without it the global one.
+        inputs: a minibatch for `data`, see `data_init`; ignored by the others.
+        generator: for drawing; None: the global one.
         keywords: inputs by name.
 
     Raises:
-        ValueError: an unknown name, or as the initialization does.
+        ValueError: an unknown name, or an error of that initialization.
     """
     if init not in INITIALIZATIONS:
         raise unknown_name("initialization", init, INITIALIZATIONS)

@@ -23,7 +23,7 @@ def orthogonal_init(network: nn.Module, gains: Mapping[str, float], generator: t
         network: a plain network.
         gains: by the names of the network's children; children without a gain stay as they are. Noisy layers are
             initialized in their means.
-        generator: of the draws, on the parameters' device; without it the global one.
+        generator: for drawing, on the device of the parameters; None: the global one.
 
     Raises:
         ValueError: the network is already normalized.

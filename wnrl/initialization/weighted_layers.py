@@ -23,17 +23,17 @@ _WITH_LENGTHS_OF_ITS_OWN = (ProjectedLayer, SpectralNormalized)
 
 @dataclass(frozen=True)
 class WeightedLayer:
-    """A dense, bilinear or convolutional layer, and what stands for it in its network."""
+    """A dense, bilinear or convolutional layer, with the normalizer around it, if any."""
 
     name: str
-    """Of `module`, as in `named_modules`."""
+    """The name of `module`, as in `named_modules`."""
     module: nn.Module
     """The layer itself, or the normalizer around it."""
     layer: nn.Module
-    """What holds the weight: a plain layer or a weight-normalized one."""
+    """The layer that holds the weight, plain or weight-normalized."""
 
     def __str__(self) -> str:
-        """As error messages name it."""
+        """The name for error messages."""
         return f"layer {self.name!r}" if self.name else "the network itself"
 
     @property
@@ -43,7 +43,7 @@ class WeightedLayer:
 
     @property
     def frozen(self) -> bool:
-        """Whether the weight (`g` or `v`) takes no gradients."""
+        """Whether the weight (`g` or `v`) requires no gradient."""
         own = self.layer.named_parameters(recurse=False)
         return not all(parameter.requires_grad for name, parameter in own if name != "bias")
 
@@ -55,17 +55,17 @@ class WeightedLayer:
 
     @property
     def norm(self) -> BatchNorm | MeanOnlyBatchNorm | None:
-        """The batch normalization that follows, which has the layer's bias."""
+        """The batch normalization after the layer, which holds its bias; None if there is none."""
         return self.module.norm if isinstance(self.module, (MeanBatchNormalized, BatchNormalized)) else None
 
     def empty_rows(self, generator: torch.Generator | None) -> Tensor:
-        """To be filled: `[out, ...]` as the weight's rows, in float32 at least, on a device where `generator` draws."""
+        """An empty tensor for the weight's rows `[out, ...]`, in at least float32, on the device of `generator`."""
         like = rows(self.layer, self.directions)
         device = like.device if generator is None else generator.device
         return torch.empty(like.shape, dtype=torch.promote_types(like.dtype, torch.float32), device=device)
 
     def set_rows(self, directions: Tensor, lengths: Tensor) -> None:
-        """Give the effective weight rows of these directions `[out, ...]`, which `v` keeps, and lengths `[out]`."""
+        """Set the rows of the effective weight to these directions `[out, ...]`, stored in `v`, and lengths `[out]`."""
         weight = rows(self.layer, directions.to(self.directions.device))
         if isinstance(self.layer, WeightNormLayer):
             self.layer.v.copy_(weight)
@@ -74,7 +74,7 @@ class WeightedLayer:
             self.directions.copy_(scale_rows(self.layer, weight, lengths / row_norms(self.layer, weight)))
 
     def subtract(self, mean: Tensor) -> None:
-        """Take `mean` `[out]` off w·x by the bias, or by the running mean of the batch normalization, begun anew."""
+        """Subtract `mean` `[out]` from w·x, by the bias or by the running mean of the (reset) batch normalization."""
         norm, bias = self.norm, cast("Tensor | None", self.layer.bias)
         if isinstance(norm, BatchNorm):
             norm.reset_parameters()
@@ -84,8 +84,8 @@ class WeightedLayer:
         elif bias is not None:
             bias.copy_(-mean)
 
-    def take_on(self, drawn: Tensor, bias: float) -> None:
-        """Take on, in place, a plain layer's weight of these rows `[out, ...]` and its bias; statistics begin anew."""
+    def set_weight_and_bias(self, drawn: Tensor, bias: float) -> None:
+        """Set, in place, the rows of the weight `[out, ...]` and all biases; running statistics are reset."""
         weight = rows(self.layer, drawn.to(self.directions.device))
         layer = self.layer if isinstance(self.module, LayerNormalized) else self.module
         if isinstance(layer, NormalizedLayer):
@@ -99,7 +99,7 @@ class WeightedLayer:
 def weighted_layers(network: nn.Module) -> list[WeightedLayer]:
     """Every dense, bilinear and convolutional layer of `network` once, heads and frozen ones too, in registered order.
 
-    Of exactly torch's types and ours: subclasses, whose forward pass may be another, are left out.
+    Only exactly torch's types and ours: subclasses, whose forward pass may differ, are left out.
 
     Raises:
         ValueError: the weight of a layer is computed from other parameters (by a parametrization, by pruning), or has
@@ -132,7 +132,7 @@ def layers_to_initialize(network: nn.Module) -> list[WeightedLayer]:
 
 
 def check_lengths_are_free(layers: list[WeightedLayer], init: str) -> None:
-    """Refuse layers whose rows' lengths are given by their normalizer, so that the initialization cannot set them.
+    """Refuse layers whose normalizer fixes the lengths of the rows, so that the initialization cannot set them.
 
     Raises:
         ValueError: such a layer.

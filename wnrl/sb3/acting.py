@@ -1,4 +1,4 @@
-"""Acting at the cost of plain layers: while a policy acts, cheaper twins stand in the places of its normalized ones."""
+"""Acting at the cost of plain layers: while a policy acts, cheaper twins replace its normalized layers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 
 class _Place(NamedTuple):
-    """Where a normalized layer stands, and what stands there while the network acts."""
+    """A normalized layer in its parent, and the twin that replaces it while the network acts."""
 
-    modules: dict[str, nn.Module | None]  # of the parent
+    modules: dict[str, nn.Module | None]  # the parent's
     name: str
     layer: NormalizedLayer
     twin: nn.Module
 
     def holds(self) -> bool:
-        """Whether the layer is still where it was; another may have been put there."""
+        """Whether the layer is still in its parent; it may have been replaced."""
         return self.modules.get(self.name) is self.layer
 
     def fits(self) -> bool:
-        """Whether the layer is still of the device and type of its twin."""
+        """Whether the layer still has the device and dtype of its twin."""
         if isinstance(self.twin, ScaledTwin):
             return self.twin.fits()
         theirs, ours = next(self.layer.parameters()), next(self.twin.parameters())
         return theirs.device == ours.device and theirs.dtype == ours.dtype
 
     def refresh(self) -> None:
-        """Bring the twin up to date."""
+        """Copy the layer's current values to the twin."""
         if isinstance(self.twin, ScaledTwin):
             self.twin.refresh()
             return
@@ -42,33 +42,33 @@ class _Place(NamedTuple):
 
 
 class Acting:
-    """A context in which twins stand in the places of a network's normalized layers; for use without gradients.
+    """A context in which twins replace a network's normalized layers; for use without gradients.
 
-    A twin is the layer's fold or, where that is cheaper to bring up to date, a `ScaledTwin`. Twins are made when the
-    network first acts, and brought up to date when a parameter or a running statistic has changed, or its storage has,
-    since they were used last. What is written through `tensor.data` cannot be seen: `outdate` after it, and `forget`
-    after putting another parameter in the place of the old. A layer that was put in the place of another stays. Target
-    networks do not act and have no twins. Inside the context, entering it again changes nothing.
+    A twin is the layer's fold or, where that is cheaper to refresh, a `ScaledTwin`. Twins are made when the network
+    first acts, and refreshed when a parameter or running statistic, or its storage, has changed since their last use.
+    Changes through `tensor.data` cannot be detected: call `outdate` after them, and `forget` after replacing a
+    parameter. If a layer itself is replaced, new twins are made. Target networks do not act and have no twins. The
+    context is reentrant.
 
     Args:
-        network: any module, in whose places the twins stand while it acts.
+        network: any module; its twins are swapped in while it acts.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
         self._depth = 0
         self._places: list[_Place] | None = None
-        self._tensors: list[Tensor] = []  # which the twins are made of
+        self._tensors: list[Tensor] = []  # from which the twins are computed
         self._versions: list[int] | None = None
         self._storages: list[int] = []
 
     def outdate(self) -> None:
-        """Bring the twins up to date before they are used again; all layers are in their places, come what may."""
+        """Refresh the twins before their next use; puts back all layers in any case."""
         self._versions, self._depth = None, 0
         self._put_back()
 
     def forget(self) -> None:
-        """Make twins anew before they are used again; all layers are in their places, come what may."""
+        """Make new twins before their next use; puts back all layers in any case."""
         self.outdate()
         self._places = None
 
@@ -108,7 +108,7 @@ class Acting:
                 modules[name] = layer
 
     def _current(self) -> tuple[list[int] | None, list[int]]:
-        """What changes with the values of the tensors (None where nothing does: inference tensors), and storages."""
+        """The versions of the tensors (None if they are inference tensors, which have none), and their storages."""
         tensors = self._tensors
         storages = [t.data_ptr() for t in tensors]
         try:
@@ -128,11 +128,11 @@ class Acting:
             place.refresh()
 
     def __getstate__(self) -> dict[str, Any]:
-        """The network alone: a copy makes twins of its own."""
+        """Only the network: a copy makes its own twins."""
         return {"_network": self._network}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """As new."""
+        """Without twins."""
         self.__init__(state["_network"])  # type: ignore[misc]
 
 

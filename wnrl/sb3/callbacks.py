@@ -1,4 +1,4 @@
-"""Callbacks for stable-baselines3: the paper's initialization, and the figures of the normalizer."""
+"""Callbacks for stable-baselines3: the paper's initialization, and the metrics of the normalizer."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from wnrl.sb3.policies import NormalizedPolicy
 class DataDependentInit(BaseCallback):
     """Initializes the policy by `wnrl.data_init` on the first observations, before the first update.
 
-    Every network that sees observations is initialized at once, a features extractor that several share once; critics
-    see the actions that were taken. Target networks then equal their learners. Optimizers stay valid: no parameter is
-    replaced. `norm="none"` is initialized too, the paper's baseline. A model that has made an update before, one that
-    was loaded or goes on, stays as it is.
+    All networks that take observations are initialized together, a shared features extractor once; critics get the
+    actions that were taken. Target networks then equal their learners. Optimizers stay valid: no parameter is replaced.
+    `norm="none"`, the paper's baseline, is initialized too. A model that has made updates before (a loaded one, or one
+    whose training continues) stays as it is.
 
-    Off-policy algorithms are initialized at the end of `learning_starts`, from the replay buffer. On-policy ones are
-    after as many rollouts as hold `batch_size` observations, and do not learn from these: the old networks chose their
-    actions, so that no value, probability or advantage in them is that of the networks that would learn.
+    Off-policy algorithms are initialized at the end of `learning_starts`, from the replay buffer; on-policy ones after
+    as many rollouts as hold `batch_size` observations. They do not learn from these rollouts, whose values,
+    log-probabilities and advantages are those of the networks before the initialization.
 
     Args:
-        batch_size: observations that it looks at (the paper's authors take 500).
-        verbose: 1 prints a line when it is done.
+        batch_size: number of observations (500 in the paper).
+        verbose: 1 prints a line when the policy is initialized.
 
     Raises:
-        ValueError: when training begins, if fewer observations than that will come before the first update, or if the
-            policy is not of `wnrl.sb3`.
+        ValueError: when training starts, if there will be fewer observations than that before the first update, or if
+            the policy is not one of `wnrl.sb3`.
     """
 
     def __init__(self, batch_size: int = 500, verbose: int = 0) -> None:
@@ -103,7 +103,7 @@ class DataDependentInit(BaseCallback):
         return sum(len(actions) for _, actions, *_ in self._seen)
 
     def _skip_training(self) -> None:
-        """Let the update that follows this rollout pass."""
+        """Skip the update after this rollout."""
         attributes = vars(self.model)
         attributes["train"] = lambda: attributes.pop("train")
 
@@ -119,14 +119,14 @@ class DataDependentInit(BaseCallback):
 
 
 class NormDiagnostics(BaseCallback):
-    """Records the figures of `wnrl.diagnostics.norms` in the host's logger, and so in TensorBoard, as `norm/LAYER/...`.
+    """Records the metrics of `wnrl.diagnostics.norms` in the host's logger, and so in TensorBoard, as `norm/LAYER/...`.
 
-    LAYER is the layer's name in the policy; target networks have no figures. Beside `norm_figures` (with the learning
-    rate of the layer's optimizer) there are `norm/LAYER/angle` of the first step that the layer's optimizer made since
-    the last reading, `norm/LAYER/dead` and `norm/minibatch_noise`, on observations from the host's buffer: twice as
-    many as in a minibatch, of a rollout at most all.
+    LAYER is the layer's name in the policy; target networks are not measured. Besides `norm_metrics` (with the learning
+    rate of the layer's optimizer) these are `norm/LAYER/angle` of the first step of the layer's optimizer since the
+    last reading, and `norm/LAYER/dead` and `norm/minibatch_noise` on observations from the host's buffer: twice as many
+    as in a minibatch, but at most the whole rollout.
 
-    Learning stays the same to the bit: the global generators of NumPy and torch are left as they were.
+    Learning stays the same to the bit: the global generators of NumPy and torch keep their states.
 
     Args:
         interval: steps between readings; the first is before the first update.
@@ -157,32 +157,32 @@ class NormDiagnostics(BaseCallback):
         if self.num_timesteps < self._next or self.num_timesteps <= getattr(self.model, "learning_starts", -1):
             return
         self._next = self.num_timesteps + self.interval
-        figures = self._read()
-        for tag, figure in zip(figures, torch.stack(list(figures.values())).tolist(), strict=True):
-            self.logger.record(tag, figure)
+        metrics = self._read()
+        for tag, metric in zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True):
+            self.logger.record(tag, metric)
 
     def _on_training_end(self) -> None:
         self._hooks.close()
 
     def _read(self) -> dict[str, Tensor]:
-        figures = {tag: figure for reader in self._readers for tag, figure in reader.read().items()}
+        metrics = {tag: metric for reader in self._readers for tag, metric in reader.read().items()}
         with _same_randomness(self.model.device):
             self._inputs = sample_inputs(self.model, 2 * _minibatch(self.model))
             rows = torch.arange(len(self._inputs[1]), device=self.model.device)
             generator = torch.Generator(self.model.device).manual_seed(self.num_timesteps)
-            figures |= norms.dead_figures(self._learner, rows, self._forward)
+            metrics |= norms.dead_unit_metrics(self._learner, rows, self._forward)
             if len(rows) > 1:
                 noise = norms.minibatch_noise(self._learner, rows, self._forward, generator)
-                figures["norm/minibatch_noise"] = noise
+                metrics["norm/minibatch_noise"] = noise
         self._inputs = ()
-        return figures
+        return metrics
 
     def _forward(self, learner: nn.Module, rows: Tensor) -> Tensor:
         return learner(*take(self._inputs, rows))
 
 
 class _Reader:
-    """The figures of the layers that an optimizer moves; measures the angle of its steps by hooks on them."""
+    """The metrics of the layers that an optimizer updates; hooks on its steps measure the angle."""
 
     def __init__(self, learner: Learner, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
@@ -198,15 +198,15 @@ class _Reader:
         )
 
     def read(self) -> dict[str, Tensor]:
-        figures = self._diagnostics.read(self._optimizer.param_groups[0]["lr"])
-        return {tag: figure for tag, figure in figures.items() if self._moves(tag)}
+        metrics = self._diagnostics.read(self._optimizer.param_groups[0]["lr"])
+        return {tag: metric for tag, metric in metrics.items() if self._moves(tag)}
 
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()
 
     def _moves(self, tag: str) -> bool:
-        """Whether it moves the layer of `norm/LAYER/FIGURE` or, of a recurrent one, `norm/LAYER.MATRIX/FIGURE`."""
+        """Whether it updates the layer of `norm/LAYER/METRIC` or, if recurrent, of `norm/LAYER.MATRIX/METRIC`."""
         layer = tag.rpartition("/")[0]
         return any(
             moved in (layer, layer.rpartition(".")[0]) or moved.startswith(f"{layer}.") for moved in self._layers
@@ -220,7 +220,7 @@ class _Reader:
 
 
 def _minibatch(model: BaseAlgorithm) -> int:
-    """Observations in a minibatch; of A2C that is the rollout."""
+    """Observations in a minibatch; for A2C, in the rollout."""
     size = getattr(model, "batch_size", None)
     return _rollout_steps(model) if size is None else size
 
@@ -232,7 +232,7 @@ def _rollout_steps(model: BaseAlgorithm) -> int:
 
 @contextmanager
 def _same_randomness(device: torch.device) -> Iterator[None]:
-    """Puts back the global generators of NumPy and torch."""
+    """Restores the global generators of NumPy and torch."""
     state = np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

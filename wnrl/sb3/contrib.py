@@ -1,4 +1,4 @@
-"""The algorithms of sb3-contrib, or an error that says how to get them."""
+"""The algorithms of sb3-contrib, or an error that says how to install it."""
 
 try:
     from sb3_contrib import crossq, ppo_mask, ppo_recurrent, qrdqn, tqc, trpo

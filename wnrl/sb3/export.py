@@ -18,7 +18,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import Tensor, nn
 
-from wnrl.checkpoints.checkpoints import save_model
+from wnrl.checkpoints.tensor_files import write_model
 from wnrl.normalizers.folding import fold
 from wnrl.sb3.learner import copy_policy
 
@@ -38,19 +38,19 @@ class Exported(NamedTuple):
 
 
 def export(model: BaseAlgorithm, path: str | Path) -> Exported:
-    """Write the policy that acts, folded and deterministic, to `PATH.safetensors`, `PATH.json` and `PATH.onnx`.
+    """Write the acting policy, folded and deterministic, to `PATH.safetensors`, `PATH.json` and `PATH.onnx`.
 
-    The first two are those of `save_model`: the tensors under the policy's names, without critics and
-    targets, and a description. The ONNX graph gives the actions of `model.predict(obs, deterministic=True)`, within
-    rounding: one-hot codes and the scaling of images, and the clipping to or the scaling into the action space, are in
-    it. Its inputs are observations as `model.observation_space` has them, `[B, *shape]` of its dtype for any B: images
-    channel-first, those of a `VecNormalize` environment normalized; named `obs`, or by the keys of a `Dict` space. Its
-    output is `action`, `[B, *action_space.shape]`. A recurrent policy also takes `hidden` and `cell`, each
-    `[layers, B, units]`, and `episode_start`, `[B]` float, and gives `next_hidden` and `next_cell`.
+    The first two are those of `write_model`: the tensors under the policy's names, without critics and targets, and a
+    description. The ONNX graph computes the actions of `model.predict(obs, deterministic=True)`, up to rounding,
+    including one-hot encoding, the scaling of images, and clipping or scaling to the action space. Its inputs are
+    observations as in `model.observation_space`, `[B, *shape]` of its dtype for any B: images channel-first, those of a
+    `VecNormalize` environment normalized. They are named `obs`, or by the keys of a `Dict` space. Its output is
+    `action`, `[B, *action_space.shape]`. A recurrent policy has further inputs `hidden` and `cell`, each
+    `[layers, B, units]`, and `episode_start`, `[B]` float, and outputs `next_hidden` and `next_cell`.
 
     Args:
         model: of any algorithm of stable-baselines3 or sb3-contrib with a policy network, plain or of `wnrl.sb3`.
-        path: of the files without suffix; folders are made, files replaced.
+        path: of the files, without suffix; folders are created, files overwritten.
 
     Returns:
         The paths of the three files.
@@ -58,7 +58,7 @@ def export(model: BaseAlgorithm, path: str | Path) -> Exported:
     Raises:
         ImportError: the `onnx` extra is not installed.
         CheckpointError: a file cannot be written.
-        ValueError: the policy cannot be written as an ONNX graph, or a key of a `Dict` space is the name of another
+        ValueError: the policy cannot be exported as an ONNX graph, or a key of a `Dict` space is the name of another
             input or output.
     """
     _check_packages()
@@ -69,7 +69,7 @@ def export(model: BaseAlgorithm, path: str | Path) -> Exported:
     inputs = network.example_inputs()
     program = _onnx_program(network, inputs)
     tensors = {**dict(policy.named_parameters()), **dict(policy.named_buffers())}
-    save_model(path, tensors, _description(model, inputs, network.outputs))
+    write_model(path, tensors, _description(model, inputs, network.outputs))
     program.save(files.onnx)
     return files
 
@@ -83,7 +83,7 @@ def _check_packages() -> None:
 
 
 def _acting_part(policy: BasePolicy) -> BasePolicy:
-    """A folded copy on the CPU, in evaluation mode, without what is not used to act."""
+    """A folded copy on the CPU, in evaluation mode, without the parts that do not act."""
     part = cast(Any, copy_policy(policy))
     for name, _ in list(part.named_children()):
         if name in _NOT_ACTING or name.endswith("_target"):
@@ -91,15 +91,15 @@ def _acting_part(policy: BasePolicy) -> BasePolicy:
     if isinstance(getattr(part, "mlp_extractor", None), MlpExtractor):
         part.mlp_extractor.value_net = nn.Identity()
     part = cast(Any, fold(part)).cpu().eval()
-    part._acting = nullcontext()  # it is folded
+    part._acting = nullcontext()  # it is folded already
     return part
 
 
 class _Network(nn.Module):
-    """From observations to actions, as `predict` gives them."""
+    """From observations to the actions of `predict`."""
 
     outputs: tuple[str, ...] = ("action",)
-    memory: tuple[str, ...] = ()  # inputs beside the observation
+    memory: tuple[str, ...] = ()  # inputs other than the observation
 
     def __init__(self, policy: BasePolicy) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class _Network(nn.Module):
         return {name: torch.from_numpy(np.zeros((_BATCH, *_shape(part)), part.dtype)) for name, part in parts.items()}
 
     def batch_dims(self) -> list[int]:
-        """Which dimension is B, of each input."""
+        """The batch dimension of each input."""
         return [0] * len(self.example_inputs())
 
     def _observation(self, inputs: tuple[Tensor, ...]) -> Any:
@@ -140,7 +140,7 @@ class _Feedforward(_Network):
 
 
 class _Recurrent(_Network):
-    """One step; what the host's `_predict` does, without its branch on the values of `episode_start`."""
+    """One step, as the host's `_predict` without its branch on the values of `episode_start`."""
 
     outputs = ("action", "next_hidden", "next_cell")
     memory = ("hidden", "cell", "episode_start")
@@ -195,7 +195,7 @@ def _onnx_program(network: _Network, inputs: Mapping[str, Tensor]) -> torch.onnx
 
 
 def _set_apart(program: torch.onnx.ONNXProgram, inputs: Mapping[str, Tensor]) -> None:
-    """Rename the results within the graph to which the exporter gave the name of an input."""
+    """Rename results inside the graph to which the exporter gave the name of an input."""
     for node in program.model.graph:
         for value in node.outputs:
             if value.name in inputs:
@@ -209,7 +209,7 @@ def _shape(space: spaces.Space) -> tuple[int, ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's warnings, and without checks of distributions, which would branch on values."""
+    """Without the exporter's warnings, and without the distributions' validation, which would branch on values."""
     logger = logging.getLogger("torch.onnx")
     level, checks = logger.level, torch.distributions.Distribution._validate_args
     logger.setLevel(logging.ERROR)

@@ -20,31 +20,31 @@ from wnrl.device import free_memory
 
 __all__ = ["FrameReplayBuffer"]
 
-_SLACK = 256  # frames of an environment that may begin stacks before each must have a step of its own
+_SLACK = 256  # spare frames per environment allowed beyond one per stored step
 
 
 class FrameReplayBuffer(NStepReplayBuffer):
-    """A `replay_buffer_class` that gives the samples of the host's buffer at 1/8 of its memory (stacks of 4 frames).
+    """A `replay_buffer_class` with the samples of the host's buffer at 1/8 of its memory (for stacks of 4 frames).
 
-    What is sampled is what `ReplayBuffer` (`NStepReplayBuffer` if `n_steps` > 1) gives for the same steps and the same
-    NumPy seed, bit for bit; the host's own code draws it. Only images are kept otherwise: each frame once, on `device`,
-    and for each stack the places of its frames. Zeros or repeats before an episode's first frame cost nothing, that
-    frame itself and an episode's last are kept. Every stack is compared with the one before when it is added.
+    Samples are those of `ReplayBuffer` (`NStepReplayBuffer` if `n_steps` > 1) for the same steps and the same NumPy
+    seed, bit for bit; the host's own code draws them. Only the storage of images differs: each frame once, on `device`,
+    and for each stack the slots of its frames. Padding (zeros or repeats) before an episode's first frame takes no
+    memory; the first frame and an episode's last are stored. Every added stack is compared with the previous one.
 
     Args:
         buffer_size: transitions to hold, over all environments; rounded down to whole rows as the host does.
-        observation_space: a Box of images, `[C, H, W]` or `[H, W, C]`; the host's rule tells which axis is C.
-        action_space: any that the host takes.
-        device: where frames are kept, and samples given.
+        observation_space: a Box of images, `[C, H, W]` or `[H, W, C]`; the host's rule decides which axis is C.
+        action_space: any that the host supports.
+        device: of the frames and the samples.
         n_envs: N.
-        optimize_memory_usage: only False; the host's mode of that name loses an episode's last frame.
-        handle_timeout_termination: whether `TimeLimit.truncated` in `infos` undoes `done` in samples.
+        optimize_memory_usage: must be False; the host's mode of that name loses an episode's last frame.
+        handle_timeout_termination: whether `TimeLimit.truncated` in `infos` cancels `done` in samples.
         n_steps: steps of a transition. The algorithm's own `n_steps` does not reach a custom buffer.
         gamma: discount of one step, used if `n_steps` > 1.
-        stack: frames on the channel axis, newest last; by default each channel is a frame, 1 is for unstacked images.
+        stack: frames on the channel axis, newest last; by default each channel is a frame, 1: images are not stacked.
 
     Raises:
-        ValueError: a space, a `stack` or a mode that it cannot hold.
+        ValueError: an unsupported space, `stack` or mode.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FrameReplayBuffer(NStepReplayBuffer):
         layout = _layout(observation_space, stack)
         if optimize_memory_usage:
             raise ValueError("FrameReplayBuffer stores frames once anyway: leave optimize_memory_usage=False")
-        # one row at first: the host's arrays of stacks are what is to be saved
+        # one row at first, so that the host's arrays of stacks take no memory
         super().__init__(n_envs, observation_space, action_space, device, n_envs, n_steps=n_steps, gamma=gamma)
         self.handle_timeout_termination = handle_timeout_termination
         self.buffer_size = max(buffer_size // n_envs, 1)
@@ -76,7 +76,7 @@ class FrameReplayBuffer(NStepReplayBuffer):
 
     @property
     def nbytes(self) -> int:
-        """Bytes taken by frames, wherever they are, and by all else on the host."""
+        """Bytes of the frames, on whichever device, and of all other arrays on the host."""
         return sum(x.nbytes for x in (self._frames, self.actions, self.rewards, self.dones, self.timeouts))
 
     def add(
@@ -92,14 +92,14 @@ class FrameReplayBuffer(NStepReplayBuffer):
 
         Args:
             obs: `[N, *observation_space.shape]`.
-            next_obs: as `obs`; the terminal observation if `done`. Only then it may lack the frames of `obs`.
+            next_obs: as `obs`; the terminal observation if `done`. Only then may it lack the frames of `obs`.
             action: `[N, *action_space.shape]`.
             reward: `[N]`.
             done: `[N]`, whether the episode ended, for whatever reason.
             infos: of each environment.
 
         Raises:
-            ValueError: a shape is another, or these are no stacks of frames; nothing is stored then.
+            ValueError: a wrong shape, or observations that are not stacks of frames; nothing is stored then.
         """
         action = np.reshape(action, (self.n_envs, self.action_dim))
         reward, done = np.reshape(reward, self.n_envs), np.reshape(done, self.n_envs)
@@ -118,30 +118,30 @@ class FrameReplayBuffer(NStepReplayBuffer):
         self._frames.clear()
 
     def to_torch(self, array: np.ndarray | Tensor, copy: bool = True) -> Tensor:
-        """A tensor on the device; stacks are tensors of their own already."""
+        """A tensor on the device; stacks are tensors already."""
         return array.to(self.device) if isinstance(array, Tensor) else super().to_torch(array, copy)
 
     def _get_samples(self, batch_inds: np.ndarray, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        self._frames.to(self.device)  # where the host says that it is, after loading
+        self._frames.to(self.device)  # which the host may have changed by loading
         if self.n_steps == 1:
             return ReplayBuffer._get_samples(self, batch_inds, env)
         return super()._get_samples(batch_inds, env)
 
     @staticmethod
     def _normalize_obs(obs: Any, env: VecNormalize | None = None) -> Any:
-        """Stacks as the host normalizes them, on the host, or the tensor itself."""
+        """Stacks normalized by the host's function, on the CPU, or the tensor itself."""
         return obs if env is None or not env.norm_obs else env.normalize_obs(obs.cpu().numpy())
 
 
 class _Layout(NamedTuple):
-    """How frames lie in an observation: `stack` of them side by side on `axis` (0 or 2), newest last."""
+    """The frames in an observation: `stack` of them, concatenated on `axis` (0 or 2), newest last."""
 
     shape: tuple[int, ...]  # of an observation
     axis: int
     stack: int
 
     def split(self, obs: np.ndarray) -> np.ndarray:
-        """Frames [N, stack, numbers in a frame] of observations [N, *shape], a view if memory lies so already."""
+        """Frames [N, stack, numbers in a frame] of observations [N, *shape], a view if the memory format allows it."""
         channels_first = obs if self.axis == 0 else np.moveaxis(obs, 3, 1)
         return np.ascontiguousarray(channels_first).reshape(len(obs), self.stack, -1)
 
@@ -153,7 +153,7 @@ class _Layout(NamedTuple):
 
 
 def _layout(space: spaces.Space, stack: int | None) -> _Layout:
-    """Where frames lie in images of `space`."""
+    """The layout of frames in images of `space`."""
     if not (isinstance(space, spaces.Box) and is_image_space(space, normalized_image=True)):
         host = "DictReplayBuffer" if isinstance(space, spaces.Dict) else "ReplayBuffer"
         raise ValueError(f"FrameReplayBuffer holds images [C, H, W], got {space}: use stable-baselines3's {host}")
@@ -175,10 +175,11 @@ class _Stacks:
 
 
 class _Frames:
-    """Each frame once. Places: 0 is a frame of zeros, then a ring with one for each step, then spare ones.
+    """Storage of each frame once. Slots: 0 is a frame of zeros, then a ring with one for each step, then spare ones.
 
-    The ring takes the newest frame of each `next_obs`, spare places what else a stack shows that begins anew. A place
-    is used again when the last row that shows its frame is gone: up to `stack` rows after the row that brought it.
+    The ring holds the newest frame of each `next_obs`; spare slots hold the other frames of stacks that do not continue
+    the previous one. A slot is reused when no row refers to its frame any more: up to `stack` rows after the row that
+    added it.
     """
 
     def __init__(self, rows: int, num_envs: int, layout: _Layout, dtype: np.dtype, device: torch.device) -> None:
@@ -190,9 +191,9 @@ class _Frames:
         self._ring = self._spare.new_empty((self._places, self._numbers))
         self._ring[0] = 0
         self._free: list[int] = []
-        self._lent: deque[tuple[int, int]] = deque()  # row that brought the frame, place among the spare
+        self._lent: deque[tuple[int, int]] = deque()  # row that added the frame, its spare slot
         self._last = np.zeros((num_envs, layout.stack, self._numbers), dtype)  # newest next_obs
-        self.links = np.zeros((2, rows, num_envs, layout.stack), np.int32)  # places of each frame of obs and next_obs
+        self.links = np.zeros((2, rows, num_envs, layout.stack), np.int32)  # slots of each frame of obs and next_obs
         self._added = 0  # rows, ever
 
     @property
@@ -203,7 +204,7 @@ class _Frames:
         self._ring, self._spare = self._ring.to(device), self._spare.to(device)
 
     def clear(self) -> None:
-        self._free += [place for _, place in self._lent]
+        self._free += [slot for _, slot in self._lent]
         self._lent.clear()
         self._last[:] = self.links[:] = self._added = 0
 
@@ -216,11 +217,11 @@ class _Frames:
             self._free.append(self._lent.popleft()[1])
         links = self.links[1, row - 1].copy()
         for env in np.flatnonzero(~_equal(old, self._last)):
-            links[env] = self._place(old[env])
+            links[env] = self._store_stack(old[env])
         at = 1 + self._added % self._ring_rows * self.num_envs + np.arange(self.num_envs, dtype=np.int32)
         next_links = np.concatenate((links[:, 1:], at[:, None]), axis=1)
         for env in np.flatnonzero(~shifted):
-            next_links[env, :-1] = self._place(new[env, :-1])
+            next_links[env, :-1] = self._store_stack(new[env, :-1])
         self._last = new.copy()
         self._ring[at[0] : at[0] + self.num_envs].copy_(torch.from_numpy(self._last[:, -1]), non_blocking=True)
         self.links[:, row] = links, next_links
@@ -235,29 +236,29 @@ class _Frames:
             frames[self._index(spare)] = self._spare.index_select(0, self._index(flat[spare] - self._places))
         return self.layout.join(frames).view(*links.shape[:-1], *self.layout.shape)
 
-    def _index(self, places: np.ndarray) -> Tensor:
-        return torch.from_numpy(places).to(self._ring.device, non_blocking=True)
+    def _index(self, slots: np.ndarray) -> Tensor:
+        return torch.from_numpy(slots).to(self._ring.device, non_blocking=True)
 
-    def _place(self, stack: np.ndarray) -> list[int]:
-        """Places of the frames of a stack that begins anew, [M, numbers]; zeros and repeats are not stored."""
-        places: list[int] = []
+    def _store_stack(self, stack: np.ndarray) -> list[int]:
+        """Store the frames [M, numbers] of a stack that does not continue another; returns their slots."""
+        slots: list[int] = []
         for frame, before in zip(stack, [None, *stack], strict=False):
-            if before is not None and np.array_equal(frame, before):
-                places.append(places[-1])
+            if before is not None and np.array_equal(frame, before):  # a repeat
+                slots.append(slots[-1])
             else:
-                places.append(self._lend(frame) if frame.any() else 0)
-        return places
+                slots.append(self._store_spare(frame) if frame.any() else 0)
+        return slots
 
-    def _lend(self, frame: np.ndarray) -> int:
-        """Store a frame in a spare place; there are more of them if none is free."""
+    def _store_spare(self, frame: np.ndarray) -> int:
+        """Store a frame in a spare slot; more are allocated if none is free."""
         if not self._free:
             size, more = len(self._spare), 16 + len(self._spare) // 2
             self._spare = torch.cat((self._spare, self._spare.new_empty((more, self._numbers))))
             self._free += range(size, size + more)
-        place = self._free.pop()
-        self._spare[place] = torch.from_numpy(frame.copy())
-        self._lent.append((self._added, place))
-        return self._places + place
+        slot = self._free.pop()
+        self._spare[slot] = torch.from_numpy(frame.copy())
+        self._lent.append((self._added, slot))
+        return self._places + slot
 
     def _split(self, obs: np.ndarray) -> np.ndarray:
         expected = (self.num_envs, *self.layout.shape)
@@ -266,16 +267,16 @@ class _Frames:
         return self.layout.split(obs.astype(self._last.dtype, copy=False))
 
     def _check(self, goes_on: np.ndarray) -> None:
-        """Refuse a stream of other stacks than these, before anything of it is stored."""
+        """Refuse observations that are not such stacks, before anything is stored."""
         advice = "use stable-baselines3's ReplayBuffer, or another `stack` (1: images are not stacked)"
         if not goes_on.all():
             stacks = f"stacks of {self.layout.stack} frames on axis {self.layout.axis}, newest last"
             raise ValueError(f"obs and next_obs of environment {goes_on.argmin()} are no {stacks}: {advice}")
         if len(self._lent) > (min(self._added, self._ring_rows) + _SLACK) * self.num_envs:
-            raise ValueError(f"{len(self._lent)} frames begin stacks anew in {self._added} rows: {advice}")
+            raise ValueError(f"{len(self._lent)} frames start new stacks in {self._added} rows: {advice}")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Only what is filled, as arrays, so that it can be read on any device."""
+        """Only the filled part, as arrays, so that it can be loaded on any device."""
         filled = 1 + min(self._added, self._ring_rows) * self.num_envs
         arrays = {"_ring": self._ring[:filled].cpu().numpy(), "_spare": self._spare.cpu().numpy()}
         return self.__dict__ | arrays
@@ -288,11 +289,11 @@ class _Frames:
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether all numbers of an environment are the same, [N]."""
+    """Whether all numbers of an environment are equal, [N]."""
     return (one == other).all(axis=(1, 2))
 
 
 def _warn_of_memory(needed: int, device: torch.device) -> None:
-    """Warn as the host does, whose users may never fill what they ask for."""
+    """Warn, as the host does: a run may never fill the whole buffer."""
     if needed > (free := free_memory(device)):
         warnings.warn(f"buffer_size needs {needed / 1e9:.1f} GB, {device} has {free / 1e9:.1f} GB free", stacklevel=4)

@@ -1,4 +1,4 @@
-"""The networks of a policy of stable-baselines3 that learn, called with what the host's buffers hold."""
+"""The networks of a policy of stable-baselines3 that learn, called with data from the host's buffers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
-Inputs = tuple[
-    Any, ...
-]  # trees of tensors [B, ...]: observations, actions, and of recurrent policies what they remember
+Inputs = tuple[Any, ...]  # trees of tensors [B, ...]: observations, actions, and memory of recurrent policies
 
 
 class Learner(nn.Module):
-    """The networks of a policy that its optimizers move: all but targets, under the names that they have there.
+    """The networks of a policy that its optimizers update: all but targets, under the same names.
 
-    A deep copy learns apart from the policy.
+    A deep copy is independent of the policy.
 
     Args:
         policy: of any algorithm of stable-baselines3 or sb3-contrib.
@@ -32,20 +30,20 @@ class Learner(nn.Module):
 
     def __init__(self, policy: BasePolicy) -> None:
         super().__init__()
-        self._policy = (policy,)  # unregistered: its targets are no parts
+        self._policy = (policy,)  # in a tuple, so that it is not registered with its targets
         for name, network in policy.named_children():
             if not name.endswith("_target"):
                 self.add_module(name, network)
 
     def forward(self, obs: Any, actions: Tensor, *memory: Any) -> Tensor:
-        """The outputs of all networks side by side, `[B, numbers]`.
+        """The outputs of all networks, concatenated to `[B, numbers]`.
 
-        Those are the quantities that the host's losses are made of: values and log-probabilities of actions,
-        deterministic actions and their values, or values of all actions.
+        These are what the host's losses are computed from: values and log-probabilities of actions, deterministic
+        actions and the values of the taken ones, or values of all actions.
 
         Args:
             obs: a tensor `[B, ...]` or a dictionary of them, not preprocessed.
-            actions: `[B, ...]`, as the host's buffers hold them.
+            actions: `[B, ...]`, as stored in the host's buffers.
             memory: of recurrent policies, see `rollout_inputs`.
         """
         policy = cast(Any, self._policy[0])
@@ -60,19 +58,19 @@ class Learner(nn.Module):
         return torch.cat([output.reshape(len(output), -1) for output in outputs], dim=1)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Learner:
-        """Of a copy of the policy."""
+        """The learner of a copy of the policy."""
         return Learner(copy_policy(self._policy[0]))
 
 
 class _States(NamedTuple):
-    """As sb3-contrib's `RNNStates`: (hidden, cell) of the actor and of the critic, each `[layers, B, units]`."""
+    """As sb3-contrib's `RNNStates`: (hidden, cell) of actor and critic, each `[layers, B, units]`."""
 
     pi: tuple[Tensor, ...]
     vf: tuple[Tensor, ...]
 
 
 def _host_memory(*memory: Any) -> tuple[Any, ...]:
-    """What `evaluate_actions` takes, for sequences of one step, of what `rollout_inputs` gives."""
+    """Further arguments of `evaluate_actions`, for sequences of one step, from the memory of `rollout_inputs`."""
     if not memory:
         return ()
     states, episode_starts = memory
@@ -81,21 +79,21 @@ def _host_memory(*memory: Any) -> tuple[Any, ...]:
 
 
 def _values(critic: Any, obs: Any, actions: Tensor) -> list[Tensor]:
-    """Those of each critic network. The critic's own forward pass would turn gradients on."""
+    """The values of each critic network. (The critic's own forward pass would enable gradients.)"""
     features = critic.extract_features(obs, critic.features_extractor)
     return [network(torch.cat([features, actions], dim=1)) for network in critic.q_networks]
 
 
 def optimizers(policy: nn.Module) -> list[Optimizer]:
-    """Those of the policy and of its parts, each once."""
+    """The optimizers of the policy and of its parts, each once."""
     held = [value for module in policy.modules() for value in vars(module).values() if isinstance(value, Optimizer)]
     return list(dict.fromkeys(held))
 
 
 def copy_policy(policy: BasePolicy) -> BasePolicy:
-    """A deep copy without optimizers and target networks, whose action distributions hold nothing yet.
+    """A deep copy without optimizers and target networks, and with empty action distributions.
 
-    Unlike `copy.deepcopy` it does not fail over what the distributions hold after an update, and costs less.
+    Unlike `copy.deepcopy` it does not fail on the tensors that distributions hold after an update, and it costs less.
     """
     memo: dict[int, Any] = {}
     for name, module in policy.named_modules():
@@ -119,14 +117,14 @@ def _emptied(distribution: Distribution) -> Distribution:
 
 
 def take(inputs: Inputs, rows: Tensor) -> Inputs:
-    """The given rows `[b]` of every tensor `[B, ...]`."""
+    """These rows `[b]` of every tensor `[B, ...]`."""
     return tree_map(lambda tensor: tensor[rows], inputs)
 
 
 def sample_inputs(model: BaseAlgorithm, size: int) -> Inputs:
-    """At most `size` rows that the model may learn from now, drawn with NumPy's global generator as the host draws.
+    """At most `size` rows of the model's current training data, drawn as the host does with NumPy's global generator.
 
-    Of a replay buffer, `size` of them, with replacement; of a rollout, different ones, all if there are fewer.
+    From a replay buffer, `size` rows with replacement; from a rollout, different ones, or all if there are fewer.
     """
     if isinstance(model, OffPolicyAlgorithm):
         return replay_inputs(model, size)
@@ -144,10 +142,10 @@ def replay_inputs(model: OffPolicyAlgorithm, size: int) -> Inputs:
 
 
 def rollout_inputs(model: BaseAlgorithm) -> Inputs:
-    """What the rollout buffer holds, in the order of time, `[B, ...]` for B = steps · environments.
+    """The contents of the rollout buffer in the order of time, `[B, ...]` for B = steps · environments.
 
-    Of recurrent policies also the states before each step, (hidden, cell) of the actor and of the critic, each
-    `[B, layers, units]`, and `[B]` whether an episode begins.
+    For recurrent policies also the states before each step, (hidden, cell) of actor and critic, each
+    `[B, layers, units]`, and the episode starts `[B]`.
     """
     buffer = cast(Any, model).rollout_buffer
     memory: Inputs = ()

@@ -1,4 +1,4 @@
-"""Parts of a normalized policy that are policies themselves, saved and loaded alone: an actor, a Q-network."""
+"""Parts of a normalized policy that can be saved and loaded alone: an actor, a Q-network."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 
 class NormalizedPart(BasePolicy):
-    """Mixed in before a class of the host's parts: what it saves has its normalized layers, and so has what is loaded.
+    """Mixed in before a class of the host's parts, so that normalized layers are saved and loaded.
 
     Args:
         arguments: of the host's part.
-        layers: normalized ones, by the names of the plain layers whose places they take.
+        layers: normalized layers, by the names of the plain layers that they replace.
         keywords: of the host's part.
     """
 
@@ -31,26 +31,26 @@ class NormalizedPart(BasePolicy):
         return {**super()._get_constructor_parameters(), "layers": dict(_layers(self))}
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """By the host's class: this one is in no module under its name."""
+        """Pickled by the host's class, since this one is not a name in any module."""
         host = type(self).__bases__[1]
         return _empty, (host,), super().__reduce_ex__(2)[2]
 
 
 @functools.cache
 def part_class(host: type[BasePolicy]) -> type[NormalizedPart]:
-    """The class of normalized parts of the host's class, as in `part_class(Actor).load("actor.zip")`."""
+    """The normalized version of the host's class, as in `part_class(Actor).load("actor.zip")`."""
     return type(host.__name__, (NormalizedPart, host), {"__doc__": f"`{host.__module__}.{host.__name__}`, normalized."})
 
 
 def normalize_parts(policy: BasePolicy) -> None:
-    """Give the parts of a policy, whose layers are normalized, the classes that save and load these."""
+    """Change the classes of the parts of a normalized policy to those that save and load its layers."""
     for part in policy.modules():
         if isinstance(part, BasePolicy) and part is not policy:
             part.__class__ = part_class(type(part))
 
 
 def _layers(part: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Normalized layers by name, without those within others and those of the features extractor, saved as a whole."""
+    """Normalized layers by name, without nested ones and those of the features extractor, which is saved as a whole."""
     for name, child in part.named_children():
         if isinstance(child, NormalizedLayer):
             yield prefix + name, child

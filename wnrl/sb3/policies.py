@@ -1,4 +1,4 @@
-"""What turns a policy class of stable-baselines3 into one with normalized networks."""
+"""The mixin that turns a policy class of stable-baselines3 into one with normalized networks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from wnrl.sb3.learner import optimizers
 from wnrl.sb3.parts import normalize_parts
 from wnrl.weight_norm.dense import Units, check_units
 
-# The last dense layer of a part of such a name makes an output, in every network of the host.
+# In every network of the host, the last dense layer of a part with such a name is an output layer.
 _HEADS = re.compile(r"action_net|value_net|q_net|quantile_net|mu|log_std|qf\d+")
-# What comes before the head, in the order of the forward pass, in actor-critic policies and in other networks.
+# The parts before each head, in the order of the forward pass, in actor-critic policies and in other networks.
 _BEFORE_HEADS = {
     "action_net": ("pi_features_extractor", "mlp_extractor.policy_net"),
     "value_net": ("vf_features_extractor", "critic", "mlp_extractor.value_net"),
@@ -35,16 +35,16 @@ _OF_ITS_ALGORITHM = "each algorithm takes the policies of its own module, wnrl.s
 class NormalizedPolicy(BasePolicy):
     """Mixed in before a policy class of stable-baselines3: the host builds its networks, then they are converted.
 
-    The host's policy does all that it did. Its initialization (orthogonal or not) is that of the effective weights, its
-    optimizers hold the new parameters, and its target networks are converted too, so that its algorithm can copy and
+    Otherwise the host's policy stays the same. Its initialization (orthogonal or not) is that of the effective weights,
+    its optimizers get the new parameters, and its target networks are converted too, so that its algorithm can copy and
     average them: g and v, and rows of `projected` layers, whose averages are not projected and a little shorter than 1.
     In evaluation mode, without gradients, a policy acts with folded layers.
 
     Args:
         arguments: of the host's policy.
-        norm: a name in `wnrl.NORMALIZERS`; `none` leaves the host's policy as it is.
-        init: `preserve` (the host's own), `analytic` or `he`, see `wnrl.initialize`.
-        normalize_output: whether output layers are normalized too; None does as the normalizer's source does.
+        norm: a name in `wnrl.NORMALIZERS`; `none` leaves the host's policy unchanged.
+        init: `preserve` (the host's initialization), `analytic` or `he`, see `wnrl.initialize`.
+        normalize_output: whether output layers are normalized too; None: as in the normalizer's source.
         units: of g, see `wnrl.weight_norm.dense`.
         keywords: of the host's policy.
 
@@ -68,23 +68,23 @@ class NormalizedPolicy(BasePolicy):
         except TypeError as error:
             raise TypeError(f"{type(self).__module__}: {error}; {_OF_ITS_ALGORITHM}") from error
         self._normalization = {"norm": norm, "init": init, "normalize_output": normalize_output, "units": units}
-        self._acting = Acting(getattr(self, "actor", self))  # a critic of its own does not act
+        self._acting = Acting(getattr(self, "actor", self))  # a separate critic does not act
         if norm != "none":
             names = {id(parameter): name for name, parameter in self.named_parameters()}
-            layers = _takes(self) if NORMALIZERS[norm].last_hidden_only else None
+            layers = _last_hidden_layers(self) if NORMALIZERS[norm].last_hidden_only else None
             normalize(self, norm, normalize_output=normalize_output, layers=layers, units=units)
             normalize_parts(self)
             for optimizer in optimizers(self):
                 _hold_the_new_parameters(optimizer, names, self)
-                if optimizer.state:  # made with the optimizer (Adagrad's), for parameters that are no more
-                    _begin_anew(optimizer, self.optimizer_kwargs)
+                if optimizer.state:  # made by the constructor (Adagrad's), for the replaced parameters
+                    _rebuild(optimizer, self.optimizer_kwargs)
         if init != "preserve":
             initialize(self, init)
             self.equalize_targets()
 
     @property
     def output_layers(self) -> tuple[nn.Module, ...]:
-        """The layers that make the outputs of the host's networks."""
+        """The output layers of the host's networks."""
         return tuple(layers[-1] for layers in _paths(self))
 
     def __getattr__(self, name: str) -> Any:
@@ -95,15 +95,15 @@ class NormalizedPolicy(BasePolicy):
             raise AttributeError(f"{type(self).__module__}: {error}; {_OF_ITS_ALGORITHM}") from None
 
     def equalize_targets(self) -> None:
-        """Give each target network the parameters of its learner."""
+        """Copy the parameters and buffers of each learner to its target network."""
         networks = dict(self.named_children())
         for name, target in networks.items():
             if name.endswith("_target"):
                 target.load_state_dict(networks[name.removesuffix("_target")].state_dict())
 
     def set_training_mode(self, mode: bool) -> None:
-        """As the host's; before training, what it takes is made ready."""
-        if not mode and _is_evaluating(self):  # as at most calls; setting every module's mode costs more than acting
+        """As the host's; going into training mode, twins are marked stale and projections are set up."""
+        if not mode and _is_evaluating(self):  # the usual case; setting every module's mode costs more than acting
             return
         super().set_training_mode(mode)
         if mode:
@@ -113,7 +113,7 @@ class NormalizedPolicy(BasePolicy):
 
     def load_state_dict(self, *arguments: Any, **keywords: Any) -> Any:
         """As the host's."""
-        self._acting.forget()  # with assign=True parameters are replaced
+        self._acting.forget()  # assign=True replaces parameters
         return super().load_state_dict(*arguments, **keywords)
 
     def load_from_vector(self, vector: Any) -> None:
@@ -121,7 +121,7 @@ class NormalizedPolicy(BasePolicy):
         super().load_from_vector(vector)
         self._acting.outdate()
 
-    # What the host calls to act; each acts with folded layers where it can.
+    # The methods by which the host acts; each uses folded layers where possible.
 
     def forward(self, *arguments: Any, **keywords: Any) -> Any:
         """As the host's."""
@@ -176,14 +176,14 @@ def _paths(policy: nn.Module) -> Iterator[list[nn.Module]]:
                     yield [layer for part in (*before, head) for layer in part.modules() if is_dense(layer)]
 
 
-def _takes(policy: nn.Module) -> Callable[[str, nn.Module], bool]:
-    """The layers of a normalizer that takes one hidden layer, the last, of each network."""
+def _last_hidden_layers(policy: nn.Module) -> Callable[[str, nn.Module], bool]:
+    """Selects the layers for a normalizer that is applied to one hidden layer, the last, of each network."""
     taken = {layer for layers in _paths(policy) for layer in layers[-2:]}
     return lambda name, layer: layer in taken
 
 
 def _hold_the_new_parameters(optimizer: Optimizer, names: dict[int, str], policy: nn.Module) -> None:
-    """Put the parameters of converted layers in the places of those that the host's optimizer was built with."""
+    """Replace the parameters with which the host built `optimizer` by those of the converted layers."""
     current = dict(policy.named_parameters())
     seen: set[int] = set()
     for group in optimizer.param_groups:
@@ -199,13 +199,13 @@ def _hold_the_new_parameters(optimizer: Optimizer, names: dict[int, str], policy
         group["params"] = new
 
 
-def _begin_anew(optimizer: Optimizer, keywords: dict[str, Any]) -> None:
-    """Make an optimizer again, in place, of the parameters that it holds now."""
+def _rebuild(optimizer: Optimizer, keywords: dict[str, Any]) -> None:
+    """Construct an optimizer again, in place, for its current parameters."""
     optimizer.__init__(optimizer.param_groups, **{"lr": optimizer.defaults["lr"], **keywords})  # type: ignore[misc]
 
 
 def _project_after_steps(policy: nn.Module) -> None:
-    """Let each optimizer project the projected layers that it moves after its steps; copies of optimizers forget it."""
+    """Make each optimizer project its projected layers after every step; copies of optimizers have no such hook."""
     layers = [module for module in policy.modules() if isinstance(module, ProjectedLayer)]
     for optimizer in optimizers(policy) if layers else []:
         if "_wnrl_projects" not in vars(optimizer):

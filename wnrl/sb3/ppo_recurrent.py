@@ -12,16 +12,16 @@ from wnrl.weight_norm.recurrent import with_weights_computed
 
 
 class NormalizedRecurrentPolicy(NormalizedPolicy):
-    """Mixed in before a recurrent policy class: `NormalizedPolicy`, with each effective weight computed once a pass."""
+    """Mixed in before a recurrent policy class: `NormalizedPolicy` that computes each effective weight once a pass."""
 
     @staticmethod
     def _process_sequence(
         features: Tensor, lstm_states: tuple[Tensor, Tensor], episode_starts: Tensor, lstm: nn.Module
     ) -> Any:
-        """As the host's, which calls the LSTM for each time step where an episode begins within the sequence.
+        """As the host's, which calls the LSTM once per time step if an episode begins within the sequence.
 
         Args:
-            features: `[B · T, F]`, sequences one after the other.
+            features: `[B · T, F]`, one sequence after the other.
             lstm_states: h and c before the first step, each `[layers, B, H]`.
             episode_starts: `[B · T]`, 1 where the states are zeroed before the step.
             lstm: of F inputs.

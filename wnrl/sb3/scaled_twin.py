@@ -1,4 +1,4 @@
-"""A weight-normalized layer that acts, with the norms of its rows kept."""
+"""A cheap twin of a weight-normalized layer for acting, with precomputed norms of its rows."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Product = Callable[[Tensor, Tensor], Tensor]  # of an input and v
 class ScaledTwin(nn.Module):
     """y = k (v·x) + b of a weight-normalized layer in evaluation mode, with k = g/‖v‖ as it was at the last `refresh`.
 
-    It shares v with its layer and keeps one number a row, so that a change costs one look at v, where w would have to
-    be written; each call pays for it with one more pass over the outputs. For use without gradients. What it has not
-    itself is its layer's. Until its first `refresh` it cannot be called.
+    It shares v with its layer and stores one number per row, so that a refresh only reads v, where a fold would write
+    w; in return each call makes one more pass over the outputs. For use without gradients. Other attributes are its
+    layer's. It cannot be called before its first `refresh`.
 
     Args:
         layer: one for which `can_be_scaled`.
@@ -38,20 +38,20 @@ class ScaledTwin(nn.Module):
         scales = torch.empty_like(own.g, requires_grad=False)
         state = {"layer": own, "bias_of": layer, "product": _product(own), "dims": tuple(range(1, own.v.ndim))}
         state |= {"norms": torch.empty_like(scales), "scales": scales, "zero": scales.new_zeros(())}
-        state |= {"gain": scales.view(-1, *[1] * (-1 - own.channel_dim))}  # [out, 1, 1] beside images
-        vars(self).update(state)  # which registers nothing: the layer is no part of this module
+        state |= {"gain": scales.view(-1, *[1] * (-1 - own.channel_dim))}  # [out, 1, 1] for images
+        vars(self).update(state)  # registers nothing: the layer is not a submodule
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer; under autocast the product alone is in its type."""
+        """As the layer; under autocast only the product is in its dtype."""
         return torch.addcmul(self.shift, self.product(x, self.v), self.gain)
 
     def __getattr__(self, name: str) -> Any:
-        """What the layer has: sizes, the effective weight."""
+        """Attributes of the layer, such as sizes and the effective weight."""
         return getattr(vars(self)["layer"], name)
 
     def refresh(self) -> None:
-        """Bring k and b up to date; to be called without gradients."""
+        """Compute k and b again; to be called without gradients."""
         own: Any = self.layer._parameters
         v, norms = own["v"], self.norms
         torch.linalg.vector_norm(v, dim=self.dims, out=norms)
@@ -70,16 +70,16 @@ class ScaledTwin(nn.Module):
         return bias if self.gain.ndim == 1 else bias.view(self.gain.shape)
 
     def fits(self) -> bool:
-        """Whether the layer is still of this twin's device and type."""
+        """Whether the layer still has this twin's device and dtype."""
         v, scales = self.layer.v, self.scales
         return v.dtype == scales.dtype and v.device == scales.device
 
 
 def can_be_scaled(layer: NormalizedLayer) -> bool:
-    """Whether a `ScaledTwin` stands for `layer`, in float32 or float64 on the CPU.
+    """Whether a `ScaledTwin` of `layer` can be made and is cheaper than a fold.
 
-    For dense layers and convolutions, with mean-only batch normalization or without. On other devices, where an
-    operation costs as much as its launch, two in the place of one would be dearer than writing w.
+    For dense layers and convolutions in float32 or float64 on the CPU, with or without mean-only batch normalization.
+    On other devices, where an operation costs as much as its launch, the additional one would cost more than writing w.
     """
     own = layer.layer if isinstance(layer, MeanBatchNormalized) else layer
     return (

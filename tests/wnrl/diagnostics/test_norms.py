@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from wnrl.checkpoints.checkpoints import load, save
-from wnrl.diagnostics.norms import NormDiagnostics, dead_figures, minibatch_noise, norm_figures
+from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
+from wnrl.diagnostics.norms import NormDiagnostics, dead_unit_metrics, minibatch_noise, norm_metrics
 from wnrl.networks.architecture import Architecture
 from wnrl.networks.lstm_core import LSTMCore
 from wnrl.networks.q_network import q_network
@@ -70,38 +70,38 @@ def test_figures_by_hand_in_the_papers_units(units):
     with torch.no_grad():
         network[0].v.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))  # norms 5 and 1
     network[0].set_lengths(torch.tensor([10.0, 2.0]))  # row norms of w
-    figures = norm_figures(network, 0.5)
-    assert figures["norm/0/g"].item() == pytest.approx(6)
-    assert figures["norm/0/w_norm"].item() == pytest.approx(6)
-    assert figures["norm/0/v_norm"].item() == pytest.approx(3)
-    assert figures["norm/0/effective_lr"].item() == pytest.approx(0.5 * (10 / 5 + 2 / 1) / 2)
-    assert {name.split("/")[1] for name in figures} == {"0", "2"}
+    metrics = norm_metrics(network, 0.5)
+    assert metrics["norm/0/g"].item() == pytest.approx(6)
+    assert metrics["norm/0/w_norm"].item() == pytest.approx(6)
+    assert metrics["norm/0/v_norm"].item() == pytest.approx(3)
+    assert metrics["norm/0/effective_lr"].item() == pytest.approx(0.5 * (10 / 5 + 2 / 1) / 2)
+    assert {name.split("/")[1] for name in metrics} == {"0", "2"}
 
 
 def test_a_step_on_v_moves_w_by_the_effective_learning_rate():
     layer = normalize(nn.Linear(50, 1, bias=False), "weight")
-    figures = norm_figures(layer, 1e-4)
+    metrics = norm_metrics(layer, 1e-4)
     with torch.no_grad():
         layer.v.mul_(4)
-    assert norm_figures(layer, 1e-4)["norm//effective_lr"].item() == pytest.approx(
-        figures["norm//effective_lr"].item() / 4
+    assert norm_metrics(layer, 1e-4)["norm//effective_lr"].item() == pytest.approx(
+        metrics["norm//effective_lr"].item() / 4
     )
     before, direction = layer.weight.clone(), torch.randn(1, 50)
     direction -= layer.v * (direction * layer.v).sum() / layer.v.square().sum()  # at right angles to v
     with torch.no_grad():
         layer.v.add_(1e-4 * direction)
     moved = (layer.weight - before).norm() / direction.norm()
-    assert moved.item() == pytest.approx(norm_figures(layer, 1e-4)["norm//effective_lr"].item(), rel=1e-3)
+    assert moved.item() == pytest.approx(norm_metrics(layer, 1e-4)["norm//effective_lr"].item(), rel=1e-3)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_norms_of_effective_rows_are_the_naive_ones_under_any_normalizer(norm):
     network = every_kind_of_layer(norm)
-    figures = norm_figures(network, 0.1)
+    metrics = norm_metrics(network, 0.1)
     for name, plain in plain_layers(network).items():
         expected = sum(row.norm() for row in rows_of(plain)) / len(rows_of(plain))
-        assert figures[f"norm/{name}/w_norm"].item() == pytest.approx(expected.item(), rel=1e-5)
-    assert {tag.split("/")[1] for tag in figures} == set(network)
+        assert metrics[f"norm/{name}/w_norm"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert {tag.split("/")[1] for tag in metrics} == set(network)
 
 
 @pytest.mark.parametrize("norm", ["weight", "mean-batch"])
@@ -112,31 +112,31 @@ def test_v_norm_goes_by_rows_under_the_layers_own_name(norm, units):
         for name in ("conv", "transposed", "linear"):
             layer = getattr(network[name], "layer", network[name])
             layer.set_lengths(torch.arange(1.0, 1 + len(layer.g)))
-    plain, figures = every_kind_of_layer("none"), norm_figures(network, 0.1)
+    plain, metrics = every_kind_of_layer("none"), norm_metrics(network, 0.1)
     for name in ("conv", "transposed", "linear"):
         v_norms = [row.norm().item() for row in rows_of(plain[name])]
         lengths = range(1, 1 + len(v_norms))
-        assert figures[f"norm/{name}/g"].item() == pytest.approx(sum(lengths) / len(v_norms))
-        assert figures[f"norm/{name}/v_norm"].item() == pytest.approx(sum(v_norms) / len(v_norms))
+        assert metrics[f"norm/{name}/g"].item() == pytest.approx(sum(lengths) / len(v_norms))
+        assert metrics[f"norm/{name}/v_norm"].item() == pytest.approx(sum(v_norms) / len(v_norms))
         effective = [0.1 * length / v_norm for length, v_norm in zip(lengths, v_norms, strict=True)]
-        assert figures[f"norm/{name}/effective_lr"].item() == pytest.approx(sum(effective) / len(effective), rel=1e-5)
+        assert metrics[f"norm/{name}/effective_lr"].item() == pytest.approx(sum(effective) / len(effective), rel=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["none", "weight", "projected"])
 def test_a_recurrent_layer_has_figures_for_each_matrix(norm):
     core = normalize(nn.ModuleDict({"core": LSTMCore(3, 4), "head": nn.Linear(4, 2)}), norm)
-    figures = norm_figures(core, 0.1)
+    metrics = norm_metrics(core, 0.1)
     plain = fold(core)["core"].lstm
     for name in ("weight_ih_l0", "weight_hh_l0"):
         expected = getattr(plain, name).norm(dim=1).mean().item()
-        assert figures[f"norm/core.lstm.{name}/w_norm"].item() == pytest.approx(expected)
-        assert (f"norm/core.lstm.{name}/v_norm" in figures) == (norm == "weight")
-    assert not any("bias" in tag for tag in figures)
+        assert metrics[f"norm/core.lstm.{name}/w_norm"].item() == pytest.approx(expected)
+        assert (f"norm/core.lstm.{name}/v_norm" in metrics) == (norm == "weight")
+    assert not any("bias" in tag for tag in metrics)
 
 
 def test_figures_are_0_dim_without_gradient():
-    figures = norm_figures(normalize(nn.Linear(2, 2), "weight"), 0.1)
-    assert all(value.ndim == 0 and not value.requires_grad for value in figures.values())
+    metrics = norm_metrics(normalize(nn.Linear(2, 2), "weight"), 0.1)
+    assert all(value.ndim == 0 and not value.requires_grad for value in metrics.values())
 
 
 @pytest.mark.parametrize("norm", ["weight", "projected"])
@@ -144,19 +144,19 @@ def test_a_zero_row_stays_finite(norm):
     layer = normalize(nn.Linear(3, 2), norm, normalize_output=True)
     with torch.no_grad():
         (layer.v if norm == "weight" else layer.layer.weight)[0] = 0
-    figures = norm_figures(layer, 0.1)
-    assert all(value.isfinite() for value in figures.values())
-    assert "norm//effective_lr" not in figures or 0 < figures["norm//effective_lr"] < 1
+    metrics = norm_metrics(layer, 0.1)
+    assert all(value.isfinite() for value in metrics.values())
+    assert "norm//effective_lr" not in metrics or 0 < metrics["norm//effective_lr"] < 1
 
 
 def test_plain_layers_have_the_norm_of_their_weight_alone():
     layer = nn.Linear(2, 2)
     nn.init.constant_(layer.weight, 3.0)
-    assert {tag: value.item() for tag, value in norm_figures(layer, 0.1).items()} == {
+    assert {tag: value.item() for tag, value in norm_metrics(layer, 0.1).items()} == {
         "norm//w_norm": pytest.approx(18**0.5)
     }
     network = normalize(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)), "weight", normalize_output=False)
-    assert {tag for tag in norm_figures(network, 0.1) if tag.startswith("norm/1/")} == {"norm/1/w_norm"}
+    assert {tag for tag in norm_metrics(network, 0.1) if tag.startswith("norm/1/")} == {"norm/1/w_norm"}
 
 
 # Angles
@@ -205,13 +205,13 @@ def test_the_angle_is_the_naive_one_under_any_normalizer(norm):
     diagnostics, before = NormDiagnostics(network), plain_layers(network)
     with diagnostics.around_update():
         train_once(network)
-    figures, after = diagnostics.read(0.1), plain_layers(network)
+    metrics, after = diagnostics.read(0.1), plain_layers(network)
     for name, plain in before.items():
         cosines = [
             old @ new / (old.norm() * new.norm()) for old, new in zip(rows_of(plain), rows_of(after[name]), strict=True)
         ]
         expected = sum(math.degrees(math.acos(cosine)) for cosine in cosines) / len(cosines)
-        assert figures[f"norm/{name}/angle"].item() == pytest.approx(expected, rel=1e-4) != 0
+        assert metrics[f"norm/{name}/angle"].item() == pytest.approx(expected, rel=1e-4) != 0
 
 
 def test_the_first_update_since_the_reading_is_the_one_that_counts():
@@ -258,15 +258,15 @@ def test_angles_go_on_from_a_saved_state(tmp_path):
     whole, rest = NormDiagnostics(network), NormDiagnostics(network)
     with whole.around_update():
         train_once(network)
-    save(tmp_path / "state", whole.get_state())
+    write_checkpoint(tmp_path / "state", whole.get_state())
     assert sum(tensor.numel() for tensor in whole.get_state()["angles"].values()) == len(network)  # no weights in it
-    rest.set_state(load(tmp_path / "state"))
+    rest.set_state(read_checkpoint(tmp_path / "state"))
     for diagnostics in (whole, rest):
         with diagnostics.around_update():
             network["linear"].v.data.neg_()  # the second update: not measured
         assert diagnostics._angles.keys() == {f"norm/{name}/angle" for name in network}
     assert rest.read(0.1) == whole.read(0.1)
-    rest.set_state(load(tmp_path / "state"))
+    rest.set_state(read_checkpoint(tmp_path / "state"))
     rest.set_state(whole.get_state())  # of just after a reading: the next update is measured
     with rest.around_update():
         network["linear"].v.data.neg_()
@@ -285,7 +285,7 @@ def dense(biases):
 
 
 def dead(network, obs):
-    return {tag: value.item() for tag, value in dead_figures(network, obs).items()}
+    return {tag: value.item() for tag, value in dead_unit_metrics(network, obs).items()}
 
 
 def test_dead_units_by_hand():
@@ -310,8 +310,8 @@ def test_a_unit_of_a_convolution_lives_if_it_does_at_one_position_of_one_example
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_each_relu_is_named_after_the_layer_before_it(norm):
-    figures = dead(q_network((4, 36, 36), 3, hidden=(16,), norm=norm), torch.ones(4, 4, 36, 36, dtype=torch.uint8))
-    assert list(figures) == [f"norm/torso.layers.{index}/dead" for index in (0, 2, 4, 7)]
+    metrics = dead(q_network((4, 36, 36), 3, hidden=(16,), norm=norm), torch.ones(4, 4, 36, 36, dtype=torch.uint8))
+    assert list(metrics) == [f"norm/torso.layers.{index}/dead" for index in (0, 2, 4, 7)]
 
 
 def test_a_layer_that_is_called_twice_has_the_units_that_never_live():
@@ -465,13 +465,13 @@ def test_a_reading_changes_nothing(norm, training):
     network[1].eval()
     obs = normal(16, 3)
     obs_before, before = obs.clone(), everything(network)
-    figures = NormDiagnostics(network).read(0.1, obs, seeded())
+    metrics = NormDiagnostics(network).read(0.1, obs, seeded())
     after = everything(network)
     torch.testing.assert_close(after.state, before.state, rtol=0, atol=0)
     assert after.rest == before.rest
     assert torch.equal(after.random, before.random)
     assert torch.equal(obs, obs_before)
-    assert all(value.ndim == 0 and value.isfinite() and not value.requires_grad for value in figures.values())
+    assert all(value.ndim == 0 and value.isfinite() and not value.requires_grad for value in metrics.values())
     network.train()
     network(obs)  # what would have changed
     same = [torch.equal(tensor, before.state[name]) for name, tensor in network.state_dict().items()]
@@ -485,12 +485,12 @@ def test_a_reading_has_all_figures(norm):
     diagnostics = NormDiagnostics(network)
     with diagnostics.around_update():
         train_once(network)
-    figures = diagnostics.read(0.1, normal(16, 3), seeded())
+    metrics = diagnostics.read(0.1, normal(16, 3), seeded())
     anywhere = {f"norm/{layer}/{name}" for layer in "02" for name in ("w_norm", "angle")}
     learned = {f"norm/{layer}/{name}" for layer in "02" for name in ("g", "v_norm", "effective_lr")}
     with_g = norm in ("weight", "mean-batch")
-    assert figures.keys() == anywhere | (learned if with_g else set()) | {"norm/0/dead", "norm/minibatch_noise"}
-    assert set(diagnostics.read(0.1)) == {tag for tag in norm_figures(network, 0.1)}
+    assert metrics.keys() == anywhere | (learned if with_g else set()) | {"norm/0/dead", "norm/minibatch_noise"}
+    assert set(diagnostics.read(0.1)) == {tag for tag in norm_metrics(network, 0.1)}
 
 
 def test_a_copy_of_the_learner_is_read_in_its_present_state():
@@ -509,5 +509,5 @@ def test_a_compiled_network_has_the_figures_of_a_plain_one():
     with torch.no_grad():  # makes a graph without hooks, which would do for the reading's passes
         compiled(obs)
     expected = NormDiagnostics(network).read(1e-3, obs)
-    figures = NormDiagnostics(compiled).read(1e-3, obs)
-    assert {tag.replace("_orig_mod.", "") for tag in figures} == set(expected)
+    metrics = NormDiagnostics(compiled).read(1e-3, obs)
+    assert {tag.replace("_orig_mod.", "") for tag in metrics} == set(expected)

@@ -75,7 +75,7 @@ def test_what_is_taken_on_is_a_plain_layers_function(norm):
     for each in (plain, network):
         with torch.no_grad():
             for layer, rows in zip(weighted_layers(each), drawn, strict=True):
-                layer.take_on(rows, 0.25)
+                layer.set_weight_and_bias(rows, 0.25)
     x, expected = torch.randn(2, 3, 5, 5), normalize(plain, norm, layers=lambda name, layer: True).eval()
     tolerance = 0.05 if norm == "spectral" else 1e-4  # its power method goes on from another start
     torch.testing.assert_close(network(x), expected(x), rtol=tolerance, atol=tolerance)

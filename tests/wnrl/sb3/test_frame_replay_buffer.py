@@ -345,7 +345,7 @@ def test_places_of_frames_long_gone_are_used_again() -> None:
 def test_transitions_that_continue_none_are_refused_before_they_fill_the_memory() -> None:
     buffer = make(FrameReplayBuffer, Stream(), 1_000)
     rows = [Stream(padding="frames", seed=seed).next() for seed in range(100)]
-    with pytest.raises(ValueError, match=r"\d+ frames begin stacks anew in \d+ rows: use stable-baselines3's"):
+    with pytest.raises(ValueError, match=r"\d+ frames start new stacks in \d+ rows: use stable-baselines3's"):
         buffer.extend(*zip(*rows, strict=True))
 
 

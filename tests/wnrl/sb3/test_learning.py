@@ -7,7 +7,7 @@ import pytest
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from scripts.train_sb3 import CONTRIB
+from agents.commands.sb3 import CONTRIB
 
 pytestmark = pytest.mark.slow
 
@@ -16,11 +16,11 @@ SOLVED = {"CartPole-v1": 475.0, "Pendulum-v1": -250.0}
 
 
 def falling(learning_rate):
-    """A step size that falls to 0 at the end of the run, so that the last policy is not one among ups and downs."""
+    """A learning rate that falls to 0 at the end of the run, so that the last policy does not fluctuate."""
     return lambda left: left * learning_rate
 
 
-# Settings tuned for the host's own policies (RL Zoo), with fewer steps and a falling step size on CartPole.
+# Settings tuned for the host's own policies (RL Zoo), with fewer steps and a falling learning rate on CartPole.
 VALUES = {
     "learning_rate": falling(2.3e-3),
     "batch_size": 64,
