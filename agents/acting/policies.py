@@ -15,6 +15,7 @@ from envs import TimeStep
 from wnrl.device import to_device
 from wnrl.networks.actor_critic import ActorCriticValues, RecurrentActorCritic
 from wnrl.networks.lstm_core import LSTMState
+from wnrl.networks.policy_heads import CategoricalPolicy
 
 Policy = Callable[[TimeStep], np.ndarray]  # a row of N environments to their actions, [N] or [N, D]
 
@@ -54,12 +55,13 @@ def make_policy(
     def act(timestep: TimeStep) -> np.ndarray:
         with autocast():
             outputs = forward(timestep) if forward else network(to_device(timestep.obs, device))
-        action = (outputs.sample(generator) if sample else outputs.mode()).cpu().numpy()
+        policy = outputs if isinstance(outputs, CategoricalPolicy) else outputs.policy
+        action = (policy.sample(generator) if sample else policy.mode()).cpu().numpy()
         if not epsilon:
             return action
-        if not outputs.num_actions:
+        if not policy.num_actions:
             raise ValueError("epsilon has no meaning where actions are continuous: leave it out, or at 0")
-        return with_random(action, outputs.num_actions, epsilon, rng)
+        return with_random(action, policy.num_actions, epsilon, rng)
 
     return act
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -22,23 +21,10 @@ ORTHOGONAL_GAINS = {"torso": math.sqrt(2), "value_torso": math.sqrt(2), "core": 
 
 
 class ActorCriticValues(NamedTuple):
-    """The outputs of an actor-critic for a batch of observations; they act as their policy."""
+    """The outputs of an actor-critic for a batch of observations."""
 
     policy: CategoricalPolicy | GaussianPolicy
     value: Tensor  # [B] float32, of the states
-
-    @property
-    def num_actions(self) -> int:
-        """A, or 0 where actions are continuous."""
-        return self.policy.num_actions
-
-    def mode(self) -> Tensor:
-        """The most probable actions `[B]`, or those of highest density `[B, D]`."""
-        return self.policy.mode()
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw actions `[B]` or `[B, D]`, as the policy's `sample`."""
-        return self.policy.sample(generator)
 
 
 class _ActorCriticParts(nn.Module):

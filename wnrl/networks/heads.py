@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from wnrl.device import without_autocast
 
 
-class QValues(NamedTuple):
-    """The outputs of a Q network for a batch of observations; they act as their greedy policy."""
+class GreedyPolicy(NamedTuple):
+    """The policy that takes the action of highest value; B may be several leading dimensions."""
 
     q_values: Tensor  # [B, A] float32
 
@@ -22,7 +22,7 @@ class QValues(NamedTuple):
         return self.q_values.shape[-1]
 
     def mode(self) -> Tensor:
-        """The actions of greatest value `[B]` int64."""
+        """The actions of highest value `[B]` int64."""
         return self.q_values.argmax(-1)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
@@ -30,46 +30,41 @@ class QValues(NamedTuple):
         return self.mode()
 
 
+class QValues(NamedTuple):
+    """The outputs of a Q network for a batch of observations."""
+
+    q_values: Tensor  # [B, A] float32
+
+    @property
+    def policy(self) -> GreedyPolicy:
+        """The greedy policy."""
+        return GreedyPolicy(self.q_values)
+
+
 class CategoricalValues(NamedTuple):
-    """Return distributions over fixed atoms; they act as the greedy policy of their means."""
+    """Return distributions over fixed atoms."""
 
     q_values: Tensor  # [B, A] float32, the means
     logits: Tensor  # [B, A, K] float32
     atoms: Tensor  # [K] float32, increasing
 
     @property
-    def num_actions(self) -> int:
-        """A."""
-        return self.q_values.shape[-1]
-
-    def mode(self) -> Tensor:
-        """The actions of greatest value `[B]` int64."""
-        return self.q_values.argmax(-1)
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """The same as `mode`: a greedy policy is deterministic."""
-        return self.mode()
+    def policy(self) -> GreedyPolicy:
+        """The greedy policy."""
+        return GreedyPolicy(self.q_values)
 
 
 class QuantileValues(NamedTuple):
-    """Return distributions given by quantiles; they act as the greedy policy of their means."""
+    """Return distributions given by quantiles."""
 
     q_values: Tensor  # [B, A] float32, the means
     quantiles: Tensor  # [B, A, K] float32
     taus: Tensor  # [K] float32, levels of the quantiles; [B, K] for an implicit distribution
 
     @property
-    def num_actions(self) -> int:
-        """A."""
-        return self.q_values.shape[-1]
-
-    def mode(self) -> Tensor:
-        """The actions of greatest value `[B]` int64."""
-        return self.q_values.argmax(-1)
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """The same as `mode`: a greedy policy is deterministic."""
-        return self.mode()
+    def policy(self) -> GreedyPolicy:
+        """The greedy policy."""
+        return GreedyPolicy(self.q_values)
 
 
 def output_layers(module: nn.Module) -> tuple[nn.Module, ...]:

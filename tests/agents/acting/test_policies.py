@@ -62,11 +62,12 @@ def test_a_policy_head_is_followed_or_sampled():
     assert (exploring == 1).mean() == pytest.approx(0.8, abs=0.01)
 
 
-def test_a_bare_policy_is_followed_too():
-    network = soft_actor_critic((5,), 3, hidden=(8,)).policy.eval()
-    expected = network(torch.as_tensor(OBS)).logits.argmax(1).numpy()
-    assert (make_policy(network, rng())(first_rows(OBS)) == expected).all()
-    assert len(set(make_policy(network, rng(), epsilon=1.0)(MANY))) == 3
+def test_the_policy_of_a_soft_actor_critic_is_followed_with_and_without_its_critics():
+    whole = soft_actor_critic((5,), 3, hidden=(8,)).eval()
+    expected = whole.policy(torch.as_tensor(OBS)).logits.argmax(1).numpy()
+    for network in (whole, whole.policy):
+        assert (make_policy(network, rng())(first_rows(OBS)) == expected).all()
+        assert len(set(make_policy(network, rng(), epsilon=1.0)(MANY))) == 3
 
 
 def test_continuous_actions_have_no_random_share():

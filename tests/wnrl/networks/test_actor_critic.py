@@ -113,16 +113,6 @@ def test_a_step_is_a_sequence_of_one(actions):
     assert all(torch.equal(*pair) for pair in zip(after, expected, strict=True))
 
 
-@pytest.mark.parametrize(("actions", "number"), [({"num_actions": 4}, 4), ({"action_size": 2}, 0)])
-def test_outputs_act_as_their_policy(actions, number):
-    outputs = actor_critic((3,), **actions)(VECTORS)
-    assert outputs.num_actions == number
-    assert torch.equal(outputs.mode(), outputs.policy.mode())
-    ours, policys = (each.sample(torch.Generator().manual_seed(3)) for each in (outputs, outputs.policy))
-    assert torch.equal(ours, policys)
-    assert not torch.equal(ours, outputs.sample(torch.Generator().manual_seed(4)))
-
-
 @pytest.mark.parametrize("norm", ["none", "weight"])
 def test_a_recurrent_actor_critic_of_images_learns_and_folds(norm):
     network, obs = recurrent(norm, (2, 36, 36)), IMAGES[:4].view(2, 2, 2, 36, 36)

@@ -240,6 +240,7 @@ def test_gradients_reach_features_of_another_dtype(make):
     ],
     ids=["values", "categorical", "quantile"],
 )
-def test_values_act_as_their_greedy_policy(outputs):
-    assert outputs.num_actions == 3
-    assert outputs.mode().tolist() == outputs.sample(torch.Generator().manual_seed(0)).tolist() == [1, 0]
+def test_the_policy_of_values_is_greedy(outputs):
+    policy = outputs.policy
+    assert policy.num_actions == 3
+    assert policy.mode().tolist() == policy.sample(torch.Generator().manual_seed(0)).tolist() == [1, 0]
