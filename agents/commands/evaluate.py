@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ from agents.training.evaluation import evaluate
 from agents.training.run_directory import RunDirectory
 from agents.training.saved_model import SavedModel, read_saved_model
 from agents.training.video import Video
-from envs import TimeStep, human_normalized, rom_id
+from envs import human_normalized, rom_id
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,14 @@ def play_saved_model(settings: EvaluateSettings) -> str:
     play = model.description["play"] | ({} if settings.epsilon is None else {"epsilon": settings.epsilon})
     render = {"render_mode": "rgb_array"} if settings.video else {}
     environment = model.make_environment(min(settings.num_envs, settings.episodes), **render)
-    watch: Callable[[TimeStep], Any] = lambda timestep: None  # noqa: E731
-    if settings.video:
-        name = f"{model.name}-step-{model.description['step']}.mp4"
-        video = Video(environment, directory.path / "videos" / name)
-        watch = video.watch
     policy = make_policy(model.network, np.random.default_rng(settings.seed), **play)
-    games = evaluate(policy, environment, episodes=settings.episodes, seed=settings.seed, watch=watch)
-    environment.close()
-    lines = [score_line(model, [game.score for game in games], play)]
-    if settings.video:
-        lines.append(f"video of the first game: {video.close()}")
-    return "\n".join(lines)
+    path = directory.path / "videos" / f"{model.name}-step-{model.description['step']}.mp4"
+    with closing(environment):
+        video = Video(environment, path) if settings.video else None
+        watching: dict[str, Any] = {"watch": video.watch} if video else {}
+        games = evaluate(policy, environment, episodes=settings.episodes, seed=settings.seed, **watching)
+    line = score_line(model, [game.score for game in games], play)
+    return f"{line}\nvideo of the first game: {video.close()}" if video else line
 
 
 def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> str:

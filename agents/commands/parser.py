@@ -101,7 +101,8 @@ def _without_box(text: str) -> str:
     """The sentences of a message that stands in a box: title, sentences, a rule, a hint."""
     lines = [line.strip("│╭╮╰╯─ ") for line in text.splitlines()[1:]]
     said = itertools.takewhile(lambda line: not line.startswith(("For full helptext", "Argument helptext")), lines)
-    return re.sub(r"^Error parsing [^:]*: ", "", " ".join(line for line in said if line.strip("-")))
+    text = " ".join(line for line in said if line.strip("-"))
+    return re.sub(r"^Error parsing [A-Za-z][\w.]*: ", "", text)  # the dataclass; a flag's name stays
 
 
 def _resumed(kind: type[TrainSettings[Any]], path: Path) -> TrainSettings[Any]:

@@ -1,21 +1,20 @@
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from agents.commands.parser import RESUMABLE, fail, parse, read
-from agents.settings.exploration import ExplorationSettings
-from agents.settings.flat import from_flat, replace
-from agents.settings.learner import LearnerSettings
-from agents.settings.replay import ReplaySettings
-from agents.settings.run import RunSettings
+from agents.registry import AgentSpec
+from agents.settings.dqn import DQNSettings
+from agents.settings.flat import flat_defaults, from_flat, replace, to_json
+from agents.settings.run import RunSettings, TrainSettings
 from agents.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
-class Settings(RunSettings):
-    """A run with one number of its own."""
+class ToySettings:
+    """An agent with one number."""
 
     rate: float = 0.5
     """A number."""
@@ -32,21 +31,24 @@ def preset(name, *, images, norm, flags):
     return {"preset": name, "rate": (1.0 if images else 2.0) + (10.0 if norm == "none" else 0.0), "hidden": (7,)}
 
 
+TOY = AgentSpec("toy", ToySettings, preset, "nowhere:build_toy")
+
+
 def parsed(*arguments):
-    return parse(Settings, preset, "A program.", [str(argument) for argument in arguments])
+    return parse(TOY, "A program.", [str(argument) for argument in arguments])
 
 
 @pytest.fixture
 def run_dir(tmp_path):
     settings = parsed("--env", "Chain", "--run-dir", tmp_path / "run", "--seed", 4, "--hidden", 8, 8)
-    return RunDirectory.create(settings, "dqn").path
+    return RunDirectory.create(settings.run.run_dir, {"agent": "toy", "settings": to_json(settings)}).path
 
 
 def test_defaults_come_from_the_preset_the_task_and_the_norm():
-    assert parsed("--game", "Pong").rate == 1
-    assert parsed("--env", "Chain").rate == 2
-    assert parsed("--env=Chain", "--norm=none").rate == 12
-    assert parsed("--env", "Chain", "--preset", "paper").preset == "paper"
+    assert parsed("--game", "Pong").agent.rate == 1
+    assert parsed("--env", "Chain").agent.rate == 2
+    assert parsed("--env=Chain", "--norm=none").agent.rate == 12
+    assert parsed("--env", "Chain", "--preset", "paper").run.preset == "paper"
 
 
 @pytest.mark.parametrize(
@@ -62,19 +64,20 @@ def test_defaults_come_from_the_preset_the_task_and_the_norm():
     ],
 )
 def test_a_flag_may_change_the_defaults_of_others(arguments, rate):
-    assert parsed("--env", "Chain", *arguments).rate == rate
-    assert parsed("--env", "Chain", *arguments, "--rate", 7).rate == 7
+    assert parsed("--env", "Chain", *arguments).agent.rate == rate
+    assert parsed("--env", "Chain", *arguments, "--rate", 7).agent.rate == 7
 
 
 def test_flags_come_before_the_preset():
     settings = parsed("--env", "Chain", "--rate", 0.25, "--hidden", 3, 4, "--kind", "b", "--no-life-loss")
-    assert (settings.rate, settings.hidden, settings.kind, settings.life_loss) == (0.25, (3, 4), "b", False)
-    assert isinstance(settings, Settings)
+    assert settings.agent == ToySettings(rate=0.25, kind="b")
+    assert (settings.run.network.hidden, settings.run.task.life_loss) == ((3, 4), False)
+    assert isinstance(settings, TrainSettings)
 
 
 def test_what_no_preset_names_has_the_dataclasss_default():
-    assert parsed("--env", "Chain").num_envs == from_flat(RunSettings, env="Chain").num_envs
-    assert parsed("--env", "Chain").hidden == (7,)
+    assert parsed("--env", "Chain").run.num_envs == from_flat(RunSettings, env="Chain").num_envs
+    assert parsed("--env", "Chain").run.network.hidden == (7,)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,20 @@ def test_a_wrong_argument_is_a_value_error_in_words(arguments, said, capsys):
         parsed(*arguments)
     assert capsys.readouterr() == ("", "")
     assert not set("│╭╮╰╯─\n") & set(str(refusal.value))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seed", -1], "seed must not be negative, got -1"),
+        (["--hidden", 0], "hidden takes widths of at least 1, got (0,)"),
+        (["--noop-max", -1], "noop_max must not be negative, got -1"),
+    ],
+)
+def test_the_dataclass_that_refuses_a_value_is_not_named(arguments, said):
+    with pytest.raises(ValueError, match="got") as refusal:
+        parsed("--env", "Chain", *arguments)
+    assert str(refusal.value) == said
 
 
 def test_help_is_printed_and_leaves_with_0(capsys):
@@ -139,15 +156,11 @@ def test_what_the_learner_has_seen_cannot_change(run_dir, flags, said):
 
 
 def test_the_same_value_again_is_no_change(run_dir):
-    assert parsed("--resume", run_dir, "--seed", 4, "--hidden", 8, 8).hidden == (8, 8)
+    assert parsed("--resume", run_dir, "--seed", 4, "--hidden", 8, 8).run.network.hidden == (8, 8)
 
 
 def test_all_that_may_change_is_a_setting():
-    assert {
-        field.name
-        for kind in (RunSettings, LearnerSettings, ReplaySettings, ExplorationSettings)
-        for field in fields(kind)
-    } >= RESUMABLE
+    assert flat_defaults(TrainSettings[DQNSettings]).keys() >= RESUMABLE
 
 
 def test_a_run_of_another_version_is_refused_with_what_differs(run_dir):

@@ -1,0 +1,203 @@
+import builtins
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from agents.commands import evaluate
+from agents.commands.evaluate import EvaluateSettings, main, play_saved_model, score_line
+from agents.learner.network import make_network
+from agents.training import saved_model
+from agents.training.saved_model import SavedModel
+from envs import Chain
+from tests.agents.environments import Clockwork, Coloured
+from tests.agents.training.chain_models import NETWORK, actor_model, chain_model, save
+from tests.agents.training.test_video import frames_of
+from wnrl.normalizers.folding import fold
+
+CALL = {"episodes": 3, "epsilon": None, "model": "auto", "num_envs": 8, "seed": 0, "device": "cpu", "video": False}
+
+
+def said(run_dir, **changes):
+    """What the command says."""
+    return play_saved_model(EvaluateSettings(run_dir, **{**CALL, **changes}))
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    save(tmp_path / "run", "model", chain_model(right=True))
+    return tmp_path / "run"
+
+
+def test_a_model_that_solves_the_chain_scores_1(run_dir):
+    assert said(run_dir) == "Chain: 1.0 ± 0.0 over 3 whole games (epsilon 0, model.safetensors of step 12,000)"
+
+
+def test_a_model_that_does_not_scores_0(run_dir):
+    save(run_dir, "best", chain_model(right=False), step=5)
+    assert said(run_dir).startswith("Chain: 0.0 ± 0.0 over 3 whole games (epsilon 0, best.")
+
+
+def test_epsilon_is_the_runs_own_unless_given(run_dir):
+    save(run_dir, "model", chain_model(right=True), play={"epsilon": 0.25})
+    assert "(epsilon 0.25," in said(run_dir)
+    assert "(epsilon 0," in said(run_dir, epsilon=0.0)
+
+
+def test_a_model_that_is_not_there_is_refused(run_dir):
+    with pytest.raises(ValueError, match=r"has no best.safetensors yet: train it longer"):
+        said(run_dir, model="best")
+
+
+def test_a_damaged_model_is_refused(run_dir):
+    file = run_dir / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged"):
+        said(run_dir)
+
+
+@pytest.mark.parametrize("name", ["episodes", "num_envs"])
+def test_no_game_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        EvaluateSettings("run", **{name: 0})
+
+
+def scores_of(run_dir, monkeypatch, **changes):
+    """The scores of the games that are played."""
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(saved_model, "make", lambda num_envs, **options: Chain(num_envs, max_steps=7))
+        patch.setattr(evaluate, "score_line", lambda model, scores, play: seen.extend(scores) or "")
+        said(run_dir, **{"episodes": 40, **changes})
+    return seen
+
+
+def test_random_actions_come_from_the_seed(run_dir, monkeypatch):
+    """In games that end before every walk has come to the right."""
+    first, again, other = (scores_of(run_dir, monkeypatch, epsilon=0.8, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert scores_of(run_dir, monkeypatch) == [1] * 40
+
+
+def test_a_policy_plays_as_its_run_did(run_dir, monkeypatch):
+    description, network = actor_model()
+    save(run_dir, "model", network, network=description, play={"sample": False})
+    assert said(run_dir) == "Chain: 1.0 ± 0.0 over 3 whole games (epsilon 0, model.safetensors of step 12,000)"
+    save(run_dir, "model", network, network=description, play={"sample": True})
+    assert "(actions sampled, model.safetensors" in said(run_dir)
+    assert 0 < sum(scores_of(run_dir, monkeypatch)) < 40
+    assert "(actions sampled, epsilon 0.5, model" in said(run_dir, epsilon=0.5)
+
+
+def test_a_game_is_compared_with_a_person():
+    model = SavedModel(None, {"game": "Breakout", "env": None, "step": 1_000_000}, "best")
+    line = score_line(model, [1.7, 59.3], {"epsilon": 0.05})
+    assert line.startswith(
+        "Breakout: 30.5 ± 28.8 over 2 whole games (epsilon 0.05, best.safetensors of step 1,000,000)"
+    )
+    normalized = float(re.search(r"human-normalized ([\d.]+)", line)[1])
+    assert normalized == pytest.approx((30.5 - 1.7) / (30.5 - 1.7), abs=0.01)
+
+
+# Videos
+
+
+def test_the_video_is_the_first_game_of_the_first_environment(run_dir, monkeypatch):
+    monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, 9, obs_shape=(5,)))
+    file = run_dir / "videos" / "model-step-12000.mp4"
+    assert said(run_dir, video=True).splitlines()[1] == f"video of the first game: {file}"
+    frames, fps = frames_of(file)
+    assert frames.shape == (8, 210, 160, 3)  # the first row and seven steps
+    assert fps == 15  # real time at 4 frames a step
+    assert np.mean(frames, axis=(1, 2, 3)) == pytest.approx(20 * np.arange(8), abs=6)
+
+
+def test_a_video_of_an_atari_game(tmp_path):
+    network = {**NETWORK, "obs_shape": [4, 84, 84], "num_actions": 4, "hidden": [8]}
+    emulator = {"noop_max": 0, "max_frames": 80, "fire_reset": True}
+    save(tmp_path, "model", fold(make_network(network)), network=network, game="Breakout", env=None, emulator=emulator)
+    assert said(tmp_path, episodes=1, video=True).startswith("Breakout: ")
+    frames, _ = frames_of(next((tmp_path / "videos").iterdir()))
+    assert frames.shape == (21, 210, 160, 3)
+    assert np.ptp(frames[0]) > 100  # a picture, not a blank
+
+
+def test_what_has_no_picture_is_refused(run_dir, monkeypatch):
+    with pytest.raises(ValueError, match=r"no picture"):
+        said(run_dir, video=True)
+    monkeypatch.setattr(saved_model, "make", lambda **options: Clockwork(7, obs_shape=(5,)))
+    with pytest.raises(ValueError, match=r"Clockwork has no picture"):
+        said(run_dir, video=True)
+
+
+def test_video_without_its_packages_is_refused_with_what_to_install(run_dir, monkeypatch):
+    real = builtins.__import__
+
+    def lacking(name, *args, **kwargs):
+        if name.startswith("imageio"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, obs_shape=(5,)))
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    with pytest.raises(ValueError, match=r'pip install "wnrl\[video\]"'):
+        said(run_dir, video=True)
+    assert not (run_dir / "videos").exists()
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError])
+def test_environments_are_closed(run_dir, monkeypatch, error):
+    closed = []
+
+    class Watched(Chain):
+        def step(self, action):
+            if error:
+                raise error
+            return super().step(action)
+
+        def close(self):
+            closed.append(None)
+
+    monkeypatch.setattr(saved_model, "make", lambda num_envs, **options: Watched(num_envs))
+    if error:
+        with pytest.raises(error):
+            said(run_dir)
+    else:
+        said(run_dir)
+    assert len(closed) == 1
+
+
+# The command
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
+    return main("A program.")
+
+
+def test_the_result_is_printed_and_the_code_is_0(run_dir, monkeypatch, capsys):
+    assert call(monkeypatch, run_dir, "--episodes", 2, "--device", "cpu") == 0
+    assert capsys.readouterr().out == (
+        "Chain: 1.0 ± 0.0 over 2 whole games (epsilon 0, model.safetensors of step 12,000)\n"
+    )
+
+
+def test_what_is_wrong_is_one_line_and_code_2(tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, tmp_path)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == (
+        f"evaluate.py: error: {tmp_path} is not the folder of a run: it has no config.json\n"
+    )
+
+
+def test_ctrl_c_is_code_130(run_dir, monkeypatch):
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "play_saved_model", interrupted)
+    assert call(monkeypatch, run_dir) == 130

@@ -1,0 +1,64 @@
+import builtins
+
+import cv2
+import numpy as np
+import pytest
+
+from agents.training.video import Video
+from tests.agents.environments import Clockwork, Coloured
+
+
+def frames_of(file):
+    """The pictures of a video `[frames, H, W, 3]`, and how many are shown a second."""
+    video = cv2.VideoCapture(str(file))
+    frames = []
+    while (picture := video.read())[0]:
+        frames.append(picture[1])
+    return np.array(frames), video.get(cv2.CAP_PROP_FPS)
+
+
+def play(environment, video, steps):
+    video.watch(environment.reset())
+    for _ in range(steps):
+        video.watch(environment.step(np.zeros(environment.num_envs, int)))
+
+
+def test_the_video_is_the_first_game_of_the_first_environment(tmp_path):
+    environment, path = Coloured(7, 9), tmp_path / "videos" / "a.mp4"
+    video = Video(environment, path)
+    play(environment, video, 20)
+    assert video.close() == path
+    frames, fps = frames_of(path)
+    assert frames.shape == (8, 210, 160, 3)  # the first row and seven steps
+    assert fps == 15  # real time at 4 frames a step
+    assert np.mean(frames, axis=(1, 2, 3)) == pytest.approx(20 * np.arange(8), abs=6)
+
+
+def test_what_skips_no_frames_is_shown_at_30_a_second(tmp_path):
+    environment = Coloured(7)
+    environment.frame_skip = 1
+    video = Video(environment, tmp_path / "a.mp4")
+    play(environment, video, 3)
+    assert frames_of(video.close())[1] == 30
+
+
+def test_what_has_no_picture_is_refused_and_leaves_no_file(tmp_path):
+    environment = Clockwork(7)
+    video = Video(environment, tmp_path / "videos" / "a.mp4")
+    with pytest.raises(ValueError, match=r"no video: Clockwork has no picture"):
+        video.watch(environment.reset())
+    assert [*(tmp_path / "videos").iterdir()] == []
+
+
+def test_video_without_its_packages_is_refused_with_what_to_install(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def lacking(name, *args, **kwargs):
+        if name.startswith("imageio"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    with pytest.raises(ValueError, match=r'pip install "wnrl\[video\]"'):
+        Video(Coloured(7), tmp_path / "videos" / "a.mp4")
+    assert not (tmp_path / "videos").exists()
