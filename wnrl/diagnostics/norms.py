@@ -28,7 +28,7 @@ SPLITS = 4  # random splits from which the minibatch noise is estimated
 ROUNDING = 1e-6  # differences below this share of the outputs' root mean square count as rounding errors
 
 
-def call(network: nn.Module, obs: Tensor) -> Tensor:
+def call_network(network: nn.Module, obs: Tensor) -> Tensor:
     """`network(obs)`, for networks whose output is a tensor `[B, ...]`."""
     return network(obs)
 
@@ -45,7 +45,7 @@ class NormDiagnostics:
         forward: from a copy of the network and observations `[B, ...]` to the outputs `[B, ...]` whose noise is read.
     """
 
-    def __init__(self, network: nn.Module, forward: Forward = call) -> None:
+    def __init__(self, network: nn.Module, forward: Forward = call_network) -> None:
         self._network, self._forward = network, forward
         self._angles: dict[str, Tensor] = {}
 
@@ -128,7 +128,7 @@ def norm_metrics(network: nn.Module, learning_rate: float) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def dead_unit_metrics(network: nn.Module, obs: Tensor, forward: Forward = call) -> dict[str, Tensor]:
+def dead_unit_metrics(network: nn.Module, obs: Tensor, forward: Forward = call_network) -> dict[str, Tensor]:
     """The share of dead units at each `nn.ReLU`: those whose output is 0 for every example and position.
 
     In training mode, on a copy of the network. A ReLU belongs to the layer that ran last before it; in a layer that is
@@ -150,7 +150,7 @@ def dead_unit_metrics(network: nn.Module, obs: Tensor, forward: Forward = call) 
 
 @torch.no_grad()
 def minibatch_noise(
-    network: nn.Module, obs: Tensor, forward: Forward = call, generator: torch.Generator | None = None
+    network: nn.Module, obs: Tensor, forward: Forward = call_network, generator: torch.Generator | None = None
 ) -> Tensor:
     """How much the output for a state depends on the other states of its minibatch, in training mode.
 

@@ -28,7 +28,8 @@ def fold(network: nn.Module, autocast_dtype: torch.dtype = torch.float32) -> nn.
             them at every call. Results are the same to the bit.
     """
     network = copy.deepcopy(network)
-    folded = replace_modules(network, {layer: layer.fold() for _, layer in _layers(network)})
+    normalized = [module for _, module in _walk(network) if isinstance(module, NormalizedLayer)]
+    folded = replace_modules(network, {layer: layer.fold() for layer in normalized})
     if autocast_dtype is not torch.float32:
         for module in folded.modules():
             if getattr(module, "computes_in_autocast_dtype", False):
@@ -49,10 +50,15 @@ def unfold(network: nn.Module, folded: nn.Module) -> None:
     """
     FoldedCopy(folded, network)  # checks that they match
     modules = dict(folded.named_modules(remove_duplicate=False))
-    for name, layer in _layers(network):
-        layer.unfold(dict(modules[name].named_parameters()))
-    for theirs, ours in zip(*_own_tensors(folded, network), strict=True):
-        ours.copy_(theirs)
+    for prefix, module in _walk(network):
+        plain = modules[prefix.removesuffix(".")]
+        if isinstance(module, NormalizedLayer):
+            module.unfold(dict(plain.named_parameters()))
+        else:
+            saved = (*plain.parameters(recurse=False), *plain.buffers(recurse=False))
+            own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+            for target, source in zip(own, saved, strict=True):
+                target.copy_(source)
 
 
 def refresh(folded: nn.Module, network: nn.Module) -> None:
@@ -151,12 +157,6 @@ def _walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]
                 yield from _walk(child, f"{prefix}{name}.")
 
 
-def _layers(network: nn.Module) -> Iterator[tuple[str, NormalizedLayer]]:
-    for prefix, module in _walk(network):
-        if isinstance(module, NormalizedLayer):
-            yield prefix.removesuffix("."), module
-
-
 def _own_parameters(module: nn.Module) -> dict[str, Tensor]:
     """A module's own parameters by name, as its fold has them."""
     return module.folded() if isinstance(module, NormalizedLayer) else dict(module.named_parameters(recurse=False))
@@ -166,19 +166,6 @@ def _buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for prefix, module in _walk(network):
         if not isinstance(module, NormalizedLayer):
             yield from ((prefix + name, buffer) for name, buffer in module.named_buffers(recurse=False))
-
-
-def _own_tensors(folded: nn.Module, network: nn.Module) -> Tensors:
-    """Parameters and buffers outside normalized layers: (the fold's, the network's)."""
-    modules = dict(folded.named_modules(remove_duplicate=False))
-    theirs: list[Tensor] = []
-    ours: list[Tensor] = []
-    for prefix, module in _walk(network):
-        if not isinstance(module, NormalizedLayer):
-            twin = modules[prefix.removesuffix(".")]
-            theirs += [*twin.parameters(recurse=False), *twin.buffers(recurse=False)]
-            ours += [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    return theirs, ours
 
 
 def _pairs(targets: dict[str, Tensor], sources: dict[str, Tensor]) -> Tensors:

@@ -128,7 +128,10 @@ def normalize(
     if layers is not None and not callable(layers):
         _check_all_chosen(candidates, chosen, norm)
     if not chosen:
-        raise ValueError(_nothing_to_do(network, norm))
+        raise ValueError(
+            f"{type(network).__name__} has no layer to normalize with {norm!r}: it needs a dense or convolutional layer"
+            " (a hidden one, where the output stays plain)"
+        )
     _check_not_tied(network, {candidates[layer]: layer for layer in chosen})
     new = {layer: convert(layer, units) for layer, convert in chosen.items()}
     refuse_in_optimizers(parameter for layer in new for parameter in layer.parameters(recurse=False))
@@ -214,13 +217,6 @@ def _check_all_chosen(candidates: Mapping[nn.Module, str], chosen: Mapping[nn.Mo
             kind = "an output" if is_dense(layer) else "a recurrent"
             choice = "pass normalize_output=True, or " if is_dense(layer) and NORMALIZERS[norm].output else ""
             raise ValueError(f"{norm!r} leaves {_quoted(name)}, {kind} layer, plain: {choice}leave it out of layers")
-
-
-def _nothing_to_do(network: nn.Module, norm: str) -> str:
-    return (
-        f"{type(network).__name__} has no layer to normalize with {norm!r}: it needs a dense or convolutional layer"
-        " (a hidden one, where the output stays plain)"
-    )
 
 
 def _quoted(name: str) -> str:

@@ -76,8 +76,9 @@ class NormalizedPolicy(BasePolicy):
             normalize_parts(self)
             for optimizer in optimizers(self):
                 _hold_the_new_parameters(optimizer, names, self)
-                if optimizer.state:  # made by the constructor (Adagrad's), for the replaced parameters
-                    _rebuild(optimizer, self.optimizer_kwargs)
+                if optimizer.state:  # made by the constructor (Adagrad's) for the replaced parameters: construct again
+                    options = {"lr": optimizer.defaults["lr"], **self.optimizer_kwargs}
+                    optimizer.__init__(optimizer.param_groups, **options)  # type: ignore[misc]
         if init != "preserve":
             initialize(self, init)
             self.equalize_targets()
@@ -197,11 +198,6 @@ def _hold_the_new_parameters(optimizer: Optimizer, names: dict[int, str], policy
             new += [parameter for parameter in found if id(parameter) not in seen]
             seen |= {id(parameter) for parameter in found}
         group["params"] = new
-
-
-def _rebuild(optimizer: Optimizer, keywords: dict[str, Any]) -> None:
-    """Construct an optimizer again, in place, for its current parameters."""
-    optimizer.__init__(optimizer.param_groups, **{"lr": optimizer.defaults["lr"], **keywords})  # type: ignore[misc]
 
 
 def _project_after_steps(policy: nn.Module) -> None:

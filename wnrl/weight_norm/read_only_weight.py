@@ -57,4 +57,5 @@ def _writes(name: str) -> bool:
 
 
 def _same_storage(first: Tensor, second: Tensor) -> bool:
+    """Whether one is a view of the other's memory."""
     return first.untyped_storage()._cdata == second.untyped_storage()._cdata

@@ -65,7 +65,7 @@ def plain_layers(network):
 
 
 @pytest.mark.parametrize("units", ["sqrt", "paper", "log"])
-def test_figures_by_hand_in_the_papers_units(units):
+def test_metrics_by_hand_in_the_papers_units(units):
     network = normalize(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), "weight", units=units)
     with torch.no_grad():
         network[0].v.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))  # norms 5 and 1
@@ -123,7 +123,7 @@ def test_v_norm_goes_by_rows_under_the_layers_own_name(norm, units):
 
 
 @pytest.mark.parametrize("norm", ["none", "weight", "projected"])
-def test_a_recurrent_layer_has_figures_for_each_matrix(norm):
+def test_a_recurrent_layer_has_metrics_for_each_matrix(norm):
     core = normalize(nn.ModuleDict({"core": LSTMCore(3, 4), "head": nn.Linear(4, 2)}), norm)
     metrics = norm_metrics(core, 0.1)
     plain = fold(core)["core"].lstm
@@ -134,7 +134,7 @@ def test_a_recurrent_layer_has_figures_for_each_matrix(norm):
     assert not any("bias" in tag for tag in metrics)
 
 
-def test_figures_are_0_dim_without_gradient():
+def test_metrics_are_0_dim_without_gradient():
     metrics = norm_metrics(normalize(nn.Linear(2, 2), "weight"), 0.1)
     assert all(value.ndim == 0 and not value.requires_grad for value in metrics.values())
 
@@ -480,7 +480,7 @@ def test_a_reading_changes_nothing(norm, training):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_reading_has_all_figures(norm):
+def test_a_reading_has_all_metrics(norm):
     network = normalize(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), norm)
     diagnostics = NormDiagnostics(network)
     with diagnostics.around_update():
@@ -502,7 +502,7 @@ def test_a_copy_of_the_learner_is_read_in_its_present_state():
     assert diagnostics.read(0.1, obs)["norm/0/dead"] == 0.5
 
 
-def test_a_compiled_network_has_the_figures_of_a_plain_one():
+def test_a_compiled_network_has_the_metrics_of_a_plain_one():
     network, obs = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.randn(6, 4)
     torch._dynamo.reset()
     compiled = torch.compile(network, backend="eager")

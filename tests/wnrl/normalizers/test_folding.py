@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.wnrl.normalizers.networks import images, make_network, step
 from wnrl.networks.architecture import Architecture
 from wnrl.networks.q_network import q_network
 from wnrl.normalizers.folding import fold, polyak, refresh, unfold
@@ -13,23 +14,6 @@ from wnrl.normalizers.normalize import NORMALIZERS, normalize
 from wnrl.normalizers.projection import project
 from wnrl.weight_norm.dense import WeightNormLayer
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
-
-
-def make_network():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 2)
-    )
-
-
-def images(batch=4):
-    return torch.randn(batch, 3, 5, 5)
-
-
-def step(network):
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
-    network(images()).square().sum().backward()
-    optimizer.step()
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)

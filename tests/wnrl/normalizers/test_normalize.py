@@ -9,27 +9,11 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from tests.wnrl.normalizers.networks import images, make_network, step
 from wnrl.normalizers.folding import fold, polyak
 from wnrl.normalizers.normalize import NORMALIZERS, normalize
 from wnrl.weight_norm.convolutions import WeightNormConv2d
 from wnrl.weight_norm.dense import WeightNormLinear
-
-
-def make_network():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 2)
-    )
-
-
-def images(batch=4):
-    return torch.randn(batch, 3, 5, 5)
-
-
-def step(network):
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
-    network(images()).square().sum().backward()
-    optimizer.step()
 
 
 @pytest.mark.parametrize("units", ["sqrt", "paper", "log"])

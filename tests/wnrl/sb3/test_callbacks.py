@@ -1,4 +1,4 @@
-"""wnrl.sb3.callbacks: the paper's initialization, and figures in the host's logger."""
+"""wnrl.sb3.callbacks: the paper's initialization, and metrics in the host's logger."""
 
 from functools import partial
 
@@ -253,7 +253,7 @@ def recorded(model, steps, interval=1):
     model.set_logger(Logger(folder=None, output_formats=[records]))
     model.learn(steps, callback=NormDiagnostics(interval), log_interval=1)
     model.logger.dump()
-    return [figures for _, figures in records.dumps if figures]
+    return [metrics for _, metrics in records.dumps if metrics]
 
 
 DIAGNOSED = {
@@ -279,7 +279,7 @@ def test_learning_is_the_same_to_the_bit(case):
     assert torch.equal(ends[0][2], ends[1][2])
 
 
-def test_every_layer_of_the_learner_has_figures_and_its_optimizers_step_an_angle():
+def test_every_layer_of_the_learner_has_metrics_and_its_optimizers_step_an_angle():
     model = make(TD3, td3_policies.MlpPolicy, IdentityEnvBox(), **OFF_POLICY)
     last = recorded(model, 60, interval=10)[-1]
     layers = {name.removesuffix(".v") for name in values(Learner(model.policy)) if name.endswith(".v")}
@@ -289,7 +289,7 @@ def test_every_layer_of_the_learner_has_figures_and_its_optimizers_step_an_angle
     assert 0 <= last["norm/critic.qf0.0/dead"] <= 1
 
 
-def test_a_shared_extractor_has_the_figures_of_the_optimizer_that_moves_it():
+def test_a_shared_extractor_has_the_metrics_of_the_optimizer_that_moves_it():
     kind = {"norm": "weight", "share_features_extractor": True}
     model = SAC(sac.CnnPolicy, images(False), seed=0, device="cpu", policy_kwargs=kind, **OFF_POLICY)
     last = recorded(model, 45, interval=1)[-1]
@@ -297,7 +297,7 @@ def test_a_shared_extractor_has_the_figures_of_the_optimizer_that_moves_it():
     assert "norm/critic.features_extractor.cnn.0/angle" not in last
 
 
-def test_recurrent_matrices_have_figures():
+def test_recurrent_matrices_have_metrics():
     model = make(RecurrentPPO, ppo_recurrent.MlpLstmPolicy, IdentityEnv(3), **PPO_NUMBERS)
     last = recorded(model, 48)[-1]
     assert last["norm/lstm_actor.weight_ih_l0/angle"] > 0
@@ -340,7 +340,7 @@ def test_a_model_that_is_trained_again_is_read_before_its_actor_acts():
     assert recorded(model, 50, interval=1)
 
 
-def test_figures_are_in_tensorboard(tmp_path):
+def test_metrics_are_in_tensorboard(tmp_path):
     model = make_ppo(tensorboard_log=str(tmp_path))
     model.learn(48, callback=[DataDependentInit(16), NormDiagnostics(16)])
     events = EventAccumulator(str(tmp_path / "PPO_1")).Reload()
