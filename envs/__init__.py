@@ -1,5 +1,5 @@
-"""Environments as one stream of time steps: Atari, any Gymnasium id with discrete or continuous actions,
-and two small tasks with a known optimum, a chain and a recall of cues."""
+"""Environments with one interface: Atari, any Gymnasium id with discrete or continuous actions, and two small tasks
+with known optimal values, a chain and a recall of cues."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def make(game: str | None = None, env: str | None = None, num_envs: int = 1, **options: Any) -> Environment:
-    """N environments of one kind.
+    """Make N copies of an environment.
 
     Args:
         game: an Atari game, see `Atari`.
@@ -42,7 +42,7 @@ def make(game: str | None = None, env: str | None = None, num_envs: int = 1, **o
         options: passed to the class.
 
     Raises:
-        ValueError: both or none of ``game`` and ``env``, an unknown one, or ``num_envs`` under 1.
+        ValueError: both or none of ``game`` and ``env``, an unknown one, or ``num_envs`` below 1.
     """
     if (game is None) == (env is None):
         raise ValueError(f"give either a game or an env, got {game=} and {env=}")

@@ -1,4 +1,4 @@
-"""Atari games on ale-py's vector environment, which steps, pools, resizes and stacks frames in C++ threads."""
+"""Atari games on ale-py's vector environment, which steps the emulators and preprocesses frames in C++ threads."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from gymnasium.vector import AutoresetMode
 from envs.games import rom_id
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
 
-_SCREEN = (210, 160)  # rows and columns of the picture that render() gives
+_SCREEN = (210, 160)  # height and width of the picture of render()
 
 
 class Atari(Environment):
-    """N games of one kind: grey uint8 observations ``[N, stack, 84, 84]``, zero-padded at an episode's start.
+    """N copies of a game: greyscale uint8 observations ``[N, stack, 84, 84]``, zero-padded at the start of an episode.
 
-    Preprocessing is that of Mnih et al. 2015 (Methods), and frame for frame that of Gymnasium's ``AtariPreprocessing``
-    and zero-padded ``FrameStackObservation``: each action is repeated for ``frame_skip`` frames, the last two are
-    pooled by their maximum, and the pool is resized by area. Rewards are the game's own, not clipped. The frame in
-    which an episode ends is not drawn, there as here: its final observation shows the frames before it.
+    Preprocessing is that of Mnih et al. 2015 (Methods), and frame by frame that of Gymnasium's ``AtariPreprocessing``
+    and zero-padded ``FrameStackObservation``: each action is repeated for ``frame_skip`` frames, the maximum of the
+    last two is taken, and resized by area interpolation. Rewards are the game's own, not clipped. As there, the frame
+    in which an episode ends is not rendered: its final observation shows the frames before it.
 
-    Every time step has arrays of its own: a later step does not overwrite them.
+    Every time step has its own arrays, which later steps do not overwrite.
 
     Args:
-        game: name as Gymnasium writes it or ROM id, see `envs.games`.
+        game: Gymnasium's name or the ROM id, see `envs.games`.
         num_envs: N.
-        life_loss: whether a lost life sets the discount to 0. The game and its frame stack go on.
-        noop_max: a game starts after a random number of no-ops, uniform in ``0 … noop_max``.
-        fire_reset: whether FIRE is pressed first, where the game has it; it counts as one of the no-ops.
+        life_loss: whether a lost life sets the discount to 0; the episode and its frame stack continue.
+        noop_max: an episode starts after a random number of no-ops, uniform in ``0 … noop_max``.
+        fire_reset: whether FIRE is pressed at the start, where the game has it; it counts as one of the no-ops.
         sticky_actions: probability, frame by frame, that the emulator repeats its last action (Machado et al. 2018).
-        full_action_set: all 18 actions, rather than those that do something in this game.
+        full_action_set: all 18 actions instead of the game's minimal set.
         max_frames: emulator frames after which an episode is truncated, not counting those before its first row.
         frame_skip: emulator frames per step.
         stack: frames in an observation, oldest first.
-        num_threads: emulator threads; 0 for as many as there are processors, or environments. Does not change play.
-        seed: for the first `reset` if that is given none; None draws one.
-        render_mode: ``"rgb_array"`` to have `render`: a second, coloured emulator then plays environment 0's game.
+        num_threads: emulator threads; 0: one per processor, or per environment if fewer. Results do not depend on it.
+        seed: of the first `reset` if that is given none; None draws one.
+        render_mode: ``"rgb_array"`` for `render`: a second emulator then plays the game of environment 0 in colour.
 
     Raises:
-        ValueError: unknown game, or a number outside its range.
+        ValueError: an unknown game, or a number out of range.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Atari(Environment):
         self.life_loss, self.frame_skip, self.stack = life_loss, frame_skip, stack
         self._rom, self._seed, self._num_threads = rom_id(game), seed, num_threads
         self._options: dict[str, Any] = {
-            "noop_max": noop_max + 1,  # ale-py 0.12 stays under its own
+            "noop_max": noop_max + 1,  # ale-py 0.12 draws below its own
             "use_fire_reset": fire_reset,
             "repeat_action_probability": sticky_actions,
             "full_action_space": full_action_set,
@@ -130,7 +130,7 @@ class Atari(Environment):
             self._camera.close()
 
     def _colour_emulator(self) -> AtariVectorEnv:
-        """One emulator that plays as environment 0 does, from the same seed and actions, and shows the full picture."""
+        """An emulator that plays as environment 0, from the same seed and actions, and renders in colour."""
         height, width = _SCREEN
         picture: dict[str, Any] = {"grayscale": False, "img_height": height, "img_width": width, "stack_num": 1}
         return AtariVectorEnv(self._rom, 1, num_threads=1, **picture, **self._options)

@@ -16,7 +16,7 @@ def rom_id(name: str) -> str:
         name: Gymnasium's name or the ROM id, in any case, with or without underscores, spaces or hyphens.
 
     Raises:
-        ValueError: unknown game; the message names the nearest ones.
+        ValueError: unknown game; the message suggests similar names.
     """
     key = _key(name)
     if key not in _rom_ids():
@@ -28,22 +28,22 @@ def game_name(name: str) -> str:
     """Gymnasium's name of a game, for example ``SpaceInvaders`` for ``space_invaders``.
 
     Args:
-        name: ROM id, or any spelling that `rom_id` takes.
+        name: the ROM id, or any spelling that `rom_id` accepts.
 
     Raises:
-        ValueError: unknown game; the message names the nearest ones.
+        ValueError: unknown game; the message suggests similar names.
     """
     return _names()[rom_id(name)]
 
 
 def game_names() -> list[str]:
-    """Every game by Gymnasium's name, sorted: the single-player games that have an ``ALE/`` id."""
+    """Gymnasium's names of all games, sorted: the single-player games, which have an ``ALE/`` id."""
     return sorted(_names().values())
 
 
 @functools.cache
 def _names() -> dict[str, str]:
-    """ROM id -> Gymnasium's name. Games that need two players have a ROM, but no ``ALE/`` id."""
+    """ROM id → Gymnasium's name. Two-player games have a ROM, but no ``ALE/`` id."""
     specs = [spec for spec in gymnasium.registry.values() if spec.namespace == "ALE"]
     return {spec.kwargs["game"]: spec.name for spec in specs}
 

@@ -18,11 +18,11 @@ from envs.stream import Environment, TimeStep, check_action, check_num_envs, cli
 class Gym(Environment):
     """N copies of a Gymnasium environment, stepped one after the other.
 
-    Observations are float32 vectors. Spaces that are not a vector are flattened, discrete ones to one-hot. Pictures,
-    uint8 ``[H, W, C]``, stay uint8 and come channels first, ``[C, H, W]``.
+    Observations are float32 vectors. Spaces that are not vectors are flattened, discrete ones to one-hot. Images, uint8
+    ``[H, W, C]``, stay uint8 and are transposed to channels first, ``[C, H, W]``.
 
-    Actions are those of a ``Discrete`` space, counted from 0 whatever its start, or of a float ``Box`` of one
-    dimension ``[D]``, bounded or not. Continuous actions are clipped to its bounds, as in stable-baselines3.
+    Actions are those of a ``Discrete`` space, always counted from 0, or of a one-dimensional float ``Box`` ``[D]``,
+    bounded or not. Continuous actions are clipped to its bounds, as in stable-baselines3.
 
     Args:
         id: a registered id, for example ``CartPole-v1``.
@@ -31,8 +31,8 @@ class Gym(Environment):
         kwargs: passed to the environment.
 
     Raises:
-        ValueError: unknown id (the message names the nearest), an Atari id, a dependency that is not installed, an
-            action space of another kind, or an observation space of no fixed size.
+        ValueError: an unknown id (the message suggests similar ones), an Atari id, a dependency that is not installed,
+            another kind of action space, or an observation space without a fixed size.
     """
 
     def __init__(self, id: str, num_envs: int = 1, *, render_mode: str | None = None, **kwargs: Any) -> None:
@@ -84,7 +84,7 @@ class Gym(Environment):
 
 
 def _make(id: str, num_envs: int, render_mode: str | None, kwargs: dict[str, Any]) -> SyncVectorEnv:
-    """The vector environment, every failure to make it told in one line."""
+    """Make the vector environment; any failure is a ValueError with a one-line message."""
     _refuse_atari(id)
     try:
         env = gymnasium.make_vec(
@@ -105,7 +105,7 @@ def _make(id: str, num_envs: int, render_mode: str | None, kwargs: dict[str, Any
 
 
 def _preprocess(env: gymnasium.Env) -> gymnasium.Wrapper:
-    """Check the action space of one environment, and turn its observations into vectors or pictures."""
+    """Check the action space of one environment, and make its observations vectors or channels-first images."""
     _supported(env.action_space)
     space = env.observation_space
     if isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8:
@@ -118,7 +118,7 @@ def _preprocess(env: gymnasium.Env) -> gymnasium.Wrapper:
 
 
 def _supported(space: spaces.Space) -> spaces.Discrete | spaces.Box:
-    """Return an action space of a kind that `Gym` takes, or raise ValueError."""
+    """Return the action space; raise ValueError if `Gym` does not support its kind."""
     if isinstance(space, spaces.Discrete):
         return space
     if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.shape[0] > 0 and space.dtype.kind == "f":
@@ -127,7 +127,7 @@ def _supported(space: spaces.Space) -> spaces.Discrete | spaces.Box:
 
 
 def _channels_first(env: gymnasium.Env, space: spaces.Box) -> gymnasium.Wrapper:
-    if space.shape[0] < space.shape[2]:  # the shortest axis has the channels, and comes first already
+    if space.shape[0] < space.shape[2]:  # already channels first, by the shorter axis
         return gymnasium.Wrapper(env)
     turned = spaces.Box(space.low.transpose(2, 0, 1), space.high.transpose(2, 0, 1), dtype=np.uint8)
     return TransformObservation(env, lambda obs: np.ascontiguousarray(obs.transpose(2, 0, 1)), turned)

@@ -1,6 +1,6 @@
-"""Scores of a human and of random play on the 57 Atari games.
+"""Scores of a human tester and of random play on 57 Atari games.
 
-Means over episodes that start with up to 30 no-ops and last at most 108,000 frames; the human is a professional tester.
+Means over episodes with up to 30 initial no-ops and at most 108,000 frames; the human is a professional tester.
 Source: Wang et al. 2016, "Dueling Network Architectures", appendix; the same numbers are in Hessel et al. 2018,
 "Rainbow", and in DeepMind's dqn_zoo (``atari_data.py``). Mnih et al. 2015 measured 49 of the games.
 """
@@ -14,11 +14,11 @@ def human_normalized(game: str, score: float) -> float | None:
     """``(score - random) / (human - random)``: 0 for random play, 1 for the human tester.
 
     Args:
-        game: name or ROM id, any spelling that `envs.games.rom_id` takes.
-        score: true score of an episode, or a mean of such.
+        game: name or ROM id, any spelling that `envs.games.rom_id` accepts.
+        score: unclipped score of an episode, or a mean of several.
 
     Returns:
-        None where the table does not have ``game``.
+        None if the table does not contain ``game``.
     """
     try:
         random, human = SCORES[rom_id(game)]

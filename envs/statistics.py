@@ -1,4 +1,4 @@
-"""Scores and lengths of whole episodes, read off the stream of time steps."""
+"""Scores and lengths of whole episodes, computed from time steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from envs.stream import TimeStep, check_num_envs
 
 
 class Episode(NamedTuple):
-    """A finished episode: the environment's index, the sum of its true rewards, and its steps."""
+    """A finished episode: index of the environment, sum of the unclipped rewards, and length in steps."""
 
     env: int
     score: float
@@ -19,14 +19,14 @@ class Episode(NamedTuple):
 
 
 class EpisodeStatistics:
-    """Follows N environments, and gives each whole episode when it ends.
+    """Scores and lengths of the episodes of N environments.
 
-    An episode is a whole game: a lost life, which sets the discount to 0, does not end it. An environment is counted
-    from a first row on; rows before it belong to an episode whose start was not seen, and are left out.
+    An episode is a whole game: a lost life, which sets the discount to 0, does not end it. Rows before an environment's
+    first ``first`` row belong to an episode whose start was not seen, and are not counted.
 
     Args:
         num_envs: N.
-        window: the means are over this many episodes, the last ones; 100 as in stable-baselines3.
+        window: number of last episodes over which means are taken; 100 as in stable-baselines3.
     """
 
     def __init__(self, num_envs: int, window: int = 100) -> None:
@@ -40,10 +40,10 @@ class EpisodeStatistics:
         self._lengths: deque[int] = deque(maxlen=window)
 
     def update(self, step: TimeStep) -> list[Episode]:
-        """Take one time step; return the episodes that ended with it, by environment.
+        """Add one time step, and return the episodes that ended with it, in the order of the environments.
 
         Raises:
-            ValueError: where the step is not of N environments.
+            ValueError: the step is not of N environments.
         """
         if step.reward.shape != (self.num_envs,):
             raise ValueError(f"step must be of {self.num_envs} environments, got rewards {list(step.reward.shape)}")
@@ -63,7 +63,7 @@ class EpisodeStatistics:
         return float(np.mean(self._lengths)) if self._lengths else float("nan")
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Running sums and the window, as arrays."""
+        """The current sums and the last episodes, as arrays."""
         return {
             "score": self._score.copy(),
             "length": self._length.copy(),
@@ -73,10 +73,10 @@ class EpisodeStatistics:
         }
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Go on where ``get_state()`` gave ``state``.
+        """Continue from a state that ``get_state()`` returned.
 
         Raises:
-            ValueError: where the state is of another number of environments.
+            ValueError: the state is of another number of environments.
         """
         if state["score"].shape != (self.num_envs,):
             raise ValueError(f"state of {len(state['score'])} environments, these statistics follow {self.num_envs}")

@@ -1,4 +1,4 @@
-"""The stream that every environment gives: time steps of N environments in lockstep, with next-step autoreset."""
+"""The interface of environments: time steps of N environments in lockstep, with next-step autoreset."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 class TimeStep(NamedTuple):
     """One row for each of N environments.
 
-    A row with ``last`` is followed by a row with ``first``. The action given in between is ignored, and the two rows
-    do not form a transition.
+    A row with ``last`` is followed by a row with ``first``. The action between them is ignored, and there is no
+    transition between the two rows.
 
     Attributes:
-        obs: ``[N, *obs_shape]``; at an episode's end its true final observation.
-        reward: ``[N]`` float32, as the environment gives it, never clipped; 0 on a first row.
+        obs: ``[N, *obs_shape]``; at the end of an episode its true final observation.
+        reward: ``[N]`` float32, the environment's own, never clipped; 0 on a first row.
         discount: ``[N]`` float32, 0 at termination and 1 otherwise; truncation is not termination.
         first: ``[N]`` bool, the first observation of an episode: no transition leads to this row.
         last: ``[N]`` bool, the end of the whole episode, terminated or truncated.
@@ -41,13 +41,13 @@ class Environment(ABC):
     Attributes:
         num_envs: N.
         num_actions: discrete actions are 0 to ``num_actions - 1``; 0 where actions are continuous.
-        action_low: least continuous action, ``[D]`` float32, ``-inf`` where unbounded; None where actions are discrete.
-        action_high: greatest continuous action, ``[D]`` float32, ``inf`` where unbounded; None as ``action_low``.
+        action_low: lower bound of continuous actions, ``[D]`` float32, may be ``-inf``; None: discrete actions.
+        action_high: upper bound of continuous actions, ``[D]`` float32, may be ``inf``; None: discrete actions.
         obs_shape: shape of one observation.
         obs_dtype: dtype of an observation, uint8 for images and float32 for vectors.
-        stack: leading frames of an observation that are a history, oldest first; 1 where there is none.
-        frame_skip: emulator frames in a step; 1 outside Atari.
-        resumable: whether ``get_state()`` and ``set_state()`` exist and are exact.
+        stack: frames stacked along the first axis of an observation, oldest first; 1 where there is no stack.
+        frame_skip: emulator frames per step; 1 except for Atari.
+        resumable: whether ``get_state()`` and ``set_state()`` are available; they are exact.
     """
 
     resumable: ClassVar[bool] = False
@@ -71,27 +71,27 @@ class Environment(ABC):
         """Start an episode in every environment.
 
         Args:
-            seed: environment ``i`` is seeded with ``seed + i``; None lets the random generators go on.
+            seed: environment ``i`` is seeded with ``seed + i``; None continues with the random generators as they are.
         """
 
     @abstractmethod
     def step(self, action: np.ndarray) -> TimeStep:
-        """Act once in every environment.
+        """Take one step in every environment.
 
         Args:
             action: ``[N]`` integer, or ``[N, D]`` float where actions are continuous: these are clipped to
                 ``action_low`` and ``action_high``. Ignored, though checked, where the row before was ``last``.
 
         Raises:
-            ValueError: on a wrong shape or dtype, an integer outside ``0 … num_actions - 1``, or a float that is not
+            ValueError: a wrong shape or dtype, an integer outside ``0 … num_actions - 1``, or a float that is not
                 finite.
             RuntimeError: before the first ``reset()``.
         """
 
     def send(self, action: np.ndarray) -> None:
-        """Begin a step, of which ``recv()`` gives the row; nothing else is asked of the environment in between.
+        """Begin a step, whose row ``recv()`` returns; no other method may be called in between.
 
-        Environments that cannot play by themselves make the whole step in ``recv()``.
+        Environments that do not step in the background make the whole step in ``recv()``.
 
         Args:
             action: as `step` takes it.
@@ -102,30 +102,30 @@ class Environment(ABC):
         self._sent = action
 
     def recv(self) -> TimeStep:
-        """Wait for the end of the step that ``send()`` began; its row."""
+        """Wait for the step that ``send()`` began, and return its row."""
         return self.step(self._sent)
 
     def render(self) -> np.ndarray:
-        """What environment 0 shows: RGB ``[H, W, 3]`` uint8.
+        """The picture of environment 0, RGB ``[H, W, 3]`` uint8.
 
         Raises:
-            RuntimeError: where there is no picture, or none was asked for with ``render_mode="rgb_array"``.
+            RuntimeError: there is no picture, or ``render_mode`` is not ``"rgb_array"``.
         """
         raise RuntimeError(f"{type(self).__name__} has no picture to render")
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Everything that the play from here on depends on, as arrays.
+        """Everything that further steps depend on, as arrays.
 
         Raises:
-            RuntimeError: where ``resumable`` is False.
+            RuntimeError: ``resumable`` is False.
         """
         raise RuntimeError(f"the state of {type(self).__name__} cannot be saved: it is not resumable")
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Go on exactly where ``get_state()`` gave ``state``.
+        """Continue exactly from a state that ``get_state()`` returned.
 
         Raises:
-            RuntimeError: where ``resumable`` is False.
+            RuntimeError: ``resumable`` is False.
         """
         raise RuntimeError(f"the state of {type(self).__name__} cannot be restored: it is not resumable")
 
@@ -134,7 +134,7 @@ class Environment(ABC):
 
 
 def check_num_envs(num_envs: int) -> int:
-    """Return ``num_envs``, or raise ValueError where it is under 1."""
+    """Return ``num_envs``; raise ValueError if it is below 1."""
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     return num_envs
@@ -144,7 +144,7 @@ def check_action(action: np.ndarray, num_envs: int, num_actions: int) -> np.ndar
     """Return discrete actions as ``[N]`` int64.
 
     Raises:
-        ValueError: on a wrong shape, a dtype that is not integer, or a value outside ``0 … num_actions - 1``.
+        ValueError: a wrong shape, a dtype that is not integer, or a value outside ``0 … num_actions - 1``.
     """
     action = np.asarray(action)
     if action.shape != (num_envs,) or action.dtype.kind not in "iu":
@@ -155,21 +155,21 @@ def check_action(action: np.ndarray, num_envs: int, num_actions: int) -> np.ndar
 
 
 def clip_action(action: np.ndarray, num_envs: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return continuous actions within their bounds, as stable-baselines3 clips them: a new ``[N, D]`` array.
+    """Clip continuous actions to their bounds, as stable-baselines3 does, into a new ``[N, D]`` array.
 
     Args:
         action: ``[N, D]`` of any float dtype.
         num_envs: N.
-        low: ``[D]``, ``-inf`` where unbounded; its dtype is that of the result.
-        high: ``[D]``, ``inf`` where unbounded.
+        low: ``[D]``, may be ``-inf``; its dtype is that of the result.
+        high: ``[D]``, may be ``inf``.
 
     Raises:
-        ValueError: on a wrong shape, a dtype that is not float, or a value that is not finite in the dtype of ``low``.
+        ValueError: a wrong shape, a dtype that is not float, or a value that is not finite in the dtype of ``low``.
     """
     action = np.asarray(action)
     if action.shape != (num_envs, len(low)) or action.dtype.kind != "f":
         raise ValueError(f"action must be [{num_envs}, {len(low)}] float, got {list(action.shape)} {action.dtype}")
-    with np.errstate(over="ignore"):  # told below
+    with np.errstate(over="ignore"):  # reported below
         action = action.astype(low.dtype, copy=False)
     if not np.isfinite(action).all():
         raise ValueError(f"action must be finite {low.dtype}, got {action.tolist()}")

@@ -90,13 +90,6 @@ def test_state_round_trips_bit_for_bit(before):
     np.testing.assert_array_equal(play(other, actions[before:]), expected)
 
 
-def test_state_before_the_first_reset():
-    env = Chain()
-    env.set_state(Chain().get_state())
-    with pytest.raises(RuntimeError, match="reset"):
-        env.step(RIGHT)
-
-
 def test_seeds():
     def rows(seed):
         env = Chain(num_envs=4, slip=0.5)
@@ -111,18 +104,3 @@ def test_seeds():
 def test_wrong_numbers(wrong):
     with pytest.raises(ValueError, match="length >= 2"):
         Chain(**wrong)
-
-
-def test_a_state_of_another_size_is_refused():
-    with pytest.raises(ValueError, match="state of 2 environments, this Chain has 3"):
-        Chain(3).set_state(Chain(2).get_state())
-
-
-def test_step_comes_after_reset():
-    with pytest.raises(RuntimeError, match="reset"):
-        Chain().step(RIGHT)
-
-
-def test_there_is_no_picture():
-    with pytest.raises(ValueError, match=r"no picture to render, got render_mode='rgb_array'"):
-        Chain(1, render_mode="rgb_array")

@@ -117,13 +117,6 @@ def test_state_round_trips_bit_for_bit(before):
     assert env.resumable
 
 
-def test_state_before_the_first_reset():
-    env = Recall()
-    env.set_state(Recall().get_state())
-    with pytest.raises(RuntimeError, match="reset"):
-        env.step(np.array([0]))
-
-
 def cues_of(env, seed, episodes=40):
     rows = [env.reset(seed=seed).obs]
     for _ in range(episodes):
@@ -147,16 +140,6 @@ def test_a_reset_without_a_seed_lets_the_generators_go_on():
     np.testing.assert_array_equal(env.reset().obs, second)
 
 
-def test_a_time_step_is_not_overwritten_by_later_ones():
-    env = Recall(4, delay=1)
-    held = [env.reset(seed=0)] + [env.step(np.zeros(4, np.int64)) for _ in range(3)]
-    copies = [[field.copy() for field in step] for step in held]
-    play(env, np.zeros((7, 4), np.int64))
-    for step, copy in zip(held, copies, strict=True):
-        for field, other in zip(step, copy, strict=True):
-            np.testing.assert_array_equal(field, other)
-
-
 @pytest.mark.parametrize("wrong", [{"delay": 0}, {"cues": 1}])
 def test_wrong_numbers(wrong):
     with pytest.raises(ValueError, match=r"^needs delay >= 1 and cues >= 2, got delay=\d and cues=\d$"):
@@ -168,13 +151,3 @@ def test_a_wrong_action_is_named():
     env.reset()
     with pytest.raises(ValueError, match=r"action must be in 0 … 1, got \[0, 2\]"):
         env.step(np.array([0, 2]))
-
-
-def test_a_state_of_another_size_is_refused():
-    with pytest.raises(ValueError, match="state of 2 environments, this Recall has 3"):
-        Recall(3).set_state(Recall(2).get_state())
-
-
-def test_there_is_no_picture():
-    with pytest.raises(ValueError, match=r"no picture to render, got render_mode='rgb_array'"):
-        Recall(1, render_mode="rgb_array")
