@@ -1,4 +1,4 @@
-"""Trees of tensors, arrays and plain values, taken apart into JSON and named tensors."""
+"""Trees of tensors, arrays and plain values, converted to JSON and named tensors, and back."""
 
 import math
 from collections.abc import Mapping
@@ -12,27 +12,27 @@ __all__ = ["flatten", "put_tensor", "unflatten"]
 
 
 def flatten(state: Mapping[Any, Any]) -> tuple[Any, dict[str, Tensor]]:
-    """Take a tree apart.
+    """Convert a tree to JSON and named tensors.
 
     Args:
         state: dicts with str or int keys, lists and tuples of tensors, NumPy arrays and scalars, int of any size,
             float, str, bool and None.
 
     Returns:
-        What JSON holds, and contiguous tensors in the CPU's memory, no two sharing it, by the place where they stood.
+        A value of JSON's types, and the tensors by their path in the tree: contiguous, on the CPU, sharing no memory.
 
     Raises:
-        ValueError: something else stands in the tree; the message names its place.
+        ValueError: the tree contains something else; the message gives its path.
     """
     tensors: dict[str, Tensor] = {}
     return _encode(state, "", tensors), tensors
 
 
 def unflatten(tree: Any, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> dict[Any, Any]:
-    """Put together what `flatten` took apart, with tensors on `device`.
+    """The inverse of `flatten`, with tensors on `device`.
 
     Raises:
-        ValueError: `tree` is none that `flatten` gives, or a tensor is missing.
+        ValueError: `tree` is not one that `flatten` returns, or a tensor is missing.
     """
     try:
         return dict(_decode(tree, tensors, torch.device(device)))
@@ -41,15 +41,15 @@ def unflatten(tree: Any, tensors: Mapping[str, Tensor], device: torch.device | s
 
 
 def put_tensor(tensor: Tensor, name: str, tensors: dict[str, Tensor]) -> str:
-    """Add a tensor to `tensors` as safetensors wants it: dense, on the CPU, with memory of its own.
+    """Add a tensor to `tensors` as safetensors needs it: dense, on the CPU, with memory of its own.
 
     Args:
         tensor: any shape, real and dense.
-        name: the wanted name; a taken one gets a prime.
-        tensors: where it goes; a tensor that shares memory with one of them is copied, others are not.
+        name: of the tensor; primes are appended while it is taken.
+        tensors: what it is added to; it is copied only if it shares memory with one of them.
 
     Returns:
-        The name that it got.
+        The name under which it was added.
 
     Raises:
         ValueError: the tensor is sparse, quantized or complex.
@@ -66,7 +66,7 @@ def put_tensor(tensor: Tensor, name: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
-    """The JSON of `value`; its tensors go to `tensors` under the place where they stood."""
+    """The JSON of `value`; its tensors are added to `tensors` by their paths, that of `value` is `place`."""
     if isinstance(value, Tensor):
         return {"$tensor": put_tensor(value, place, tensors)}
     if isinstance(value, np.ndarray | np.generic):
@@ -85,7 +85,7 @@ def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _encode_mapping(value: Mapping[Any, Any], place: str, tensors: dict[str, Tensor]) -> Any:
-    """A JSON object where all keys are plain str, else a list of pairs."""
+    """A JSON object if all keys are plain str, else a list of pairs."""
     for key in value:
         if type(key) not in (str, int):
             raise ValueError(f"cannot store {place or 'the state'}, it has the key {key!r}: use str or int")
@@ -95,7 +95,7 @@ def _encode_mapping(value: Mapping[Any, Any], place: str, tensors: dict[str, Ten
 
 
 def _decode(node: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
-    """The value that `_encode` turned into `node`."""
+    """The value that `_encode` converted to `node`."""
     if isinstance(node, list):
         return [_decode(item, tensors, device) for item in node]
     if not isinstance(node, dict):

@@ -154,14 +154,11 @@ class Replay:
         exists = gain.steps > 0
         if len(self._counts) == self._store.start_rows:
             self._size -= self._counts.popleft()
-        self._append(links[exists], returns[exists])
-
-    def _append(self, links: np.ndarray, returns: np.ndarray) -> None:
-        """Append starts, [K, 5] and [K, 2], to the ring."""
-        self._store.write_starts(self._released, links, returns)
-        self._counts.append(len(links))
-        self._size += len(links)
-        self._released += len(links)
+        count = int(exists.sum())
+        self._store.write_starts(self._released, links[exists], returns[exists])
+        self._counts.append(count)
+        self._size += count
+        self._released += count
         self._update_device_counts()
 
     def _update_device_counts(self) -> None:
