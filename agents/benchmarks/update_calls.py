@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -10,16 +11,13 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-import agents
-import envs
-import wnrl
 from agents.registry import AGENTS
 from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.run import Precision, TrainSettings
 from agents.training.environments import make_training_environment
 from agents.training.trainer import Trainer
 
-FOLDERS = tuple(str(Path(package.__file__ or "").parent) + "/" for package in (wnrl, agents, envs))
+FOLDERS = tuple(f"{Path(__file__).parents[2] / package}{os.sep}" for package in ("wnrl", "agents", "envs"))
 INLINED = {"<listcomp>", "<dictcomp>", "<setcomp>"}  # functions of their own before Python 3.12
 
 

@@ -12,9 +12,9 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from agents.registry import AgentSpec
 from agents.settings.flat import flat_defaults, from_flat, to_json
 from agents.settings.run import TrainSettings
+from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory
 
 Parsed = TypeVar("Parsed")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from agents.acting.policies import Policy
-from agents.registry import AgentSpec
 from agents.runtime.distributed import join, share
 from agents.settings.flat import to_json
 from agents.settings.run import TrainSettings
+from agents.training.agent_spec import AgentSpec
 from agents.training.callbacks import Checkpointing, Evaluation, Log
 from agents.training.environments import make_evaluation_environment, make_training_environment
 from agents.training.evaluation import evaluate, evaluate_steps

@@ -1,50 +1,70 @@
-from dataclasses import fields
+import importlib
+import inspect
 
 import pytest
 
 from agents.learner.network import make_network
 from agents.registry import AGENTS
+from agents.runtime.distributed import SPLIT
+from agents.settings.flat import flat_defaults, from_flat
+from agents.settings.run import TrainSettings
 from agents.training.trainer import Trainer
 from envs import Chain
 from wnrl.normalizers.folding import fold
 
-KINDS = list(AGENTS.values())
+each_agent = pytest.mark.parametrize("spec", AGENTS.values(), ids=lambda spec: spec.name)
 
 
-def settings(kind, **changes):
+def settings(spec, **changes):
     """Those of the `fast` preset for a task of vectors."""
-    values = {**kind.preset("fast", images=False, norm="weight", flags={}), "hidden": (8,), **changes}
-    return kind.settings(env="Chain", device="cpu", **values)
+    values = {**spec.preset("fast", images=False, norm="weight", flags={}), "hidden": (8,), **changes}
+    return from_flat(TrainSettings[spec.settings], values, env="Chain", device="cpu")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_names_are_their_own(kind):
-    assert AGENTS[kind.name] is kind
+@each_agent
+def test_names_are_their_own(spec):
+    assert AGENTS[spec.name] is spec
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each_agent
+def test_the_builder_is_a_function_of_run_settings_own_settings_and_environment(spec):
+    module, name = spec.builder.split(":")
+    build = getattr(importlib.import_module(module), name)
+    assert build.__module__ == module
+    assert [*inspect.signature(build).parameters] == ["run", "settings", "environment"]
+
+
+@each_agent
 @pytest.mark.parametrize("images", [True, False])
 @pytest.mark.parametrize("norm", ["weight", "none"])
-def test_every_value_of_a_preset_is_a_setting_in_its_range(kind, images, norm):
-    values = kind.preset("fast", images=images, norm=norm, flags={})
-    assert values.keys() <= {field.name for field in fields(kind.settings)}
-    kind.settings(**({"game": "Pong"} if images else {"env": "Chain"}), **values)
+def test_every_value_of_a_preset_is_a_setting_in_its_range(spec, images, norm):
+    values = spec.preset("fast", images=images, norm=norm, flags={})
+    kind = TrainSettings[spec.settings]
+    assert values.keys() <= flat_defaults(kind).keys()
+    from_flat(kind, {**({"game": "Pong"} if images else {"env": "Chain"}), **values})
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_description_is_of_the_agents_network_and_it_plays(kind):
+@each_agent
+def test_the_description_is_of_the_agents_network_and_it_plays(spec):
     environment = Chain(4, length=4)
-    numbers = settings(kind, num_envs=4)
-    agent = kind.make(numbers, numbers, environment)
-    network = fold(make_network(kind.describe(numbers, numbers, environment)))
+    numbers = settings(spec, num_envs=4)
+    agent = spec.build(numbers.run, numbers.agent, environment)
+    network = fold(make_network(agent.learner.description))
     network.load_state_dict(fold(agent.learner.network).state_dict())
-    assert kind.play(numbers).keys() <= {"epsilon", "sample"}
+    assert agent.evaluation_options.keys() <= {"epsilon", "sample"}
     trainer = Trainer(agent, environment, seed=0)
     trainer.run(20)
     assert trainer.steps >= 20
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_unknown_preset_is_refused(kind):
+@each_agent
+def test_an_unknown_preset_is_refused(spec):
     with pytest.raises(ValueError, match="unknown preset 'slow': choose from fast"):
-        kind.preset("slow", images=False, norm="weight", flags={})
+        spec.preset("slow", images=False, norm="weight", flags={})
+
+
+def test_what_torchrun_splits_is_a_setting_of_the_agents_that_it_runs():
+    shared = [spec for spec in AGENTS.values() if spec.supports_torchrun]
+    assert shared
+    for spec in shared:
+        assert flat_defaults(TrainSettings[spec.settings]).keys() >= set(SPLIT)

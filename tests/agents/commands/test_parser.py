@@ -5,10 +5,10 @@ from typing import Literal
 import pytest
 
 from agents.commands.parser import RESUMABLE, fail, parse, read
-from agents.registry import AgentSpec
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import flat_defaults, from_flat, replace, to_json
 from agents.settings.run import RunSettings, TrainSettings
+from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory
 
 

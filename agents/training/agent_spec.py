@@ -1,0 +1,44 @@
+"""What a kind of agent is: its settings, its presets, and what builds it. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agents.settings.presets.base import Preset
+from agents.settings.run import RunSettings
+
+if TYPE_CHECKING:
+    from agents.training.protocols import Agent
+    from envs import Environment
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """A kind of agent, as `agents.registry` lists them by name."""
+
+    name: str
+    """In run directories and models."""
+    settings: type[Any]
+    """The dataclass of its own settings."""
+    preset: Preset
+    """Defaults of a run's settings and of its own."""
+    builder: str
+    """`module:function` of what builds it; imported when it is called, since it brings torch."""
+    supports_torchrun: bool = False
+    """Whether several processes can share a run of it, see `agents.runtime.distributed`."""
+
+    def build(self, run: RunSettings, settings: Any, environment: Environment) -> Agent:
+        """The agent for an environment, on the run's device.
+
+        Args:
+            run: settings of the run.
+            settings: of the agent, an instance of `self.settings`.
+            environment: that it will learn in.
+
+        Raises:
+            ValueError: the settings do not fit the environment or the machine.
+        """
+        module, function = self.builder.split(":")
+        return getattr(importlib.import_module(module), function)(run, settings, environment)
