@@ -1,4 +1,8 @@
-"""Losses and diagnostics of policy gradients: pure functions of batched tensors, one number per sample."""
+"""Losses and diagnostics of policy gradients: pure functions of batched tensors, one number per sample.
+
+Shapes are compared in place, since each gradient step enters several of these formulas; `check_shapes` is called where
+they do not match, for its error.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,11 @@ from agents.losses.shapes import check_shapes
 
 
 def policy_gradient_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
-    """−log π(a|s) × advantage (Sutton et al. 2000; A2C, Mnih et al. 2016); no gradient enters the advantage.
+    """−log π(a|s) × advantage (Sutton et al. 2000; A2C, Mnih et al. 2016).
 
     Args:
-        log_prob: `[B]`, log π(a|s) of the actions taken, by the learner.
-        advantage: `[B]`.
+        log_prob: `[B]`, log π(a|s) by the learner, of the actions taken.
+        advantage: `[B]`; no gradient enters it.
 
     Returns:
         `[B]`.
@@ -23,18 +27,19 @@ def policy_gradient_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ.
     """
-    check_shapes("policy_gradient_loss", "[B], [B]", log_prob, advantage)
+    if not log_prob.shape == advantage.shape == (log_prob.numel(),):
+        check_shapes("policy_gradient_loss", "[B], [B]", log_prob, advantage)
     return -log_prob * advantage.detach()
 
 
 def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float | Tensor) -> Tensor:
-    """Loss of PPO (Schulman et al. 2017, equation 7, negated): −min(r A, clip(r, 1 − ε, 1 + ε) A), r = π/π_old.
+    """Policy loss of PPO (Schulman et al. 2017, equation 7, negated): −min(r A, clip(r, 1 − ε, 1 + ε) A), r = π/π_old.
 
     Args:
-        log_prob: `[B]`, log π(a|s) of the actions taken, by the learner.
-        old_log_prob: `[B]`, the same by the policy that acted; no gradient enters it.
+        log_prob: `[B]`, log π(a|s) by the learner, of the actions taken.
+        old_log_prob: `[B]`, log π_old(a|s) by the policy that acted; no gradient enters it.
         advantage: `[B]`; no gradient enters it.
-        clip: ε; a 0-dim tensor where a captured graph is to see it change.
+        clip: ε; a 0-dim tensor if it changes between launches of a captured graph.
 
     Returns:
         `[B]`.
@@ -42,18 +47,19 @@ def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor,
     Raises:
         ValueError: the shapes differ.
     """
-    check_shapes("clipped_surrogate", "[B], [B], [B]", log_prob, old_log_prob, advantage)
+    if not log_prob.shape == old_log_prob.shape == advantage.shape == (log_prob.numel(),):
+        check_shapes("clipped_surrogate", "[B], [B], [B]", log_prob, old_log_prob, advantage)
     ratio, advantage = (log_prob - old_log_prob.detach()).exp(), advantage.detach()
     bounds: Any = 1 - clip, 1 + clip
     return -torch.minimum(ratio * advantage, ratio.clamp(*bounds) * advantage)
 
 
 def value_loss(value: Tensor, target: Tensor) -> Tensor:
-    """½ (value − target)² (Schulman et al. 2017, half of L^VF in equation 9); no gradient enters the target.
+    """½ (value − target)² (Schulman et al. 2017, half of L^VF in equation 9).
 
     Args:
-        value: `[B]` of the learner.
-        target: `[B]`, returns.
+        value: `[B]` by the learner.
+        target: `[B]`, returns; no gradient enters them.
 
     Returns:
         `[B]`.
@@ -61,18 +67,19 @@ def value_loss(value: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ.
     """
-    check_shapes("value_loss", "[B], [B]", value, target)
+    if not value.shape == target.shape == (value.numel(),):
+        check_shapes("value_loss", "[B], [B]", value, target)
     return 0.5 * (value - target.detach()).square()
 
 
 def clipped_value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: float) -> Tensor:
-    """½ max of the squared errors of the value and of the value kept within ±ε of the old one.
+    """½ max((v − target)², (v_clipped − target)²), v_clipped the value clipped to within ±ε of the old one.
 
     It is in the code of PPO's authors (openai/baselines), not in the paper (Engstrom et al. 2020, section 3).
 
     Args:
-        value: `[B]` of the learner.
-        old_value: `[B]`, when the rollout was made; no gradient enters it.
+        value: `[B]` by the learner.
+        old_value: `[B]` by the network that acted; no gradient enters it.
         target: `[B]`, returns; no gradient enters them.
         clip: ε, in units of value.
 
@@ -82,18 +89,19 @@ def clipped_value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: f
     Raises:
         ValueError: the shapes differ.
     """
-    check_shapes("clipped_value_loss", "[B], [B], [B]", value, old_value, target)
+    if not value.shape == old_value.shape == target.shape == (value.numel(),):
+        check_shapes("clipped_value_loss", "[B], [B], [B]", value, old_value, target)
     old_value = old_value.detach()
     clipped = old_value + (value - old_value).clamp(-clip, clip)
     return torch.maximum(value_loss(value, target), value_loss(clipped, target))
 
 
 def approximate_kl(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
-    """Estimate of KL(π_old ‖ π) from each action taken: (r − 1) − log r with r = π/π_old (Schulman 2020, k3).
+    """Estimate of KL(π_old ‖ π) from each action taken, (r − 1) − log r with r = π/π_old (Schulman 2020, k3).
 
     Args:
-        log_prob: `[B]`, log π(a|s) of the actions taken, by the learner.
-        old_log_prob: `[B]`, the same by the policy that acted.
+        log_prob: `[B]`, log π(a|s) by the learner, of the actions taken.
+        old_log_prob: `[B]`, log π_old(a|s) by the policy that acted.
 
     Returns:
         `[B]`, none negative.
@@ -101,7 +109,8 @@ def approximate_kl(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ.
     """
-    check_shapes("approximate_kl", "[B], [B]", log_prob, old_log_prob)
+    if not log_prob.shape == old_log_prob.shape == (log_prob.numel(),):
+        check_shapes("approximate_kl", "[B], [B]", log_prob, old_log_prob)
     log_ratio = log_prob - old_log_prob
     return log_ratio.expm1() - log_ratio
 
@@ -110,8 +119,8 @@ def clip_fraction(log_prob: Tensor, old_log_prob: Tensor, clip: float | Tensor) 
     """1 where the ratio π/π_old is further than ε from 1, else 0.
 
     Args:
-        log_prob: `[B]`, log π(a|s) of the actions taken, by the learner.
-        old_log_prob: `[B]`, the same by the policy that acted.
+        log_prob: `[B]`, log π(a|s) by the learner, of the actions taken.
+        old_log_prob: `[B]`, log π_old(a|s) by the policy that acted.
         clip: ε of the surrogate.
 
     Returns:
@@ -120,7 +129,8 @@ def clip_fraction(log_prob: Tensor, old_log_prob: Tensor, clip: float | Tensor) 
     Raises:
         ValueError: the shapes differ.
     """
-    check_shapes("clip_fraction", "[B], [B]", log_prob, old_log_prob)
+    if not log_prob.shape == old_log_prob.shape == (log_prob.numel(),):
+        check_shapes("clip_fraction", "[B], [B]", log_prob, old_log_prob)
     return ((log_prob - old_log_prob).expm1().abs() > clip).to(log_prob.dtype)
 
 
@@ -138,7 +148,8 @@ def soft_value(log_policy: Tensor, q_values: Tensor, temperature: Tensor | float
     Raises:
         ValueError: a rank or a size differs from these.
     """
-    check_shapes("soft_value", "[B, A], [B, A]", log_policy, q_values)
+    if not (log_policy.ndim == 2 and log_policy.shape == q_values.shape):
+        check_shapes("soft_value", "[B, A], [B, A]", log_policy, q_values)
     return (log_policy.exp() * (q_values - temperature * log_policy)).sum(1)
 
 
@@ -146,7 +157,7 @@ def sac_policy_loss(log_policy: Tensor, q_values: Tensor, temperature: Tensor | 
     """Policy loss of discrete SAC (Christodoulou 2019, equation 12): Σ_a π(a) (α log π(a) − q(a)).
 
     Args:
-        log_policy: `[B, A]`, log π of the learner, finite; the gradient enters nothing else.
+        log_policy: `[B, A]`, log π of the learner, finite; the gradient enters this only.
         q_values: `[B, A]`.
         temperature: α.
 
@@ -165,7 +176,7 @@ def temperature_loss(log_temperature: Tensor, log_policy: Tensor, target_entropy
     """Temperature loss of discrete SAC (Christodoulou 2019, equation 11): −α Σ_a π(a) (log π(a) + target entropy).
 
     Args:
-        log_temperature: 0-dim, log α; the gradient enters nothing else.
+        log_temperature: 0-dim, log α; the gradient enters this only.
         log_policy: `[B, A]`, log π, finite.
         target_entropy: in nats; below log A.
 
@@ -175,14 +186,15 @@ def temperature_loss(log_temperature: Tensor, log_policy: Tensor, target_entropy
     Raises:
         ValueError: a rank or a size differs from these.
     """
-    check_shapes("temperature_loss", "[], [B, A]", log_temperature, log_policy)
+    if log_temperature.ndim or log_policy.ndim != 2:
+        check_shapes("temperature_loss", "[], [B, A]", log_temperature, log_policy)
     log_policy = log_policy.detach()
     entropy = -(log_policy.exp() * log_policy).sum(1)
     return log_temperature.exp() * (entropy - target_entropy)
 
 
 def masked_mean(x: Tensor, valid: Tensor) -> Tensor:
-    """Mean of the valid entries; what stands in the others is ignored, NaN too.
+    """Mean of the valid entries; all others are ignored, NaN too.
 
     Args:
         x: any shape.
@@ -194,12 +206,13 @@ def masked_mean(x: Tensor, valid: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ.
     """
-    check_shapes("masked_mean", "[...], [...]", x, valid)
+    if x.shape != valid.shape:
+        check_shapes("masked_mean", "[...], [...]", x, valid)
     return torch.where(valid, x, 0.0).sum() / valid.sum().clamp(min=1)
 
 
-def normalize(advantage: Tensor, valid: Tensor) -> Tensor:
-    """Shift and scale to mean 0 and standard deviation 1 (unbiased, plus 1e-8) over the valid entries.
+def normalize_advantages(advantage: Tensor, valid: Tensor) -> Tensor:
+    """Advantages with mean 0 and standard deviation 1 (unbiased, plus 1e-8) over the valid entries.
 
     Args:
         advantage: any shape.

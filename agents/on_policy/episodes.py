@@ -1,4 +1,4 @@
-"""Whole episodes of one policy, for agents that learn from returns to the end."""
+"""Whole episodes of one policy, for agents that learn from Monte Carlo returns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from envs import TimeStep
 from wnrl.device import to_device
 
 _HOST = ("first", "reward", "discount", "valid")
-_SEEN = 512  # observations that `seen` returns at least, where there are so many
+_RECENT = 512  # observations that `recent_obs` returns at least, where there are so many
 
 
 class EpisodeStorage:
-    """Rows from which a fixed number of whole episodes of each environment is learned.
+    """Storage of rows with a fixed number of whole episodes of each environment; all other rows are not valid.
 
-    An environment counts from the first episode that begins after `clear`, so that all of it was played by one policy,
-    and its share is fixed, so that short episodes are not counted more often than long ones. Other rows are not valid.
+    Only episodes that begin after `clear` are valid, so that one policy played all of each. Their number is fixed for
+    each environment, so that short episodes are no more frequent than long ones.
 
     Args:
         episodes: of each environment, until the storage is full.
@@ -32,7 +32,7 @@ class EpisodeStorage:
 
     def __init__(self, episodes: int, num_envs: int, device: torch.device | str = "cpu") -> None:
         self._episodes, self._num_envs, self._device = episodes, num_envs, torch.device(device)
-        self._seen: deque[Tensor] = deque(maxlen=-(-_SEEN // num_envs))
+        self._recent: deque[Tensor] = deque(maxlen=-(-_RECENT // num_envs))
         self.clear()
 
     def __len__(self) -> int:
@@ -45,19 +45,19 @@ class EpisodeStorage:
         return bool((self._played >= self._episodes).all())
 
     def add(self, timestep: TimeStep, sampled: SampledAction) -> None:
-        """Write the first half of the next row."""
+        """Write the first part of the next row."""
         self._running |= timestep.first
         if len(self):
             valid = self._rows["valid"]
-            valid[-1] = valid[-1] & ~timestep.first  # other games than before: a run that was resumed
+            valid[-1] = valid[-1] & ~timestep.first  # new games, in a run that was resumed
         obs = to_device(timestep.obs, self._device)
-        self._seen.append(obs)
-        decided = {name: values.clone() for name, values in sampled._asdict().items()}  # the next overwrites a graph's
-        for name, values in {"obs": obs, "first": timestep.first, **decided}.items():
+        self._recent.append(obs)
+        copies = {name: values.clone() for name, values in sampled._asdict().items()}  # a graph overwrites its results
+        for name, values in {"obs": obs, "first": timestep.first, **copies}.items():
             self._rows[name].append(values)
 
     def follow(self, timestep: TimeStep, reward: np.ndarray) -> None:
-        """Write the second half: the row that followed, and the rewards `[N]` to learn from."""
+        """Write the second part, from the row that followed, with the rewards `[N]` to learn from."""
         counted = self._running & (self._played < self._episodes)
         for name, values in (
             ("reward", reward.astype(np.float32)),
@@ -68,7 +68,7 @@ class EpisodeStorage:
         self._played += counted & timestep.last
 
     def clear(self) -> None:
-        """Begin anew: episodes that are under way do not count."""
+        """Remove all rows; episodes that have begun are not valid."""
         self._rows: dict[str, list[Any]] = {name: [] for name in Rollout._fields}
         self._running = np.zeros(self._num_envs, np.bool_)
         self._played = np.zeros(self._num_envs, np.int64)
@@ -81,20 +81,20 @@ class EpisodeStorage:
         }
         return Rollout(**stacked)
 
-    def seen(self) -> Tensor | None:
-        """Observations `[B, *obs_shape]` of the last rows; None where there are not two."""
-        return torch.cat(list(self._seen)) if len(self._seen) * self._num_envs > 1 else None
+    def recent_obs(self) -> Tensor | None:
+        """Observations `[B, *obs_shape]` of the last rows; None where B would be below 2."""
+        return torch.cat(list(self._recent)) if len(self._recent) * self._num_envs > 1 else None
 
     def get_state(self) -> dict[str, Any]:
         """The rows so far."""
         rows = self.read()._asdict() if len(self) else {}
-        seen = torch.stack(list(self._seen)) if self._seen else None
+        seen = torch.stack(list(self._recent)) if self._recent else None
         return {"rows": rows, "running": self._running.copy(), "played": self._played.copy(), "seen": seen}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `get_state`'s rows."""
+        """Continue from such a state."""
         for name, values in state["rows"].items():
             self._rows[name] = list(values.cpu().numpy() if name in _HOST else values.to(self._device))
         self._running, self._played = state["running"].copy(), state["played"].copy()
-        self._seen.clear()
-        self._seen.extend([] if state["seen"] is None else state["seen"].to(self._device))
+        self._recent.clear()
+        self._recent.extend([] if state["seen"] is None else state["seen"].to(self._device))

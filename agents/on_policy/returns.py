@@ -1,8 +1,8 @@
 """Returns and advantages over a rollout, time-major: pure functions of `[T, N]` tensors.
 
 A rollout is T rows of N environments. `reward[t]` and `discount[t]` belong to the transition from row t to row t + 1.
-Where row t is the last of an episode, no transition leads from it: `valid[t]` is False, row t + 1 is another episode's
-first, and whatever else stands in row t is ignored.
+The last row of an episode has no transition: there `valid[t]` is False, row t + 1 is the first of another episode, and
+all other entries of row t are ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def generalized_advantages(
     gamma: float,
     lambda_: float,
 ) -> Tensor:
-    """Generalized advantage estimates (Schulman et al. 2016, equation 16), none across an episode's end.
+    """Generalized advantage estimates (Schulman et al. 2016, equation 16), which never cross an episode's end.
 
     Args:
         reward: `[T, N]`.
@@ -32,7 +32,7 @@ def generalized_advantages(
         next_value: `[T, N]`, value of row t + 1, which at an episode's end is its true final observation.
         valid: `[T, N]` bool, False where row t is an episode's last.
         gamma: γ.
-        lambda_: λ; 0 gives the one-step error, 1 the return less the value.
+        lambda_: λ; 0 gives the one-step TD error, 1 the Monte Carlo return − value.
 
     Returns:
         `[T, N]`, 0 at invalid rows.
@@ -55,19 +55,19 @@ def generalized_advantages(
 def lambda_returns(
     reward: Tensor, discount: Tensor, next_value: Tensor, valid: Tensor, *, gamma: float, lambda_: float
 ) -> Tensor:
-    """λ-returns (Sutton & Barto 2018, equation 12.18; of Q(λ) in PQN, Gallici et al. 2024), none across an end.
+    """λ-returns (Sutton & Barto 2018, equation 12.18; of Q(λ) in PQN, Gallici et al. 2024), within an episode.
 
-    R[t] = r + γ d ((1 − λ) next_value[t] + λ R[t + 1]), where next_value[t] stands for R[t + 1] at the end of the
-    rollout and of an episode.
+    R[t] = r + γ d ((1 − λ) next_value[t] + λ R[t + 1]), where R[t + 1] is next_value[t] at the end of the rollout
+    and of an episode.
 
     Args:
         reward: `[T, N]`.
         discount: `[T, N]`, 0 where the transition terminated, 1 otherwise; truncation is not termination.
         next_value: `[T, N]`, value of row t + 1, which at an episode's end is its true final observation; with the
-            greatest action value the returns are those of Q(λ).
+            greatest action value these are the returns of Q(λ).
         valid: `[T, N]` bool, False where row t is an episode's last.
         gamma: γ.
-        lambda_: λ; 0 gives one-step targets, 1 sums of rewards up to the end, bootstrapped there.
+        lambda_: λ; 0 gives one-step targets, 1 sums of rewards to the end of the episode or rollout, and its bootstrap.
 
     Returns:
         `[T, N]`, 0 at invalid rows.
@@ -77,7 +77,7 @@ def lambda_returns(
     """
     check_shapes("lambda_returns", "[T, N], [T, N], [T, N], [T, N]", reward, discount, next_value, valid)
     step_discount = gamma * discount
-    later = next_value[-1]  # what row t bootstraps from where λ is 1
+    later = next_value[-1]  # R[t + 1], or next_value[t] where there is none
     returns = []
     for t in reversed(range(len(reward))):
         bootstrap = torch.lerp(next_value[t], later, lambda_)

@@ -1,4 +1,4 @@
-"""Rewards divided by the spread of their returns, so that values stay of size one."""
+"""Rewards as an agent learns from them: clipped, or divided by the standard deviation of their returns."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from envs import TimeStep
 class RewardScaling:
     """Divides rewards by the running standard deviation of discounted returns (Engstrom et al. 2020, section 3).
 
-    As `VecNormalize` of stable-baselines3, these are sums over the rewards since the last reset or discount 0.
+    As in `VecNormalize` of stable-baselines3, a return is the discounted sum of the rewards since the last reset or
+    discount 0.
 
     Args:
         num_envs: N.
         gamma: discount per step.
-        clip: the scaled rewards are clipped to this size.
+        clip: the scaled rewards are clipped to [−clip, clip].
         eps: added to the variance.
     """
 
@@ -28,7 +29,7 @@ class RewardScaling:
         self._mean, self._variance, self._count = 0.0, 1.0, 1e-4
 
     def __call__(self, timestep: TimeStep) -> np.ndarray:
-        """The row's rewards, scaled: `[N]` float32; first rows have none and are not counted."""
+        """The row's rewards, scaled: `[N]` float32; an episode's first row has none and is not counted."""
         played = ~timestep.first
         self._return = np.where(played, self._gamma * self._return + timestep.reward, 0.0)
         if played.any():
@@ -47,7 +48,7 @@ class RewardScaling:
         self._count = total
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Everything needed to continue."""
         return {
             "return": self._return.copy(),
             "mean": float(self._mean),
@@ -56,24 +57,26 @@ class RewardScaling:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `get_state`'s state."""
+        """Continue from such a state."""
         self._return = state["return"].copy()
         self._mean, self._variance, self._count = state["mean"], state["variance"], state["count"]
 
 
 class RewardClipping:
-    """Clips rewards to a size; a size of 0 leaves them as they are.
+    """Clips rewards to [−clip, clip], then scales them.
 
     Args:
-        clip: the size.
+        clip: the bound; 0 leaves rewards as they are.
+        scale: factor on the clipped rewards.
     """
 
-    def __init__(self, clip: float) -> None:
-        self._clip = clip
+    def __init__(self, clip: float, scale: float = 1.0) -> None:
+        self._clip, self._scale = clip, scale
 
     def __call__(self, timestep: TimeStep) -> np.ndarray:
-        """The row's rewards, clipped: `[N]` float32."""
-        return np.clip(timestep.reward, -self._clip, self._clip) if self._clip else timestep.reward
+        """The row's rewards, clipped and scaled: `[N]` float32."""
+        clipped = np.clip(timestep.reward, -self._clip, self._clip) if self._clip else timestep.reward
+        return self._scale * clipped
 
     def get_state(self) -> dict[str, Any]:
         """Nothing."""

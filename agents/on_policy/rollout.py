@@ -1,4 +1,4 @@
-"""What on-policy agents play between two updates: rows of N environments, time-major."""
+"""Rollouts: what an on-policy agent did between two updates, as rows of N environments, time-major."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wnrl.device import to_device
 
 
 class Rollout(NamedTuple):
-    """T rows and what followed each; `reward`, `discount` and `valid` belong to the step from row t to row t + 1."""
+    """T rows and what followed each: `reward`, `discount` and `valid` belong to the step from row t to row t + 1."""
 
     obs: Tensor  # [T, N, *obs_shape]
     first: Tensor  # [T, N] bool, an episode's first row
@@ -27,17 +27,17 @@ class Rollout(NamedTuple):
 
 
 class SampledAction(NamedTuple):
-    """What was done at a row, and what the network thought of it."""
+    """The actions of a row, with what is stored beside them."""
 
     action: Tensor  # [N] int64 or [N, D] float32
-    log_prob: Tensor  # [N]
-    value: Tensor  # [N]
+    log_prob: Tensor  # [N], of the actions
+    value: Tensor  # [N], of the row
 
 
 class RolloutStorage:
-    """Room for the rows of a rollout, on the agent's device.
+    """Storage of a rollout, on the agent's device.
 
-    A row is written in two halves: `add` when its actions are chosen, `follow` when what they led to is seen.
+    A row is written in two parts: `add` when its actions are chosen, `follow` when the next row is there.
 
     Args:
         length: T.
@@ -85,7 +85,7 @@ class RolloutStorage:
         return self._rows == self._length
 
     def add(self, timestep: TimeStep, sampled: SampledAction) -> None:
-        """Write the first half of the next row.
+        """Write the first part of the next row.
 
         Raises:
             RuntimeError: all T rows are written.
@@ -98,10 +98,10 @@ class RolloutStorage:
             self._on_device[name][row].copy_(values)
         self._on_host["first"][row] = timestep.first
         if row:
-            self._on_host["valid"][row - 1] &= ~timestep.first  # other games than before: a run that was resumed
+            self._on_host["valid"][row - 1] &= ~timestep.first  # new games, in a run that was resumed
 
     def follow(self, timestep: TimeStep, reward: np.ndarray) -> None:
-        """Write the second half: the row that followed, and the rewards `[N]` to learn from."""
+        """Write the second part, from the row that followed, with the rewards `[N]` to learn from."""
         row = self._rows
         self._on_host["reward"][row] = reward
         self._on_host["discount"][row] = timestep.discount
@@ -110,7 +110,7 @@ class RolloutStorage:
         self._filled = self._filled or self.full
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Start a new rollout."""
         self._rows = 0
 
     def read(self) -> Rollout:
@@ -118,18 +118,18 @@ class RolloutStorage:
         host = {name: to_device(values.copy(), self._device) for name, values in self._on_host.items()}
         return Rollout(**{name: values[: self._rows] for name, values in {**self._on_device, **host}.items()})
 
-    def seen(self) -> Tensor | None:
-        """Observations `[B, *obs_shape]` of the last T rows, or of the rows so far; None where there are not two."""
+    def recent_obs(self) -> Tensor | None:
+        """Observations `[B, *obs_shape]` of the last T rows, or of the rows so far; None where B would be below 2."""
         rows = self._length if self._filled else self._rows
         obs = self._on_device["obs"][:rows].flatten(0, 1)
         return obs if len(obs) > 1 else None
 
     def get_state(self) -> dict[str, Any]:
-        """All rows, the last rollout's too."""
+        """All rows, with those of the last rollout that are not overwritten yet."""
         return {"rows": self._rows, "filled": self._filled, **self._on_device, **self._on_host}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `get_state`'s rows."""
+        """Continue from such a state."""
         self._rows, self._filled = state["rows"], state["filled"]
         for name, values in self._on_device.items():
             values.copy_(state[name])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from agents.on_policy.rollout import Rollout
-from agents.policy_gradient.actor_critic_loss import policy_gradient
-from agents.policy_gradient.actors import Minibatch
+from agents.policy_gradient.actor_critic_loss import actor_critic_loss
+from agents.policy_gradient.actors import ActorCriticMinibatch
 from agents.policy_gradient.policy_gradient import PolicyGradient
 from envs import TimeStep
 
@@ -14,10 +14,10 @@ from envs import TimeStep
 class A2C(PolicyGradient):
     """An A2C agent, see `PolicyGradient`."""
 
-    def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
-        """One gradient step on the rollout."""
-        self._learn_from(next(self.actor.minibatches(self._steps(rollout, timestep), 1, self._generator)))
+    def _learn_from(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
+        (batch,) = self.actor.minibatches(self._steps_with_advantages(rollout, timestep), 1, self._generator)
+        self._gradient_step(batch)
 
-    def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _loss(self, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
         normalize = self.settings.policy_gradient.normalize_advantage
-        return policy_gradient(self._outputs(batch), batch, self._weights, normalize)
+        return actor_critic_loss(self._outputs(batch), batch, self._weights, normalize=normalize)

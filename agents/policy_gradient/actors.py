@@ -1,14 +1,16 @@
-"""How an actor-critic acts on rows of the stream, and how it is evaluated on minibatches of a rollout."""
+"""How an actor-critic acts on rows of environments, and how it is evaluated on minibatches of a rollout."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
+from agents.on_policy.minibatches import shuffled_minibatches
 from agents.on_policy.rollout import Rollout
 from envs import TimeStep
 from wnrl.device import to_device
@@ -16,101 +18,114 @@ from wnrl.networks.actor_critic import ActorCritic, ActorCriticValues, Recurrent
 from wnrl.networks.lstm_core import LSTMState
 
 
-class Minibatch(NamedTuple):
+class ActorCriticMinibatch(NamedTuple):
     """Steps of a rollout to learn from; B stands for `[B]`, or for `[T, b]` of whole sequences."""
 
     obs: Tensor  # [B, *obs_shape]
     first: Tensor  # [B]
     action: Tensor  # [B] or [B, D]
-    log_prob: Tensor  # [B]
-    value: Tensor  # [B]
+    log_prob: Tensor  # [B], by the policy that acted
+    value: Tensor  # [B], by the network that acted
     advantage: Tensor  # [B]
     target: Tensor  # [B], returns
     valid: Tensor  # [B] bool
-    state: tuple[Tensor, ...] = ()  # of a recurrent network before the sequences, [b, H] each
+    state: LSTMState | tuple[()] = ()  # of a recurrent network before the sequences, [b, H] each
 
-    def map(self, select: Callable[[Tensor], Tensor]) -> Minibatch:
-        """The same of what `select` makes of each field but the state, which is left out."""
-        fields: dict[str, Any] = {name: select(getattr(self, name)) for name in self._fields if name != "state"}
-        return Minibatch(**fields)
+
+def steps_of(rollout: Rollout, advantage: Tensor, target: Tensor) -> ActorCriticMinibatch:
+    """All steps of a rollout, `[T, N]`, with their advantages and returns."""
+    return ActorCriticMinibatch(
+        rollout.obs,
+        rollout.first,
+        rollout.action,
+        rollout.log_prob,
+        rollout.value,
+        advantage,
+        target,
+        rollout.valid,
+    )
 
 
 class Actor(Protocol):
-    """A network as on-policy agents use it."""
+    """An actor-critic as the policy gradients use it."""
 
-    evaluates_at_once: bool
+    network: Any
+    """Acts."""
+
+    capturable: bool
     """Whether `evaluate` never waits for the device."""
 
-    def see(self, timestep: TimeStep) -> tuple[Tensor, ...]:
-        """What the network needs of a row of N environments, on its device."""
+    def inputs(self, timestep: TimeStep) -> tuple[Tensor, ...]:
+        """The inputs of `act` and `value` for a row of N environments, on the network's device."""
 
-    def act(self, *row: Tensor) -> ActorCriticValues:
-        """What the acting network says of a row that was seen; without gradient, and without waiting for the device."""
+    def act(self, *inputs: Tensor) -> ActorCriticValues:
+        """The acting network's outputs for a row; without gradient, and without waiting for the device."""
 
-    def look(self, *row: Tensor) -> Tensor:
+    def value(self, *inputs: Tensor) -> Tensor:
         """Values `[N]` of a row on which no action is chosen yet; without gradient."""
 
-    def begin(self) -> None:
-        """A rollout begins with the next row."""
+    def start_rollout(self) -> None:
+        """Start a rollout with the next row."""
 
-    def minibatches(self, steps: Minibatch, number: int, generator: torch.Generator) -> Iterator[Minibatch]:
-        """All steps `[T, N]` of a rollout, shuffled, in so many parts."""
+    def minibatches(
+        self, steps: ActorCriticMinibatch, number: int, generator: torch.Generator
+    ) -> Iterator[ActorCriticMinibatch]:
+        """All steps `[T, N]` of a rollout, shuffled, in so many minibatches."""
 
-    def inputs(self, batch: Minibatch) -> tuple[Any, ...]:
-        """What a network is called with on a minibatch."""
+    def minibatch_inputs(self, batch: ActorCriticMinibatch) -> tuple[Any, ...]:
+        """A network's arguments for a minibatch."""
 
-    def evaluate(self, network: Any, batch: Minibatch) -> ActorCriticValues:
-        """What `network` says of a minibatch."""
+    def evaluate(self, network: Any, batch: ActorCriticMinibatch) -> ActorCriticValues:
+        """The outputs of `network` for a minibatch."""
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Everything needed to continue."""
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from such a state."""
+        """Continue from such a state."""
 
 
 class FeedforwardActor:
-    """A network that looks at each observation by itself.
+    """Acts with a network that takes each observation by itself.
 
     Args:
         network: acts.
     """
 
-    evaluates_at_once = True
+    capturable = True
 
     def __init__(self, network: ActorCritic) -> None:
-        self._network, self._device = network, next(network.parameters()).device
+        self.network, self._device = network, next(network.parameters()).device
 
-    def see(self, timestep: TimeStep) -> tuple[Tensor, ...]:
+    def inputs(self, timestep: TimeStep) -> tuple[Tensor, ...]:
         """The observations."""
         return (to_device(timestep.obs, self._device),)
 
     @torch.no_grad()
-    def act(self, *row: Tensor) -> ActorCriticValues:
-        """What the network says of a row of N environments."""
-        return self._network(*row)
+    def act(self, *inputs: Tensor) -> ActorCriticValues:
+        """The network's outputs for a row of N environments."""
+        return self.network(*inputs)
 
-    def look(self, *row: Tensor) -> Tensor:
+    def value(self, *inputs: Tensor) -> Tensor:
         """Values `[N]` of a row."""
-        return self.act(*row).value
+        return self.act(*inputs).value
 
-    def begin(self) -> None:
-        """Nothing is carried from row to row."""
+    def start_rollout(self) -> None:
+        """Nothing: no state is carried from row to row."""
 
-    def minibatches(self, steps: Minibatch, number: int, generator: torch.Generator) -> Iterator[Minibatch]:
-        """Steps of all times and environments, shuffled together, in `number` parts that differ by one at most."""
-        flat = steps.map(lambda values: values.flatten(0, 1))
-        order = torch.randperm(len(flat.valid), generator=generator, device=generator.device)
-        for places in order.tensor_split(number):
-            yield flat.map(itemgetter(places))
+    def minibatches(
+        self, steps: ActorCriticMinibatch, number: int, generator: torch.Generator
+    ) -> Iterator[ActorCriticMinibatch]:
+        """Steps of all times and environments, shuffled together, see `shuffled_minibatches`."""
+        return shuffled_minibatches(steps, number, generator)
 
-    def inputs(self, batch: Minibatch) -> tuple[Any, ...]:
+    def minibatch_inputs(self, batch: ActorCriticMinibatch) -> tuple[Any, ...]:
         """The observations."""
         return (batch.obs,)
 
-    def evaluate(self, network: Any, batch: Minibatch) -> ActorCriticValues:
-        """What `network` says of the observations."""
-        return network(*self.inputs(batch))
+    def evaluate(self, network: Any, batch: ActorCriticMinibatch) -> ActorCriticValues:
+        """The outputs of `network` for the observations."""
+        return network(batch.obs)
 
     def get_state(self) -> dict[str, Any]:
         """Nothing."""
@@ -121,82 +136,70 @@ class FeedforwardActor:
 
 
 class RecurrentActor:
-    """A network that carries a state from row to row, which begins anew with each episode.
+    """Acts with a network that carries a state from row to row, which is reset with each episode.
 
     Args:
         network: acts.
         num_envs: N.
     """
 
-    evaluates_at_once = False  # it looks for the episodes' starts
+    capturable = False  # `evaluate` looks for the episodes' starts
 
     def __init__(self, network: RecurrentActorCritic, num_envs: int) -> None:
-        self._network = network
+        self.network = network
         self._state, self._start = network.initial_state(num_envs), network.initial_state(num_envs)
 
-    def see(self, timestep: TimeStep) -> tuple[Tensor, ...]:
+    def inputs(self, timestep: TimeStep) -> tuple[Tensor, ...]:
         """The observations, and where episodes begin."""
         return tuple(to_device(x, self._state.h.device) for x in (timestep.obs, timestep.first))
 
     @torch.no_grad()
-    def act(self, *row: Tensor) -> ActorCriticValues:
-        """What the network says of a row of N environments; the state goes on."""
-        obs, first = row
-        outputs, state = self._network.step(obs, self._state, first)
-        _write(self._state, state)
+    def act(self, *inputs: Tensor) -> ActorCriticValues:
+        """The network's outputs for a row of N environments; the state moves on."""
+        obs, first = inputs
+        outputs, state = self.network.step(obs, self._state, first)
+        _copy(state, self._state)
         return outputs
 
     @torch.no_grad()
-    def look(self, *row: Tensor) -> Tensor:
-        """Values `[N]` of a row; the state stays before it."""
-        obs, first = row
-        return self._network.step(obs, self._state, first)[0].value
+    def value(self, *inputs: Tensor) -> Tensor:
+        """Values `[N]` of a row; the state stays that before it."""
+        obs, first = inputs
+        return self.network.step(obs, self._state, first)[0].value
 
-    def begin(self) -> None:
-        """Remember the state with which a rollout begins."""
-        _write(self._start, self._state)
+    def start_rollout(self) -> None:
+        """Keep the state with which a rollout starts."""
+        _copy(self._state, self._start)
 
-    def minibatches(self, steps: Minibatch, number: int, generator: torch.Generator) -> Iterator[Minibatch]:
-        """Whole sequences of the environments, shuffled, in `number` parts."""
+    def minibatches(
+        self, steps: ActorCriticMinibatch, number: int, generator: torch.Generator
+    ) -> Iterator[ActorCriticMinibatch]:
+        """Whole sequences of the environments, shuffled, in `number` minibatches."""
         order = torch.randperm(steps.valid.shape[1], generator=generator, device=generator.device)
         for envs in order.tensor_split(number):
-            state = tuple(part[envs] for part in self._start)
-            yield steps.map(itemgetter((slice(None), envs)))._replace(state=state)
+            sequences = tree_map(itemgetter((slice(None), envs)), steps)
+            yield sequences._replace(state=tree_map(itemgetter(envs), self._start))
 
-    def inputs(self, batch: Minibatch) -> tuple[Any, ...]:
+    def minibatch_inputs(self, batch: ActorCriticMinibatch) -> tuple[Any, ...]:
         """The observations of the sequences, the state before them, and where episodes begin."""
-        return batch.obs, LSTMState(*batch.state), batch.first
+        return batch.obs, batch.state, batch.first
 
-    def evaluate(self, network: Any, batch: Minibatch) -> ActorCriticValues:
-        """What `network` says of the sequences `[T, b]`."""
-        return network(*self.inputs(batch))[0]
+    def evaluate(self, network: Any, batch: ActorCriticMinibatch) -> ActorCriticValues:
+        """The outputs of `network` for the sequences `[T, b]`."""
+        return network(*self.minibatch_inputs(batch))[0]
 
     def get_state(self) -> dict[str, Any]:
-        """The state before the next row, and that with which the rollout began."""
+        """The state before the next row, and that with which the rollout started."""
         states = {"now": self._state, "start": self._start}
         return {name: tuple(part.clone() for part in state) for name, state in states.items()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `get_state`'s state."""
-        _write(self._state, state["now"])
-        _write(self._start, state["start"])
+        """Continue from such a state."""
+        _copy(state["now"], self._state)
+        _copy(state["start"], self._start)
 
 
-def _write(places: Iterable[Tensor], values: Iterable[Tensor]) -> None:
-    """Copy tensors to where others lie."""
-    for place, value in zip(places, values, strict=True):
-        place.copy_(value)
-
-
-def steps_of(rollout: Rollout, advantage: Tensor, target: Tensor) -> Minibatch:
-    """All steps of a rollout, `[T, N]`, with their advantages and returns."""
-    return Minibatch(
-        rollout.obs,
-        rollout.first,
-        rollout.action,
-        rollout.log_prob,
-        rollout.value,
-        advantage,
-        target,
-        rollout.valid,
-    )
+def _copy(source: Iterable[Tensor], target: Iterable[Tensor]) -> None:
+    """Copy tensors into others, which a captured graph may use."""
+    for values, place in zip(source, target, strict=True):
+        place.copy_(values)

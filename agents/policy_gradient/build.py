@@ -1,16 +1,18 @@
-"""On-policy agents, put together from their settings."""
+"""PPO, A2C and REINFORCE agents, built from their settings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from agents.learner.build import build_learner, obs_dtype
-from agents.learner.learner import Learner
+from agents.learner.build import build_learner
 from agents.learner.network import network_description
+from agents.on_policy.build import build_rollout_storage, check_minibatches
 from agents.on_policy.episodes import EpisodeStorage
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import RolloutStorage
@@ -23,7 +25,7 @@ from agents.settings.run import RunSettings
 from envs import Environment
 from wnrl.networks.actor_critic import RecurrentActorCritic
 from wnrl.normalizers.folding import fold
-from wnrl.schedules import Linear
+from wnrl.schedules import LinearSchedule
 
 
 def describe_actor_critic(run: RunSettings, settings: Any, environment: Environment) -> dict[str, Any]:
@@ -46,76 +48,62 @@ def build_a2c(run: RunSettings, settings: A2CSettings, environment: Environment)
     Raises:
         ValueError: the device is not there, a name is unknown, or the settings do not fit the environment.
     """
-    return A2C(**_parts(run, settings, environment, _rollouts))
+    rollouts = partial(build_rollout_storage, settings.rollout.rollout_length, environment)
+    return A2C(**_parts(run, settings, environment, rollouts))
 
 
 def build_ppo(run: RunSettings, settings: PPOSettings, environment: Environment) -> PPO:
     """A PPO agent for the environment, on the run's device.
 
     Raises:
-        ValueError: the device is not there, a name is unknown, or the settings do not fit the environment.
+        ValueError: as `build_a2c`, or a rollout has fewer steps, or sequences with an LSTM, than minibatches.
     """
-    most = environment.num_envs if settings.lstm else environment.num_envs * settings.rollout.rollout_length
-    if settings.minibatches > most:
-        kind = "sequences" if settings.lstm else "steps"
-        raise ValueError(f"minibatches must be at most {most}, the {kind} of a rollout, got {settings.minibatches}")
+    length, envs = settings.rollout.rollout_length, environment.num_envs
+    check_minibatches(settings.minibatches, *((envs, "sequences") if settings.lstm else (envs * length, "steps")))
     start = settings.clip_range
-    clip_range = Linear(start, 0.0 if settings.clip_range_schedule == "linear" else start, run.steps)
-    return PPO(**_parts(run, settings, environment, _rollouts), clip_range=clip_range)
+    end = 0.0 if settings.clip_range_schedule == "linear" else start
+    parts = _parts(run, settings, environment, partial(build_rollout_storage, length, environment))
+    return PPO(clip_range=LinearSchedule(start, end, run.steps), **parts)
 
 
 def build_reinforce(run: RunSettings, settings: REINFORCESettings, environment: Environment) -> REINFORCE:
     """A REINFORCE agent for the environment, on the run's device.
 
     Raises:
-        ValueError: the device is not there, a name is unknown, or the settings do not fit the environment.
+        ValueError: as `build_a2c`.
     """
-    return REINFORCE(**_parts(run, settings, environment, _episodes))
+    episodes = partial(EpisodeStorage, settings.episodes_per_update, environment.num_envs)
+    return REINFORCE(**_parts(run, settings, environment, episodes))
 
 
-def _parts(run: RunSettings, settings: Any, environment: Environment, make_storage: Any) -> dict[str, Any]:
-    """Everything that every on-policy agent is made of, as its constructor takes it."""
+def _parts(
+    run: RunSettings,
+    settings: Any,
+    environment: Environment,
+    make_storage: Callable[[torch.device], RolloutStorage | EpisodeStorage],
+) -> dict[str, Any]:
+    """The constructor arguments of every policy gradient."""
     learner = build_learner(run, settings.learner, describe_actor_critic(run, settings, environment), _policy_outputs)
     acting: Any = fold(learner.network, learner.dtype).eval()
-    number = environment.num_envs
-    actor: Actor = RecurrentActor(acting, number) if _recurrent(acting) else FeedforwardActor(acting)
+    recurrent = isinstance(acting, RecurrentActorCritic)
+    actor: Actor = RecurrentActor(acting, environment.num_envs) if recurrent else FeedforwardActor(acting)
     if settings.policy_gradient.normalize_return:
-        rewards: RewardClipping | RewardScaling = RewardScaling(number, settings.learner.gamma)
+        rewards: RewardClipping | RewardScaling = RewardScaling(environment.num_envs, settings.learner.gamma)
     else:
         rewards = RewardClipping(settings.learner.reward_clip)
     return {
         "learner": learner,
         "actor": actor,
-        "acting": acting,
-        "storage": make_storage(settings, environment, learner),
+        "storage": make_storage(learner.device),
         "rewards": rewards,
         "settings": settings,
         "rng": np.random.default_rng([run.seed, 1]),
     }
 
 
-def _rollouts(settings: PPOSettings | A2CSettings, environment: Environment, learner: Learner) -> RolloutStorage:
-    return RolloutStorage(
-        settings.rollout.rollout_length,
-        environment.num_envs,
-        environment.obs_shape,
-        obs_dtype(environment),
-        action_size=environment.action_size,
-        device=learner.device,
-    )
-
-
-def _episodes(settings: REINFORCESettings, environment: Environment, learner: Learner) -> EpisodeStorage:
-    return EpisodeStorage(settings.episodes_per_update, environment.num_envs, learner.device)
-
-
-def _recurrent(network: nn.Module) -> bool:
-    return isinstance(network, RecurrentActorCritic)
-
-
 def _policy_outputs(network: Any, obs: Tensor) -> Tensor:
     """Logits or means `[B, ...]`, each observation taken as an episode's first by a recurrent network."""
-    if not _recurrent(network):
+    if not isinstance(network, RecurrentActorCritic):
         return network(obs).policy[0]
     first = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
     return network.step(obs, network.initial_state(len(obs)), first)[0].policy[0]

@@ -1,4 +1,4 @@
-"""What on-policy agents have in common: they play a rollout with one policy, learn from it, and throw it away."""
+"""What PPO, A2C and REINFORCE share: an actor-critic that samples its actions, and advantages."""
 
 from __future__ import annotations
 
@@ -9,198 +9,147 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acting.policies import Decision, Policy, make_policy
-from agents.learner.gradient_steps import GradientSteps
-from agents.learner.learner import Learner
+from agents.acting.policies import Decision
+from agents.learner.learner import GradientSteps, Learner
 from agents.losses.policy import explained_variance
 from agents.on_policy.episodes import EpisodeStorage
+from agents.on_policy.on_policy_agent import OnPolicyAgent
 from agents.on_policy.returns import generalized_advantages
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import Rollout, RolloutStorage, SampledAction
-from agents.policy_gradient.actor_critic_loss import Weights
-from agents.policy_gradient.actors import Actor, Minibatch, steps_of
-from agents.runtime.cuda_graphs import Graphs
+from agents.policy_gradient.actor_critic_loss import LossWeights
+from agents.policy_gradient.actors import Actor, ActorCriticMinibatch, steps_of
 from envs import TimeStep
 from wnrl.initialization.initialize import data_init
 from wnrl.networks.actor_critic import ActorCriticValues
-from wnrl.normalizers.folding import FoldedCopy
-from wnrl.tracking.tracker import Means
+from wnrl.tracking.means import Means
 
 
-class PolicyGradient:
-    """An on-policy agent; a kind of agent says how it learns from a rollout in `update`.
+class PolicyGradient(OnPolicyAgent):
+    """Base of the policy gradients: an agent adds how it learns from a rollout, and the loss of a minibatch.
 
     Args:
-        learner: of an actor-critic network, whose folded copy acts.
-        actor: acts with `acting`.
-        acting: a folded copy of the learner's network.
+        learner: of an actor-critic.
+        actor: acts with a folded copy of the learner's network.
         storage: of what is learned from at once, on the learner's device.
-        rewards: what is learned from in the place of the environment's rewards.
-        settings: the agent's numbers.
+        rewards: from a row to the rewards to learn from.
+        settings: of the agent, with `policy_gradient` and `learner`.
         rng: of actions and of the order of minibatches.
 
     Raises:
         ValueError: graphs are asked for where there are none.
     """
 
-    overlap = False  # a rollout ends with the row that its last steps led to
-
     def __init__(
         self,
         learner: Learner,
         actor: Actor,
-        acting: Any,
         storage: RolloutStorage | EpisodeStorage,
         rewards: RewardClipping | RewardScaling,
         settings: Any,
         *,
         rng: np.random.Generator,
     ) -> None:
-        self.learner, self.actor, self.acting, self.storage = learner, actor, acting, storage
-        self.rewards, self.settings = rewards, settings
-        self.network: Any = learner.network
-        self._generator = torch.Generator(learner.device).manual_seed(int(rng.integers(2**62)))
-        self._rollouts = Means()
-        self._folded_copy = FoldedCopy(acting, self.network)
-        graphs = Graphs(learner.device, (self._generator,), enabled=settings.learner.graphs)
-        self._graphs = graphs
-        self._decide = graphs.capture_function(self._choose, "acting")
-        self._refresh = graphs.capture(self._folded_copy.refresh, "refreshing what acts")
-        self._gradient_step = GradientSteps(learner, self._loss_of, graphs if actor.evaluates_at_once else None)
-        self._weights = Weights(settings.policy_gradient.value_coef, settings.policy_gradient.entropy_coef)
-        self._waits_for_data = settings.learner.init == "data"
+        generator = torch.Generator(learner.device).manual_seed(int(rng.integers(2**62)))
+        super().__init__(learner, actor.network, storage, rewards, settings, generator=generator)
+        self.actor = actor
+        self._gradient_step = GradientSteps(learner, self._loss, self._graphs if actor.capturable else None)
+        self._weights = LossWeights(settings.policy_gradient.value_coef, settings.policy_gradient.entropy_coef)
+        self._explained_variance = Means()
 
     # Acting
-
-    @torch.no_grad()  # log-probabilities too: a Gaussian policy's standard deviations are parameters
-    def act(self, timestep: TimeStep, step: int) -> Decision:
-        """Actions sampled from the policy, with their log-probabilities and the values of the row."""
-        if not len(self.storage):
-            self.actor.begin()
-        sampled = self._decide(*self.actor.see(timestep))
-        return Decision(sampled.action.cpu().numpy(), sampled)
-
-    def _choose(self, *row: Tensor) -> SampledAction:
-        """What is done at a row that was seen; never waits for the device."""
-        with self.learner.autocast():
-            outputs = self.actor.act(*row)
-        action = outputs.policy.sample(self._generator)
-        return SampledAction(action, outputs.policy.log_prob(action), outputs.value)
 
     @property
     def evaluation_options(self) -> dict[str, Any]:
         """How evaluation plays, as options of `make_policy`: the most probable actions, or sampled ones."""
         return {"sample": self.settings.policy_gradient.eval_sample}
 
-    def policy(self, rng: np.random.Generator) -> Policy:
-        """The policy of an evaluation, with all its randomness from `rng`."""
-        return make_policy(self.acting, rng, self.learner.autocast, **self.evaluation_options)
+    @torch.no_grad()  # log-probabilities too: a Gaussian policy's standard deviations are parameters
+    def act(self, timestep: TimeStep, step: int) -> Decision:
+        """Actions sampled from the policy, stored with their log-probabilities and the values of the row."""
+        if not len(self.storage):
+            self.actor.start_rollout()
+        sampled = self._decide(*self.actor.inputs(timestep))
+        return Decision(sampled.action.cpu().numpy(), sampled)
 
-    def observe(self, timestep: TimeStep, decision: Decision) -> None:
-        """Store a row and what was decided there."""
-        self.storage.add(timestep, decision.record)
+    def _choose(self, *inputs: Tensor) -> SampledAction:
+        """Actions sampled for a row, with what is stored of them."""
+        with self.learner.autocast():
+            outputs = self.actor.act(*inputs)
+        action = outputs.policy.sample(self._generator)
+        return SampledAction(action, outputs.policy.log_prob(action), outputs.value)
 
     # Learning
 
-    def learn(self, before: int, after: int, timestep: TimeStep) -> None:
-        """Store what followed; when the rollout is whole, learn from it."""
-        self.storage.follow(timestep, self.rewards(timestep))
-        if not self.storage.full:
-            return
-        rollout = self.storage.read()
-        if self._waits_for_data:
-            self.network.obs_norm.update(rollout.obs)
-            self._initialize(rollout)
-        else:
-            self.learner.begin(after)
-            self.update(rollout, timestep, after)
-            self.network.obs_norm.update(rollout.obs)  # not before: what acted and what learns saw the same numbers
-        self._refresh()
-        self.storage.clear()
-
     def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
-        """Learn from a rollout that the row `timestep` follows, at environment step `step`."""
+        """Learn from a rollout, which the row `timestep` follows, at environment step `step`."""
+        self._learn_from(rollout, timestep, step)
+        self.network.obs_norm.update(rollout.obs)  # not before: acting and learning see the same numbers
+
+    def _learn_from(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
+        """Make the gradient steps of a rollout."""
         raise NotImplementedError
 
-    def _learn_from(self, batch: Minibatch) -> None:
-        """One gradient step on a minibatch."""
-        self._gradient_step(*batch[:-1], *batch.state)
-
-    def _loss_of(self, *fields: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """`_loss` of a minibatch of these fields, its state last."""
-        parts = len(Minibatch._fields) - 1
-        return self._loss(Minibatch._make((*fields[:parts], fields[parts:])))
-
-    def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """What there is to learn from a minibatch, and its metrics; for agents that call `_learn_from`."""
+    def _loss(self, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a minibatch, and its metrics."""
         raise NotImplementedError
 
-    def _outputs(self, batch: Minibatch) -> ActorCriticValues:
-        """What the learner's network says of a minibatch."""
+    def _outputs(self, batch: ActorCriticMinibatch) -> ActorCriticValues:
+        """The outputs of the learner's network for a minibatch."""
         with self.learner.autocast():
             return self.actor.evaluate(self.network, batch)
 
-    def _value_after(self, timestep: TimeStep) -> Tensor:
-        """Values `[N]` of the row that follows a rollout."""
+    def _values(self, timestep: TimeStep) -> Tensor:
         with self.learner.autocast():
-            return self.actor.look(*self.actor.see(timestep))
+            return self.actor.value(*self.actor.inputs(timestep))
 
-    def _steps(self, rollout: Rollout, timestep: TimeStep) -> Minibatch:
-        """The rollout's steps with advantages and returns."""
-        last = self._value_after(timestep)
+    def _steps_with_advantages(self, rollout: Rollout, timestep: TimeStep) -> ActorCriticMinibatch:
+        """The steps `[T, N]` of a rollout with their generalized advantages, and returns that are advantage + value."""
         advantage = generalized_advantages(
             rollout.reward,
             rollout.discount,
             rollout.value,
-            torch.cat([rollout.value[1:], last[None]]),
+            self._next_values(rollout, timestep),
             rollout.valid,
             gamma=self.settings.learner.gamma,
             lambda_=self.settings.rollout.gae_lambda,
         )
         target = advantage + rollout.value
-        return self._described(rollout, advantage, target)
-
-    def _described(self, rollout: Rollout, advantage: Tensor, target: Tensor) -> Minibatch:
-        """All steps of a rollout; how well its values foretold its returns is shown."""
-        variance = explained_variance(rollout.value, target, rollout.valid)
-        known = variance.isfinite()  # not where the returns do not vary
-        self._rollouts.add({"variance": torch.where(known, variance, 0.0), "known": known})
+        self._record_explained_variance(rollout, target)
         return steps_of(rollout, advantage, target)
 
-    def _initialize(self, rollout: Rollout) -> None:
-        """The data-dependent initialization: on the first rollout, from which nothing else is learned."""
-        batch = next(self.actor.minibatches(steps_of(rollout, rollout.value, rollout.value), 1, self._generator))
-        data_init(self.network, *self.actor.inputs(batch), generator=self._generator)
-        self._waits_for_data = False
+    def _record_explained_variance(self, rollout: Rollout, target: Tensor) -> None:
+        """Keep for the log how well a rollout's values predicted its returns `[T, N]`."""
+        variance = explained_variance(rollout.value, target, rollout.valid)
+        known = variance.isfinite()  # not where the returns do not vary
+        self._explained_variance.add({"variance": torch.where(known, variance, 0.0), "known": known})
 
-    # What a run shows and keeps
+    def _initialize(self, rollout: Rollout) -> None:
+        self.network.obs_norm.update(rollout.obs)
+        batch = next(self.actor.minibatches(steps_of(rollout, rollout.value, rollout.value), 1, self._generator))
+        data_init(self.network, *self.actor.minibatch_inputs(batch), generator=self._generator)
+
+    # What a run logs and keeps
 
     def metrics(self, step: int) -> dict[str, float]:
-        """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers."""
-        generator = torch.Generator(self.learner.device).manual_seed(step)
-        metrics, rollouts = self.learner.metrics(step, self.storage.seen(), generator), self._rollouts.read()
-        if rollouts.get("known"):
-            metrics["train/explained_variance"] = rollouts["variance"] / rollouts["known"]
+        """Scalars by TensorBoard tag."""
+        metrics, means = super().metrics(step), self._explained_variance.read()
+        if means.get("known"):
+            metrics["train/explained_variance"] = means["variance"] / means["known"]
         return metrics
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that the agent needs to go on as if it had not stopped."""
+        """Everything that the agent needs to continue as if it had not stopped."""
         return {
-            "learner": self.learner.get_state(),
+            **super().get_state(),
             "actor": self.actor.get_state(),
-            "storage": self.storage.get_state(),
             "rewards": self.rewards.get_state(),
-            "generator": self._generator.get_state(),
-            "rollouts": self._rollouts.get_state(),
-            "waits_for_data": self._waits_for_data,
+            "rollouts": self._explained_variance.get_state(),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `get_state`'s state."""
-        for name in ("learner", "actor", "storage", "rewards"):
-            getattr(self, name).set_state(state[name])
-        self._generator.set_state(state["generator"].cpu())
-        self._rollouts.set_state(state["rollouts"])
-        self._waits_for_data = state["waits_for_data"]
-        self._graphs.forget()
-        self._folded_copy.refresh()
+        """Continue from such a state."""
+        super().set_state(state)
+        self.actor.set_state(state["actor"])
+        self.rewards.set_state(state["rewards"])
+        self._explained_variance.set_state(state["rollouts"])

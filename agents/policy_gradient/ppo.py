@@ -1,60 +1,98 @@
-"""Proximal policy optimization (Schulman et al. 2017): epochs on each rollout, kept near the policy that acted."""
+"""Proximal policy optimization (Schulman et al. 2017): the loss, and epochs of gradient steps on each rollout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from agents.losses.policy import (
+    approximate_kl,
+    clip_fraction,
+    clipped_surrogate,
+    clipped_value_loss,
+    masked_mean,
+    value_loss,
+)
 from agents.on_policy.rollout import Rollout
-from agents.policy_gradient.actor_critic_loss import proximal
-from agents.policy_gradient.actors import Minibatch
+from agents.policy_gradient.actor_critic_loss import LossWeights, advantages_of, weighted_loss
+from agents.policy_gradient.actors import ActorCriticMinibatch
 from agents.policy_gradient.policy_gradient import PolicyGradient
 from envs import TimeStep
-from wnrl.schedules import Linear
+from wnrl.networks.actor_critic import ActorCriticValues
+from wnrl.schedules import LinearSchedule
+
+
+def ppo_loss(
+    outputs: ActorCriticValues,
+    batch: ActorCriticMinibatch,
+    weights: LossWeights,
+    *,
+    normalize: bool,
+    clip: float | Tensor,
+    value_clip: float,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of PPO (Schulman et al. 2017, equation 9, negated), and its metrics.
+
+    Args:
+        outputs: of the learner's network for the minibatch.
+        batch: what was done there.
+        weights: of the value loss and the entropy.
+        normalize: whether the minibatch's advantages are normalized.
+        clip: clip range ε of the ratio π/π_old.
+        value_clip: clip range of the values around the rollout's, in units of value; 0 does not clip.
+    """
+    log_prob, old_log_prob = outputs.policy.log_prob(batch.action).flatten(), batch.log_prob.flatten()
+    value, target, valid = outputs.value.flatten(), batch.target.flatten(), batch.valid.flatten()
+    policy_losses = clipped_surrogate(log_prob, old_log_prob, advantages_of(batch, normalize=normalize), clip)
+    if value_clip:
+        value_losses = clipped_value_loss(value, batch.value.flatten(), target, value_clip)
+    else:
+        value_losses = value_loss(value, target)
+    loss, metrics = weighted_loss(policy_losses, value_losses, outputs, batch, weights)
+    log_prob = log_prob.detach()
+    metrics["train/approx_kl"] = masked_mean(approximate_kl(log_prob, old_log_prob), valid)
+    metrics["train/clip_fraction"] = masked_mean(clip_fraction(log_prob, old_log_prob, clip), valid)
+    return loss, metrics
 
 
 class PPO(PolicyGradient):
     """A PPO agent, see `PolicyGradient`.
 
     Args:
-        clip_range: by environment step.
+        clip_range: of the ratio π/π_old, by environment step.
         parts: arguments of `PolicyGradient`.
     """
 
-    def __init__(self, *, clip_range: Linear, **parts: Any) -> None:
+    def __init__(self, *, clip_range: LinearSchedule, **parts: Any) -> None:
         super().__init__(**parts)
         self._clip_range = clip_range
-        self._clip = torch.zeros((), device=self.learner.device)  # of the update under way
+        self._clip = torch.zeros((), device=self.learner.device)  # of the current rollout; a captured step reads it
 
-    def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
-        """Epochs of gradient steps on shuffled minibatches of the rollout, until it is left early."""
+    def _learn_from(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
+        """Epochs of gradient steps on shuffled minibatches, stopped early where the policy has moved too far."""
         self._clip.fill_(self._clip_range(step))
-        batches = self._epochs(self._steps(rollout, timestep))
-        if self.settings.target_kl:
-            self._until_far(batches)
-        else:
-            for batch in batches:
-                self._learn_from(batch)
-
-    def _until_far(self, batches: Iterator[Minibatch]) -> None:
-        """Gradient steps while the policy is near the one that acted; that is asked of the device at each."""
-        for batch in batches:
-            loss, metrics = self._loss(batch)
-            if float(metrics["train/approx_kl"]) > 1.5 * self.settings.target_kl:
-                return
-            self.learner.minimize(loss, metrics)
-
-    def _loss(self, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        settings, outputs = self.settings, self._outputs(batch)
-        normalize = settings.policy_gradient.normalize_advantage
-        return proximal(outputs, batch, self._weights, normalize, self._clip, settings.value_clip)
-
-    def _epochs(self, steps: Minibatch) -> Iterator[Minibatch]:
+        steps, target_kl = self._steps_with_advantages(rollout, timestep), self.settings.target_kl
         for _ in range(self.settings.epochs):
-            yield from self.actor.minibatches(steps, self.settings.minibatches, self._generator)
+            for batch in self.actor.minibatches(steps, self.settings.minibatches, self._generator):
+                if not target_kl:
+                    self._gradient_step(batch)
+                    continue
+                loss, metrics = self._loss(batch)
+                if float(metrics["train/approx_kl"]) > 1.5 * target_kl:  # waits for the device
+                    return
+                self.learner.update(loss, metrics)
+
+    def _loss(self, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        return ppo_loss(
+            self._outputs(batch),
+            batch,
+            self._weights,
+            normalize=self.settings.policy_gradient.normalize_advantage,
+            clip=self._clip,
+            value_clip=self.settings.value_clip,
+        )
 
     def metrics(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag."""

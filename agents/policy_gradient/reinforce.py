@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import torch
 from torch import Tensor
 
-from agents.losses.policy import normalize
+from agents.losses.policy import normalize_advantages
 from agents.on_policy.returns import lambda_returns
 from agents.on_policy.rollout import Rollout
-from agents.policy_gradient.actor_critic_loss import policy_gradient
-from agents.policy_gradient.actors import Minibatch
+from agents.policy_gradient.actor_critic_loss import actor_critic_loss
+from agents.policy_gradient.actors import ActorCriticMinibatch, steps_of
 from agents.policy_gradient.policy_gradient import PolicyGradient
 from envs import TimeStep
 
@@ -19,31 +18,33 @@ from envs import TimeStep
 class REINFORCE(PolicyGradient):
     """A REINFORCE agent, see `PolicyGradient`.
 
-    Returns go to the episode's end; where it was truncated, the baseline's value of its last observation stands for the
-    rest.
+    Returns are Monte Carlo returns; where an episode was truncated, they are bootstrapped from the baseline's value of
+    its last observation.
     """
 
-    def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
+    def _learn_from(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
         """One gradient step on all episodes."""
-        last = self._value_after(timestep)
         returns = lambda_returns(
             rollout.reward,
             rollout.discount,
-            torch.cat([rollout.value[1:], last[None]]),
+            self._next_values(rollout, timestep),
             rollout.valid,
             gamma=self.settings.learner.gamma,
             lambda_=1.0,
         )
         advantage = returns - rollout.value
-        if self.settings.policy_gradient.normalize_advantage:
-            advantage = normalize(advantage, rollout.valid)
-        self.learner.minimize_sum(self._parts(self._described(rollout, advantage, returns)))
+        if self.settings.policy_gradient.normalize_advantage:  # of all chunks together
+            advantage = normalize_advantages(advantage, rollout.valid)
+        self._record_explained_variance(rollout, returns)
+        self.learner.update_sum(self._chunk_losses(steps_of(rollout, advantage, returns)))
 
-    def _parts(self, steps: Minibatch) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        """Losses of chunks, each weighted with its share of the steps."""
-        settings, valid = self.settings, steps.valid.flatten()
-        chunks = -(-len(valid) // settings.chunk_size)
+    def _chunk_losses(self, steps: ActorCriticMinibatch) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        """Losses and metrics of chunks, each weighted with its share of the valid steps."""
+        chunks = -(-steps.valid.numel() // self.settings.chunk_size)
         for chunk in self.actor.minibatches(steps, chunks, self._generator):
-            loss, metrics = policy_gradient(self._outputs(chunk), chunk, self._weights, normalize_advantage=False)
-            share = chunk.valid.sum() / valid.sum()
+            loss, metrics = self._loss(chunk)
+            share = chunk.valid.sum() / steps.valid.sum()
             yield share * loss, {name: share * value for name, value in metrics.items()}
+
+    def _loss(self, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        return actor_critic_loss(self._outputs(batch), batch, self._weights, normalize=False)

@@ -1,4 +1,4 @@
-"""A PQN agent, put together from its settings."""
+"""A PQN agent, built from its settings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from agents.learner.build import build_learner, check_discrete, obs_dtype
+from agents.learner.build import build_learner, check_discrete
 from agents.learner.network import network_description
-from agents.on_policy.rollout import RolloutStorage
+from agents.on_policy.build import build_rollout_storage, check_minibatches
+from agents.on_policy.reward_scaling import RewardClipping
 from agents.pqn.pqn import PQN
 from agents.settings.pqn import PQNSettings
 from agents.settings.run import RunSettings
@@ -28,16 +29,13 @@ def build_pqn(run: RunSettings, settings: PQNSettings, environment: Environment)
             environment's actions are continuous.
     """
     check_discrete(environment, "PQN")
-    steps = environment.num_envs * settings.rollout_length
-    if settings.minibatches > steps:
-        raise ValueError(f"minibatches must be at most {steps}, the steps of a rollout, got {settings.minibatches}")
+    check_minibatches(settings.minibatches, environment.num_envs * settings.rollout_length)
     description = describe_pqn(run, settings, environment)
     learner = build_learner(run, settings.learner, description, lambda network, obs: network(obs).q_values)
-    storage = RolloutStorage(
-        settings.rollout_length,
-        environment.num_envs,
-        environment.obs_shape,
-        obs_dtype(environment),
-        device=learner.device,
+    return PQN(
+        learner,
+        build_rollout_storage(settings.rollout_length, environment, learner.device),
+        RewardClipping(settings.learner.reward_clip, settings.reward_scale),
+        settings,
+        rng=np.random.default_rng([run.seed, 1]),
     )
-    return PQN(learner, storage, settings, rng=np.random.default_rng([run.seed, 1]))

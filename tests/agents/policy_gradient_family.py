@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_map
 
 from agents.on_policy.rollout import Rollout
-from agents.policy_gradient.actors import steps_of
+from agents.policy_gradient.actors import ActorCriticMinibatch, steps_of
 from agents.policy_gradient.build import build_a2c, build_ppo, build_reinforce
 from agents.settings.flat import from_flat, replace, to_flat
 from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings
@@ -16,7 +17,8 @@ from agents.training.trainer import Trainer
 from envs import TimeStep
 from envs.stream import first_rows
 from tests.agents.contract import STATES, AgentContract, VariantContract
-from wnrl.networks.actor_critic import RecurrentActorCritic
+from wnrl.networks.actor_critic import ActorCriticValues, RecurrentActorCritic
+from wnrl.networks.policy_heads import CategoricalPolicy, GaussianPolicy
 
 RUN = from_flat(RunSettings, env="Chain", device="cpu")
 SHARED = {"gamma": 0.9, "learning_rate": 0.01, "reward_clip": 0.0}
@@ -102,6 +104,24 @@ def naive_advantages(rollout, last_value, gamma, lambda_):
     return advantages
 
 
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def loss_example(continuous=False, sequences=False):
+    """Outputs of a network, and the minibatch of 40 steps that they are for, a third of which is not valid."""
+    action = draw(40, 2, seed=1) if continuous else draw(40, seed=1).gt(0).long()
+    policy = GaussianPolicy(draw(40, 2), draw(2, seed=2)) if continuous else CategoricalPolicy(draw(40, 2))
+    valid, old = draw(40, seed=3) > -0.4, policy.log_prob(action) + 0.5 * draw(40, seed=4)
+    value, advantage, target = (draw(40, seed=seed) for seed in (5, 6, 7))
+    batch = ActorCriticMinibatch(draw(40, 3), valid, action, old, value, advantage, target, valid)
+    outputs = ActorCriticValues(policy, draw(40, seed=8))
+    if sequences:  # [T, b]
+        batch = tree_map(lambda x: x.unflatten(0, (8, 5)), batch)
+        outputs = ActorCriticValues(type(policy)(policy[0].unflatten(0, (8, 5)), *policy[1:]), outputs.value.view(8, 5))
+    return outputs, batch
+
+
 class Recorder:
     """All rows that an agent saw and did, and its network after each update."""
 
@@ -145,11 +165,11 @@ class PolicyGradientContract(PolicyGradientVariant, AgentContract):
 
     def works(self, trainer):
         agent, obs_shape = trainer.agent, trainer.environment.obs_shape
-        row = agent.actor.see(first_rows(np.ones((self.num_envs, *obs_shape), np.float32)))
+        row = agent.actor.inputs(first_rows(np.ones((self.num_envs, *obs_shape), np.float32)))
         works = [torch.no_grad()(lambda: agent._choose(*row)), agent._folded_copy.refresh]
-        if agent.actor.evaluates_at_once and self.kind != "reinforce":
+        if agent.actor.capturable and self.kind != "reinforce":
             rollout, _ = random_rollout(agent, 6, self.num_envs, obs_shape)
             steps = steps_of(rollout, rollout.reward, rollout.value)
             batch = next(agent.actor.minibatches(steps, 1, torch.Generator().manual_seed(0)))
-            works.append(lambda: agent._gradient_step.descend(*batch[:-1], *batch.state))
+            works.append(lambda: agent._gradient_step.step(batch))
         return works

@@ -11,7 +11,7 @@ from agents.losses.policy import (
     clipped_value_loss,
     explained_variance,
     masked_mean,
-    normalize,
+    normalize_advantages,
     policy_gradient_loss,
     sac_policy_loss,
     soft_value,
@@ -172,25 +172,25 @@ def test_masked_mean_sends_its_gradient_to_the_valid():
     assert x.grad[[0, 2]].tolist() == [1, 3]
 
 
-def test_normalize_is_that_of_the_valid_alone():
+def test_normalized_advantages_are_that_of_the_valid_alone():
     advantage, valid = 5 + 3 * randn(6, 4), randn(6, 4, seed=1) > 0
     expected = (advantage[valid] - advantage[valid].mean()) / (advantage[valid].std() + 1e-8)
     advantage[~valid] = math.nan
-    normalized = normalize(advantage, valid)
+    normalized = normalize_advantages(advantage, valid)
     torch.testing.assert_close(normalized[valid], expected)
     torch.testing.assert_close(normalized[valid].std().item(), 1.0)
     assert (normalized[~valid] == 0).all()
 
 
-def test_normalize_by_hand():
-    normalized = normalize(torch.tensor([1.0, 2.0, 3.0, 99.0]), torch.tensor([True, True, True, False]))
+def test_normalized_advantages_by_hand():
+    normalized = normalize_advantages(torch.tensor([1.0, 2.0, 3.0, 99.0]), torch.tensor([True, True, True, False]))
     torch.testing.assert_close(normalized, torch.tensor([-1.0, 0.0, 1.0, 0.0]))
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_normalize_stays_finite_with_hardly_anything(count):
-    assert normalize(torch.tensor([7.0, 8.0, 9.0]), torch.arange(3) < count).tolist() == [0, 0, 0]
-    assert normalize(torch.full((3,), 5.0), torch.ones(3, dtype=torch.bool)).tolist() == [0, 0, 0]
+def test_normalized_advantages_stay_finite_with_hardly_anything(count):
+    assert normalize_advantages(torch.tensor([7.0, 8.0, 9.0]), torch.arange(3) < count).tolist() == [0, 0, 0]
+    assert normalize_advantages(torch.full((3,), 5.0), torch.ones(3, dtype=torch.bool)).tolist() == [0, 0, 0]
 
 
 def test_explained_variance_by_hand():

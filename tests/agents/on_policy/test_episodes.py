@@ -87,17 +87,17 @@ def test_other_games_after_a_resume_are_no_step():
 
 def test_what_is_looked_at_outlives_an_update_and_is_bounded():
     play = Play(3, 3)
-    assert play.storage.seen() is None
+    assert play.storage.recent_obs() is None
     play.step()
-    assert play.storage.seen().shape == (2, 1)
+    assert play.storage.recent_obs().shape == (2, 1)
     play.storage.clear()
-    assert play.storage.seen().shape == (2, 1)
+    assert play.storage.recent_obs().shape == (2, 1)
     for _ in range(400):
         play.step()
-    assert play.storage.seen().shape == (512, 1)
+    assert play.storage.recent_obs().shape == (512, 1)
     one = EpisodeStorage(1, 1)
     one.add(first_rows(np.zeros((1, 4), np.float32)), SampledAction(torch.zeros(1), torch.zeros(1), torch.zeros(1)))
-    assert one.seen() is None
+    assert one.recent_obs() is None
 
 
 def test_goes_on_from_its_state():
@@ -119,4 +119,4 @@ def test_goes_on_from_its_state():
 def test_an_empty_storage_has_a_state_too():
     storage = EpisodeStorage(1, 2)
     storage.set_state(EpisodeStorage(1, 2).get_state())
-    assert (len(storage), storage.seen()) == (0, None)
+    assert (len(storage), storage.recent_obs()) == (0, None)

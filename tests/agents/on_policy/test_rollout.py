@@ -86,16 +86,16 @@ def test_a_row_too_many_is_refused():
 
 def test_what_is_looked_at_are_the_last_rows():
     storage = RolloutStorage(2, 1, (4,), torch.float32)
-    assert storage.seen() is None
+    assert storage.recent_obs() is None
     seen = played(storage, Chain(1, length=4), 2)
-    for obs in (storage.seen(), storage.clear() or storage.seen()):
+    for obs in (storage.recent_obs(), storage.clear() or storage.recent_obs()):
         assert np.array_equal(obs, np.concatenate([row.obs for row in seen[:2]]))
 
 
 def test_one_observation_is_not_enough_to_look_at():
     storage = RolloutStorage(2, 1, (4,), torch.float32)
     played(storage, Chain(1, length=4), 1)
-    assert storage.seen() is None
+    assert storage.recent_obs() is None
 
 
 def test_goes_on_from_its_state():

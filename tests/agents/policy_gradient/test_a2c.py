@@ -72,7 +72,7 @@ def test_an_update_is_that_of_a_naive_implementation(changes, continuous):
     agent = make("a2c", environment, optimizer="rmsprop-a2c", optimizer_eps=0.1, **changes)
     rollout, timestep = random_rollout(agent, 12, 3, environment.obs_shape)
     expected, before = after_naive_update(agent, rollout, timestep), parameters(agent.network)
-    agent.learner.begin(0)
+    agent.learner.anneal(0)
     agent.update(rollout, timestep, 0)
     assert (expected - before).abs().max() > 1e-3
     torch.testing.assert_close(parameters(agent.network), expected, rtol=0, atol=1e-5)

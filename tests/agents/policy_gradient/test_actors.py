@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.policy_gradient.actors import FeedforwardActor, Minibatch, RecurrentActor
+from agents.policy_gradient.actors import ActorCriticMinibatch, FeedforwardActor, RecurrentActor
 from envs import Recall
 from envs.stream import first_rows
 from tests.agents.policy_gradient_family import make
@@ -19,7 +19,7 @@ def numbered():
     """Steps whose values are their places, `t * N + n`."""
     place = torch.arange(T * N, dtype=torch.float32).view(T, N)
     obs = place[..., None].expand(T, N, 3)
-    return Minibatch(obs, place == 0, place.long(), place, place, place, place, place > 5)
+    return ActorCriticMinibatch(obs, place == 0, place.long(), place, place, place, place, place > 5)
 
 
 def generator(seed=0):
@@ -69,7 +69,7 @@ def test_a_recurrent_actor_carries_its_state_and_begins_anew_with_an_episode():
         row = first_rows(rng.normal(size=(2, 3)).astype(np.float32))._replace(first=first)
         state = type(state)(*(part * torch.from_numpy(~first)[:, None] for part in state))
         expected, state = net(torch.from_numpy(row.obs)[None], state, torch.zeros(1, 2))
-        got = actor.act(*actor.see(row))
+        got = actor.act(*actor.inputs(row))
         assert got.policy.logits.shape == (2, 2)
         torch.testing.assert_close(got.value, expected.value[0])
         torch.testing.assert_close(got.policy.logits, expected.policy.logits[0])
@@ -78,11 +78,11 @@ def test_a_recurrent_actor_carries_its_state_and_begins_anew_with_an_episode():
 def test_looking_at_a_row_leaves_the_state_before_it():
     actor, row = RecurrentActor(network(lstm=5), 2), first_rows(np.ones((2, 3), np.float32))
     later = row._replace(first=np.zeros(2, bool))
-    actor.act(*actor.see(row))
-    later = actor.see(later)
-    values = [actor.look(*later).tolist() for _ in range(2)]
+    actor.act(*actor.inputs(row))
+    later = actor.inputs(later)
+    values = [actor.value(*later).tolist() for _ in range(2)]
     assert values[0] == values[1] == actor.act(*later).value.tolist()
-    assert actor.look(*later).tolist() != values[0]
+    assert actor.value(*later).tolist() != values[0]
 
 
 def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
@@ -93,22 +93,22 @@ def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
     rows, values = [], []
     for t in range(11):
         if t == 2:
-            agent.actor.begin()
-        values.append(agent.actor.act(*agent.actor.see(timestep)).value)
+            agent.actor.start_rollout()
+        values.append(agent.actor.act(*agent.actor.inputs(timestep)).value)
         rows.append(timestep)
         timestep = environment.step(rng.integers(2, size=3))
     obs, first = (torch.from_numpy(np.stack([getattr(row, name) for row in rows[2:]])) for name in ("obs", "first"))
     acted = torch.stack(values[2:])
-    (batch,) = agent.actor.minibatches(Minibatch(obs, first, *[acted] * 6), 1, generator())
+    (batch,) = agent.actor.minibatches(ActorCriticMinibatch(obs, first, *[acted] * 6), 1, generator())
     torch.testing.assert_close(agent.actor.evaluate(agent.network, batch).value, batch.value)
 
 
 def test_the_state_goes_on():
     net, row = network(lstm=5), first_rows(np.ones((2, 3), np.float32))
     first, second = RecurrentActor(net, 2), RecurrentActor(net, 2)
-    later = first.see(row._replace(first=np.zeros(2, bool)))
-    first.act(*first.see(row))
-    first.begin()
+    later = first.inputs(row._replace(first=np.zeros(2, bool)))
+    first.act(*first.inputs(row))
+    first.start_rollout()
     first.act(*later)
     second.set_state(first.get_state())
     assert torch.equal(first.act(*later).value, second.act(*later).value)

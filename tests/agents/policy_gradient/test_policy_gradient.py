@@ -136,7 +136,7 @@ def test_figures_are_finite_where_returns_do_not_vary(kind):
 
 def test_a_rollout_whose_returns_do_not_vary_does_not_hide_the_others():
     agent = make("a2c", Chain(2, length=4))
-    means = agent._rollouts
+    means = agent._explained_variance
     means.add({"variance": torch.tensor(0.5), "known": torch.tensor(True)})
     means.add({"variance": torch.tensor(0.0), "known": torch.tensor(False)})
     assert agent.metrics(0)["train/explained_variance"] == 0.5

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from agents.policy_gradient.actor_critic_loss import LossWeights, actor_critic_loss
+from agents.policy_gradient.ppo import ppo_loss
 from agents.training.trainer import Trainer
 from envs import Chain, Gym, Recall
 from tests.agents.contract import VariantContract, differences
@@ -12,7 +14,9 @@ from tests.agents.policy_gradient_family import (
     KINDS,
     PolicyGradientContract,
     PolicyGradientVariant,
+    draw,
     flat_settings,
+    loss_example,
     make,
     naive_advantages,
     outputs,
@@ -20,8 +24,10 @@ from tests.agents.policy_gradient_family import (
     random_rollout,
     trained,
 )
-from wnrl.checkpoints.checkpoints import load, save
+from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.initialization.data import data_init
+from wnrl.networks.actor_critic import ActorCriticValues
+from wnrl.networks.policy_heads import CategoricalPolicy
 
 NUMBERS = KINDS["ppo"][2]
 PER_ROLLOUT = NUMBERS["epochs"] * NUMBERS["minibatches"]
@@ -112,10 +118,37 @@ class TestContinuous(VariantContract):
     def test_goes_on_from_a_saved_state_as_if_it_had_not_stopped(self, tmp_path):
         """The physics cannot be saved, but all of the agent can."""
         trainer = self.trained(self.steps_to_stop)
-        save(tmp_path / "state", trainer.agent.get_state())
+        write_checkpoint(tmp_path / "state", trainer.agent.get_state())
         rest = self.trainer(seed=5).agent
-        rest.set_state(load(tmp_path / "state"))
+        rest.set_state(read_checkpoint(tmp_path / "state"))
         assert differences(trainer.agent.get_state(), rest.get_state()) == []
+
+
+# The loss
+
+
+def test_each_clip_changes_its_own_part():
+    outputs, batch = loss_example()
+    base, wide, valued = (
+        ppo_loss(outputs, batch, LossWeights(1, 0), normalize=False, clip=clip, value_clip=value_clip)[1]
+        for clip, value_clip in ((0.2, 0.0), (10.0, 0.0), (0.2, 0.1))
+    )
+    assert base["train/clip_fraction"] > 0.2 > wide["train/clip_fraction"] == 0
+    assert base["train/policy_gradient_loss"] > wide["train/policy_gradient_loss"]  # the surrogate is a lower bound
+    assert valued["train/value_loss"] > base["train/value_loss"]
+    assert valued["train/policy_gradient_loss"] == base["train/policy_gradient_loss"]
+
+
+def test_where_the_policy_has_not_moved_the_gradient_is_the_policy_gradient():
+    logits = draw(40, 2).requires_grad_()
+    outputs, batch = loss_example()
+    outputs = ActorCriticValues(CategoricalPolicy(logits), outputs.value)
+    batch = batch._replace(log_prob=outputs.policy.log_prob(batch.action).detach())
+    losses = (
+        actor_critic_loss(outputs, batch, LossWeights(0.7, 0.1), normalize=False)[0],
+        ppo_loss(outputs, batch, LossWeights(0.7, 0.1), normalize=False, clip=0.2, value_clip=0.0)[0],
+    )
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in losses))
 
 
 # An update
@@ -167,7 +200,7 @@ def test_an_update_is_that_of_a_naive_implementation(changes, continuous):
     rollout, timestep = random_rollout(agent, 12, 3, environment.obs_shape)
     expected = after_naive_update(agent, rollout, timestep, agent.settings.clip_range)
     before = parameters(agent.network)
-    agent.learner.begin(0)
+    agent.learner.anneal(0)
     agent.update(rollout, timestep, 0)
     assert (expected - before).abs().max() > 1e-3
     torch.testing.assert_close(parameters(agent.network), expected, rtol=0, atol=2e-5)
@@ -185,14 +218,14 @@ def test_the_rollout_of_the_naive_test_is_clipped_both_ways():
 
 def figures_of_updates(agent):
     """The figures of each gradient step from now on."""
-    seen, descend = [], agent.learner.descend
+    seen, step = [], agent.learner.step
 
-    def spy(parts):
+    def spy(parts, **options):
         ((_, figures),) = parts
         seen.append({name: float(value.detach()) for name, value in figures.items()})
-        descend(parts)
+        step(parts, **options)
 
-    agent.learner.descend = spy
+    agent.learner.step = spy
     return seen
 
 
@@ -223,7 +256,7 @@ def test_a_rollout_begins_with_the_state_that_acted():
     """Without it the ratios would not be 1: the cue was shown in the rollout before."""
     environment = Recall(2, delay=20)
     agent = make("ppo", environment, lstm=8, minibatches=1, orthogonal=False)
-    agent.actor.begin = lambda: None  # the state at the very beginning, zeros, for all rollouts
+    agent.actor.start_rollout = lambda: None  # the state at the very beginning, zeros, for all rollouts
     seen = figures_of_updates(agent)
     Trainer(agent, environment, seed=0).run(200)
     assert max(figures["train/approx_kl"] for figures in seen[:: NUMBERS["epochs"]]) > 1e-6
@@ -247,7 +280,7 @@ def test_the_update_uses_the_clip_range_and_the_learning_rate_of_its_step():
         agent = make("ppo", Chain(3, length=4), epochs=1, minibatches=1, steps=1_000, **changes)
         rollout, timestep = random_rollout(agent, 12, 3, (4,))
         seen, before = figures_of_updates(agent), parameters(agent.network)
-        agent.learner.begin(step)
+        agent.learner.anneal(step)
         agent.update(rollout, timestep, step)
         steps.append((seen[0]["train/clip_fraction"], float((parameters(agent.network) - before).norm())))
     (wide, far), (narrow, near) = steps

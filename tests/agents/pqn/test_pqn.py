@@ -8,6 +8,7 @@ import torch
 
 from agents.on_policy.rollout import Rollout
 from agents.pqn.build import build_pqn
+from agents.pqn.pqn import QMinibatch
 from agents.settings.flat import from_flat, replace
 from agents.settings.pqn import PQNSettings
 from agents.settings.run import RunSettings
@@ -77,9 +78,9 @@ class TestWeight(PQNVariant, AgentContract):
 
     def works(self, trainer):
         agent, obs = trainer.agent, torch.ones(6, *trainer.environment.obs_shape)
-        batch = obs, torch.zeros(6, dtype=torch.int64), torch.ones(6), torch.ones(6, dtype=torch.bool)
+        batch = QMinibatch(obs, torch.zeros(6, dtype=torch.int64), torch.ones(6), torch.ones(6, dtype=torch.bool))
         choose = torch.no_grad()(lambda: agent._choose(obs))
-        return choose, agent._folded_copy.refresh, lambda: agent._gradient_step.descend(*batch)
+        return choose, agent._folded_copy.refresh, lambda: agent._gradient_step.step(batch)
 
 
 class TestNone(PQNVariant):
@@ -160,7 +161,7 @@ def naive_return(rollout, value, t, n, gamma, lambda_):
 @pytest.mark.parametrize("terminated", [True, False])
 def test_an_update_is_that_of_a_naive_loop_over_transitions(terminated):
     agent = make(Chain(N, length=4), q_lambda=0.65, epochs=1, minibatches=1, max_grad_norm=0.5)
-    agent.learner.begin(0)
+    agent.learner.anneal(0)
     naive = copy.deepcopy(agent.network).double()
     optimizer = torch.optim.RAdam(naive.parameters(), lr=5e-3)
     for _ in range(8):  # RAdam adapts its step sizes from the sixth on
@@ -178,7 +179,7 @@ def test_an_update_is_that_of_a_naive_loop_over_transitions(terminated):
         torch.stack(losses).mean().backward()
         torch.nn.utils.clip_grad_norm_(naive.parameters(), 0.5)
         optimizer.step()
-        agent.update(rollout, after)
+        agent.update(rollout, after, 0)
         refresh(agent.acting, agent.network)
     expected = torch.cat([parameter.detach().flatten() for parameter in naive.parameters()])
     torch.testing.assert_close(parameters(agent).double(), expected, rtol=1e-4, atol=1e-5)
@@ -223,11 +224,11 @@ def test_the_rollouts_values_are_the_greatest_ones_of_the_network_that_acted():
 def test_each_epoch_takes_every_step_once_in_another_order(monkeypatch):
     agent = make(Clockwork(*[100] * N, obs_shape=(4,)), minibatches=5, epochs=3)
     seen = []
-    monkeypatch.setattr(agent.learner, "descend", lambda parts: None)
+    monkeypatch.setattr(agent.learner, "step", lambda parts, measured=False: None)
     loss = agent._gradient_step._loss
-    monkeypatch.setattr(agent._gradient_step, "_loss", lambda obs, *rest: (seen.append(obs[:, 0]), loss(obs, *rest))[1])
+    monkeypatch.setattr(agent._gradient_step, "_loss", lambda batch: (seen.append(batch.obs[:, 0]), loss(batch))[1])
     rollout, after = rollout_of(agent, torch.zeros(T + 1, N, dtype=torch.bool), False)
-    agent.update(rollout, after)
+    agent.update(rollout, after, 0)
     assert [len(batch) for batch in seen] == [8, 7, 7, 7, 7] * 3
     epochs = [torch.cat(seen[5 * i : 5 * i + 5]) for i in range(3)]
     for epoch in epochs:
@@ -242,8 +243,8 @@ def test_the_last_row_of_an_episode_is_not_learned_from():
     other.action[~rollout.valid] ^= 1
     other.reward[~rollout.valid] = torch.nan
     for agent, steps in ((first, rollout), (second, other)):
-        agent.learner.begin(0)
-        agent.update(steps, after)
+        agent.learner.anneal(0)
+        agent.update(steps, after, 0)
     assert parameters(second).isfinite().all()
     assert torch.equal(parameters(first), parameters(second))
 

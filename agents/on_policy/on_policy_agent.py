@@ -1,0 +1,138 @@
+"""What PQN and the policy gradients share: they play a rollout with one policy, learn from it, and discard it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.acting.policies import Decision, Policy, make_policy
+from agents.learner.learner import Learner
+from agents.on_policy.episodes import EpisodeStorage
+from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
+from agents.on_policy.rollout import Rollout, RolloutStorage
+from agents.runtime.cuda_graphs import Graphs
+from envs import TimeStep
+from wnrl.normalizers.folding import FoldedCopy
+
+
+class OnPolicyAgent:
+    """Base of the on-policy agents: an agent adds how it acts, and how it learns from a rollout.
+
+    Args:
+        learner: of a network.
+        acting: a folded copy of the learner's network, which acts.
+        storage: of what is learned from at once, on the learner's device.
+        rewards: from a row to the rewards `[N]` to learn from.
+        settings: of the agent, with `learner`.
+        generator: of all that is drawn on the learner's device, except in evaluation.
+
+    Raises:
+        ValueError: graphs are asked for where there are none.
+    """
+
+    overlap = False  # a rollout ends with the row to which its last steps led
+
+    def __init__(
+        self,
+        learner: Learner,
+        acting: nn.Module,
+        storage: RolloutStorage | EpisodeStorage,
+        rewards: RewardClipping | RewardScaling,
+        settings: Any,
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        self.learner, self.storage, self.rewards, self.settings = learner, storage, rewards, settings
+        self.network: Any = learner.network
+        self.acting: Any = acting
+        self._generator = generator
+        self._folded_copy = FoldedCopy(acting, learner.network)
+        self._graphs = Graphs(learner.device, (generator,), enabled=settings.learner.graphs)
+        self._decide = self._graphs.capture_function(self._choose, "acting")
+        self._refresh = self._graphs.capture(self._folded_copy.refresh, "refreshing what acts")
+        self._waits_for_data: bool = settings.learner.init == "data"
+
+    # Acting
+
+    @property
+    def evaluation_options(self) -> dict[str, Any]:
+        """How evaluation plays, as JSON-able options of `make_policy`."""
+        raise NotImplementedError
+
+    def act(self, timestep: TimeStep, step: int) -> Decision:
+        """The actions of a row while learning, with the `SampledAction` to store."""
+        raise NotImplementedError
+
+    def _choose(self, *inputs: Tensor) -> Any:
+        """What `act` needs of the device, for inputs that are there; never waits for it, and may be captured."""
+        raise NotImplementedError
+
+    def observe(self, timestep: TimeStep, decision: Decision) -> None:
+        """Store a row and what was decided there."""
+        self.storage.add(timestep, decision.record)
+
+    def policy(self, rng: np.random.Generator) -> Policy:
+        """The policy of an evaluation, with all its randomness from `rng`."""
+        return make_policy(self.acting, rng, self.learner.autocast, **self.evaluation_options)
+
+    # Learning
+
+    def learn(self, before: int, after: int, timestep: TimeStep) -> None:
+        """Store what followed; when the rollout is complete, learn from it and discard it."""
+        self.storage.follow(timestep, self.rewards(timestep))
+        if not self.storage.full:
+            return
+        rollout = self.storage.read()
+        if self._waits_for_data:
+            self._initialize(rollout)
+            self._waits_for_data = False
+        else:
+            self.learner.anneal(after)
+            self.update(rollout, timestep, after)
+        self._refresh()
+        self.storage.clear()
+
+    def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
+        """Learn from a rollout, which the row `timestep` follows, at environment step `step`."""
+        raise NotImplementedError
+
+    def _initialize(self, rollout: Rollout) -> None:
+        """Make the data-dependent initialization, on the first rollout; nothing else is learned from it."""
+        raise NotImplementedError
+
+    def _values(self, timestep: TimeStep) -> Tensor:
+        """Values `[N]` of a row on which no action is chosen yet, by the network that acts; without gradient."""
+        raise NotImplementedError
+
+    def _next_values(self, rollout: Rollout, timestep: TimeStep) -> Tensor:
+        """Values `[T, N]` of the row after each row of a rollout; `timestep` follows the last one."""
+        return torch.cat([rollout.value[1:], self._values(timestep)[None]])
+
+    # What a run logs and keeps
+
+    def metrics(self, step: int) -> dict[str, float]:
+        """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers."""
+        generator = torch.Generator(self.learner.device).manual_seed(step)
+        return self.learner.metrics(step, self.storage.recent_obs(), generator)
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that the agent needs to continue as if it had not stopped."""
+        return {
+            "learner": self.learner.get_state(),
+            "storage": self.storage.get_state(),
+            "generator": self._generator.get_state(),
+            "waits_for_data": self._waits_for_data,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from such a state."""
+        self.learner.set_state(state["learner"])
+        self.storage.set_state(state["storage"])
+        self._generator.set_state(state["generator"].cpu())
+        self._waits_for_data = state["waits_for_data"]
+        self._graphs.forget()
+        self._folded_copy.refresh()
