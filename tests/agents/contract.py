@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from agents.off_policy import replay_agent
-from agents.policy_gradient import policy_gradient
-from agents.pqn import pqn
+from agents.on_policy import on_policy_agent
 from agents.runtime.cuda_graphs import Graphs
 from agents.training.evaluation import evaluate
 from agents.training.trainer import Trainer
@@ -194,7 +193,7 @@ class AgentContract(VariantContract):
     def test_a_run_whose_arguments_and_results_have_fixed_places_is_the_run_without(self, changes, monkeypatch):
         """What a graph leaves in its places is used, or copied, before the next launch overwrites it."""
         plain = self.trained(self.steps_in_all, **changes).get_state()
-        for module in (replay_agent, policy_gradient, pqn):
+        for module in (replay_agent, on_policy_agent):
             monkeypatch.setattr(module, "Graphs", FixedPlaces)
         placed = self.trained(self.steps_in_all, **changes).get_state()
         assert {place for place in differences(plain, placed) if place != "/seconds"} == set()
