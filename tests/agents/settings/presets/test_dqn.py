@@ -1,12 +1,10 @@
-from dataclasses import fields
-
 import pytest
 import torch
 
 from agents.dqn.build import describe_dqn
 from agents.learner.network import make_network
 from agents.settings.dqn import DQNSettings
-from agents.settings.flat import from_flat
+from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.presets.dqn import dqn_preset
 from agents.settings.run import RunSettings, TrainSettings
 from envs import Chain
@@ -110,8 +108,10 @@ RAINBOW = {
 
 def values(name, **options):
     """Every value of a run with that preset: the preset's, or else the dataclasses' own defaults."""
-    defaults = {field.name: field.default for kind in (RunSettings, DQNSettings) for field in fields(kind)}
-    return {**defaults, **dqn_preset(name, **{"images": True, "norm": "weight", **options})}
+    return {
+        **flat_defaults(TrainSettings[DQNSettings]),
+        **dqn_preset(name, **{"images": True, "norm": "weight", **options}),
+    }
 
 
 @pytest.mark.parametrize(
@@ -145,19 +145,16 @@ def test_the_noise_of_rainbow_begins_where_the_paper_says():
 PRESETS = [("fast", True), ("fast", False), ("nature", True), ("paper", True), ("rainbow", True), ("rainbow", False)]
 
 
-@pytest.mark.parametrize("options", PRESETS)
+@pytest.mark.parametrize("options", PRESETS, ids=str)
 @pytest.mark.parametrize("norm", ["weight", "none"])
 def test_every_value_is_of_a_field_and_in_its_range(options, norm):
     name, images = options
     preset = dqn_preset(name, images=images, norm=norm)
-    run_fields, agent_fields = ({field.name for field in fields(kind)} for kind in (RunSettings, DQNSettings))
-    assert preset.keys() <= run_fields | agent_fields
-    task = {"game": "Pong"} if images else {"env": "Chain"}
-    from_flat(RunSettings, **task, **{key: value for key, value in preset.items() if key in run_fields})
-    from_flat(DQNSettings, **{key: value for key, value in preset.items() if key in agent_fields})
+    assert preset.keys() <= flat_defaults(TrainSettings[DQNSettings]).keys()
+    from_flat(TrainSettings[DQNSettings], preset, **({"game": "Pong"} if images else {"env": "Chain"}))
 
 
-@pytest.mark.parametrize("options", PRESETS)
+@pytest.mark.parametrize("options", PRESETS, ids=str)
 @pytest.mark.parametrize(
     "flags",
     [

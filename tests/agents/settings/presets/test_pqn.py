@@ -1,11 +1,11 @@
 """agents.settings.presets.pqn: the published numbers, and the share of a run over which epsilon falls."""
 
-from dataclasses import fields
-
 import pytest
 
-from agents.registry import PQN
+from agents.settings.flat import flat_defaults, from_flat
+from agents.settings.pqn import PQNSettings
 from agents.settings.presets.pqn import pqn_preset
+from agents.settings.run import TrainSettings
 
 # github.com/mttga/purejaxql, config/alg/pqn_atari.yaml; radam stands in pqn_atari.py
 PUBLISHED = {
@@ -33,8 +33,10 @@ PUBLISHED = {
 
 def values(images=True, **flags):
     """Every value of a run: the preset's, or else the dataclass's own default."""
-    defaults = {field.name: field.default for field in fields(PQN.settings)}
-    return {**defaults, **pqn_preset("fast", images=images, norm="weight", flags=flags)}
+    return {
+        **flat_defaults(TrainSettings[PQNSettings]),
+        **pqn_preset("fast", images=images, norm="weight", flags=flags),
+    }
 
 
 def test_atari_is_as_published():
@@ -45,7 +47,7 @@ def test_atari_is_as_published():
 @pytest.mark.parametrize("images", [True, False])
 def test_every_value_is_of_a_field_and_in_its_range(images):
     task = {"game": "Pong"} if images else {"env": "Chain"}
-    PQN.settings(**pqn_preset("fast", images=images, norm="none"), **task)
+    from_flat(TrainSettings[PQNSettings], pqn_preset("fast", images=images, norm="none"), **task)
 
 
 @pytest.mark.parametrize(("images", "share"), [(True, 0.1), (False, 0.2)])

@@ -1,11 +1,11 @@
 """agents.settings.presets.sac: the paper's numbers, and which of them a fixed temperature has no use for."""
 
-from dataclasses import fields
-
 import pytest
 
-from agents.registry import SAC
+from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.presets.sac import sac_preset
+from agents.settings.run import TrainSettings
+from agents.settings.sac import SACSettings
 
 PUBLISHED = {  # Christodoulou 2019, appendix B
     "learning_rate": 3e-4,
@@ -25,8 +25,10 @@ PUBLISHED = {  # Christodoulou 2019, appendix B
 
 def values(images=True, **flags):
     """Every value of a run: the preset's, or else the dataclass's own default."""
-    defaults = {field.name: field.default for field in fields(SAC.settings)}
-    return {**defaults, **sac_preset("fast", images=images, norm="weight", flags=flags)}
+    return {
+        **flat_defaults(TrainSettings[SACSettings]),
+        **sac_preset("fast", images=images, norm="weight", flags=flags),
+    }
 
 
 def test_atari_is_as_published_but_for_the_entropy_and_the_replay():
@@ -39,7 +41,8 @@ def test_atari_is_as_published_but_for_the_entropy_and_the_replay():
 @pytest.mark.parametrize("flags", [{}, {"temperature": 0.2}])
 def test_a_fixed_temperature_leaves_no_setting_of_the_automatic_one(images, flags):
     task = {"game": "Pong"} if images else {"env": "Chain"}
-    SAC.settings(**{**sac_preset("fast", images=images, norm="none", flags=flags), **task, **flags})
+    values = {**sac_preset("fast", images=images, norm="none", flags=flags), **task, **flags}
+    from_flat(TrainSettings[SACSettings], values)
 
 
 def test_an_unknown_preset_is_refused():
