@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from agents.dqn.bootstraps import MakeBootstrap, MunchausenBootstrap, double_bootstrap, greedy_bootstrap
-from agents.dqn.dqn import DQN, Objective
-from agents.dqn.objectives import CategoricalLoss, ExpectedLoss, ImplicitQuantileLoss, QuantileLoss, ValueLoss
+from agents.dqn.dqn import DQNAgent
+from agents.dqn.objectives import make_objective
 from agents.learner.network import network_description
 from agents.off_policy.build import build_learner_and_sampler
 from agents.settings.dqn import DQNSettings
@@ -16,7 +15,7 @@ from agents.settings.run import RunSettings
 from envs import Environment
 
 
-def build_dqn(run: RunSettings, settings: DQNSettings, environment: Environment) -> DQN:
+def build_dqn(run: RunSettings, settings: DQNSettings, environment: Environment) -> DQNAgent:
     """An agent of the DQN family for the environment, on the run's device.
 
     Raises:
@@ -26,8 +25,7 @@ def build_dqn(run: RunSettings, settings: DQNSettings, environment: Environment)
     learner, sampler = build_learner_and_sampler(
         run, settings, environment, description, lambda network, obs: network(obs).q_values, "DQN"
     )
-    objective = Objective(make_bootstrap(settings), make_value_loss(settings))
-    return DQN(learner, sampler, objective, settings, rng=np.random.default_rng([run.seed, 1]))
+    return DQNAgent(learner, sampler, make_objective(settings), settings, rng=np.random.default_rng([run.seed, 1]))
 
 
 def describe_dqn(run: RunSettings, settings: DQNSettings, environment: Environment) -> dict[str, Any]:
@@ -42,21 +40,3 @@ def describe_dqn(run: RunSettings, settings: DQNSettings, environment: Environme
         "quantiles": settings.acting_taus if settings.distribution == "implicit" else settings.quantiles,
     }
     return network_description("q", run.network, environment, architecture)
-
-
-def make_bootstrap(settings: DQNSettings) -> MakeBootstrap:
-    """What its targets take over."""
-    if settings.munchausen:
-        return MunchausenBootstrap(settings.munchausen_temperature, settings.munchausen_alpha, settings.munchausen_low)
-    return double_bootstrap if settings.double else greedy_bootstrap
-
-
-def make_value_loss(settings: DQNSettings) -> ValueLoss:
-    """What compares its network's outputs with targets."""
-    losses: dict[str, ValueLoss] = {
-        "none": ExpectedLoss(settings.huber_delta),
-        "categorical": CategoricalLoss(),
-        "quantile": QuantileLoss(settings.huber_delta),
-        "implicit": ImplicitQuantileLoss(settings.huber_delta, settings.taus, settings.target_taus),
-    }
-    return losses[settings.distribution]

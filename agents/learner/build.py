@@ -15,7 +15,7 @@ from agents.settings.learner import LearnerSettings
 from agents.settings.run import RunSettings
 from envs import Environment
 from wnrl.diagnostics.norms import Forward
-from wnrl.schedules import Linear
+from wnrl.schedules import LinearSchedule
 
 
 def build_learner(
@@ -48,7 +48,7 @@ def build_learner(
     )
 
 
-def learning_rate_schedule(run: RunSettings, settings: LearnerSettings, begin: int = 0) -> Linear:
+def learning_rate_schedule(run: RunSettings, settings: LearnerSettings, begin: int = 0) -> LinearSchedule:
     """The learning rate: constant, or annealed from step `begin` to 0 at the end of the run.
 
     Projected weights keep their norms, so that nothing lowers the effective learning rate by itself: for them it is
@@ -57,7 +57,7 @@ def learning_rate_schedule(run: RunSettings, settings: LearnerSettings, begin: i
     auto = "linear" if run.network.norm == "projected" else "constant"
     schedule = auto if settings.learning_rate_schedule == "auto" else settings.learning_rate_schedule
     start = settings.learning_rate
-    return Linear(start, 0.0 if schedule == "linear" else start, max(run.steps - begin, 0), begin=begin)
+    return LinearSchedule(start, 0.0 if schedule == "linear" else start, max(run.steps - begin, 0), begin=begin)
 
 
 def obs_dtype(environment: Environment) -> torch.dtype:

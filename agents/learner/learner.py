@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from agents.learner.optimizers import load_optimizer, make_optimizer, set_learning_rate
+from agents.learner.optimizers import load_optimizer, make_optimizer
+from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess, Ranks
 from agents.settings.learner import LearnerSettings
 from wnrl.diagnostics.norms import Forward, NormDiagnostics
 from wnrl.normalizers.projection import ProjectedLayer
-from wnrl.tracking.tracker import Means
+from wnrl.tracking.means import Means
 
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """A context in which a network that learns is in evaluation mode: with its running statistics, and moving none."""
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train()
+Loss = tuple[Tensor, Mapping[str, Tensor]]  # 0-dim, to minimize; its metrics, 0-dim by TensorBoard tag
 
 
 class Learner:
@@ -81,51 +74,62 @@ class Learner:
         self.ranks = ranks
         ranks.broadcast_tensors(tensor.detach() for tensor in (*self._parameters, *self.network.buffers()))
 
-    def begin(self, step: int) -> None:
-        """Let the next gradient steps have the size of environment step `step`."""
-        set_learning_rate(self.optimizer, self._learning_rate(step))
+    def anneal(self, step: int) -> None:
+        """Set the learning rate of the next gradient steps to that of environment step `step`."""
+        learning_rate = self._learning_rate(step)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):  # in place: a captured step reads it
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
 
     @property
     def measures_next(self) -> bool:
-        """Whether the next gradient step is one that the diagnostics look at, for which it does more than others."""
+        """Whether the diagnostics look at the next gradient step, for which it does more than others."""
         return self._diagnostics.due
 
-    def minimize(self, loss: Tensor, metrics: Mapping[str, Tensor]) -> None:
-        """Make one gradient step, and never wait for the device.
+    def update(self, loss: Tensor, metrics: Mapping[str, Tensor]) -> None:
+        """Make one gradient step, without waiting for the device.
 
         Args:
             loss: 0-dim, of a forward pass through the network.
-            metrics: 0-dim tensors by TensorBoard tag; their means are shown.
+            metrics: 0-dim tensors by TensorBoard tag; their means are logged.
         """
-        self.minimize_sum([(loss, metrics)])
+        self.update_sum([(loss, metrics)])
 
-    def minimize_sum(self, parts: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> None:
-        """Make one gradient step on a sum of losses, each of which is forgotten before the next is computed.
+    def update_sum(self, parts: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> None:
+        """Make one gradient step on a sum of losses, each of which is freed before the next is computed.
 
         Args:
-            parts: losses and metrics as `minimize` takes them; the metrics are added up too.
+            parts: losses and metrics as `update` takes them; the metrics are summed too.
         """
-        self.descend(parts)
-        self.count(1)
+        self.step(parts, measured=self.measures_next)
+        self.count_updates(1)
 
-    def descend(self, parts: Iterable[tuple[Tensor, Mapping[str, Tensor]]]) -> None:
-        """The part of `minimize_sum` that the device does, which can be captured in a graph: `count` has to follow."""
+    def step(self, parts: Iterable[tuple[Tensor, Mapping[str, Tensor]]], *, measured: bool = False) -> None:
+        """The device's part of `update_sum`, which a CUDA graph can capture; `count_updates` has to follow.
+
+        Args:
+            parts: losses and metrics.
+            measured: whether the diagnostics look at it.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         total: dict[str, Tensor] = {}
         for loss, metrics in parts:
             loss.backward()
             for name, value in {"train/loss": loss, **metrics}.items():
                 total[name] = total[name] + value.detach() if name in total else value.detach()
-        self.ranks.average([p.grad for p in self._parameters if p.grad is not None])
-        with self._diagnostics.around_update():
+        if self.ranks.world_size > 1:
+            self.ranks.average([p.grad for p in self._parameters if p.grad is not None])
+        with self._diagnostics.around_update() if measured else nullcontext():
             grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._limit)
             self.optimizer.step()
             for layer in self._projected:
                 layer.project()
         self._means.accumulate({**total, "train/grad_norm": grad_norm})
 
-    def count(self, updates: int) -> None:
-        """The part of `minimize_sum` that the host does, for so many gradient steps."""
+    def count_updates(self, updates: int) -> None:
+        """The host's part of so many gradient steps."""
         self._means.count(updates)
         self.num_updates += updates
 
@@ -164,3 +168,28 @@ class Learner:
         self._means.set_state(state["means"])
         self._diagnostics.set_state(state["diagnostics"])
         self.num_updates = state["num_updates"]
+
+
+class GradientSteps:
+    """Makes one gradient step for each minibatch that it is called with.
+
+    Args:
+        learner: makes the step.
+        loss: of a minibatch, trees of tensors; never waits for the device, and draws nothing.
+        graphs: captures the step; None captures nothing.
+    """
+
+    def __init__(self, learner: Learner, loss: Callable[..., Loss], graphs: Graphs | None) -> None:
+        self._learner, self._loss = learner, loss
+        self._launch = graphs.capture_function(self.step, "a gradient step") if graphs else self.step
+
+    def __call__(self, *minibatch: Any) -> None:
+        if self._learner.measures_next:
+            self._learner.update(*self._loss(*minibatch))
+        else:
+            self._launch(*minibatch)
+            self._learner.count_updates(1)
+
+    def step(self, *minibatch: Any) -> None:
+        """What the device does in a step that the diagnostics do not look at."""
+        self._learner.step([self._loss(*minibatch)])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from agents.settings.learner import OptimizerName
@@ -43,15 +43,6 @@ def make_optimizer(
     if name == "rmsprop-a2c":
         return torch.optim.RMSprop(parameters, alpha=0.99, **options)
     return torch.optim.RMSprop(parameters, alpha=0.95, centered=True, **options)
-
-
-def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
-    """Let the optimizer's next steps have this size."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(learning_rate)
-        else:
-            group["lr"] = learning_rate
 
 
 def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from agents.losses.losses import huber
 from agents.losses.shapes import check_shapes
+from agents.losses.value import huber
 
 
 def categorical_targets(

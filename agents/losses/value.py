@@ -1,4 +1,4 @@
-"""Targets of value learning: pure functions of batched tensors."""
+"""Targets and losses of value learning: pure functions of batched tensors, one number per sample."""
 
 from __future__ import annotations
 
@@ -8,51 +8,15 @@ from torch import Tensor
 from agents.losses.shapes import check_shapes
 
 
-def q_target(reward: Tensor, discount: Tensor, next_q: Tensor) -> Tensor:
-    """Target of Q learning (Mnih et al. 2015, equation 2): reward + discount × max over actions.
-
-    Args:
-        reward: `[B]`, n-step return without the bootstrap.
-        discount: `[B]`, 0 at termination, γⁿ otherwise.
-        next_q: `[B, A]`, values of the next observation by the target network.
-
-    Returns:
-        `[B]`.
-
-    Raises:
-        ValueError: a rank or a batch size differs from these.
-    """
-    return double_q_target(reward, discount, next_q, next_q)
-
-
-def double_q_target(reward: Tensor, discount: Tensor, next_q_learner: Tensor, next_q_target: Tensor) -> Tensor:
-    """Target of double Q learning (van Hasselt et al. 2016, equation 4): the learner chooses, the target values.
-
-    Args:
-        reward: `[B]`, n-step return without the bootstrap.
-        discount: `[B]`, 0 at termination, γⁿ otherwise.
-        next_q_learner: `[B, A]`, values of the next observation by the learner.
-        next_q_target: `[B, A]`, values of the next observation by the target network.
-
-    Returns:
-        `[B]`.
-
-    Raises:
-        ValueError: a rank or a batch size differs from these.
-    """
-    check_shapes("double_q_target", "[B], [B], [B, A], [B, A]", reward, discount, next_q_learner, next_q_target)
-    choice = next_q_learner.argmax(1, keepdim=True)
-    return reward + discount * next_q_target.gather(1, choice).squeeze(1)
-
-
 def expected_target(
     reward: Tensor, discount: Tensor, next_values: Tensor, policy: Tensor, penalty: Tensor | None = None
 ) -> Tensor:
     """Target under a policy: reward + discount × Σ_a π(a) (q(a) − penalty(a)).
 
-    A `greedy` policy of these values gives `q_target`, one of the learner's values `double_q_target`. Any other policy
-    gives expected Sarsa (van Seijen et al. 2009), with penalty τ log π soft DQN (Vieillard et al. 2020, section 2), and
-    with `munchausen_bonus` added to the reward Munchausen DQN.
+    A `greedy` policy of these values gives the target of Q-learning (Mnih et al. 2015, equation 2), one of
+    the learner's values that of double Q-learning (van Hasselt et al. 2016, equation 4). Any other policy gives
+    expected Sarsa (van Seijen et al. 2009), with penalty τ log π soft DQN (Vieillard et al. 2020, section 2), and with
+    `munchausen_bonus` added to the reward Munchausen DQN.
 
     Args:
         reward: `[B]`, n-step return without the bootstrap.
@@ -113,7 +77,7 @@ def softmax_policy(q_values: Tensor, temperature: float) -> tuple[Tensor, Tensor
 
 
 def munchausen_bonus(q_values: Tensor, action: Tensor, *, temperature: float, alpha: float, low: float) -> Tensor:
-    """What Munchausen DQN adds to the reward (Vieillard et al. 2020, sections 2 and 4): α clip(τ log π(a|s), low, 0).
+    """The bonus of Munchausen DQN, α clip(τ log π(a|s), low, 0) (Vieillard et al. 2020, sections 2 and 4).
 
     Args:
         q_values: `[B, A]`, values of the observation acted on, by the target network.
@@ -131,3 +95,37 @@ def munchausen_bonus(q_values: Tensor, action: Tensor, *, temperature: float, al
     check_shapes("munchausen_bonus", "[B, A], [B]", q_values, action)
     _, log_policy = softmax_policy(q_values, temperature)
     return alpha * (temperature * log_policy.gather(1, action.unsqueeze(1)).squeeze(1)).clamp(low, 0.0)
+
+
+def td_error(q_values: Tensor, action: Tensor, target: Tensor) -> Tensor:
+    """Temporal-difference error of the actions taken (Mnih et al. 2015, equation 2); no gradient enters the target.
+
+    Args:
+        q_values: `[B, A]` of the learner.
+        action: `[B]` int64, the actions taken.
+        target: `[B]`, reward + discount × value of the next observation.
+
+    Returns:
+        `[B]`, target − Q(obs, action).
+
+    Raises:
+        ValueError: a rank or a batch size differs from these.
+    """
+    check_shapes("td_error", "[B, A], [B], [B]", q_values, action, target)
+    return target.detach() - q_values.gather(1, action.unsqueeze(1)).squeeze(1)
+
+
+def huber(error: Tensor, delta: float = 1.0) -> Tensor:
+    """Huber loss of each error: quadratic up to `delta`, linear beyond it (Huber 1964).
+
+    Its gradient is the error clipped to ±delta, which is the "error clipping" of Mnih et al. 2015 (methods).
+
+    Args:
+        error: any shape.
+        delta: where the slope stops growing; above 0.
+
+    Returns:
+        Losses of the same shape.
+    """
+    size = error.abs()
+    return torch.where(size <= delta, 0.5 * error.square(), delta * (size - 0.5 * delta))

@@ -10,14 +10,14 @@ import torch
 
 from agents.learner.build import build_learner, check_discrete, obs_dtype
 from agents.learner.learner import Learner
-from agents.off_policy.samplers import PrioritizedSampler, Sampler, UniformSampler
+from agents.off_policy.update import PrioritizedSampler, Sampler, UniformSampler
 from agents.settings.run import RunSettings
 from envs import Environment
-from wnrl.device import check_memory
 from wnrl.diagnostics.norms import Forward
+from wnrl.replay.layout import ReplayLayout
 from wnrl.replay.prioritized import PrioritizedReplay
-from wnrl.replay.uniform import Replay, replay_bytes
-from wnrl.schedules import Linear
+from wnrl.replay.uniform import Replay
+from wnrl.schedules import LinearSchedule
 
 
 def build_learner_and_sampler(
@@ -54,7 +54,7 @@ def build_sampler(run: RunSettings, settings: Any, environment: Environment, dev
     if not numbers.prioritized:
         return UniformSampler(replay(Replay))
     begin = numbers.learning_starts
-    beta = Linear(numbers.priority_beta, 1.0, max(run.steps - begin, 0), begin)
+    beta = LinearSchedule(numbers.priority_beta, 1.0, max(run.steps - begin, 0), begin)
     return PrioritizedSampler(replay(PrioritizedReplay, alpha=numbers.priority_exponent), beta)
 
 
@@ -76,19 +76,12 @@ def build_replay(
         kind: `Replay` or `PrioritizedReplay`.
         options: further arguments of that class.
     """
-    shape, stack, dtype = environment.obs_shape, environment.stack, obs_dtype(environment)
-    size, n_step = settings.replay.replay_size, settings.replay.n_step
-    needed = replay_bytes(size, environment.num_envs, shape, dtype, stack=stack, n_step=n_step)
-    check_memory(needed, device, size)
-    return kind(
-        size,
+    layout = ReplayLayout(
+        settings.replay.replay_size,
         environment.num_envs,
-        shape,
-        dtype,
-        stack=stack,
-        n_step=n_step,
-        gamma=settings.learner.gamma,
-        device=device,
-        seed=run.seed,
-        **options,
+        environment.obs_shape,
+        obs_dtype(environment),
+        stack=environment.stack,
+        n_step=settings.replay.n_step,
     )
+    return kind(layout, gamma=settings.learner.gamma, device=device, seed=run.seed, **options)

@@ -1,4 +1,4 @@
-"""What the agents that learn from a replay have in common: how they act, when they learn, and what they keep."""
+"""What agents with a replay buffer share: how they act, when they learn, and what they keep."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from agents.acting.policies import Decision, Policy, make_policy
 from agents.learner.learner import Learner
-from agents.off_policy.samplers import Sample, Sampler
-from agents.off_policy.update import Losses, ReplayUpdates
+from agents.off_policy.update import BatchLoss, ReplayUpdates, Sample, Sampler
 from agents.runtime.cuda_graphs import Graphs
 from envs import TimeStep
 from wnrl.device import to_device
@@ -22,15 +21,15 @@ from wnrl.schedules import Every
 
 
 class ReplayAgent:
-    """An agent that learns from a replay; a kind of agent says how it acts, and what it learns from a batch.
+    """Base of the agents with a replay buffer: an agent adds how it acts, and the loss of a batch.
 
     Args:
         learner: of a network.
-        sampler: of a replay on the same device, built with the settings' `n_step` and `gamma`.
-        settings: the agent's numbers.
+        sampler: of a replay buffer on the same device, built with the settings' `n_step` and `gamma`.
+        settings: of the agent, with `learner` and `replay`.
         acts: the part of the learner's network of which a folded copy acts.
-        values: the part of which a folded copy is the target.
-        rng: of all that is drawn at random beside the replay.
+        values: the part of which a folded copy is the target network.
+        rng: of all that is drawn at random, except from the replay buffer.
 
     Raises:
         ValueError: graphs are asked for where there are none.
@@ -46,21 +45,22 @@ class ReplayAgent:
         values: nn.Module,
         rng: np.random.Generator,
     ) -> None:
+        replay = settings.replay
         self.learner, self.sampler, self.settings = learner, sampler, settings
         self.network: Any = learner.network
         self.acting: Any = fold(acts, learner.dtype).eval()
-        self.target: Any = fold(values, learner.dtype if settings.replay.tau == 1 else torch.float32).eval()
-        self.overlap: bool = settings.replay.overlap
+        self.target: Any = fold(values, learner.dtype if replay.tau == 1 else torch.float32).eval()
+        self.overlap: bool = replay.overlap
         self._rng = rng
         self._generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
         graphs = Graphs(learner.device, (sampler.replay.generator, self._generator), enabled=settings.learner.graphs)
         self._graphs = graphs
-        self._updates = ReplayUpdates(learner, sampler, self._foresee, self._losses, settings.replay.batch_size, graphs)
+        self._updates = ReplayUpdates(learner, sampler, self, replay.batch_size, graphs)
         self._acting_fold, self._target_fold = FoldedCopy(self.acting, acts), FoldedCopy(self.target, values)
         self._refresh_acting = graphs.capture(self._acting_fold.refresh, "refreshing what acts")
         self._act = graphs.capture_function(self._choose, "acting")
-        self._update_clock = Every(settings.replay.train_interval, start=settings.replay.learning_starts)
-        self._target_clock = Every(settings.replay.target_interval)
+        self._update_clock = Every(replay.train_interval, start=replay.learning_starts)
+        self._target_clock = Every(replay.target_interval)
 
     @property
     def captures(self) -> bool:
@@ -74,6 +74,11 @@ class ReplayAgent:
         """A."""
         raise NotImplementedError
 
+    @property
+    def evaluation_options(self) -> dict[str, Any]:
+        """How evaluation plays, as JSON-able options of `make_policy`."""
+        raise NotImplementedError
+
     def act(self, timestep: TimeStep, step: int) -> Decision:
         """Uniformly random actions during the warm-up, then the agent's own."""
         if step < self.settings.replay.learning_starts:
@@ -85,20 +90,15 @@ class ReplayAgent:
         """Actions `[N]` while learning, for observations on the device; never waits for it."""
         raise NotImplementedError
 
-    @property
-    def evaluation_options(self) -> dict[str, Any]:
-        """How evaluation plays, as options of `make_policy`."""
-        raise NotImplementedError
+    def observe(self, timestep: TimeStep, decision: Decision) -> None:
+        """Store a row and what was done there; rewards are clipped here, not in the environment."""
+        clip = self.settings.learner.reward_clip
+        reward = np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
+        self.sampler.replay.add(timestep.obs, decision.action, reward, timestep.discount, timestep.first)
 
     def policy(self, rng: np.random.Generator) -> Policy:
         """The policy of an evaluation, with all its randomness from `rng`."""
         return make_policy(self.acting, rng, self.learner.autocast, **self.evaluation_options)
-
-    def observe(self, timestep: TimeStep, decision: Decision) -> None:
-        """Store what was seen and what was done; rewards are clipped here, not in the environment."""
-        clip = self.settings.learner.reward_clip
-        reward = np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
-        self.sampler.replay.add(timestep.obs, decision.action, reward, timestep.discount, timestep.first)
 
     # Learning
 
@@ -116,15 +116,15 @@ class ReplayAgent:
             self._refresh_acting()
 
     def update(self, step: int) -> None:
-        """One update of the learner on a fresh batch, at environment step `step`."""
+        """One update on a new batch, at environment step `step`."""
         self._updates(1, step)
 
-    def _foresee(self, samples: Sequence[Sample]) -> Sequence[Any]:
-        """What can be computed for several batches at once, of each; nothing unless the kind of agent has something."""
+    def next_outputs_ahead(self, samples: Sequence[Sample]) -> Sequence[Any]:
+        """The target network's outputs for the next observations of several batches; None where not computed ahead."""
         return [None] * len(samples)
 
-    def _losses(self, sample: Sample, foreseen: Any) -> Losses:
-        """What there is to learn from a batch; never waits for the device."""
+    def batch_loss(self, sample: Sample, next_outputs: Any) -> BatchLoss:
+        """The loss of a batch; never waits for the device."""
         raise NotImplementedError
 
     def _initialize(self) -> None:
@@ -136,12 +136,12 @@ class ReplayAgent:
         for folded in (self._acting_fold, self._target_fold):
             folded.refresh()
 
-    # What a run shows and keeps
+    # What a run logs and keeps
 
     def metrics(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
 
-        Layers are looked at on observations drawn beside the replay's own draws: learning stays the same.
+        The layers' metrics are of observations with a generator of their own, so that learning does not change.
         """
         generator = torch.Generator(self.learner.device).manual_seed(step)
         size, replay = 2 * self.settings.replay.batch_size, self.sampler.replay  # they are split into minibatches
@@ -149,7 +149,7 @@ class ReplayAgent:
         return self.learner.metrics(step, obs, generator)
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that the agent needs to go on as if it had not stopped."""
+        """Everything that the agent needs to continue as if it had not stopped."""
         return {
             "learner": self.learner.get_state(),
             "target": self.target.state_dict(),
@@ -159,7 +159,7 @@ class ReplayAgent:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `get_state`'s state."""
+        """Continue from `get_state`'s state."""
         self.learner.set_state(state["learner"])
         self.target.load_state_dict(state["target"])
         self._acting_fold.refresh()

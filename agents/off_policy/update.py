@@ -1,78 +1,162 @@
-"""Updates of an agent that learns from a replay, several of them in one launch where the device can."""
+"""Updates from a replay buffer: batches are sampled, losses computed, gradient steps made, priorities updated.
+
+Several updates are one launch where the device can capture them: what is captured is `ReplayUpdates._make`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from agents.learner.learner import Learner
-from agents.off_policy.samplers import Sample, Sampler
 from agents.runtime.cuda_graphs import Graphs
+from wnrl.replay.prioritized import PrioritizedReplay
+from wnrl.replay.uniform import Replay, Transition
 
 LAUNCHES = (8, 4, 2, 1)  # updates of one launch: any number is a sum of these
 
 
-class Losses(NamedTuple):
-    """What an agent has to learn from a batch."""
+class Sample(NamedTuple):
+    """A batch to learn from."""
 
-    loss: Tensor  # 0-dim, to descend
-    priority: Tensor  # [B], how much there was to learn
+    transition: Transition
+    weights: Tensor | None  # [B] float32, of the losses; None: 1 each
+    indices: Tensor | None  # [B] int64, where the replay buffer has them
+
+
+class Sampler(Protocol):
+    """Draws batches from a replay buffer."""
+
+    replay: Replay
+    draws_ahead: bool
+    """Whether batches can be drawn before the priorities of those drawn last are updated."""
+
+    def anneal(self, step: int) -> None:
+        """The next batches are for updates at environment step `step`."""
+
+    def sample(self, batch_size: int) -> Sample:
+        """A batch; all that it depends on and that changes is on the device."""
+
+    def update_priorities(self, sample: Sample, priority: Tensor) -> None:
+        """Give a batch its new priorities `[B]`, at least 0."""
+
+
+class UniformSampler:
+    """Every transition is as likely as any other.
+
+    Args:
+        replay: the buffer.
+    """
+
+    draws_ahead = True
+
+    def __init__(self, replay: Replay) -> None:
+        self.replay = replay
+
+    def anneal(self, step: int) -> None:
+        """No draw depends on it."""
+
+    def sample(self, batch_size: int) -> Sample:
+        """A batch, drawn uniformly."""
+        return Sample(self.replay.sample(batch_size), None, None)
+
+    def update_priorities(self, sample: Sample, priority: Tensor) -> None:
+        """No draw depends on them."""
+
+
+class PrioritizedSampler:
+    """Prioritized replay: transitions with a larger loss are likelier, and count less (Schaul et al. 2016).
+
+    Args:
+        replay: the buffer, with priorities.
+        beta: importance-sampling exponent β by environment step.
+    """
+
+    draws_ahead = False
+
+    def __init__(self, replay: PrioritizedReplay, beta: Callable[[int], float]) -> None:
+        self.replay: Any = replay
+        self._schedule = beta
+        self._beta = torch.zeros((), dtype=torch.float64, device=replay.generator.device)
+
+    def anneal(self, step: int) -> None:
+        """Set β of the next batches to that of environment step `step`."""
+        self._beta.fill_(self._schedule(step))
+
+    def sample(self, batch_size: int) -> Sample:
+        """A batch, drawn by priority."""
+        drawn = self.replay.sample_by_priority(batch_size, self._beta)
+        return Sample(drawn.transition, drawn.weights, drawn.indices)
+
+    def update_priorities(self, sample: Sample, priority: Tensor) -> None:
+        """Give a batch its new priorities `[B]`."""
+        self.replay.update_priorities(sample.indices, priority)
+
+
+class BatchLoss(NamedTuple):
+    """The loss of a batch."""
+
+    loss: Tensor  # 0-dim, to minimize
+    priority: Tensor  # [B], at least 0
     metrics: dict[str, Tensor]  # 0-dim by TensorBoard tag
 
 
-class ReplayUpdates:
-    """Makes updates: draws a batch, computes its losses, takes a gradient step, and tells the sampler what was learned.
+class ReplayLearning(Protocol):
+    """What an agent learns from batches; it never waits for the device, and draws from the graphs' generators alone."""
 
-    What `foresee` and `losses` do never waits for the device, and draws from the generators of `graphs` alone.
+    def next_outputs_ahead(self, samples: Sequence[Sample]) -> Sequence[Any]:
+        """The target network's outputs for the next observations of several batches, in one forward pass.
+
+        None for each batch where they cannot be computed ahead.
+        """
+
+    def batch_loss(self, sample: Sample, next_outputs: Any) -> BatchLoss:
+        """The loss of a batch; `next_outputs` may be computed ahead, or None."""
+
+
+class ReplayUpdates:
+    """Makes updates, in few launches.
 
     Args:
         learner: makes the gradient steps.
-        sampler: of a replay on the learner's device.
-        foresee: what can be computed for the batches of several updates before the first of them is made.
-        losses: of a batch, from what was foreseen of it.
+        sampler: of a replay buffer on the learner's device.
+        learning: says what is learned from a batch.
         batch_size: transitions in a batch.
         graphs: captures the updates.
     """
 
     def __init__(
-        self,
-        learner: Learner,
-        sampler: Sampler,
-        foresee: Callable[[Sequence[Sample]], Sequence[Any]],
-        losses: Callable[[Sample, Any], Losses],
-        batch_size: int,
-        graphs: Graphs,
+        self, learner: Learner, sampler: Sampler, learning: ReplayLearning, batch_size: int, graphs: Graphs
     ) -> None:
-        self._learner, self._sampler, self._batch_size = learner, sampler, batch_size
-        self._foresee, self._losses = foresee, losses
-        self._launches = {size: graphs.capture(partial(self._make, size), _name(size)) for size in LAUNCHES}
+        self._learner, self._sampler, self._learning, self._batch_size = learner, sampler, learning, batch_size
+        names = {size: "an update" if size == 1 else f"{size} updates" for size in LAUNCHES}
+        self._launches = {size: graphs.capture(partial(self._make, size), name) for size, name in names.items()}
 
     def __call__(self, number: int, step: int) -> None:
         """Make so many updates, at environment step `step`."""
-        self._learner.begin(step)
-        self._sampler.begin(step)
-        left = number
-        while left:
+        self._learner.anneal(step)
+        self._sampler.anneal(step)
+        while number:
             if self._learner.measures_next:
-                self._make(size := 1)
+                size = 1
+                self._make(size, measured=True)
             else:
-                self._launches[size := next(size for size in LAUNCHES if size <= left)]()
-            self._learner.count(size)
-            left -= size
+                size = next(size for size in LAUNCHES if size <= number)
+                self._launches[size]()
+            self._learner.count_updates(size)
+            number -= size
 
-    def _make(self, number: int) -> None:
-        """What the device does in so many updates."""
-        at_once = number if self._sampler.ahead else 1
+    def _make(self, number: int, measured: bool = False) -> None:
+        """The device's part of so many updates."""
+        at_once = number if self._sampler.draws_ahead else 1
         for _ in range(number // at_once):
             samples = [self._sampler.sample(self._batch_size) for _ in range(at_once)]
-            for sample, foreseen in zip(samples, self._foresee(samples), strict=True):
-                losses = self._losses(sample, foreseen)
-                self._learner.descend([(losses.loss, losses.metrics)])
-                self._sampler.learned(sample, losses.priority)
-
-
-def _name(size: int) -> str:
-    return "an update" if size == 1 else f"{size} updates"
+            ahead = self._learning.next_outputs_ahead(samples) if at_once > 1 else [None]
+            for sample, next_outputs in zip(samples, ahead, strict=True):
+                loss, priority, metrics = self._learning.batch_loss(sample, next_outputs)
+                self._learner.step([(loss, metrics)], measured=measured)
+                self._sampler.update_priorities(sample, priority)

@@ -9,14 +9,13 @@ import torch
 
 from agents.learner.network import network_description
 from agents.off_policy.build import build_learner_and_sampler
-from agents.sac.sac import SAC
-from agents.sac.temperature import FixedTemperature, LearnedTemperature
+from agents.sac.sac import FixedTemperature, LearnedTemperature, SACAgent
 from agents.settings.run import RunSettings
 from agents.settings.sac import SACSettings
 from envs import Environment
 
 
-def build_sac(run: RunSettings, settings: SACSettings, environment: Environment) -> SAC:
+def build_sac(run: RunSettings, settings: SACSettings, environment: Environment) -> SACAgent:
     """A discrete soft actor-critic for the environment, on the run's device.
 
     Raises:
@@ -28,7 +27,7 @@ def build_sac(run: RunSettings, settings: SACSettings, environment: Environment)
     )
     temperature = build_temperature(settings, environment.num_actions, learner.device)
     learner.optimizer.add_param_group({"params": list(temperature.parameters())})
-    return SAC(learner, temperature, sampler, settings, rng=np.random.default_rng([run.seed, 1]))
+    return SACAgent(learner, temperature, sampler, settings, rng=np.random.default_rng([run.seed, 1]))
 
 
 def build_temperature(

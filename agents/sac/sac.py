@@ -2,26 +2,72 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from agents.learner.learner import Learner, evaluating
-from agents.losses.losses import td_error
-from agents.losses.policy import sac_policy_loss, soft_value
+from agents.learner.learner import Learner
+from agents.losses.policy import sac_policy_loss, soft_value, temperature_loss
+from agents.losses.value import td_error
 from agents.off_policy.replay_agent import ReplayAgent
-from agents.off_policy.samplers import Sample, Sampler
-from agents.off_policy.update import Losses
-from agents.sac.temperature import FixedTemperature, LearnedTemperature
+from agents.off_policy.update import BatchLoss, Sample, Sampler
 from agents.settings.sac import SACSettings
 from wnrl.networks.soft_actor_critic import SoftActorCriticValues
 from wnrl.replay.uniform import Transition
 
 
-class SAC(ReplayAgent):
+class LearnedTemperature(nn.Module):
+    """A temperature that falls while the policy's entropy is above a target, and rises below it.
+
+    Haarnoja et al. 2018 ("Soft Actor-Critic Algorithms and Applications", section 5), for discrete actions
+    Christodoulou 2019, equation 11.
+
+    Args:
+        start: the temperature before it has learned, above 0.
+        target_entropy: in nats.
+    """
+
+    def __init__(self, start: float, target_entropy: float) -> None:
+        super().__init__()
+        self.target_entropy = target_entropy
+        self.log = nn.Parameter(torch.tensor(math.log(start)))
+
+    def forward(self) -> Tensor:
+        """The temperature, 0-dim, without gradient."""
+        return self.log.detach().exp()
+
+    def loss(self, log_policy: Tensor) -> Tensor:
+        """What the temperature itself learns from log π `[B, A]` of a batch: `[B]`."""
+        return temperature_loss(self.log, log_policy, self.target_entropy)
+
+
+class FixedTemperature(nn.Module):
+    """A temperature that stays.
+
+    Args:
+        value: the temperature, at least 0.
+    """
+
+    value: Tensor
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.tensor(value))
+
+    def forward(self) -> Tensor:
+        """The temperature, 0-dim."""
+        return self.value
+
+    def loss(self, log_policy: Tensor) -> Tensor:
+        """Nothing is learned: 0 for each of log π `[B, A]`, `[B]`."""
+        return log_policy.new_zeros(len(log_policy))
+
+
+class SACAgent(ReplayAgent):
     """A discrete soft actor-critic: a learner that holds `(g, v)`, a folded policy and target critics that hold `w`.
 
     Policy and critics have no parameter in common, and no loss has a gradient in another's parameters, so that one
@@ -68,8 +114,8 @@ class SAC(ReplayAgent):
 
     # Learning
 
-    def _losses(self, sample: Sample, foreseen: None) -> Losses:
-        """What there is to learn from a batch; never waits for the device."""
+    def batch_loss(self, sample: Sample, next_outputs: None) -> BatchLoss:
+        """The loss of a batch; never waits for the device."""
         batch, temperature = sample.transition, self.temperature()
         with self.learner.autocast():
             outputs: SoftActorCriticValues = self.network(batch.obs)
@@ -88,7 +134,7 @@ class SAC(ReplayAgent):
             "train/entropy": outputs.policy.entropy().mean(),
             "train/temperature": temperature,
         }
-        return Losses(loss.mean(), error.detach().abs().mean(0), metrics)
+        return BatchLoss(loss.mean(), error.detach().abs().mean(0), metrics)
 
     @torch.no_grad()
     def _targets(self, batch: Transition, temperature: Tensor) -> Tensor:
@@ -96,9 +142,11 @@ class SAC(ReplayAgent):
 
         The policy is the learner's in evaluation mode.
         """
-        with evaluating(self.network.policy), self.learner.autocast():
+        self.network.policy.eval()
+        with self.learner.autocast():
             log_policy = self.network.policy(batch.next_obs).logits.log_softmax(1)
             values = torch.stack([critic(batch.next_obs).q_values for critic in self.target])  # [critics, B, A]
+        self.network.policy.train()
         return batch.reward + batch.discount * soft_value(log_policy, self._judge(values), temperature)
 
     def _judge(self, values: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wnrl.weight_norm.dense import Units, WeightNormLayer
+from wnrl.weight_norm.formula import effective_weight
+from wnrl.weight_norm.rows import rows
 
 
 class _Convolution(WeightNormLayer):
@@ -71,6 +73,10 @@ class WeightNormConv3d(_Convolution):
 class _TransposedConvolution(_Convolution):
     arguments = (*_Convolution.arguments, "output_padding")
     convolve: ClassVar[Callable[..., Tensor]]
+
+    def effective_weight(self) -> Tensor:
+        """The effective weight as an ordinary tensor, of the shape of `v`, whose rows are not along dimension 0."""
+        return rows(self, effective_weight(rows(self, self.v), self.gain(), self.scale))
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """`[B, in_channels, ...]` to `[B, out_channels, ...]`; `output_size` as in the plain layer."""

@@ -121,7 +121,7 @@ class WeightNormLayer(NormalizedLayer):
 
     def effective_weight(self) -> Tensor:
         """The effective weight as an ordinary tensor, of the shape of `v`."""
-        return rows(self, effective_weight(rows(self, self.v), self.gain(), self.scale))
+        return effective_weight(self.v, self.gain(), self.scale)
 
     def gain(self) -> Tensor:
         """The rows' lengths `[out]` in units of `scale`: g, or exp(g)."""

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from wnrl.device import autocast_dtype
 
+HOST_READABLE = ("cpu",)  # devices on which the host can look for zero rows without waiting
 LEAST_WEIGHTS = 2**17  # of `v`; to form a smaller w costs less than the steps that avoid it (measured on a CPU)
 _AUTOCAST_FROM = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -97,7 +98,13 @@ class _FusedWeight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v: Tensor, g: Tensor, scale: float) -> Tensor:
         gain = (g * scale).view(-1, *[1] * (v.ndim - 1))
-        weight, norm = _eager_weight(v, gain)
+        weight: Tensor | None = None
+        if v.device.type in HOST_READABLE and v.is_contiguous():
+            weight, norm = torch._weight_norm_interface(v, gain, 0)
+            weight = weight if norm.all() else None
+        if weight is None:  # the norm of a zero row is infinite, and so 1/‖v‖ zero
+            norm = F.threshold(torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True), 0.0, math.inf)
+            weight = v * (gain / norm)
         ctx.save_for_backward(v, g, gain, norm)
         ctx.scale = scale
         return weight
@@ -110,22 +117,6 @@ class _FusedWeight(torch.autograd.Function):
         else:
             dv, dg = torch.ops.aten._weight_norm_interface_backward(grads[0].contiguous(), v, gain, norm, 0)
         return dv, dg.flatten() * ctx.scale, None
-
-
-def _eager_weight(v: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """gain · v/‖v‖ and ‖v‖ `[out, 1, ...]`, where the norm of a zero row is infinite and so 1/‖v‖ is zero."""
-    if _may_look(v.device) and v.is_contiguous():
-        weight, norm = torch._weight_norm_interface(v, gain, 0)
-        if norm.all():
-            return weight, norm
-    norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
-    norm = F.threshold(norm, 0.0, math.inf)
-    return v * (gain / norm), norm
-
-
-def _may_look(device: torch.device) -> bool:
-    """Whether the host can look for zero rows; on other devices it would have to wait."""
-    return device.type == "cpu"
 
 
 class _ScaledLinear(torch.autograd.Function):

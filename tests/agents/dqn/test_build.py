@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from agents.dqn.bootstraps import MunchausenBootstrap, double_bootstrap, greedy_bootstrap
-from agents.dqn.build import build_dqn, describe_dqn, make_bootstrap, make_sampler, make_value_loss
-from agents.dqn.objectives import CategoricalLoss, ExpectedLoss, ImplicitQuantileLoss, QuantileLoss
+from agents.dqn.build import build_dqn, describe_dqn
 from agents.learner.network import make_network
-from agents.off_policy.samplers import PrioritizedSampler, UniformSampler
+from agents.off_policy.build import build_sampler
+from agents.off_policy.update import PrioritizedSampler, UniformSampler
 from agents.settings.flat import from_flat, replace
 from agents.settings.run import RunSettings
 from agents.training.environments import make_training_environment
@@ -92,29 +91,12 @@ def test_every_combination_learns(bootstrap, distribution, extras):
 # Parts
 
 
-def test_bootstraps():
-    assert make_bootstrap(settings()) is greedy_bootstrap
-    assert make_bootstrap(settings(double=True)) is double_bootstrap
-    numbers = {"munchausen_temperature": 0.1, "munchausen_alpha": 0.8, "munchausen_low": -2.0}
-    assert make_bootstrap(settings(munchausen=True, **numbers)) == MunchausenBootstrap(0.1, 0.8, -2.0)
-
-
-def test_losses():
-    assert make_value_loss(settings(huber_delta=0.5)) == ExpectedLoss(0.5)
-    assert type(make_value_loss(settings(distribution="categorical"))) is CategoricalLoss
-    quantile = make_value_loss(settings(distribution="quantile", huber_delta=0.5))
-    assert type(quantile) is QuantileLoss
-    assert quantile.delta == 0.5
-    implicit = make_value_loss(settings(distribution="implicit", huber_delta=0.5, taus=5, target_taus=7))
-    assert implicit == ImplicitQuantileLoss(0.5, 5, 7)
-
-
 def test_samplers():
     run, cpu = replace(RUN, steps=1_100), torch.device("cpu")
-    uniform = make_sampler(run, settings(), Chain(3), cpu)
+    uniform = build_sampler(run, settings(), Chain(3), cpu)
     assert (type(uniform), type(uniform.replay)) == (UniformSampler, Replay)
     numbers = {"prioritized": True, "priority_exponent": 0.7, "priority_beta": 0.4}
-    prioritized = make_sampler(run, settings(**numbers), Chain(3), cpu)
+    prioritized = build_sampler(run, settings(**numbers), Chain(3), cpu)
     assert (type(prioritized), type(prioritized.replay)) == (PrioritizedSampler, PrioritizedReplay)
     assert prioritized.replay.get_state()["config"]["alpha"] == 0.7
     betas = [prioritized._schedule(step) for step in (0, 100, 600, 1_100, 9_000)]

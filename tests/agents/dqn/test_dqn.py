@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from agents.dqn.build import build_dqn
-from agents.off_policy.samplers import Sample
-from agents.settings.flat import replace
+from agents.off_policy.update import Sample
+from agents.settings.flat import replace, to_flat
 from agents.training.trainer import Trainer
 from envs import Chain
 from envs.stream import first_rows
@@ -151,9 +152,9 @@ def test_updates_are_counted_in_steps_for_any_number_of_environments(num_envs, t
 
 
 class Fixed:
-    """A sampler that has one batch, and remembers the priorities that it is told."""
+    """A sampler that has one batch, and remembers the priorities that it is given."""
 
-    ahead = False
+    draws_ahead = False
 
     def __init__(self, batch, weights=None):
         self.drawn, self.priorities = Sample(batch, weights, None), []
@@ -161,10 +162,10 @@ class Fixed:
     def sample(self, batch_size):
         return self.drawn
 
-    def begin(self, step):
+    def anneal(self, step):
         pass
 
-    def learned(self, sample, priority):
+    def update_priorities(self, sample, priority):
         self.priorities.append(priority)
 
 
@@ -205,7 +206,7 @@ NAIVE = {"none": naive_expected, "categorical": naive_categorical, "quantile": n
 
 def naive_update(agent, batch, weights):
     """The learner after one update, one transition after the other, and its priorities."""
-    s, network = agent.settings, copy.deepcopy(agent.network)
+    s, network = SimpleNamespace(**to_flat(agent.settings)), copy.deepcopy(agent.network)
     optimizer = torch.optim.Adam(network.parameters(), lr=s.learning_rate, eps=s.optimizer_eps)
     losses, priorities = [], []
     for weight, obs, action, reward, discount, next_obs in zip(weights, *batch, strict=True):

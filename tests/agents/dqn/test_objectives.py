@@ -1,10 +1,25 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
 
-from agents.dqn.bootstraps import Bootstrap
-from agents.dqn.objectives import CategoricalLoss, ExpectedLoss, ImplicitQuantileLoss, QuantileLoss, taken, td_errors
+from agents.dqn.objectives import (
+    Bootstrap,
+    CategoricalLoss,
+    DoubleBootstrap,
+    ExpectedLoss,
+    GreedyBootstrap,
+    MunchausenBootstrap,
+    Objective,
+    QuantileLoss,
+    make_objective,
+    of_actions,
+    td_errors,
+)
+from tests.agents.dqn_family import settings
 from wnrl.networks.heads import CategoricalValues, QuantileValues, QValues
+from wnrl.replay.uniform import Transition
 
 B, A, K = 5, 3, 7
 ACTION = torch.tensor([0, 2, 1, 1, 0])
@@ -80,8 +95,7 @@ def test_the_quantile_loss_is_the_papers(levels, penalty):
     """Every level against every quantile of the target, which is the policy's mean of the actions' quantiles."""
     taus = None if levels == "fixed" else torch.rand(B, K, generator=torch.Generator().manual_seed(3))
     now, after, future, delta = quantiles(1, taus), quantiles(2), bootstrap(penalty), 0.5
-    part = QuantileLoss(delta) if levels == "fixed" else ImplicitQuantileLoss(delta, K, K)
-    losses = part(now, ACTION, future, after)
+    losses = QuantileLoss(delta)(now, ACTION, future, after)
     for row in range(B):
         places, weights = naive_target(future, after.quantiles.detach(), row)  # [A, K], [A]
         expected = torch.zeros(())
@@ -100,7 +114,6 @@ def test_the_quantile_loss_is_the_papers(levels, penalty):
         (ExpectedLoss(1.0), q),
         (CategoricalLoss(), categorical),
         (QuantileLoss(1.0), quantiles),
-        (ImplicitQuantileLoss(1.0, 8, 8), quantiles),
     ],
 )
 def test_only_the_values_of_the_actions_taken_have_a_gradient(part, make):
@@ -116,21 +129,95 @@ def test_only_the_values_of_the_actions_taken_have_a_gradient(part, make):
     assert torch.equal(moved > 0, F.one_hot(ACTION, A).bool())
 
 
-def test_levels_are_asked_of_implicit_distributions_alone():
-    generator = torch.Generator().manual_seed(0)
-    for part in (ExpectedLoss(1.0), CategoricalLoss(), QuantileLoss(1.0)):
-        assert part.taus(4, generator, False) is None
-        assert part.taus(4, generator, True) is None
-    part = ImplicitQuantileLoss(1.0, 1_000, 9)
-    levels = part.taus(4, generator, False)
-    assert (tuple(levels.shape), tuple(part.taus(4, generator, True).shape)) == ((4, 1_000), (4, 9))
-    assert not torch.equal(levels, part.taus(4, generator, False))
-    again = part.taus(4, torch.Generator().manual_seed(0), False)
-    assert torch.equal(levels, again)
-    assert 0 <= levels.min() < 0.01 < 0.99 < levels.max() < 1
-
-
-def test_taken_picks_the_actions_rows():
+def test_of_actions_picks_the_actions_rows():
     values = draw(B, A, K)
-    assert torch.equal(taken(values, ACTION), torch.stack([values[row, ACTION[row]] for row in range(B)]))
-    assert torch.equal(taken(values[..., 0], ACTION), taken(values, ACTION)[:, 0])
+    assert torch.equal(of_actions(values, ACTION), torch.stack([values[row, ACTION[row]] for row in range(B)]))
+    assert torch.equal(of_actions(values[..., 0], ACTION), of_actions(values, ACTION)[:, 0])
+
+
+# Bootstrap rules
+
+NEXT_Q = torch.tensor([[1.0, 3.0, 2.0], [0.5, 0.0, 0.25]])
+BATCH = Transition(
+    obs=torch.tensor([[0.0], [1.0]]),
+    action=torch.tensor([2, 0]),
+    reward=torch.tensor([1.0, -2.0]),
+    discount=torch.tensor([0.9, 0.0]),
+    next_obs=torch.tensor([[10.0], [11.0]]),
+)
+
+
+def test_greedy_takes_the_target_networks_best_action():
+    bootstrap = GreedyBootstrap()(BATCH, NEXT_Q, None, None)
+    assert bootstrap.policy.tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert bootstrap.reward is BATCH.reward
+    assert bootstrap.discount is BATCH.discount
+    assert bootstrap.penalty is None
+
+
+def test_double_takes_the_learners_best_action_in_the_next_state():
+    learner = torch.tensor([[5.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    bootstrap = DoubleBootstrap()(BATCH, NEXT_Q, learner, None)
+    assert bootstrap.policy.tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert bootstrap.reward is BATCH.reward
+    assert bootstrap.penalty is None
+
+
+@pytest.mark.parametrize(("temperature", "alpha", "low"), [(0.03, 0.9, -1.0), (0.5, 0.7, -0.2), (2.0, 1.0, -10.0)])
+def test_munchausen_is_the_papers_formula(temperature, alpha, low):
+    """Vieillard et al. 2020: r + α [τ log π(a|s)] + γ Σ π(a'|s') (q(s', a') − τ log π(a'|s')), number by number."""
+    now = [[0.1, 0.2, 0.0], [1.0, 0.5, 0.9]]
+    bootstrap = MunchausenBootstrap(temperature, alpha, low)(BATCH, NEXT_Q, None, torch.tensor(now))
+    for row in range(2):
+        action = int(BATCH.action[row])
+        total = sum(math.exp((value - max(now[row])) / temperature) for value in now[row])
+        log_pi = (now[row][action] - max(now[row])) / temperature - math.log(total)
+        bonus = alpha * min(0.0, max(low, temperature * log_pi))
+        assert bootstrap.reward[row] == pytest.approx(float(BATCH.reward[row]) + bonus, abs=1e-6)
+        after = NEXT_Q[row].double()
+        policy = (after / temperature).softmax(0)
+        assert bootstrap.policy[row].tolist() == pytest.approx(policy.tolist(), abs=1e-6)
+        penalty = temperature * (after / temperature).log_softmax(0)
+        assert bootstrap.penalty[row].tolist() == pytest.approx(penalty.tolist(), abs=1e-5)
+    assert bootstrap.discount is BATCH.discount
+
+
+def test_a_cold_munchausen_without_bonus_is_greedy():
+    cold = MunchausenBootstrap(1e-4, 0.0, -1.0)
+    soft = cold(BATCH, NEXT_Q, None, NEXT_Q)
+    greedy = GreedyBootstrap()(BATCH, NEXT_Q, None, None)
+    torch.testing.assert_close(soft.policy, greedy.policy)
+    torch.testing.assert_close(soft.reward, greedy.reward)
+    assert (soft.policy * soft.penalty).abs().max() < 1e-3
+
+
+def test_a_rule_says_which_values_it_uses():
+    uses = [(rule.uses_next_q, rule.uses_target_q) for rule in (GreedyBootstrap, DoubleBootstrap, MunchausenBootstrap)]
+    assert uses == [(False, False), (True, False), (False, True)]
+
+
+# Objectives
+
+
+def test_an_objective_is_the_loss_to_what_its_rule_bootstraps():
+    objective = Objective(DoubleBootstrap(), ExpectedLoss(1.0))
+    outputs, next_outputs = QValues(torch.zeros(2, 3)), QValues(NEXT_Q)
+    losses = objective(BATCH, outputs, next_outputs, next_q=torch.tensor([[5.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
+    assert losses.error.tolist() == pytest.approx([1.0 + 0.9 * 1.0, -2.0])
+
+
+def test_bootstrap_rules_by_settings():
+    assert type(make_objective(settings()).bootstrap) is GreedyBootstrap
+    assert type(make_objective(settings(double=True)).bootstrap) is DoubleBootstrap
+    numbers = {"munchausen_temperature": 0.1, "munchausen_alpha": 0.8, "munchausen_low": -2.0}
+    assert make_objective(settings(munchausen=True, **numbers)).bootstrap == MunchausenBootstrap(0.1, 0.8, -2.0)
+
+
+def test_value_losses_by_settings():
+    assert make_objective(settings(huber_delta=0.5)).value_loss == ExpectedLoss(0.5)
+    assert type(make_objective(settings(distribution="categorical")).value_loss) is CategoricalLoss
+    quantile = make_objective(settings(distribution="quantile", huber_delta=0.5)).value_loss
+    assert type(quantile) is QuantileLoss
+    assert quantile.delta == 0.5
+    implicit = settings(distribution="implicit", huber_delta=0.5, taus=5, target_taus=7)
+    assert make_objective(implicit).value_loss == QuantileLoss(0.5)

@@ -46,7 +46,7 @@ def test_a_compiled_network_learns_the_same(norm):
         )
         frames = torch._dynamo.utils.counters["stats"]["unique_graphs"]
         for _ in range(3):
-            made.minimize(made.network(obs).q_values.square().mean(), {})
+            made.update(made.network(obs).q_values.square().mean(), {})
         assert (torch._dynamo.utils.counters["stats"]["unique_graphs"] > frames) is compiled
         learners.append(made)
     torch.testing.assert_close(learners[0].network.state_dict(), learners[1].network.state_dict())

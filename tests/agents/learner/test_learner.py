@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from agents.learner.learner import Learner
+from agents.learner.learner import GradientSteps, Learner
 from agents.settings.learner import LearnerSettings
 from tests.agents.contract import differences
 from wnrl import normalize
-from wnrl.schedules import Linear
+from wnrl.schedules import LinearSchedule
 
 OBS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 SETTINGS = LearnerSettings(learning_rate=0.1, max_grad_norm=0.0)
@@ -36,7 +36,7 @@ def test_a_gradient_step_is_the_optimizers():
     twin = copy.deepcopy(learner.network)
     optimizer = torch.optim.Adam(twin.parameters(), lr=0.1)
     for _ in range(3):
-        learner.minimize(loss_of(learner), {})
+        learner.update(loss_of(learner), {})
         optimizer.zero_grad()
         twin(OBS).square().mean().backward()
         optimizer.step()
@@ -46,9 +46,9 @@ def test_a_gradient_step_is_the_optimizers():
 
 def test_a_sum_in_parts_is_one_step_on_the_whole():
     whole, parts = (make(optimizer_eps=0.1) for _ in range(2))
-    whole.minimize(loss_of(whole), {"a": torch.tensor(3.0)})
+    whole.update(loss_of(whole), {"a": torch.tensor(3.0)})
     chunks = [(loss_of(parts, 0.5, rows), {"a": torch.tensor(1.5)}) for rows in (slice(0, 3), slice(3, 6))]
-    parts.minimize_sum(iter(chunks))
+    parts.update_sum(iter(chunks))
     torch.testing.assert_close(step_of(whole), step_of(parts))
     assert parts.num_updates == 1
     read = [learner.metrics(0, None, torch.Generator()) for learner in (whole, parts)]
@@ -60,7 +60,7 @@ def test_a_sum_in_parts_is_one_step_on_the_whole():
 def test_gradients_are_limited_to_their_norm(limit, clipped):
     learner, free = make(max_grad_norm=limit), make()
     for each in (learner, free):
-        each.minimize(loss_of(each, 100.0), {})
+        each.update(loss_of(each, 100.0), {})
     norms = [torch.stack([p.grad.norm() for p in each.network.parameters()]).norm().item() for each in (learner, free)]
     assert norms[0] == pytest.approx(limit if clipped else norms[1], rel=1e-3)
     shown = [each.metrics(0, None, torch.Generator())["train/grad_norm"] for each in (learner, free)]
@@ -68,26 +68,26 @@ def test_gradients_are_limited_to_their_norm(limit, clipped):
 
 
 def test_the_step_size_follows_the_environments_steps():
-    learner = make(learning_rate=Linear(0.1, 0.0, 100))
-    learner.begin(75)
+    learner = make(learning_rate=LinearSchedule(0.1, 0.0, 100))
+    learner.anneal(75)
     assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(0.025)
     assert learner.metrics(50, None, torch.Generator())["train/learning_rate"] == pytest.approx(0.05)
     before = step_of(learner)
-    learner.begin(100)
-    learner.minimize(loss_of(learner), {})
+    learner.anneal(100)
+    learner.update(loss_of(learner), {})
     assert differences(before, step_of(learner)) == []
 
 
 def test_projected_weights_are_projected_after_each_step():
     learner = make("projected")
-    learner.minimize(loss_of(learner), {})
+    learner.update(loss_of(learner), {})
     torch.testing.assert_close(learner.network[0].layer.weight.norm(dim=1), torch.ones(4))
 
 
 def test_figures_are_means_since_the_last_reading():
     learner = make()
     for value in (1.0, 2.0):
-        learner.minimize(loss_of(learner), {"a": torch.tensor(value)})
+        learner.update(loss_of(learner), {"a": torch.tensor(value)})
     figures = learner.metrics(0, OBS, torch.Generator().manual_seed(0))
     assert (figures["a"], figures["train/n_updates"]) == (1.5, 2)
     assert {"train/loss", "train/grad_norm", "norm/0/w_norm", "norm/2/angle"} <= figures.keys()
@@ -98,13 +98,13 @@ def test_figures_are_means_since_the_last_reading():
 @pytest.mark.parametrize("left_out", [None, "network", "optimizer", "num_updates", "means", "diagnostics"])
 def test_goes_on_from_a_state_and_each_part_of_it_matters(left_out):
     learner, other = make("weight"), make("weight", seed=1)
-    learner.minimize(loss_of(learner), {})
+    learner.update(loss_of(learner), {})
     state = copy.deepcopy(learner.get_state())
     if left_out:
         state[left_out] = copy.deepcopy(other.get_state()[left_out])
     other.set_state(state)
     for each in (learner, other):
-        each.minimize(loss_of(each), {})
+        each.update(loss_of(each), {})
     same = differences(learner.get_state(), other.get_state()) == []
     figures = [each.metrics(0, OBS, torch.Generator().manual_seed(0)) for each in (learner, other)]
     assert (same and differences(*figures) == []) == (left_out is None)
@@ -117,3 +117,69 @@ def test_products_are_of_the_networks_precision_inside_its_context(dtype, expect
     with learner.autocast():
         assert network(OBS).dtype == expected
     assert network(OBS).dtype == torch.float32
+
+
+# Gradient steps on minibatches, captured or not
+
+
+class Launched:
+    """Stands in for graphs: notes what is launched, and does it."""
+
+    def __init__(self):
+        self.names = []
+
+    def capture_function(self, function, name):
+        def launch(*arguments):
+            self.names.append(name)
+            return function(*arguments)
+
+        return launch
+
+
+def linear():
+    network = nn.Sequential(nn.Linear(3, 1))
+    with torch.no_grad():
+        network[0].weight.fill_(0.5)
+        network[0].bias.zero_()
+    settings = LearnerSettings(learning_rate=0.1, max_grad_norm=0.0)
+    return Learner(network, settings, learning_rate=lambda step: 0.1, outputs=lambda network, obs: network(obs))
+
+
+def error(made):
+    def loss(x, y):
+        squares = (made.network(x)[:, 0] - y).square()
+        return squares.mean(), {"train/largest": squares.max()}
+
+    return loss
+
+
+MINIBATCH = torch.ones(4, 3), torch.zeros(4)
+
+
+@pytest.mark.parametrize("graphs", [None, Launched()])
+def test_a_step_is_that_of_the_learner(graphs):
+    stepped, truth = linear(), linear()
+    step = GradientSteps(stepped, error(stepped), graphs)
+    for _ in range(3):
+        step(*MINIBATCH)
+        truth.update(*error(truth)(*MINIBATCH))
+    assert torch.equal(stepped.network[0].weight, truth.network[0].weight)
+    assert not torch.equal(stepped.network[0].weight, linear().network[0].weight)
+    assert stepped.num_updates == 3
+    generator = torch.Generator()
+    assert (
+        stepped.metrics(0, None, generator)["train/largest"] == truth.metrics(0, None, generator)["train/largest"] > 0
+    )
+
+
+def test_a_step_that_the_diagnostics_look_at_is_not_launched():
+    made, graphs = linear(), Launched()
+    step = GradientSteps(made, error(made), graphs)
+    launched = []
+    for number in range(6):
+        if number == 3:
+            made.metrics(0, torch.ones(4, 3), torch.Generator())  # it looks at the first step after each reading
+        step(*MINIBATCH)
+        launched.append(len(graphs.names))
+    assert launched == [0, 1, 2, 2, 3, 4]
+    assert set(graphs.names) == {"a gradient step"}

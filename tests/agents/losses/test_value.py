@@ -3,13 +3,24 @@ import math
 import pytest
 import torch
 from torch.autograd import gradcheck
+from torch.nn import functional as F
 
-from agents.losses.value import double_q_target, expected_target, greedy, munchausen_bonus, q_target, softmax_policy
+from agents.losses.value import expected_target, greedy, huber, munchausen_bonus, softmax_policy, td_error
 
 REWARD = torch.tensor([1.0, -1.0, 0.5, 2.0])
 DISCOUNT = torch.tensor([0.9, 0.9, 0.0, 0.81])  # the third terminated, the last is of two steps
 LEARNER = torch.tensor([[5.0, 1.0], [0.0, 3.0], [9.0, 9.5], [1.0, 0.0]])
 TARGET = torch.tensor([[2.0, 4.0], [-1.0, -2.0], [7.0, 8.0], [10.0, 20.0]])
+
+
+def q_target(reward, discount, next_q):
+    """The target of Q-learning, Mnih et al. 2015, equation 2."""
+    return expected_target(reward, discount, next_q, greedy(next_q))
+
+
+def double_q_target(reward, discount, next_q_learner, next_q_target):
+    """The target of double Q-learning, van Hasselt et al. 2016, equation 4."""
+    return expected_target(reward, discount, next_q_target, greedy(next_q_learner))
 
 
 def test_q_target_takes_the_greatest_value():
@@ -103,9 +114,10 @@ def test_expected_target_by_hand():
 def test_expected_target_of_a_greedy_policy_is_exactly_the_target_of_q_learning():
     random = torch.Generator().manual_seed(0)
     reward, discount, learner, target = (torch.randn(shape, generator=random) for shape in (64, 64, (64, 5), (64, 5)))
-    assert torch.equal(expected_target(reward, discount, target, greedy(target)), q_target(reward, discount, target))
-    double = double_q_target(reward, discount, learner, target)
-    assert torch.equal(expected_target(reward, discount, target, greedy(learner)), double)
+    assert torch.equal(q_target(reward, discount, target), reward + discount * target.amax(1))
+    choice = learner.argmax(1, keepdim=True)
+    double = reward + discount * target.gather(1, choice).squeeze(1)
+    assert torch.equal(double_q_target(reward, discount, learner, target), double)
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
@@ -156,3 +168,41 @@ def test_policies_and_bonuses_refuse_other_ranks():
             formula(torch.zeros(4))
     with pytest.raises(ValueError, match="munchausen_bonus takes shapes"):
         munchausen_bonus(TARGET, torch.zeros(4, 1, dtype=torch.int64), temperature=1.0, alpha=1.0, low=-1.0)
+
+
+def test_td_error_is_the_target_minus_the_value_of_the_action_taken():
+    q_values = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [-1.0, 0.5, 0.0]])
+    error = td_error(q_values, torch.tensor([2, 0, 1]), torch.tensor([2.5, 10.0, 0.5]))
+    torch.testing.assert_close(error, torch.tensor([-0.5, 6.0, 0.0]))
+
+
+def test_td_error_sends_its_gradient_to_the_action_taken_and_none_into_the_target():
+    q_values, target = torch.zeros(2, 3, requires_grad=True), torch.ones(2, requires_grad=True)
+    td_error(q_values, torch.tensor([1, 2]), target).sum().backward()
+    assert q_values.grad.tolist() == [[0, -1, 0], [0, 0, -1]]
+    assert target.grad is None
+
+
+@pytest.mark.parametrize(
+    ("q_values", "action", "target"),
+    [((4,), (4,), (4,)), ((4, 2), (4, 1), (4,)), ((4, 2), (4,), (4, 1)), ((4, 2), (3,), (3,)), ((4, 2), (4,), (1,))],
+)
+def test_td_error_refuses_shapes_that_would_broadcast(q_values, action, target):
+    with pytest.raises(ValueError, match=r"\[B, A\], \[B\], \[B\], got") as refusal:
+        td_error(torch.zeros(q_values), torch.zeros(action, dtype=torch.int64), torch.zeros(target))
+    assert str(target) in str(refusal.value)
+
+
+def test_huber_by_hand():
+    error = torch.tensor([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
+    torch.testing.assert_close(huber(error), torch.tensor([2.5, 0.5, 0.125, 0.0, 0.125, 0.5, 1.5]))
+    torch.testing.assert_close(huber(error, 2.0), torch.tensor([4.0, 0.5, 0.125, 0.0, 0.125, 0.5, 2.0]))
+
+
+@pytest.mark.parametrize("delta", [0.3, 1.0, 5.0])
+def test_huber_is_torchs_and_its_gradient_the_clipped_error(delta):
+    error = torch.linspace(-4, 4, 33, requires_grad=True)
+    losses = huber(error, delta)
+    torch.testing.assert_close(losses, F.huber_loss(error, torch.zeros(33), reduction="none", delta=delta))
+    losses.sum().backward()
+    torch.testing.assert_close(error.grad, error.detach().clamp(-delta, delta))

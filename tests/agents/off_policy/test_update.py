@@ -1,13 +1,18 @@
 """agents.off_policy.update: many updates in few launches, counted as if they were made one by one."""
 
+import numpy as np
 import pytest
 import torch
 
-from agents.off_policy.update import LAUNCHES, ReplayUpdates
+from agents.off_policy.update import LAUNCHES, PrioritizedSampler, ReplayUpdates, Sample, UniformSampler
 from agents.runtime.cuda_graphs import Graphs
 from envs import Chain
 from tests.agents.dqn_family import DISTRIBUTIONS, NOISY, trained
 from tests.agents.tape import tape
+from wnrl.replay.layout import ReplayLayout
+from wnrl.replay.prioritized import PrioritizedReplay
+from wnrl.replay.uniform import Replay
+from wnrl.schedules import LinearSchedule
 
 CHANGES = [{"distribution": kind, **DISTRIBUTIONS[kind]} for kind in ("none", "categorical", "quantile", "implicit")]
 CHANGES += [{"double": True, "prioritized": True}, {"munchausen": True}, NOISY, {"loss_reduction": "sum"}]
@@ -25,8 +30,7 @@ class Noted(Graphs):
 
 
 def updates(agent, graphs):
-    parts = agent.learner, agent.sampler, agent._foresee, agent._losses
-    return ReplayUpdates(*parts, agent.settings.batch_size, graphs)
+    return ReplayUpdates(agent.learner, agent.sampler, agent, agent.settings.replay.batch_size, graphs)
 
 
 def learned(agent):
@@ -91,3 +95,64 @@ def test_what_the_target_says_is_computed_once_for_all_batches_of_a_launch():
     assert seen == [4 * 16]
     agent.update(150)
     assert seen == [4 * 16, 16]
+
+
+# Samplers
+
+NUMBER = 8  # transitions, of rewards 0, 1, …
+
+
+def filled(kind, **options):
+    replay = kind(ReplayLayout(100, 1, (1,), torch.float32), **options)
+    for step in range(NUMBER + 1):
+        row = [np.array([value], np.float32) for value in (step, 1.0)]
+        replay.add(np.full((1, 1), step, np.float32), np.zeros(1, int), row[0] - 1, row[1], np.array([step == 0]))
+    return replay
+
+
+def shares(sampler, batches=200):
+    """How often each transition is drawn."""
+    rewards = torch.cat([sampler.sample(40).transition.reward for _ in range(batches)]).long()
+    return torch.bincount(rewards, minlength=NUMBER) / len(rewards)
+
+
+def test_uniform_draws_have_neither_weights_nor_indices():
+    sampler = UniformSampler(filled(Replay))
+    sample = sampler.sample(5)
+    assert sample.transition.obs.shape == (5, 1)
+    assert (sample.weights, sample.indices) == (None, None)
+    torch.testing.assert_close(shares(sampler), torch.full((NUMBER,), 1 / NUMBER), atol=0.02, rtol=0)
+    sampler.update_priorities(sample, torch.arange(5.0))
+    torch.testing.assert_close(shares(sampler), torch.full((NUMBER,), 1 / NUMBER), atol=0.02, rtol=0)
+
+
+def test_what_there_is_more_to_learn_from_is_drawn_more_often_and_counts_less():
+    sampler = PrioritizedSampler(filled(PrioritizedReplay, alpha=1.0), lambda step: 1.0)
+    sampler.anneal(0)
+    torch.testing.assert_close(shares(sampler), torch.full((NUMBER,), 1 / NUMBER), atol=0.02, rtol=0)
+    sample = sampler.sample(400)
+    sampler.update_priorities(sample, sample.transition.reward + 1)  # priorities 1, 2, … 8
+    expected = torch.arange(1.0, NUMBER + 1) / 36
+    torch.testing.assert_close(shares(sampler), expected, atol=0.02, rtol=0)
+    sample = sampler.sample(400)
+    torch.testing.assert_close(sample.weights, 1 / (sample.transition.reward + 1), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize(("step", "beta"), [(0, 0.4), (100, 0.4), (150, 0.7), (200, 1.0), (999, 1.0)])
+def test_the_correction_grows_with_the_steps(step, beta):
+    sampler = PrioritizedSampler(filled(PrioritizedReplay, alpha=1.0), LinearSchedule(0.4, 1.0, 100, begin=100))
+    sampler.anneal(0)
+    sample = sampler.sample(400)
+    sampler.update_priorities(sample, sample.transition.reward + 1)
+    sampler.anneal(step)
+    sample = sampler.sample(400)
+    torch.testing.assert_close(sample.weights, (sample.transition.reward + 1) ** -beta, rtol=1e-4, atol=0)
+
+
+def test_a_place_belongs_to_its_transition():
+    sampler = PrioritizedSampler(filled(PrioritizedReplay, alpha=1.0), lambda step: 1.0)
+    sampler.anneal(0)
+    sample = sampler.sample(400)
+    only = sample.transition.reward == 3
+    sampler.update_priorities(Sample(sample.transition, sample.weights, sample.indices), only.float())
+    assert shares(sampler)[3] > 0.999

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from agents.learner.network import make_network
-from agents.off_policy.samplers import PrioritizedSampler, UniformSampler
-from agents.sac.build import build_sac, describe_sac
-from agents.sac.temperature import FixedTemperature
+from agents.learner.network import make_network, network_description
+from agents.off_policy.update import PrioritizedSampler, UniformSampler
+from agents.sac.build import build_sac
+from agents.sac.sac import FixedTemperature
 from agents.settings.flat import from_flat, replace
 from agents.settings.run import RunSettings
 from agents.settings.sac import SACSettings
@@ -60,7 +60,7 @@ def test_a_prioritized_replay_can_be_asked_for():
 
 def test_the_torsos_flags_reach_the_network():
     run = replace(RUN, env=None, game="Pong", hidden=(16,), torso="impala", impala_width=2, impala_blocks=1)
-    network = make_network(describe_sac(run, NUMBERS, Clockwork(1, obs_shape=(4, 84, 84))))
+    network = make_network(network_description("soft-actor-critic", run.network, Clockwork(1, obs_shape=(4, 84, 84))))
     assert isinstance(network, SoftActorCritic)
     assert network.policy.torso.out_features == network.critics[1].torso.out_features == 16
 

@@ -1,5 +1,6 @@
 import copy
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from torch import nn
 
 from agents.acting.policies import make_policy
 from agents.learner.network import make_network
-from agents.off_policy.samplers import Sample
-from agents.sac.build import build_sac, describe_sac
-from agents.settings.flat import from_flat, replace
+from agents.off_policy.update import Sample
+from agents.sac.build import build_sac
+from agents.sac.sac import FixedTemperature, LearnedTemperature
+from agents.settings.flat import from_flat, replace, to_flat
 from agents.settings.run import RunSettings
 from agents.settings.sac import SACSettings
 from agents.training.trainer import Trainer
@@ -144,9 +146,9 @@ def test_several_steps_do_not_count_the_entropy_between_them():
 
 
 class Fixed:
-    """A sampler that has one batch, and remembers the priorities that it is told."""
+    """A sampler that has one batch, and remembers the priorities that it is given."""
 
-    ahead = False
+    draws_ahead = False
 
     def __init__(self, batch, weights=None):
         self.drawn, self.priorities = Sample(batch, weights, None), []
@@ -154,16 +156,17 @@ class Fixed:
     def sample(self, batch_size):
         return self.drawn
 
-    def begin(self, step):
+    def anneal(self, step):
         pass
 
-    def learned(self, sample, priority):
+    def update_priorities(self, sample, priority):
         self.priorities.append(priority)
 
 
 def naive_update(agent, batch, weights):
     """Network and temperature after one update, each moved by an optimizer of its own, and the priorities."""
-    s, network, temperature = agent.settings, copy.deepcopy(agent.network), copy.deepcopy(agent.temperature)
+    s, network = SimpleNamespace(**to_flat(agent.settings)), copy.deepcopy(agent.network)
+    temperature = copy.deepcopy(agent.temperature)
     alpha, number = temperature().item(), len(weights)
     losses = {"policy": 0.0, "critics": 0.0, "temperature": 0.0}
     priorities = []
@@ -319,7 +322,7 @@ def test_evaluation_takes_the_most_probable_actions_or_draws(sample, share):
 def test_a_saved_model_plays_as_the_agent_does():
     environment = Chain(3, length=4)
     agent = trained(environment, 300).agent
-    model = fold(make_network(describe_sac(RUN, settings(), environment))).eval()
+    model = fold(make_network(agent.learner.description)).eval()
     model.load_state_dict(fold(agent.network).state_dict())
     policy = make_policy(model, np.random.default_rng(0))
     assert policy(first_rows(STATES)).tolist() == play(agent, STATES).tolist()
@@ -358,3 +361,48 @@ def test_data_initialization_gives_each_unit_mean_0_and_variance_1_on_what_was_p
         torch.testing.assert_close(outputs.mean(0), torch.zeros(2), atol=0.15, rtol=0)
         torch.testing.assert_close(outputs.var(0, correction=0), torch.ones(2), atol=0.2, rtol=0)
     assert differences(agent.acting.state_dict(), fold(agent.network.policy).state_dict()) == []
+
+
+# Temperatures
+
+POLICY = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]]).log()
+ENTROPY = torch.tensor([math.log(2), 0.3250830, 0.5004024])
+
+
+def test_what_is_learned_is_the_temperature_times_what_the_entropy_is_too_high():
+    temperature = LearnedTemperature(0.5, target_entropy=0.4)
+    assert temperature() == pytest.approx(0.5)
+    loss = temperature.loss(POLICY)
+    torch.testing.assert_close(loss, 0.5 * (ENTROPY - 0.4))
+    loss.sum().backward()
+    torch.testing.assert_close(temperature.log.grad, 0.5 * (ENTROPY - 0.4).sum())
+
+
+@pytest.mark.parametrize(("target", "rises"), [(0.6, True), (0.4, False)])
+def test_it_rises_while_the_entropy_is_under_the_target_and_falls_above_it(target, rises):
+    temperature = LearnedTemperature(1.0, target)
+    optimizer = torch.optim.Adam(temperature.parameters(), lr=0.01)
+    temperature.loss(POLICY).mean().backward()
+    optimizer.step()
+    assert (temperature() > 1) == rises
+
+
+def test_no_gradient_enters_the_policy_or_leaves_with_the_temperature():
+    policy, temperature = POLICY.clone().requires_grad_(), LearnedTemperature(1.0, 0.4)
+    temperature.loss(policy).sum().backward()
+    assert policy.grad is None
+    assert not temperature().requires_grad
+
+
+def test_a_fixed_temperature_stays_and_learns_nothing():
+    temperature = FixedTemperature(0.2)
+    assert list(temperature.parameters()) == []
+    assert temperature() == pytest.approx(0.2)
+    assert temperature.loss(POLICY).tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("kind", "options"), [(LearnedTemperature, {"target_entropy": 0.4}), (FixedTemperature, {})])
+def test_the_temperature_is_saved(kind, options):
+    first, other = kind(0.3, **options), kind(0.7, **options)
+    other.load_state_dict(first.state_dict())
+    assert other() == first()

@@ -44,11 +44,13 @@ def test_eager_and_traced_take_different_ways(tensors):
 
 
 def test_both_eager_formulas_agree(tensors):
-    v, g, _ = tensors
-    gain = g.view(-1, 1, 1, 1)
-    fused = formulas._eager_weight(v, gain)
-    composed = formulas._eager_weight(v.to(memory_format=torch.channels_last), gain)
+    v, g, scale = tensors
+    fused = effective_weight(v, g, scale)
+    composed = effective_weight(v.to(memory_format=torch.channels_last), g, scale)
     torch.testing.assert_close(fused, composed, check_stride=False)
+    *_, norm = fused.grad_fn.saved_tensors
+    torch.testing.assert_close(norm, composed.grad_fn.saved_tensors[-1], check_stride=False)
+    assert norm.shape == (len(v), 1, 1, 1)
 
 
 def test_effective_weight_is_equation_2(tensors, formula):
