@@ -1,4 +1,4 @@
-"""What `scripts/benchmark.py` can measure: one dataclass of arguments each."""
+"""The measurements of `scripts/benchmark.py`: a dataclass of arguments each."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import tyro
 from agents.benchmarks.emulation_rates import emulation_rates
 from agents.benchmarks.norm_costs import norm_costs, norm_table
 from agents.benchmarks.profiling import profile_run, profile_table
-from agents.benchmarks.races import RIVALS, WARMUP, Task, advancing, our_trainer, theirs
+from agents.benchmarks.races import RACES, WARMUP, RaceTask, our_side, our_trainer, sb3_side
 from agents.benchmarks.replay_costs import replay_costs, replay_table
 from agents.benchmarks.startup import start_table, start_times
-from agents.benchmarks.timing import in_turn, rate, summary
+from agents.benchmarks.timing import in_turn, medians, rate
 from agents.benchmarks.update_calls import calls_table, update_calls
 from agents.runtime.devices import Precision, resolve_dtype
 from wnrl import NORMALIZERS
 
-Figures = tuple[dict[str, Any], str]  # JSON-able, and a table
+Figures = tuple[dict[str, Any], str]  # what --json writes, and a table
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """On what is measured."""
+    """Options of every measurement."""
 
     threads: int = 0
     """Threads of torch; 0 leaves its default."""
@@ -44,7 +44,7 @@ class Measurement:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def set_threads(self) -> None:
-        """Give torch the threads that are asked for."""
+        """Set the number of torch's threads, if one was given."""
         if self.threads:
             torch.set_num_threads(self.threads)
 
@@ -55,15 +55,15 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Timing(Measurement):
-    """How often is timed."""
+    """A measurement of time."""
 
     rounds: int = 7
     """Timings per side; the sides take turns."""
 
 
 @dataclass(frozen=True)
-class Race(Timing):
-    """Base of the agents beside stable-baselines3's: steps per second."""
+class Racing(Timing):
+    """Steps per second of one of our agents and of stable-baselines3's, with equal settings."""
 
     game: str = "Breakout"
     """Atari game."""
@@ -72,9 +72,9 @@ class Race(Timing):
     steps: int = 1_024
     """Steps per timing."""
     profile: bool = False
-    """Say too where our agents' time goes, over as many steps again."""
+    """Also profile our agents, over as many steps again."""
 
-    rival: ClassVar[str]
+    race: ClassVar[str]
 
     @property
     def images(self) -> bool:  # type: ignore[override]
@@ -82,15 +82,15 @@ class Race(Timing):
         return self.env is None
 
     def measure(self, device: torch.device) -> Figures:
-        """Steps per second of stable-baselines3 and of ours, without and with weight norm."""
-        rival, task = RIVALS[self.rival], Task(None if self.env else self.game, self.env, self.device, self.precision)
-        trainers = {f"wnrl {norm}": our_trainer(rival, task, norm) for norm in ("none", "weight")}
-        sides = {"stable-baselines3": theirs(rival, task)}
-        sides |= {name: advancing(trainer) for name, trainer in trainers.items()}
+        """Steps per second of stable-baselines3, and of our agent without and with weight norm."""
+        race, task = RACES[self.race], RaceTask(None if self.env else self.game, self.env, self.device, self.precision)
+        trainers = {f"wnrl {norm}": our_trainer(race, task, norm) for norm in ("none", "weight")}
+        sides = {"stable-baselines3": sb3_side(race, task)}
+        sides |= {name: our_side(trainer) for name, trainer in trainers.items()}
         for advance in sides.values():
             advance(WARMUP)
         rates = in_turn({name: rate(advance, self.steps) for name, advance in sides.items()}, self.rounds)
-        figures, table = {"steps_per_second": rates, "summary": summary(rates)}, rate_table(summary(rates))
+        figures, table = {"steps_per_second": rates, "summary": medians(rates)}, rate_table(medians(rates))
         if not self.profile:
             return figures, table
         profiles = {name: profile_run(trainer, self.rounds * self.steps) for name, trainer in trainers.items()}
@@ -98,43 +98,43 @@ class Race(Timing):
 
 
 @dataclass(frozen=True)
-class DQN(Race):
+class RaceDQN(Racing):
     """DQN: 8 environments, one update of 32 per 4 steps."""
 
-    rival: ClassVar[str] = "dqn"
+    race: ClassVar[str] = "dqn"
 
 
 @dataclass(frozen=True)
-class QRDQN(Race):
+class RaceQRDQN(Racing):
     """QR-DQN of sb3-contrib: 200 quantiles, 8 environments, one update of 32 per 4 steps."""
 
-    rival: ClassVar[str] = "qrdqn"
+    race: ClassVar[str] = "qrdqn"
 
 
 @dataclass(frozen=True)
-class PPO(Race):
+class RacePPO(Racing):
     """PPO: 8 environments by 128 steps, 4 epochs of minibatches of 256."""
 
-    rival: ClassVar[str] = "ppo"
+    race: ClassVar[str] = "ppo"
 
 
 @dataclass(frozen=True)
-class RecurrentPPO(Race):
+class RaceRecurrentPPO(Racing):
     """RecurrentPPO of sb3-contrib: an LSTM of 256, 8 environments by 128 steps, 4 epochs of minibatches of 256."""
 
-    rival: ClassVar[str] = "ppo-recurrent"
+    race: ClassVar[str] = "ppo-recurrent"
 
 
 @dataclass(frozen=True)
-class A2C(Race):
+class RaceA2C(Racing):
     """A2C: 16 environments by 5 steps."""
 
-    rival: ClassVar[str] = "a2c"
+    race: ClassVar[str] = "a2c"
 
 
 @dataclass(frozen=True)
 class Norms(Timing):
-    """What each normalizer costs on the Nature network: a training step, acting on one state, memory."""
+    """Cost of each normalizer on the Nature network: a training step, acting on one state, memory."""
 
     norms: tuple[str, ...] = tuple(NORMALIZERS)
     """Normalizers; ratios are to the first."""
@@ -158,19 +158,19 @@ class Norms(Timing):
 
 @dataclass(frozen=True)
 class Replays(Timing):
-    """What replays cost on Atari: bytes a step, time to store a step of each environment and to sample a batch."""
+    """Costs of replay buffers on Atari: bytes per step, time to store a step and to sample a batch."""
 
     num_envs: int = 8
-    """Environments whose steps are stored at once."""
+    """Parallel environments, whose steps are stored together."""
     batch_size: int = 32
-    """Transitions per sample."""
+    """Transitions per batch."""
     capacity: int = 20_000
-    """Steps that each replay holds; it is full when it is timed."""
+    """Steps that each replay buffer holds; it is full when it is timed."""
     calls: int = 100
     """Calls per timing."""
 
     def measure(self, device: torch.device) -> Figures:
-        """Bytes and seconds of each replay."""
+        """Bytes and seconds of each replay buffer."""
         figures = replay_costs(
             num_envs=self.num_envs,
             batch_size=self.batch_size,
@@ -184,25 +184,25 @@ class Replays(Timing):
 
 @dataclass(frozen=True)
 class Emulation(Timing):
-    """Steps per second of an Atari game: the bare emulator, its environments, and the DQN that only acts."""
+    """Steps per second of an Atari game: the bare emulator, its environments, and a DQN that only acts."""
 
     game: str = "Breakout"
     """Atari game."""
     num_envs: int = 8
-    """Environments played in lockstep."""
+    """Parallel environments, stepped together."""
     steps: int = 4_096
     """Steps per timing."""
 
     def measure(self, device: torch.device) -> Figures:
         """Steps per second, and ratios to the bare emulator."""
-        task = Task(self.game, None, self.device, self.precision)
+        task = RaceTask(self.game, None, self.device, self.precision)
         figures = emulation_rates(task, num_envs=self.num_envs, steps=self.steps, rounds=self.rounds)
         return figures, rate_table(figures["summary"])
 
 
 @dataclass(frozen=True)
 class Start(Timing):
-    """Time from a new process to its first update, with the DQN on an Atari game, and to the end of --help."""
+    """Time from starting a process to the first update of a DQN on an Atari game, and to the end of --help."""
 
     game: str = "Breakout"
     """Atari game."""
@@ -210,18 +210,18 @@ class Start(Timing):
     """Steps of random play before the first update."""
 
     def measure(self, device: torch.device) -> Figures:
-        """Seconds since the start of each phase's end."""
-        task = asdict(Task(self.game, None, self.device, self.precision))
+        """Seconds from the start to the end of each phase."""
+        task = asdict(RaceTask(self.game, None, self.device, self.precision))
         figures = start_times(task, rounds=self.rounds, learning_starts=self.learning_starts)
         return figures, start_table(figures)
 
 
 @dataclass(frozen=True)
 class UpdateCalls(Measurement):
-    """What a reader follows to understand one update: calls, their depth, and jumps between files. Nothing is timed."""
+    """Calls of one update: how many, how deep, and jumps between files; not timed."""
 
     agent: Literal["dqn", "sac", "pqn", "ppo", "a2c", "reinforce"] = "dqn"
-    """Whose update."""
+    """Agent whose update is followed."""
     env: Annotated[str, tyro.conf.arg(metavar="ID")] = "CartPole-v1"
     """Gymnasium id with vectors as observations."""
     norm: str = "weight"
@@ -229,16 +229,16 @@ class UpdateCalls(Measurement):
     preset: str = "fast"
     """Source of the agent's settings."""
     device: str = "cpu"
-    """cpu or cuda; on CUDA the backward pass runs in a thread that is not looked at."""
+    """cpu or cuda; on CUDA the backward pass runs in a thread that is not counted."""
     updates: int = 21
-    """Updates to count; each figure is the median over these."""
+    """Updates counted; each figure is the median over these."""
     tree: bool = False
-    """Print the calls of one update too, indented."""
+    """Also print the calls of one update, indented by depth."""
 
     images: ClassVar[bool] = False
 
     def measure(self, device: torch.device) -> Figures:
-        """Sizes of an update."""
+        """Depth, files, functions, jumps and calls of an update."""
         figures = update_calls(
             self.agent,
             self.env,
@@ -252,6 +252,6 @@ class UpdateCalls(Measurement):
 
 
 def rate_table(rows: dict[str, dict[str, float]]) -> str:
-    """Steps per second and ratios for reading."""
+    """Table of steps per second and ratios."""
     lines = [f"{name:24}{row['median']:10.0f}{row['ratio']:8.2f}" for name, row in rows.items()]
     return "\n".join([f"{'':24}{'steps/s':>10}{'ratio':>8}", *lines])

@@ -1,4 +1,4 @@
-"""How many steps a second an Atari game makes, from the bare emulator up to an agent that acts in it."""
+"""Steps per second of an Atari game, from the bare emulator up to an agent that acts in it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from agents.benchmarks.races import RIVALS, Advance, Task, advancing, our_trainer, their_environment
-from agents.benchmarks.timing import in_turn, rate, summary
+from agents.benchmarks.races import RACES, Advance, RaceTask, our_side, our_trainer, sb3_environment
+from agents.benchmarks.timing import in_turn, medians, rate
 from envs import Environment, make, rom_id
 
 FRAME_SKIP = 4
@@ -18,13 +18,13 @@ NEVER = 2**62  # steps
 WARMUP = 256
 
 
-def emulation_rates(task: Task, *, num_envs: int, steps: int, rounds: int) -> dict[str, Any]:
-    """Steps a second, each of 4 frames; ratios are to the bare emulator.
+def emulation_rates(task: RaceTask, *, num_envs: int, steps: int, rounds: int) -> dict[str, Any]:
+    """Steps per second (of 4 frames each), with ratios to the bare emulator.
 
     Sides: `emulator`, ale-py's vector environment with random actions, emulating, pooling, resizing and stacking in
-    C++ threads: the ceiling; `frames on one thread`, the game's frames without any picture; `stable-baselines3`, its
-    environment with random actions; `Atari`, ours with random actions; and the DQN that acts by its network and stores
-    what it sees, without an update, with each of two normalizers.
+    C++ threads: the upper bound; `frames on one thread`, the game's frames without screens; `stable-baselines3`, its
+    environment with random actions; `Atari`, ours with random actions; and a DQN that acts and stores transitions but
+    never updates, with each of two normalizers.
 
     Args:
         task: an Atari game.
@@ -36,14 +36,14 @@ def emulation_rates(task: Task, *, num_envs: int, steps: int, rounds: int) -> di
     sides = {
         "emulator": _emulator(task.game, num_envs),
         "frames on one thread": _frames(task.game),
-        "stable-baselines3": _their_environment(task, num_envs),
+        "stable-baselines3": _sb3_random_play(task, num_envs),
         "Atari": _random_play(make(task.game, num_envs=num_envs)),
         **{f"DQN acting, {norm}": _acting(task, norm, num_envs) for norm in ("none", "weight")},
     }
     for advance in sides.values():
         advance(WARMUP)
     rates = in_turn({name: rate(advance, steps) for name, advance in sides.items()}, rounds)
-    return {"steps_per_second": rates, "summary": summary(rates)}
+    return {"steps_per_second": rates, "summary": medians(rates)}
 
 
 def _emulator(game: str, num_envs: int) -> Advance:
@@ -82,19 +82,19 @@ def _random_play(environment: Environment) -> Advance:
     return _stepping(lambda time: environment.step(rng.integers(environment.num_actions, size=size)), size)
 
 
-def _their_environment(task: Task, num_envs: int) -> Advance:
-    environment = their_environment(task, num_envs)
+def _sb3_random_play(task: RaceTask, num_envs: int) -> Advance:
+    environment = sb3_environment(task, num_envs)
     environment.reset()
     rng, size = np.random.default_rng(0), environment.num_envs
     return _stepping(lambda time: environment.step(rng.integers(environment.action_space.n, size=size)), size)
 
 
-def _acting(task: Task, norm: str, num_envs: int) -> Advance:
-    return advancing(our_trainer(RIVALS["dqn"], task, norm, num_envs=num_envs, learning_starts=0, train_interval=NEVER))
+def _acting(task: RaceTask, norm: str, num_envs: int) -> Advance:
+    return our_side(our_trainer(RACES["dqn"], task, norm, num_envs=num_envs, learning_starts=0, train_interval=NEVER))
 
 
 def _stepping(step: Callable[[int], Any], size: int) -> Advance:
-    """Calls of `step`, each with its number, that make `size` steps each."""
+    """Calls `step` with the number of the call; each call makes `size` steps."""
     time = 0
 
     def advance(steps: int) -> int:

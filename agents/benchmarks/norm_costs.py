@@ -1,4 +1,4 @@
-"""What each normalizer costs on the Nature network: a training step, acting on one state, and memory."""
+"""Cost of each normalizer on the Nature network: a training step, acting on one state, memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.benchmarks.timing import summary, timed_anew
+from agents.benchmarks.timing import medians, timed_over_builds
 from wnrl.networks.q_network import q_network
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.projection import project
@@ -21,7 +21,7 @@ BUILDS = 3  # of each side
 
 
 class Batch(NamedTuple):
-    """What a training step learns from."""
+    """Input of a training step."""
 
     obs: Tensor  # [B, 4, 84, 84] uint8
     action: Tensor  # [B]
@@ -38,16 +38,16 @@ def norm_costs(
     dtype: torch.dtype,
     compiled: Sequence[bool] = (True, False),
 ) -> dict[str, Any]:
-    """Timings in seconds and sizes in bytes by normalizer, each with its ratio to the first one's.
+    """Seconds and bytes of each normalizer, with the ratio to the first normalizer.
 
     Args:
         norms: names; ratios are to the first.
-        batch_size: examples of a training step (forward pass, Huber loss, backward pass, Adam, projection).
+        batch_size: examples per training step (forward pass, Huber loss, backward pass, Adam, projection).
         rounds: timings per side and build; the sides take turns.
         times: calls per timing.
-        device: where.
-        dtype: of the products.
-        compiled: whether the loss runs through torch.compile.
+        device: of the networks.
+        dtype: of the networks' products.
+        compiled: whether the loss is compiled by torch.compile, for each timing of a training step.
 
     Returns:
         By figure (`step compiled`, `step eager`, `act`, `parameters`, `saved for backward`) and normalizer: `median`
@@ -64,10 +64,10 @@ def norm_costs(
 
     for compile_loss in compiled:
         name = f"step {'compiled' if compile_loss else 'eager'}"
-        figures[name] = timed_anew(partial(steps, compile_loss), BUILDS, rounds, times, device, WARMUP)
-    figures["act"] = timed_anew(acting, BUILDS, rounds, 10 * times, device, WARMUP)
-    figures["parameters"] = summary({norm: [float(parameter_bytes(_network(norm, device)))] for norm in norms})
-    figures["saved for backward"] = summary({norm: [float(saved_bytes(norm, batch, dtype))] for norm in norms})
+        figures[name] = timed_over_builds(partial(steps, compile_loss), BUILDS, rounds, times, device, WARMUP)
+    figures["act"] = timed_over_builds(acting, BUILDS, rounds, 10 * times, device, WARMUP)
+    figures["parameters"] = medians({norm: [float(parameter_bytes(_network(norm, device)))] for norm in norms})
+    figures["saved for backward"] = medians({norm: [float(saved_bytes(norm, batch, dtype))] for norm in norms})
     return figures
 
 
@@ -80,7 +80,7 @@ def make_batch(batch_size: int, device: torch.device) -> Batch:
 
 
 def training_step(norm: str, batch: Batch, dtype: torch.dtype, compile_loss: bool) -> Callable[[], None]:
-    """An update of a network with that normalizer, ready to be called."""
+    """A function that makes one update of a network with that normalizer."""
     network = _network(norm, batch.obs.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
     loss = torch.compile(_loss, dynamic=False) if compile_loss else _loss
@@ -95,7 +95,7 @@ def training_step(norm: str, batch: Batch, dtype: torch.dtype, compile_loss: boo
 
 
 def acting_step(norm: str, device: torch.device, dtype: torch.dtype) -> Callable[[], None]:
-    """Greedy action for one state, with the network folded as agents fold it."""
+    """A function that chooses the greedy action for one state by a folded network, as agents do."""
     network = fold(_network(norm, device)).eval()
     obs = make_batch(1, device).obs
 
@@ -112,7 +112,7 @@ def parameter_bytes(network: nn.Module) -> int:
 
 
 def saved_bytes(norm: str, batch: Batch, dtype: torch.dtype) -> int:
-    """Bytes that the forward pass keeps for the backward pass, beside parameters and the batch."""
+    """Bytes that the forward pass saves for the backward pass, without parameters and the batch."""
     network = _network(norm, batch.obs.device)
     known = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *batch)}
     saved: dict[int, Tensor] = {}
@@ -142,7 +142,7 @@ def _loss(network: nn.Module, batch: Batch, dtype: torch.dtype) -> Tensor:
 
 
 def norm_table(figures: dict[str, Any]) -> str:
-    """The figures for reading: milliseconds, MiB and ratios."""
+    """Table of milliseconds, MiB and ratios."""
     lines = []
     for figure, rows in figures.items():
         unit, factor = ("ms", 1e3) if figure.startswith(("step", "act")) else ("MiB", 2**-20)

@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""Time spent in each part of a run."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from agents.training.trainer import Trainer
 
 
 class Profile:
-    """Seconds spent in parts of a run. What one part calls of another counts for the other alone.
+    """Seconds spent in parts of a run; a part that is entered within another counts alone.
 
     Args:
-        wait: called at each change of part: waits for what the device has still to do.
+        wait: called at each change of part; waits for the device.
         clock: seconds.
 
-    Attribute `seconds`: by part.
+    Attributes:
+        seconds: by part.
     """
 
     def __init__(self, wait: Callable[[], None], clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: dict[str, float] = {}
         self._wait, self._clock = wait, clock
-        self._parts: list[str] = []  # under way, the innermost last
+        self._parts: list[str] = []  # entered, the innermost last
         self._since = 0.0
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """What runs within counts for `name`."""
+        """A context whose time counts for `name`."""
         self._turn()
         self._parts.append(name)
         try:
@@ -50,7 +51,7 @@ class Profile:
 
     @contextmanager
     def watching(self, parts: Mapping[tuple[Any, str], str]) -> Iterator[None]:
-        """Within, each call of a method (object, name) counts for its part."""
+        """A context in which each call of a method (object, name) counts for its part."""
         for (owner, method), part in parts.items():
             setattr(owner, method, self._watched(getattr(owner, method), part))
         try:
@@ -69,7 +70,12 @@ class Profile:
 
 
 def profile_run(trainer: Trainer, steps: int) -> dict[str, float]:
-    """Seconds of each part of a run over `steps` more steps, logging at its interval included; slows it on a GPU."""
+    """Seconds per step of each part of a run, over `steps` more steps; on a GPU the run is slower than without.
+
+    Args:
+        trainer: of the run.
+        steps: how far it goes.
+    """
     agent, device = trainer.agent, trainer.agent.learner.device
     profile = Profile(lambda: wait(device))
     parts: dict[tuple[Any, str], str] = {
@@ -79,8 +85,8 @@ def profile_run(trainer: Trainer, steps: int) -> dict[str, float]:
         (agent, "observe"): "storing",
         (agent, "learn"): "update",
     }
-    if isinstance(agent, ReplayAgent) and not agent.captures:  # what is launched as one has no parts
-        parts |= {(agent.sampler, "sample"): "sampling", (agent.sampler, "learned"): "sampling"}
+    if isinstance(agent, ReplayAgent) and not agent.captures:  # a captured update has no parts
+        parts |= {(agent.sampler, "sample"): "sampling", (agent.sampler, "update_priorities"): "sampling"}
     if hasattr(agent, "storage"):
         parts |= {(agent.storage, name): "storing" for name in ("follow", "read")}
     before = trainer.steps
@@ -94,7 +100,7 @@ def profile_run(trainer: Trainer, steps: int) -> dict[str, float]:
 
 
 def profile_table(profiles: Mapping[str, Mapping[str, float]]) -> str:
-    """Microseconds a step of each part, and its share, by agent."""
+    """Table of microseconds per step and share of each part, by agent."""
     lines = []
     for name, seconds in profiles.items():
         total = sum(seconds.values())

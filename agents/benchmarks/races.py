@@ -1,10 +1,10 @@
-"""The agents of stable-baselines3 and sb3-contrib beside ours: the same algorithm, network and settings."""
+"""Our agents against stable-baselines3 and sb3-contrib: the same algorithm, network and settings on both sides."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agents.registry import AGENTS
@@ -14,32 +14,32 @@ from agents.settings.run import Precision, TrainSettings
 from agents.training.environments import make_training_environment
 from agents.training.trainer import Trainer
 
-Advance = Callable[[int], int]  # asks for so many steps, returns how many were made
+Advance = Callable[[int], int]  # makes at least this many steps and returns how many it made
 
 
 @dataclass(frozen=True)
-class Rival:
+class Race:
     """An algorithm on both sides."""
 
     agent: str
-    """Ours, by name."""
-    algorithm: str
-    """Theirs: a class of stable-baselines3, or of sb3-contrib."""
+    """Name of our agent."""
+    sb3_algorithm: str
+    """Class of stable-baselines3 or of sb3-contrib."""
     num_envs: int
     """Environments on both sides."""
-    ours: dict[str, Any]
-    """Our settings, beside the defaults of the agent's dataclass."""
-    theirs: dict[str, Any]
-    """Their settings, beside their own defaults."""
-    recurrent: bool = False
-    """Whether their policy is one with an LSTM."""
-    vector: dict[str, Any] = field(default_factory=dict)
-    """Our settings for environments without images, beside `ours`."""
+    settings: dict[str, Any]
+    """Of our agent, by flat name; the others have the dataclasses' defaults."""
+    sb3_settings: dict[str, Any]
+    """Arguments of `sb3_algorithm`; the others have its defaults."""
+    sb3_recurrent: bool = False
+    """Whether the policy of `sb3_algorithm` has an LSTM."""
+    vector_settings: dict[str, Any] = field(default_factory=dict)
+    """Further settings of our agent for environments without images."""
 
 
 WARMUP = 1_024  # steps before the first timing; half of them are random play where a replay is filled
 REPLAY = {"learning_starts": WARMUP // 2, "replay_size": 10_000}
-THEIR_REPLAY = {
+SB3_REPLAY = {
     "learning_rate": 1e-4,
     "buffer_size": 10_000,
     "learning_starts": WARMUP // 2,
@@ -48,25 +48,25 @@ THEIR_REPLAY = {
     "target_update_interval": 1_000,
 }
 TANH = {"hidden": (64, 64), "activation": "tanh"}
-RIVALS = {
-    "dqn": Rival("dqn", "DQN", 8, REPLAY, THEIR_REPLAY, vector={"hidden": (64, 64)}),
-    "qrdqn": Rival(
+RACES = {
+    "dqn": Race("dqn", "DQN", 8, REPLAY, SB3_REPLAY, vector_settings={"hidden": (64, 64)}),
+    "qrdqn": Race(
         "dqn",
         "QRDQN",
         8,
         {**REPLAY, "distribution": "quantile"},
-        {**THEIR_REPLAY, "policy_kwargs": {"n_quantiles": 200}},
-        vector={"hidden": (64, 64)},
+        {**SB3_REPLAY, "policy_kwargs": {"n_quantiles": 200}},
+        vector_settings={"hidden": (64, 64)},
     ),
-    "ppo": Rival(
+    "ppo": Race(
         "ppo",
         "PPO",
         8,
         {"rollout_length": 128, "epochs": 4, "minibatches": 4},
         {"n_steps": 128, "n_epochs": 4, "batch_size": 256},
-        vector=TANH,
+        vector_settings=TANH,
     ),
-    "ppo-recurrent": Rival(
+    "ppo-recurrent": Race(
         "ppo",
         "RecurrentPPO",
         8,
@@ -77,30 +77,30 @@ RIVALS = {
             "batch_size": 256,
             "policy_kwargs": {"enable_critic_lstm": False, "shared_lstm": True},  # as ours
         },
-        recurrent=True,
-        vector={"hidden": (64,), "activation": "tanh"},
+        sb3_recurrent=True,
+        vector_settings={"hidden": (64,), "activation": "tanh"},
     ),
-    "a2c": Rival("a2c", "A2C", 16, {"optimizer": "rmsprop-a2c"}, {"n_steps": 5}, vector=TANH),
+    "a2c": Race("a2c", "A2C", 16, {"optimizer": "rmsprop-a2c"}, {"n_steps": 5}, vector_settings=TANH),
 }
 """By name. Batches of 32 per 4 steps in `dqn` and `qrdqn`; minibatches of 256 in `ppo`."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """What both sides play, and on what."""
+class RaceTask:
+    """The task of both sides, and the device."""
 
     game: str | None
     """Atari game, or None."""
     env: str | None
     """Any other Gymnasium id, or None."""
     device: str = "auto"
-    """By name."""
+    """cpu, cuda, or auto (CUDA where available)."""
     precision: Precision = "auto"
-    """Of our networks' products; theirs is float32."""
+    """Of our networks' products; stable-baselines3 computes in float32."""
 
 
-def advancing(trainer: Trainer) -> Advance:
-    """A run that goes on as asked."""
+def our_side(trainer: Trainer) -> Advance:
+    """Our side of a race, which continues at each call."""
 
     def advance(steps: int) -> int:
         before = trainer.steps
@@ -110,22 +110,21 @@ def advancing(trainer: Trainer) -> Advance:
     return advance
 
 
-def our_trainer(rival: Rival, task: Task, norm: str, **changes: Any) -> Trainer:
-    """Our agent and its environments; `changes` are settings that differ from the race's."""
-    spec = AGENTS[rival.agent]
-    settings: Any = from_flat(
-        TrainSettings[spec.settings],  # type: ignore[name-defined]
-        {"game": task.game, "env": task.env, "device": task.device, "precision": task.precision},
-        **{"norm": norm, "num_envs": rival.num_envs, **rival.ours},
-        **{**(rival.vector if task.game is None else {}), **changes},
-    )
+def our_trainer(race: Race, task: RaceTask, norm: str, **changes: Any) -> Trainer:
+    """Our agent and its environments; `changes` are settings, by flat name, that differ from those of the race."""
+    spec = AGENTS[race.agent]
+    values = {**asdict(task), "norm": norm, "num_envs": race.num_envs, **race.settings}
+    if task.game is None:
+        values |= race.vector_settings
+    kind = TrainSettings[spec.settings]  # type: ignore[name-defined]
+    settings: Any = from_flat(kind, {**values, **changes})
     environment = make_training_environment(settings.run)
     return Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=0)
 
 
-def theirs(rival: Rival, task: Task) -> Advance:
-    """stable-baselines3's side, see `their_model`."""
-    model = their_model(rival, task)
+def sb3_side(race: Race, task: RaceTask) -> Advance:
+    """The side of stable-baselines3, which continues at each call."""
+    model = sb3_model(race, task)
 
     def advance(steps: int) -> int:
         before = model.num_timesteps
@@ -135,16 +134,16 @@ def theirs(rival: Rival, task: Task) -> Advance:
     return advance
 
 
-def their_model(rival: Rival, task: Task) -> Any:
-    """stable-baselines3's agent with its environments.
+def sb3_model(race: Race, task: RaceTask) -> Any:
+    """The agent of stable-baselines3 with its environments.
 
     Raises:
         ValueError: the algorithm is one of sb3-contrib, which is not installed.
     """
-    algorithm = _algorithm(rival.algorithm)
-    policy = f"{'Cnn' if task.game else 'Mlp'}{'Lstm' if rival.recurrent else ''}Policy"
-    environment = their_environment(task, rival.num_envs)
-    return algorithm(policy, environment, device=resolve_device(task.device), seed=0, **rival.theirs)
+    algorithm = _algorithm(race.sb3_algorithm)
+    policy = f"{'Cnn' if task.game else 'Mlp'}{'Lstm' if race.sb3_recurrent else ''}Policy"
+    environment = sb3_environment(task, race.num_envs)
+    return algorithm(policy, environment, device=resolve_device(task.device), seed=0, **race.sb3_settings)
 
 
 def _algorithm(name: str) -> Any:
@@ -158,8 +157,8 @@ def _algorithm(name: str) -> Any:
         raise ValueError(f'{name} needs sb3-contrib: pip install "wnrl[contrib]"') from error
 
 
-def their_environment(task: Task, num_envs: int) -> Any:
-    """With stable-baselines3's own wrappers, the emulator's steps as ours."""
+def sb3_environment(task: RaceTask, num_envs: int) -> Any:
+    """Environments with the wrappers of stable-baselines3, the emulator set up as for ours."""
     from stable_baselines3.common.env_util import make_atari_env, make_vec_env
     from stable_baselines3.common.vec_env import VecFrameStack
 

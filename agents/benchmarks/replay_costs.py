@@ -1,4 +1,4 @@
-"""What a replay costs on Atari: bytes a step, time to store a step, time to sample a batch."""
+"""Costs of replay buffers on Atari: bytes per step, time to store a step, time to sample a batch."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from agents.benchmarks.timing import summary, timed
+from agents.benchmarks.timing import medians, timed
 from wnrl.replay.layout import ReplayLayout
 from wnrl.replay.prioritized import PrioritizedReplay
 from wnrl.replay.uniform import Replay
 
 OBS_SHAPE, NUM_ACTIONS = (4, 84, 84), 6
-EPISODE = 500  # steps, after which every environment begins anew
+EPISODE = 500  # steps, after which all environments reset
 
 
 class Store(NamedTuple):
-    """A replay as it is timed."""
+    """A replay buffer to be timed."""
 
     add: Callable[[], None]  # one step of each environment
     sample: Callable[[], Any]
-    nbytes: Callable[[], float]  # a step
+    nbytes: Callable[[], float]  # per step
 
 
 class StoredStep(NamedTuple):
@@ -37,7 +37,7 @@ class StoredStep(NamedTuple):
 
 
 class RandomGames:
-    """Stacks of random frames, as N games that end together give them."""
+    """Stacks of random frames, as from N games that end together."""
 
     def __init__(self, num_envs: int) -> None:
         rng = np.random.default_rng(0)
@@ -60,37 +60,37 @@ class RandomGames:
 def replay_costs(
     *, num_envs: int, batch_size: int, capacity: int, rounds: int, times: int, device: torch.device
 ) -> dict[str, Any]:
-    """Bytes a step and seconds of full replays of `capacity` steps, beside stable-baselines3's.
+    """Bytes per step and seconds of full replay buffers, ours and those of stable-baselines3.
 
     Args:
         num_envs: N; a step is stored for each at once.
         batch_size: transitions per sample.
-        capacity: steps that each holds.
+        capacity: steps that each buffer holds.
         rounds: timings per side; the sides take turns.
         times: calls per timing.
-        device: where they are sampled.
+        device: where batches are sampled.
 
     Returns:
         By figure (`bytes a step`, `store` of N steps, `sample` of a batch) and replay: `median` and `ratio`.
     """
     makers = {
-        "stable-baselines3": _theirs,
-        "for stable-baselines3": _for_theirs,
-        "Replay": _ours(Replay, "sample"),
-        "PrioritizedReplay": _ours(PrioritizedReplay, "sample_by_priority"),
+        "stable-baselines3": _sb3_replay_buffer,
+        "for stable-baselines3": _frame_replay_buffer,
+        "Replay": _our_replay(Replay, "sample"),
+        "PrioritizedReplay": _our_replay(PrioritizedReplay, "sample_by_priority"),
     }
     stores = {name: make(num_envs, batch_size, capacity, device) for name, make in makers.items()}
     for store in stores.values():
         for _ in range(capacity // num_envs + 2 * EPISODE):
             store.add()
     return {
-        "bytes a step": summary({name: [store.nbytes()] for name, store in stores.items()}),
+        "bytes a step": medians({name: [store.nbytes()] for name, store in stores.items()}),
         "store": timed({name: store.add for name, store in stores.items()}, rounds, times, device),
         "sample": timed({name: store.sample for name, store in stores.items()}, rounds, times, device),
     }
 
 
-def _ours(kind: type[Replay], method: str) -> Callable[..., Store]:
+def _our_replay(kind: type[Replay], method: str) -> Callable[..., Store]:
     def make(num_envs: int, batch_size: int, capacity: int, device: torch.device) -> Store:
         replay = kind(ReplayLayout(capacity, num_envs, OBS_SHAPE, torch.uint8, stack=4), device=device)
         stream, discount = RandomGames(num_envs), np.ones(num_envs, np.float32)
@@ -105,19 +105,19 @@ def _ours(kind: type[Replay], method: str) -> Callable[..., Store]:
     return make
 
 
-def _theirs(num_envs: int, batch_size: int, capacity: int, device: torch.device) -> Store:
+def _sb3_replay_buffer(num_envs: int, batch_size: int, capacity: int, device: torch.device) -> Store:
     from stable_baselines3.common.buffers import ReplayBuffer
 
-    return _their_kind(ReplayBuffer, num_envs, batch_size, capacity, device)
+    return _sb3_buffer(ReplayBuffer, num_envs, batch_size, capacity, device)
 
 
-def _for_theirs(num_envs: int, batch_size: int, capacity: int, device: torch.device) -> Store:
+def _frame_replay_buffer(num_envs: int, batch_size: int, capacity: int, device: torch.device) -> Store:
     from wnrl.sb3.frame_replay_buffer import FrameReplayBuffer
 
-    return _their_kind(FrameReplayBuffer, num_envs, batch_size, capacity, device)
+    return _sb3_buffer(FrameReplayBuffer, num_envs, batch_size, capacity, device)
 
 
-def _their_kind(kind: Any, num_envs: int, batch_size: int, capacity: int, device: torch.device) -> Store:
+def _sb3_buffer(kind: Any, num_envs: int, batch_size: int, capacity: int, device: torch.device) -> Store:
     from gymnasium.spaces import Box, Discrete
 
     space = Box(0, 255, OBS_SHAPE, np.uint8)
@@ -132,13 +132,13 @@ def _their_kind(kind: Any, num_envs: int, batch_size: int, capacity: int, device
 
 
 def _nbytes(buffer: Any) -> int:
-    """Of all arrays, or as the buffer itself counts."""
+    """Bytes of all arrays, or what the buffer itself reports."""
     own = getattr(buffer, "nbytes", None)
     return own if own is not None else sum(a.nbytes for a in vars(buffer).values() if isinstance(a, np.ndarray))
 
 
 def replay_table(figures: dict[str, Any]) -> str:
-    """The figures for reading: bytes, microseconds and ratios."""
+    """Table of bytes, microseconds and ratios."""
     lines = []
     for figure, rows in figures.items():
         unit, factor = ("", 1) if figure.startswith("bytes") else (" (µs)", 1e6)

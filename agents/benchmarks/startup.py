@@ -1,4 +1,4 @@
-"""How long it takes from a shell's prompt to the first update."""
+"""Time from starting a process to its first update."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.benchmarks.timing import in_turn, summary
+from agents.benchmarks.timing import in_turn, medians
 
 PHASES = ("import", "build", "first update")
 
 
 def start_times(task: dict[str, Any], *, rounds: int, learning_starts: int) -> dict[str, Any]:
-    """Seconds of a new process until it has imported, built and made its first update; of the DQN, by phase and side.
+    """Seconds until a new process has imported, built a DQN and made its first update, by phase and side.
 
     Args:
-        task: the fields of an `agents.benchmarks.races.Task`.
+        task: the fields of an `agents.benchmarks.races.RaceTask`.
         rounds: processes per side; the sides take turns.
         learning_starts: steps of random play before the first update, on every side.
     """
@@ -29,11 +29,11 @@ def start_times(task: dict[str, Any], *, rounds: int, learning_starts: int) -> d
     moments = in_turn(work, rounds)
     phases = {phase: {name: [ends[i] for ends in moments[name]] for name in sides} for i, phase in enumerate(PHASES)}
     phases["train_dqn.py --help"] = {"wnrl": [_help_seconds() for _ in range(rounds)]}
-    return {"seconds": phases, "summary": {phase: summary(rows) for phase, rows in phases.items()}}
+    return {"seconds": phases, "summary": {phase: medians(rows) for phase, rows in phases.items()}}
 
 
 def _in_a_process(job: dict[str, Any]) -> list[float]:
-    """Seconds since its start when each phase was over."""
+    """Seconds from the start of a process to the end of each phase."""
     start = time.time()
     command = [sys.executable, "-m", "agents.benchmarks.startup", json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -50,25 +50,25 @@ def _help_seconds() -> float:
 
 
 def our_moments(task: dict[str, Any], learning_starts: int, norm: str) -> list[float]:
-    """The moments when this process has imported, built and made the first update of our DQN."""
-    from agents.benchmarks.races import RIVALS, Task, our_trainer
+    """Times at which this process has imported and built our DQN, and made its first update."""
+    from agents.benchmarks.races import RACES, RaceTask, our_trainer
 
     moments = [time.time()]
-    trainer = our_trainer(RIVALS["dqn"], Task(**task), norm, learning_starts=learning_starts)
+    trainer = our_trainer(RACES["dqn"], RaceTask(**task), norm, learning_starts=learning_starts)
     moments.append(time.time())
     while not trainer.agent.learner.num_updates:
         trainer.run(trainer.steps + 1)
     return [*moments, time.time()]
 
 
-def their_moments(task: dict[str, Any], learning_starts: int) -> list[float]:
-    """The same of stable-baselines3's."""
+def sb3_moments(task: dict[str, Any], learning_starts: int) -> list[float]:
+    """The same for the DQN of stable-baselines3."""
     import stable_baselines3  # noqa: F401
 
-    from agents.benchmarks.races import RIVALS, Task, their_model
+    from agents.benchmarks.races import RACES, RaceTask, sb3_model
 
     moments = [time.time()]
-    model = their_model(RIVALS["dqn"], Task(**task))
+    model = sb3_model(RACES["dqn"], RaceTask(**task))
     model.learning_starts = learning_starts
     moments.append(time.time())
     model.learn(learning_starts + model.n_envs)
@@ -77,7 +77,7 @@ def their_moments(task: dict[str, Any], learning_starts: int) -> list[float]:
 
 
 def start_table(figures: dict[str, Any]) -> str:
-    """The figures for reading: seconds since the start, and ratios."""
+    """Table of the seconds since the start, and ratios."""
     lines = []
     for phase, rows in figures["summary"].items():
         lines += ["", f"{phase + ' (s)':24}{'median':>10}{'ratio':>8}"]
@@ -87,4 +87,4 @@ def start_table(figures: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     job = json.loads(sys.argv[1])
-    print(json.dumps(our_moments(**job) if job["norm"] else their_moments(job["task"], job["learning_starts"])))
+    print(json.dumps(our_moments(**job) if job["norm"] else sb3_moments(job["task"], job["learning_starts"])))

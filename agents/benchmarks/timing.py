@@ -1,4 +1,4 @@
-"""Honest timings: the sides of a comparison take turns in one run, and their medians and ratios are quoted."""
+"""Timings of several sides that take turns in one process: medians, and ratios within a round."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 Figure = TypeVar("Figure")
-Side = Callable[[], float]  # does its work once and returns the figure that is compared
+Side = Callable[[], float]  # does its work once and returns the compared figure
 
 
 def in_turn(sides: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str, list[Figure]]:
@@ -26,10 +26,10 @@ def in_turn(sides: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str,
     return figures
 
 
-def summary(figures: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+def medians(figures: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
     """Median of each side, and the median of its ratios to the first side in the same round.
 
-    A machine that is slower for a while is so for all sides of a round.
+    A machine that is slow for a while is so for all sides of a round.
     """
     base = next(iter(figures.values()))
     return {
@@ -42,17 +42,17 @@ def summary(figures: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
 
 
 def rate(advance: Callable[[int], int], steps: int) -> Side:
-    """A side that is asked for `steps` steps at a time; its figure is the steps that it makes per second."""
+    """A side whose figure is the steps per second over at least `steps` steps."""
 
-    def measure() -> float:
+    def steps_per_second() -> float:
         start = time.perf_counter()
         return advance(steps) / (time.perf_counter() - start)
 
-    return measure
+    return steps_per_second
 
 
 def seconds(work: Callable[[], Any], times: int, device: torch.device) -> float:
-    """Seconds for one call of `work`, the mean over `times` calls, the device's own work included."""
+    """Seconds per call of `work`, the mean over `times` calls; waits for the device before and after."""
     wait(device)
     start = time.perf_counter()
     for _ in range(times):
@@ -64,19 +64,19 @@ def seconds(work: Callable[[], Any], times: int, device: torch.device) -> float:
 def timed(
     work: Mapping[str, Callable[[], Any]], rounds: int, times: int, device: torch.device, warmup: int = 0
 ) -> dict[str, dict[str, float]]:
-    """`summary` of the seconds for one call of each side's work.
+    """`medians` of the seconds per call of each side's work.
 
     Args:
         work: by side; the sides take turns.
         rounds: timings per side.
         times: calls per timing.
-        device: whose work is included.
-        warmup: calls of each before the first timing.
+        device: waited for.
+        warmup: calls of each side before the first timing.
     """
-    return timed_anew(lambda: work, 1, rounds, times, device, warmup)
+    return timed_over_builds(lambda: work, 1, rounds, times, device, warmup)
 
 
-def timed_anew(
+def timed_over_builds(
     build: Callable[[], Mapping[str, Callable[[], Any]]],
     builds: int,
     rounds: int,
@@ -84,15 +84,15 @@ def timed_anew(
     device: torch.device,
     warmup: int = 0,
 ) -> dict[str, dict[str, float]]:
-    """`timed` over sides that are built several times: where their tensors come to lie makes them faster or slower.
+    """`timed` over sides that are built several times, since the addresses of their tensors change their speed.
 
     Args:
         build: makes the work of all sides.
-        builds: how often.
+        builds: number of builds.
         rounds: timings per side and build.
         times: calls per timing.
-        device: whose work is included.
-        warmup: calls of each, in each build, before the first timing.
+        device: waited for.
+        warmup: calls of each side, in each build, before the first timing.
     """
     figures: dict[str, list[float]] = {}
     for _ in range(builds):
@@ -103,30 +103,30 @@ def timed_anew(
         sides = {name: partial(seconds, call, times, device) for name, call in work.items()}
         for name, values in in_turn(sides, rounds).items():
             figures.setdefault(name, []).extend(values)
-    return summary(figures)
+    return medians(figures)
 
 
 def wait(device: torch.device) -> None:
-    """Wait until the device has done all that it was told."""
+    """Wait until the device has done all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Device, cores, threads and versions, JSON-able."""
+    """Device, cores, threads and versions, as JSON holds them."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "versions": {
-            "torch": torch.__version__,  # with the build, which its metadata may leave out
+            "torch": torch.__version__,  # names the build too, unlike its metadata
             **{name: metadata.version(name) for name in ("ale-py", "stable-baselines3")},
         },
     }
 
 
 def processor() -> str:
-    """The CPU's name as the system knows it."""
+    """The name of the CPU."""
     try:
         with open("/proc/cpuinfo") as file:
             names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
@@ -135,7 +135,7 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def describe(about: Mapping[str, Any], precision: str) -> str:
+def machine_line(about: Mapping[str, Any], precision: str) -> str:
     """One line about the machine."""
     versions = about["versions"]["torch"]
     return f"{about['device']}, {about['cores']} cores, {about['threads']} threads, torch {versions}, {precision}"

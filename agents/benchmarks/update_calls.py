@@ -1,4 +1,4 @@
-"""How far a reader goes to follow one update: its calls between our functions and files, counted while it runs."""
+"""How far a reader has to go to follow one update: calls, depth and jumps between files, counted while it runs."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ INLINED = {"<listcomp>", "<dictcomp>", "<setcomp>"}  # functions of their own be
 
 
 class Call(NamedTuple):
-    """A call into a function of ours, or a generator that goes on."""
+    """A call of a function in the watched folders, or a generator that is resumed."""
 
     code: CodeType  # of the function
-    depth: int  # frames of ours on the stack with this one; 1 is the outermost
-    caller: str | None  # file of the nearest frame of ours below it
+    depth: int  # frames of watched functions on the stack, this one included
+    caller: str | None  # file of the watched function below it on the stack
 
     @property
     def jump(self) -> bool:
-        """Whether the reader has to open another file."""
+        """Whether the caller is in another file."""
         return self.caller not in (None, self.code.co_filename)
 
 
 def record_calls(work: Callable[[], Any], folders: Sequence[str] = FOLDERS) -> list[Call]:
     """Run `work` and return the calls in this thread into functions whose files are in `folders`, in order."""
     calls: list[Call] = []
-    stack: list[str] = []  # the file of each frame of ours
+    stack: list[str] = []  # the file of each watched frame
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
@@ -72,16 +72,16 @@ def sizes(calls: Sequence[Call]) -> dict[str, int]:
 def update_calls(
     agent: str, env: str, *, norm: str, preset: str, device: str, precision: Precision, updates: int
 ) -> dict[str, Any]:
-    """Sizes of the calls of an agent's `learn` where it makes one update.
+    """Sizes of the calls that `learn` of an agent makes when it makes one update.
 
     Args:
-        agent: a name in `AGENTS`; a rollout is learned from in one epoch and one minibatch.
+        agent: a name in `AGENTS`; a rollout is one minibatch for one epoch.
         env: a Gymnasium id.
         norm: the normalizer.
-        preset: where the settings come from.
-        device: where it learns; on a GPU the backward pass runs in a thread that is not looked at.
+        preset: source of the settings.
+        device: of the network; on CUDA the backward pass runs in a thread that is not counted.
         precision: of the network's products.
-        updates: how many are counted.
+        updates: number of updates counted.
 
     Returns:
         `median`: of each of `sizes`; `updates`: the sizes of each; `calls`: those of the update with the median number
@@ -126,14 +126,14 @@ def update_calls(
 
 
 def call_line(call: Call) -> str:
-    """The call for reading, indented by its depth."""
+    """File, line and name of a call, indented by its depth."""
     folder = next(folder for folder in FOLDERS if call.code.co_filename.startswith(folder))
     file = Path(call.code.co_filename).relative_to(Path(folder).parent)
     return f"{'  ' * (call.depth - 1)}{file}:{call.code.co_firstlineno} {call.code.co_name}"
 
 
 def calls_table(figures: dict[str, Any], tree: bool) -> str:
-    """The medians for reading, after the calls themselves if `tree`."""
+    """Table of the medians, after the calls themselves if `tree`."""
     names = {"depth": "deepest chain", "jumps": "jumps between files"}
     lines = [f"{names.get(name, name):24}{value:10.0f}" for name, value in figures["median"].items()]
     return "\n".join([*(figures["calls"] if tree else []), f"{'of one update':24}{'median':>10}", *lines])

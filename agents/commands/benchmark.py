@@ -1,4 +1,4 @@
-"""The command that measures speed and memory, the sides of a comparison taking turns in one run."""
+"""The command that measures speed, memory and the calls of an update."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Annotated, Any
 import tyro
 
 from agents.benchmarks import commands
-from agents.benchmarks.timing import describe, machine
+from agents.benchmarks.timing import machine, machine_line
 from agents.commands.parser import fail, read
 from agents.runtime.devices import resolve_device, resolve_dtype
 
 Benchmark = (
-    Annotated[commands.DQN, tyro.conf.subcommand("dqn")]
-    | Annotated[commands.QRDQN, tyro.conf.subcommand("qrdqn")]
-    | Annotated[commands.PPO, tyro.conf.subcommand("ppo")]
-    | Annotated[commands.RecurrentPPO, tyro.conf.subcommand("ppo-recurrent")]
-    | Annotated[commands.A2C, tyro.conf.subcommand("a2c")]
+    Annotated[commands.RaceDQN, tyro.conf.subcommand("dqn")]
+    | Annotated[commands.RaceQRDQN, tyro.conf.subcommand("qrdqn")]
+    | Annotated[commands.RacePPO, tyro.conf.subcommand("ppo")]
+    | Annotated[commands.RaceRecurrentPPO, tyro.conf.subcommand("ppo-recurrent")]
+    | Annotated[commands.RaceA2C, tyro.conf.subcommand("a2c")]
     | Annotated[commands.Replays, tyro.conf.subcommand("replay")]
     | Annotated[commands.Norms, tyro.conf.subcommand("norms")]
     | Annotated[commands.Emulation, tyro.conf.subcommand("env")]
@@ -29,7 +29,7 @@ Benchmark = (
 
 
 def main(description: str) -> int:
-    """What `scripts/benchmark.py` does: time the sides in turn and print a table; the process's exit code."""
+    """Run a measurement, print its table and write its figures, as `scripts/benchmark.py` does; the exit code."""
     try:
         arguments: Any = read(Benchmark, description)  # type: ignore[arg-type]
         arguments.set_threads()
@@ -38,7 +38,7 @@ def main(description: str) -> int:
     except ValueError as error:
         fail(error)
     about, precision = machine(device), resolve_dtype(arguments.precision, device, images=arguments.images)
-    print(describe(about, str(precision).removeprefix("torch.")))
+    print(machine_line(about, str(precision).removeprefix("torch.")))
     print(table)
     if arguments.json:
         settings = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(arguments).items()}

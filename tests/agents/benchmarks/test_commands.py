@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(commands.PPO, "steps"), (commands.Replays, "capacity"), (commands.Emulation, "num_envs")],
+    [(commands.RacePPO, "steps"), (commands.Replays, "capacity"), (commands.Emulation, "num_envs")],
 )
 def test_numbers_below_1_are_refused(kind, name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
@@ -18,7 +18,7 @@ def test_numbers_below_1_are_refused(kind, name):
 
 
 def test_a_race_has_a_side_of_the_host_and_two_of_ours():
-    figures, table = commands.A2C(env="CartPole-v1", steps=16, rounds=2, device="cpu").measure(CPU)
+    figures, table = commands.RaceA2C(env="CartPole-v1", steps=16, rounds=2, device="cpu").measure(CPU)
     assert [*figures["summary"]] == ["stable-baselines3", "wnrl none", "wnrl weight"]
     assert all(len(rates) == 2 for rates in figures["steps_per_second"].values())
     assert table.splitlines()[0].split() == ["steps/s", "ratio"]
@@ -26,7 +26,7 @@ def test_a_race_has_a_side_of_the_host_and_two_of_ours():
 
 
 def test_a_profile_is_of_both_of_ours():
-    figures, table = commands.A2C(env="CartPole-v1", steps=16, rounds=1, device="cpu", profile=True).measure(CPU)
+    figures, table = commands.RaceA2C(env="CartPole-v1", steps=16, rounds=1, device="cpu", profile=True).measure(CPU)
     assert figures["profile"].keys() == {"wnrl none", "wnrl weight"}
     assert "emulation" in table
 

@@ -6,12 +6,14 @@ import pytest
 
 from agents.benchmarks.profiling import Profile, profile_run, profile_table
 from agents.registry import AGENTS
+from agents.settings.flat import from_flat
+from agents.settings.run import TrainSettings
 from agents.training.environments import make_training_environment
 from agents.training.trainer import Trainer
 
 
 class Clock:
-    """Tells the seconds that were spent on it."""
+    """Counts the seconds that are spent on it."""
 
     def __init__(self):
         self.now = 0.0
@@ -73,13 +75,14 @@ def test_each_part_waits_for_the_device():
     ],
 )
 def test_a_run_has_its_parts_and_goes_on_as_without(name, expected):
-    kind = AGENTS[name]
+    spec = AGENTS[name]
     flags = {"learning_starts": 20} if name == "dqn" else {"rollout_length": 8}
-    settings = kind.settings(env="Chain", hidden=(8,), device="cpu", num_envs=2, **flags)
+    own = {"env": "Chain", "hidden": (8,), "device": "cpu", "num_envs": 2}
+    settings = from_flat(TrainSettings[spec.settings], own, **flags)
     runs = []
     for profiled in (True, False):
-        environment = make_training_environment(settings)
-        trainer = Trainer(kind.make(settings, settings, environment), environment, seed=0)
+        environment = make_training_environment(settings.run)
+        trainer = Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=0)
         figures = profile_run(trainer, 60) if profiled else trainer.run(60)
         runs.append([parameter.tolist() for parameter in trainer.agent.learner.network.parameters()])
         if profiled:

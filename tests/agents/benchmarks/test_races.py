@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from agents.benchmarks.races import RIVALS, Task, advancing, our_trainer, their_model, theirs
+from agents.benchmarks.races import RACES, RaceTask, our_side, our_trainer, sb3_model, sb3_side
 
-CARTPOLE = Task(None, "CartPole-v1", "cpu")
+CARTPOLE = RaceTask(None, "CartPole-v1", "cpu")
 
 
 def size(network):
@@ -14,10 +14,10 @@ def size(network):
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", RACES)
 def test_networks_for_images_are_of_one_size(name):
-    task, rival = Task("Pong", None, "cpu"), RIVALS[name]
-    trainer, model = our_trainer(rival, task, "none"), their_model(rival, task)
+    task, race = RaceTask("Pong", None, "cpu"), RACES[name]
+    trainer, model = our_trainer(race, task, "none"), sb3_model(race, task)
     policy = model.policy
     theirs = next((getattr(policy, part) for part in ("q_net", "quantile_net") if hasattr(policy, part)), policy)
     assert size(trainer.agent.learner.network) == size(theirs)
@@ -28,7 +28,7 @@ def test_networks_for_images_are_of_one_size(name):
 
 @pytest.mark.parametrize("name", ["dqn", "ppo", "a2c"])
 def test_both_make_as_many_updates_in_as_many_steps(name):
-    trainer, model = our_trainer(RIVALS[name], CARTPOLE, "weight"), their_model(RIVALS[name], CARTPOLE)
+    trainer, model = our_trainer(RACES[name], CARTPOLE, "weight"), sb3_model(RACES[name], CARTPOLE)
     trainer.run(1_024)
     model.learn(1_024)
     updates = model._n_updates * (4 if name == "ppo" else 1)  # theirs are the epochs, of 4 minibatches each
@@ -36,12 +36,12 @@ def test_both_make_as_many_updates_in_as_many_steps(name):
 
 
 def test_sides_say_how_many_steps_they_made():
-    rival = RIVALS["a2c"]
-    for advance in (advancing(our_trainer(rival, CARTPOLE, "weight")), theirs(rival, CARTPOLE)):
-        assert 160 <= advance(160) < 160 + 5 * rival.num_envs
+    race = RACES["a2c"]
+    for advance in (our_side(our_trainer(race, CARTPOLE, "weight")), sb3_side(race, CARTPOLE)):
+        assert 160 <= advance(160) < 160 + 5 * race.num_envs
 
 
 def test_a_race_without_sb3_contrib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
     with pytest.raises(ValueError, match=r"QRDQN needs sb3-contrib: pip install"):
-        their_model(RIVALS["qrdqn"], CARTPOLE)
+        sb3_model(RACES["qrdqn"], CARTPOLE)

@@ -5,13 +5,13 @@ from dataclasses import asdict
 
 import pytest
 
-from agents.benchmarks.races import Task
-from agents.benchmarks.startup import our_moments, start_table, start_times, their_moments
+from agents.benchmarks.races import RaceTask
+from agents.benchmarks.startup import our_moments, sb3_moments, start_table, start_times
 
-TASK = asdict(Task(None, "CartPole-v1", "cpu"))
+TASK = asdict(RaceTask(None, "CartPole-v1", "cpu"))
 
 
-@pytest.mark.parametrize("moments", [lambda: our_moments(TASK, 64, "weight"), lambda: their_moments(TASK, 64)])
+@pytest.mark.parametrize("moments", [lambda: our_moments(TASK, 64, "weight"), lambda: sb3_moments(TASK, 64)])
 def test_phases_follow_each_other(moments):
     before = time.time()
     imported, built, updated = moments()

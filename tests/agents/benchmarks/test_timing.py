@@ -6,7 +6,7 @@ from importlib import metadata
 import pytest
 import torch
 
-from agents.benchmarks.timing import describe, in_turn, machine, seconds, summary, timed_anew
+from agents.benchmarks.timing import in_turn, machine, machine_line, medians, seconds, timed_over_builds
 
 CPU = torch.device("cpu")
 
@@ -20,18 +20,18 @@ def test_sides_take_turns():
 
 def test_medians_and_ratios_to_the_first_in_the_same_round():
     """The machine was slow in the second round, for both sides."""
-    rows = summary({"base": [2.0, 100.0, 4.0], "twice": [4.0, 200.0, 12.0]})
+    rows = medians({"base": [2.0, 100.0, 4.0], "twice": [4.0, 200.0, 12.0]})
     assert rows == {"base": {"median": 4.0, "ratio": 1.0}, "twice": {"median": 12.0, "ratio": 2.0}}
 
 
-def test_sides_are_built_anew():
+def test_sides_are_built_several_times():
     built = []
 
     def build():
         built.append(0)
         return {name: (lambda: None) for name in "ab"}
 
-    rows = timed_anew(build, 3, rounds=2, times=1, device=CPU, warmup=1)
+    rows = timed_over_builds(build, 3, rounds=2, times=1, device=CPU, warmup=1)
     assert len(built) == 3
     assert rows.keys() == {"a", "b"}
     assert rows["a"]["ratio"] == 1.0
@@ -53,6 +53,6 @@ def test_the_machine_is_named(build, monkeypatch):
     monkeypatch.setattr(metadata, "version", lambda name: "2.14.1")
     about = machine(CPU)
     assert about["threads"] == torch.get_num_threads()
-    line = describe(about, "float32")
+    line = machine_line(about, "float32")
     assert about["device"] in line
     assert line.endswith(f"torch {build}, float32")
