@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from wnrl.diagnostics.norms import dead_figures
+from wnrl.diagnostics.norms import dead_unit_metrics
 from wnrl.initialization.analytic import analytic_init
 from wnrl.initialization.data import data_init
 from wnrl.initialization.initialize import he_uniform_
@@ -171,9 +171,9 @@ def test_other_initializations_take_the_embedding(norm):
 def test_dead_units_of_the_embedding_are_seen():
     head = make()
     head.embedding[0].bias.data.copy_(torch.tensor([-100.0, -100, 100, 100, 100]))
-    figures = dead_figures(head, FEATURES, lambda head, features: head(features).q_values)
-    assert set(figures) == {"norm/embedding.0/dead", "norm/layer.0/dead"}
-    assert figures["norm/embedding.0/dead"].item() == pytest.approx(2 / 5)
+    metrics = dead_unit_metrics(head, FEATURES, lambda head, features: head(features).q_values)
+    assert set(metrics) == {"norm/embedding.0/dead", "norm/layer.0/dead"}
+    assert metrics["norm/embedding.0/dead"].item() == pytest.approx(2 / 5)
 
 
 @each_layer
