@@ -107,10 +107,9 @@ class DQNAgent(ReplayAgent):
     def batch_loss(self, sample: Sample, next_outputs: Any) -> BatchLoss:
         """The loss of a batch; never waits for the device.
 
-        Autocast is entered for each forward pass: within one context it would reuse casts that were made without
-        gradient.
+        Autocast is left after each forward pass: within it, the next pass would reuse casts made without gradient.
         """
-        batch, objective, autocast = sample.transition, self.objective, self.learner.autocast
+        batch, objective, autocast = sample.transition, self.objective, self.learner.autocast()
         next_q: Tensor | None = None
         target_q: Tensor | None = None
         with torch.no_grad():
@@ -119,22 +118,22 @@ class DQNAgent(ReplayAgent):
                 self._target_noise.draw()
             taus = self._levels(self._target_taus, batch.action) if self._target_taus else ()
             if next_outputs is None:
-                with autocast():
+                with autocast:
                     next_outputs = self.target(batch.next_obs, *taus)
             if objective.bootstrap.uses_next_q:
                 self.network.eval()  # running statistics, and none are moved
                 if self.settings.noisy:
                     self._noise.switch(on=True)
-                with autocast():
+                with autocast:
                     next_q = self.network(batch.next_obs).q_values
                 self.network.train()
             if objective.bootstrap.uses_target_q:
-                with autocast():
+                with autocast:
                     target_q = self.target(batch.obs).q_values
         if self.settings.noisy:
             self._noise.draw()  # not the noise that chose the next action
         taus = self._levels(self._taus, batch.action) if self._taus else ()
-        with autocast():
+        with autocast:
             outputs = self.network(batch.obs, *taus)
         loss, priority, error = objective(batch, outputs, next_outputs, next_q=next_q, target_q=target_q)
         loss = loss if sample.weights is None else loss * sample.weights

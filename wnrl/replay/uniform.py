@@ -178,7 +178,7 @@ class Replay:
         if not self._size:
             raise ValueError(f"nothing to sample after {self._added} rows: add rows until len(replay) is above 0")
         generator = self._generator if generator is None else generator
-        return torch.rand(batch_size, dtype=torch.float64, device=self._store.device, generator=generator)
+        return torch.rand(batch_size, dtype=torch.float64, device=self._live_size.device, generator=generator)
 
     def _index(self, age: Tensor) -> Tensor:
         """Indices in the ring of starts, [B], of the transitions of rank `age` [B] (0: the oldest)."""
