@@ -1,4 +1,4 @@
-"""Rates that train, with each normalizer: python scripts/learning_rates.py digits --jobs 2"""
+"""The learning rates that train, with each normalizer: python scripts/learning_rates.py digits --jobs 2"""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from agents.commands.parser import fail, read
 
 @dataclass(frozen=True)
 class LearningRates(Study):
-    """What is compared, and where the outcomes go."""
+    """The compared runs, and where their outcomes go."""
 
     progress: tuple[float, ...] = (0.9, 0.99)
-    """A rate works when its median loss has gone this share of the way from a uniform guess to the best of all."""
+    """A rate works where its median loss has come this share of the way from a uniform guess to the best of all."""
     jobs: int = 1
-    """Runs trained at once, each in a process of one thread."""
+    """Parallel runs, each in a process with one thread."""
     out: Path = Path("runs/learning-rates")
-    """Folder of runs.csv (a row per run; those in it are not made again), TASK.md and TASK.png."""
+    """Folder of runs.csv (a row per run; runs in it are not repeated), TASK.md and TASK.png."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -31,7 +31,7 @@ class LearningRates(Study):
 
 
 def main() -> int:
-    """Train what is missing, print the tables and draw the figure; the exit code."""
+    """Train what is missing, print the tables and draw the figure; returns the exit code."""
     try:
         arguments = read(LearningRates, __doc__ or "")
         check_matplotlib()

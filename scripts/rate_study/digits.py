@@ -1,4 +1,4 @@
-"""Two tasks on scikit-learn's handwritten digits: which digit an image shows, and its pixels one after the other."""
+"""Two tasks on scikit-learn's handwritten digits: classify an image, and predict its pixels one after the other."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ HOLD_OUT = 5  # every fifth image
 
 
 class Examples(NamedTuple):
-    """What a network is given, `[B, ...]`, and the classes that it should predict, `[B]` or `[B, T]`."""
+    """Inputs of a network, `[B, ...]`, and target classes, `[B]` or `[B, T]`."""
 
     inputs: Tensor
     targets: Tensor
 
 
 class Task(NamedTuple):
-    """Data that are the same on every machine, and the network that learns from them."""
+    """Data, the same on every machine, and the network that learns from them."""
 
     training: Examples
     held_out: Examples
     make_network: Callable[[], nn.Module]  # inputs to logits [B, classes] or [B, classes, T]
     classes: int
-    norms: tuple[str, ...]  # that have a meaning for the network
+    norms: tuple[str, ...]  # normalizers that the network can have
     epochs: int  # these and the next, unless others are asked for
     init: Literal["data", "preserve"]
 
@@ -40,19 +40,19 @@ class Task(NamedTuple):
 
 
 def digits() -> Task:
-    """Which of ten digits an image `[1, 8, 8]` in [−1, 1] shows: 1,437 images to learn from, 360 held out."""
-    images, labels = load()
+    """Classify images `[1, 8, 8]` in [−1, 1] as one of ten digits: 1,437 images for training, 360 held out."""
+    images, labels = read_digits()
     training, held_out = _split(images[:, None].float() / 8 - 1, labels)
     return Task(training, held_out, convolutional_network, 10, ("none", "weight", "mean-batch", "batch"), 10, "data")
 
 
 def sequence() -> Task:
-    """Each of an image's 64 pixels, row by row, from the pixels before it: 17 classes; inputs and targets are the same.
+    """Predict each of an image's 64 pixels, row by row, from those before it: 17 classes; the targets are the inputs.
 
     Real data of fixed content (text that Python ships changes with its version), and a recurrent network that models
     images, as the paper's DRAW is one; like there, the standard initialization stays. No batch norm over time.
     """
-    images, _ = load()
+    images, _ = read_digits()
     pixels = images.flatten(1)
     training, held_out = _split(pixels, pixels)
     return Task(training, held_out, PixelLSTM, LEVELS, ("none", "weight"), 10, "preserve")
@@ -62,7 +62,7 @@ TASKS: dict[str, Callable[[], Task]] = {"digits": digits, "sequence": sequence}
 """By name."""
 
 
-def load() -> tuple[Tensor, Tensor]:
+def read_digits() -> tuple[Tensor, Tensor]:
     """The images, int64 `[1797, 8, 8]` of values 0 to 16, and their labels `[1797]`.
 
     Raises:
@@ -76,7 +76,7 @@ def load() -> tuple[Tensor, Tensor]:
 
 
 def convolutional_network() -> nn.Module:
-    """In the spirit of the paper's ConvPool-CNN-C, for images `[B, 1, 8, 8]`: logits `[B, 10]`, 65,730 parameters."""
+    """A small ConvPool-CNN-C (the paper's): images `[B, 1, 8, 8]` to logits `[B, 10]`, 65,730 parameters."""
     return nn.Sequential(
         nn.Conv2d(1, 24, kernel_size=3, padding=1),
         nn.LeakyReLU(0.1),
@@ -93,7 +93,7 @@ def convolutional_network() -> nn.Module:
 
 
 class PixelLSTM(nn.Module):
-    """Logits `[B, 17, T]` of each grey value of `[B, T]` from those before it; the first is guessed from nothing."""
+    """Logits `[B, 17, T]` for each pixel of `[B, T]` from the pixels before it; zeros precede the first."""
 
     def __init__(self, units: int = 128) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a study of learning rates says, in a figure."""
+"""The figure of a study of learning rates."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ STYLES = {
     "mean-batch": ("#d55e00", "^"),
     "batch": ("#009e73", "D"),
 }
-"""Colour and marker of each normalizer; colours that the colour-blind can tell apart."""
-CEILING = 1.5  # the figure's highest loss, in units of a uniform guess's; runs above and diverged ones are counted
+"""Colour and marker of each normalizer; the colours are safe for the colour-blind."""
+CEILING = 1.5  # highest loss shown, in units of a uniform guess's; runs above it and diverged ones are counted
 STRIP = 0.17  # share of the figure's height for these counts
 
 
 def check_matplotlib() -> None:
-    """Say so before the training rather than after it.
+    """Check for matplotlib before the training rather than after it.
 
     Raises:
         ValueError: it is not installed.
@@ -35,7 +35,7 @@ def check_matplotlib() -> None:
 
 
 def draw(comparison: Comparison, progress: float, path: Path) -> None:
-    """Write the figure to a file, whose ending is the format; see `make_figure`.
+    """Write the figure to a file, in the format of its suffix; see `make_figure`.
 
     Raises:
         ValueError: the file cannot be written.
@@ -51,7 +51,7 @@ def make_figure(comparison: Comparison, progress: float) -> Figure:
 
     Args:
         comparison: what is shown; bands span the seeds, and a strip at the top counts the runs that left the axis.
-        progress: the share of the way at which a line is drawn, see `Comparison.limit`.
+        progress: share of the way at which a line is drawn, see `Comparison.limit`.
     """
     from matplotlib.figure import Figure
 
@@ -90,7 +90,7 @@ def _draw_line(
 
 
 def _scale(axes: Axes, comparison: Comparison) -> None:
-    """Logarithmic, with room for the strip where there is something to count."""
+    """Logarithmic axes, with room for the strip where there is something to count."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set(xscale="log", yscale="log")
@@ -107,7 +107,7 @@ def _scale(axes: Axes, comparison: Comparison) -> None:
 
 
 def _lost(comparison: Comparison, norm: str) -> dict[float, int]:
-    """How many runs diverged or are over the ceiling, at the rates where there are such."""
+    """Number of runs that diverged or are above the ceiling, by rate where there are any."""
     top = CEILING * comparison.chance
     counts = {rate: sum(outcome.loss > top for outcome in cell) for rate, cell in comparison.cells[norm].items()}
     return {rate: count for rate, count in counts.items() if count}

@@ -1,4 +1,4 @@
-"""What a study of learning rates says, in tables."""
+"""The tables of a study of learning rates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rate_study.study import Outcome
 
 
 class Spread(NamedTuple):
-    """Median, least and greatest over seeds."""
+    """Median, minimum and maximum over seeds."""
 
     median: float
     low: float
@@ -20,7 +20,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of at least one value; what is not a number counts as infinite."""
+        """The spread of at least one value; NaN counts as infinite."""
         ordered = sorted(math.inf if math.isnan(value) else value for value in values)
         return cls(statistics.median(ordered), ordered[0], ordered[-1])
 
@@ -48,12 +48,12 @@ class Comparison:
         return {rate: Spread.of(o.loss for o in cell) for rate, cell in self.cells[norm].items()}
 
     def best_rate(self, norm: str) -> float:
-        """The rate of the least median loss."""
+        """The rate with the lowest median loss."""
         losses = self.losses(norm)
         return min(losses, key=lambda rate: losses[rate].median)
 
     def limit(self, progress: float) -> float:
-        """The loss that has gone this share of the way from a uniform guess to the least median of all norms."""
+        """The loss at this share of the way from a uniform guess to the lowest median of all norms."""
         best = min(self.losses(norm)[self.best_rate(norm)].median for norm in self.cells)
         return self.chance - progress * (self.chance - best) if best < self.chance else -math.inf
 
@@ -77,7 +77,7 @@ def around(losses: Mapping[float, float], best: float, limit: float) -> list[flo
 
 
 def tables(comparison: Comparison, progress: Sequence[float]) -> str:
-    """Two markdown tables: the training loss at every rate, and what works for each norm."""
+    """Two markdown tables: the training loss at every rate, and the rates that work for each norm."""
     parts = [_loss_table(comparison), _range_table(comparison, progress)]
     limits = ", ".join(f"{share:.4g} of the way: {comparison.limit(share):.3g}" for share in progress)
     note = (

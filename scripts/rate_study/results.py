@@ -1,4 +1,4 @@
-"""The outcomes of a study of learning rates: trained in several processes, kept in a file, never trained twice."""
+"""Outcomes of a study of learning rates: trained in parallel processes, stored in a file, never trained twice."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rate_study.study import Outcome, Run, train
+from rate_study.study import Outcome, StudyRun, train_once
 
 
 class Results:
-    """The outcomes so far, a row each in a CSV file that only grows.
+    """The outcomes so far, one row each in a CSV file that is only appended to.
 
     Args:
-        path: of the file; it is made with the first outcome. A row that was cut off is dropped.
+        path: of the file, which the first outcome creates. An incomplete last row is dropped.
 
     Raises:
         ValueError: the file holds something else, or cannot be read.
@@ -30,7 +30,7 @@ class Results:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.outcomes: dict[Run, Outcome] = {}
+        self.outcomes: dict[StudyRun, Outcome] = {}
         try:
             text = path.read_text() if path.exists() else ""
             whole = text[: text.rfind("\n") + 1]
@@ -63,17 +63,17 @@ class Results:
         self.outcomes[outcome.run] = outcome
 
 
-def complete(results: Results, runs: Iterable[Run], jobs: int, say: Callable[[str], Any] = print) -> list[Outcome]:
-    """Train the runs that `results` does not hold yet; the outcomes of all.
+def complete(results: Results, runs: Iterable[StudyRun], jobs: int, say: Callable[[str], Any] = print) -> list[Outcome]:
+    """Train the runs that `results` does not hold yet, and return the outcomes of all.
 
     Args:
-        results: take each outcome as soon as it is there.
-        runs: that are wanted.
-        jobs: processes that train at once, each with one thread.
-        say: takes a line per run.
+        results: get each outcome as soon as it is there.
+        runs: all runs of the study.
+        jobs: parallel processes, each with one thread.
+        say: called with a line of text per run.
 
     Raises:
-        ValueError: no job, or the results cannot be written.
+        ValueError: `jobs` is below 1, or the results cannot be written.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
@@ -86,22 +86,22 @@ def complete(results: Results, runs: Iterable[Run], jobs: int, say: Callable[[st
     return [results.outcomes[run] for run in wanted]
 
 
-def _outcomes(runs: list[Run], jobs: int) -> Iterator[Outcome]:
+def _outcomes(runs: list[StudyRun], jobs: int) -> Iterator[Outcome]:
     if jobs == 1 or len(runs) < 2:
         with _one_thread():
-            yield from map(train, runs)
+            yield from map(train_once, runs)
         return
     context = multiprocessing.get_context("spawn")  # a fork of torch's threads may hang
     pool = ProcessPoolExecutor(min(jobs, len(runs)), context, initializer=_begin_worker)
     try:
-        for future in as_completed([pool.submit(train, run) for run in runs]):
+        for future in as_completed([pool.submit(train_once, run) for run in runs]):
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _begin_worker() -> None:
-    """One thread; Ctrl-C ends the process without a word, and so does the end of the one that began it."""
+    """Use one thread; end silently on Ctrl-C, and when the parent process ends."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -132,6 +132,6 @@ def _to_row(outcome: Outcome) -> dict[str, Any]:
 
 def _from_row(row: dict[str, str]) -> Outcome:
     kinds = {"rate": float, "seed": int, "epochs": int}
-    run = Run(**{field.name: kinds.get(field.name, str)(row[field.name]) for field in fields(Run)})
+    run = StudyRun(**{field.name: kinds.get(field.name, str)(row[field.name]) for field in fields(StudyRun)})
     curve = tuple(map(float, row["curve"].split()))
     return Outcome(run, curve, *(float(row[name]) for name in ("full_loss", "test_loss", "test_error", "seconds")))

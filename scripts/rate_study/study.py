@@ -1,4 +1,4 @@
-"""Over which learning rates a network trains, and how fast, with each normalizer and everything else equal."""
+"""The range of learning rates at which a network trains, and how fast, with each normalizer and all else equal."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training: everything that its outcome depends on."""
+class StudyRun:
+    """One training run: everything that its outcome depends on."""
 
     task: str
     norm: str
@@ -46,23 +46,23 @@ class Run:
 
 
 class Outcome(NamedTuple):
-    """What came of a run; losses are cross-entropies in nats, those of a diverged run infinite."""
+    """Outcome of a run; losses are cross-entropies in nats, infinite for a diverged run."""
 
-    run: Run
+    run: StudyRun
     curve: tuple[float, ...]
-    """Mean loss of each epoch's minibatches in training mode: what is descended, without the lag of running means."""
+    """Mean loss of each epoch's minibatches in training mode: the objective, without the lag of running means."""
     full_loss: float
     """Of the whole training set after the last epoch, in evaluation mode."""
     test_loss: float
     """Of the held-out fifth, in evaluation mode."""
     test_error: float
-    """Share of the held-out fifth's targets that is not the likeliest class."""
+    """Share of the held-out fifth's targets that are misclassified."""
     seconds: float
-    """Of the clock, on a machine that may have been busy."""
+    """Wall time, on a machine that may have been busy."""
 
     @property
     def diverged(self) -> bool:
-        """Whether a loss was infinite or not a number."""
+        """Whether a loss was infinite or NaN."""
         return not (math.isfinite(sum(self.curve)) and math.isfinite(self.full_loss))
 
     @property
@@ -73,24 +73,24 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """The runs that are compared: every norm at every rate with every seed."""
+    """The compared runs: every norm at every rate with every seed."""
 
     task: Annotated[Literal["digits", "sequence"], tyro.conf.Positional]
-    """digits: a convolutional network tells scikit-learn's digits apart; sequence: an LSTM predicts their pixels."""
+    """digits: a convolutional network classifies scikit-learn's digits; sequence: an LSTM predicts their pixels."""
     norms: tuple[str, ...] = ()
     """Normalizers; by default none weight mean-batch batch (digits) or none weight (sequence)."""
     rates: tuple[float, ...] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     """Learning rates, constant in a run."""
     seeds: int = 5
-    """Seeds 0, 1, …, each of the first weights and of the order of the minibatches, the same for all norms."""
+    """Number of seeds (0, 1, …) of the initial weights and of the minibatches' order, the same for all norms."""
     epochs: int = 0
-    """Passes over the training set, 14 minibatches of 100 each; 0 takes the task's own, 10."""
+    """Epochs of 14 minibatches of 100 each; 0 is the task's own number, 10."""
     optimizer: Literal["adam", "adamax", "rmsprop", "sgd"] = "adam"
-    """With torch's defaults, SGD without momentum."""
+    """Optimizer, with torch's defaults; SGD without momentum."""
     init: Literal["data", "preserve"] | None = None
-    """First weights of all norms: torch's own (by default in sequence), or data-dependent but in the LSTM (digits)."""
+    """Initialization for all norms: preserve (torch's own; for sequence) or data (except in an LSTM; for digits)."""
     units: Units = "sqrt"
-    """Units of g: sqrt stores it per square root of a row's inputs, paper as the paper writes it, log its logarithm."""
+    """Weight norm: a row's length is √n g for n inputs (sqrt), g (paper) or exp(g) (log)."""
 
     def __post_init__(self) -> None:
         task = TASKS[self.task]()
@@ -101,16 +101,16 @@ class Study:
         if self.seeds < 1 or self.epochs < 0:
             raise ValueError(f"there must be a seed and no negative epochs, got {self.seeds} and {self.epochs}")
 
-    def runs(self) -> list[Run]:
-        """Each once, seed by seed."""
+    def runs(self) -> list[StudyRun]:
+        """Each run once, seed by seed."""
         task = TASKS[self.task]()
         grid = itertools.product(range(self.seeds), self.norms or task.norms, sorted(self.rates))
         rest = (self.epochs or task.epochs, self.optimizer, self.init or task.init, self.units)
-        return list(dict.fromkeys(Run(self.task, norm, rate, seed, *rest) for seed, norm, rate in grid))
+        return list(dict.fromkeys(StudyRun(self.task, norm, rate, seed, *rest) for seed, norm, rate in grid))
 
 
-def build(run: Run, task: Task) -> nn.Module:
-    """The network of a run; before it is normalized it depends on the seed alone."""
+def build_network(run: StudyRun, task: Task) -> nn.Module:
+    """The network of a run; before normalization it depends on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         network = task.make_network()
@@ -121,23 +121,23 @@ def build(run: Run, task: Task) -> nn.Module:
     return network
 
 
-def train(run: Run) -> Outcome:
-    """Train once, until the last epoch or the first one whose loss is not finite."""
+def train_once(run: StudyRun) -> Outcome:
+    """Train a network until the last epoch, or the first one whose loss is not finite."""
     start = time.perf_counter()
     task = TASKS[run.task]()
-    network = build(run, task)
+    network = build_network(run, task)
     optimizer = OPTIMIZERS[run.optimizer](network.parameters(), lr=run.rate)
     generator = torch.Generator().manual_seed(run.seed)  # of the order
     curve: list[float] = []
     while len(curve) < run.epochs and math.isfinite(sum(curve)):
         order = torch.randperm(len(task.training.targets), generator=generator)
         curve.append(train_epoch(network, optimizer, task.training, order))
-    full_loss, _ = measure(network, task.training)
-    return Outcome(run, tuple(curve), full_loss, *measure(network, task.held_out), time.perf_counter() - start)
+    full_loss, _ = loss_and_error(network, task.training)
+    return Outcome(run, tuple(curve), full_loss, *loss_and_error(network, task.held_out), time.perf_counter() - start)
 
 
 def train_epoch(network: nn.Module, optimizer: Optimizer, examples: Examples, order: Tensor) -> float:
-    """One update per minibatch of `BATCH` examples, an incomplete last one left out; their mean loss."""
+    """Make one update per minibatch of `BATCH` examples, drop an incomplete last one, and return the mean loss."""
     losses = []
     for batch in order[: len(order) // BATCH * BATCH].split(BATCH):
         loss = F.cross_entropy(network(examples.inputs[batch]), examples.targets[batch])
@@ -149,8 +149,8 @@ def train_epoch(network: nn.Module, optimizer: Optimizer, examples: Examples, or
 
 
 @torch.no_grad()
-def measure(network: nn.Module, examples: Examples) -> tuple[float, float]:
-    """Cross-entropy and share of errors in evaluation mode; the network is left in training mode."""
+def loss_and_error(network: nn.Module, examples: Examples) -> tuple[float, float]:
+    """Cross-entropy and error rate in evaluation mode; the network is left in training mode."""
     logits = network.eval()(examples.inputs)  # [B, classes, ...]
     network.train()
     loss = F.cross_entropy(logits, examples.targets)

@@ -37,7 +37,7 @@ def test_ctrl_c_leaves_in_one_line(tmp_path, monkeypatch):
     def interrupt(run):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rate_study.results.train", interrupt)
+    monkeypatch.setattr("rate_study.results.train_once", interrupt)
     result = call("learning_rates", "digits", *TINY, "--out", tmp_path)
     assert (result.code, result.out) == (130, "stopped: the same command goes on\n")
 

@@ -1,16 +1,17 @@
 import math
 import re
 import signal
-from dataclasses import fields
 from functools import partial
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents.registry import TrainDQN
+from agents.registry import AGENTS
+from agents.settings.flat import flat_defaults
+from agents.settings.run import TrainSettings
 from tests.scripts.processes import CHAIN, call, checkpoints, read_json, read_progress, refused_by, start, train
-from wnrl.checkpoints.checkpoints import load_model
+from wnrl.checkpoints.tensor_files import read_model
 
 refused = partial(refused_by, "train_dqn")
 
@@ -110,7 +111,7 @@ def test_rows_come_at_their_intervals(whole):
 
 def test_models_are_folded_and_described(whole):
     run_dir, _ = whole
-    tensors, description = load_model(run_dir / "model")
+    tensors, description = read_model(run_dir / "model")
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
         "torso.layers.1.weight": (16, 5),
         "torso.layers.1.bias": (16,),
@@ -195,7 +196,7 @@ def test_a_run_cut_in_two_is_the_uncut_run(whole, tmp_path, cut):
 
 def model(run_dir):
     """The last model, to the bit."""
-    tensors, description = load_model(run_dir / "model")
+    tensors, description = read_model(run_dir / "model")
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, description
 
 
@@ -335,8 +336,10 @@ def test_help_explains_every_flag_with_its_default(monkeypatch):
     result = call("train_dqn", "--env", "Chain", "--help")
     assert result.code == 0
     text = " ".join(result.out.replace("│", " ").split())
-    for field in fields(TrainDQN):
-        flag = f"--{field.name.replace('_', '-')}"
+    names = flat_defaults(TrainSettings[AGENTS["dqn"].settings])
+    assert len(names) > 60
+    for name in names:
+        flag = f"--{name.replace('_', '-')}"
         said = re.search(rf"{flag}[ ,](.*?)\(default: ", text)
         assert said, flag
         assert len(re.findall(r"[a-z]+", said[1])) >= 3, flag

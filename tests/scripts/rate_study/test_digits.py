@@ -4,14 +4,14 @@ import sys
 
 import pytest
 import torch
-from rate_study.digits import TASKS, PixelLSTM, convolutional_network, load
+from rate_study.digits import TASKS, PixelLSTM, convolutional_network, read_digits
 from torch.nn import functional as F
 
 from wnrl import normalize
 
 
 def test_the_data_are_the_same_everywhere():
-    images, labels = load()
+    images, labels = read_digits()
     assert (images.shape, labels.shape) == ((1797, 8, 8), (1797,))
     bytes_ = torch.cat([images.flatten(), labels]).to(torch.uint8).numpy().tobytes()
     assert hashlib.sha256(bytes_).hexdigest() == "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
@@ -19,7 +19,7 @@ def test_the_data_are_the_same_everywhere():
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_fifth_image_is_held_out(name):
-    task, (images, _) = TASKS[name](), load()
+    task, (images, _) = TASKS[name](), read_digits()
     assert (len(task.training.inputs), len(task.held_out.inputs)) == (1437, 360)
     shown = task.held_out.inputs[1].float()
     fifth = images[5].float() / 8 - 1 if name == "digits" else images[5].float()
@@ -54,4 +54,4 @@ def test_a_pixel_is_predicted_from_those_before_it_alone():
 def test_without_scikit_learn_one_line_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ValueError, match=r'scikit-learn: pip install "wnrl\[report\]"'):
-        load()
+        read_digits()

@@ -4,7 +4,8 @@ import sys
 import pytest
 from rate_study.figure import CEILING, check_matplotlib, draw, make_figure
 from rate_study.report import Comparison
-from tests.agents.test_learning_rate_report import CHANCE, outcomes
+
+from tests.scripts.rate_study.test_report import CHANCE, outcomes
 
 
 @pytest.fixture

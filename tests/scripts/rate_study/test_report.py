@@ -2,7 +2,7 @@ import math
 
 import pytest
 from rate_study.report import Comparison, Spread, around, tables
-from rate_study.study import Outcome, Run
+from rate_study.study import Outcome, StudyRun
 
 CHANCE = math.log(10)
 
@@ -11,7 +11,7 @@ def outcomes(**losses):
     """By norm a row for each rate 0.001, 0.01, …, with a loss for each seed."""
     return [
         Outcome(
-            Run("digits", norm.replace("_", "-"), 10.0 ** (number - 3), seed, 2, "adam", "data", "sqrt"),
+            StudyRun("digits", norm.replace("_", "-"), 10.0 ** (number - 3), seed, 2, "adam", "data", "sqrt"),
             (2.0, loss),
             full_loss=0.1,
             test_loss=10 * loss,

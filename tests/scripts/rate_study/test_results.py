@@ -6,9 +6,9 @@ import pytest
 import torch
 from rate_study import results
 from rate_study.results import Results, complete
-from rate_study.study import Outcome, Run
+from rate_study.study import Outcome, StudyRun
 
-RUN = Run("digits", "none", rate=0.1, seed=0, epochs=2, optimizer="adam", init="data", units="sqrt")
+RUN = StudyRun("digits", "none", rate=0.1, seed=0, epochs=2, optimizer="adam", init="data", units="sqrt")
 RUNS = [replace(RUN, seed=seed) for seed in range(4)]
 
 
@@ -25,7 +25,7 @@ def trained(monkeypatch):
         seeds.append(run.seed)
         return outcome(run)
 
-    monkeypatch.setattr(results, "train", train)
+    monkeypatch.setattr(results, "train_once", train)
     return seeds
 
 
@@ -86,7 +86,7 @@ def test_runs_are_told_and_have_one_thread(tmp_path, monkeypatch):
         threads.append(torch.get_num_threads())
         return outcome(run)._replace(curve=(math.nan,) if run.seed else (0.25,))
 
-    monkeypatch.setattr(results, "train", train)
+    monkeypatch.setattr(results, "train_once", train)
     complete(Results(tmp_path / "runs.csv"), RUNS[:2], jobs=1, say=lines.append)
     assert lines == [
         "1 of 2: digits, none, rate 0.1, seed 0: loss 0.25",

@@ -5,20 +5,29 @@ import pytest
 import torch
 from rate_study import study
 from rate_study.digits import TASKS, Examples
-from rate_study.study import OPTIMIZERS, Outcome, Run, Study, build, measure, train, train_epoch
+from rate_study.study import (
+    OPTIMIZERS,
+    Outcome,
+    Study,
+    StudyRun,
+    build_network,
+    loss_and_error,
+    train_epoch,
+    train_once,
+)
 from torch import nn
 
-RUN = Run("digits", "none", rate=1e-3, seed=0, epochs=2, optimizer="adam", init="data", units="sqrt")
+RUN = StudyRun("digits", "none", rate=1e-3, seed=0, epochs=2, optimizer="adam", init="data", units="sqrt")
 
 
 def weights(run):
-    return torch.cat([p.detach().flatten() for p in build(run, TASKS[run.task]()).parameters()])
+    return torch.cat([p.detach().flatten() for p in build_network(run, TASKS[run.task]()).parameters()])
 
 
 def outputs(run):
     task = TASKS[run.task]()
     with torch.no_grad():
-        return build(run, task).eval()(task.training.inputs[:20])
+        return build_network(run, task).eval()(task.training.inputs[:20])
 
 
 @pytest.mark.parametrize("units", ["sqrt", "paper"])
@@ -40,13 +49,13 @@ def test_the_first_weights_depend_on_seed_and_init():
 def test_data_dependent_initialization_standardizes_the_plain_baseline_too():
     task = TASKS["digits"]()
     with torch.no_grad():
-        logits = build(RUN, task)(task.training.inputs[:500])
+        logits = build_network(RUN, task)(task.training.inputs[:500])
     assert torch.allclose(logits.mean(0), torch.zeros(10), atol=1e-4)
     assert torch.allclose(logits.std(0, correction=0), torch.ones(10), atol=1e-4)
 
 
 def test_the_units_of_g_are_those_asked_for():
-    g = [build(replace(RUN, norm="weight", units=units), TASKS["digits"]())[0].g for units in ("sqrt", "paper")]
+    g = [build_network(replace(RUN, norm="weight", units=units), TASKS["digits"]())[0].g for units in ("sqrt", "paper")]
     assert torch.allclose(3 * g[0], g[1])  # 9 inputs a row
 
 
@@ -59,7 +68,7 @@ def test_all_norms_see_the_same_minibatches(monkeypatch):
 
     monkeypatch.setattr(study, "train_epoch", record)
     for run in [replace(RUN, norm=norm, seed=seed) for norm in ("none", "batch") for seed in (0, 1)]:
-        train(run)
+        train_once(run)
     none, other_seed, batch, _ = map(torch.stack, orders.values())
     assert torch.equal(none, batch)
     assert not torch.equal(none, other_seed)
@@ -82,10 +91,10 @@ def test_an_epoch_is_one_update_per_whole_minibatch():
 
 def test_measures_are_of_evaluation_mode():
     task = TASKS["digits"]()
-    network = build(replace(RUN, norm="batch", init="preserve"), task)
+    network = build_network(replace(RUN, norm="batch", init="preserve"), task)
     with torch.no_grad():
         logits = network.eval()(task.held_out.inputs)
-    loss, error = measure(network, task.held_out)
+    loss, error = loss_and_error(network, task.held_out)
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, task.held_out.targets).item())
     assert error == pytest.approx((logits.argmax(1) != task.held_out.targets).float().mean().item())
     assert network.training
@@ -93,21 +102,21 @@ def test_measures_are_of_evaluation_mode():
 
 def test_training_learns_and_is_repeated_exactly():
     state = torch.get_rng_state()
-    outcome = train(RUN)
+    outcome = train_once(RUN)
     assert torch.equal(torch.get_rng_state(), state)
     assert outcome.loss == outcome.curve[1] < 0.5 < outcome.curve[0]
     assert outcome.full_loss < 0.5
     assert outcome.test_error < 0.2
-    assert train(RUN)._replace(seconds=0) == outcome._replace(seconds=0)
+    assert train_once(RUN)._replace(seconds=0) == outcome._replace(seconds=0)
 
 
 def test_an_lstm_learns_the_sequence_with_weight_norm():
-    outcome = train(replace(RUN, task="sequence", norm="weight", rate=1e-2, epochs=1))
+    outcome = train_once(replace(RUN, task="sequence", norm="weight", rate=1e-2, epochs=1))
     assert outcome.test_loss < 0.9 * TASKS["sequence"]().chance
 
 
 def test_a_run_that_diverges_ends_and_says_so():
-    outcome = train(replace(RUN, rate=1e30, epochs=5))
+    outcome = train_once(replace(RUN, rate=1e30, epochs=5))
     assert outcome.diverged
     assert outcome.loss == math.inf
     assert len(outcome.curve) < 5
