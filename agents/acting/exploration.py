@@ -1,4 +1,4 @@
-"""Exploration: random actions in the place of chosen ones."""
+"""Exploration by random actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def with_random(action: np.ndarray, num_actions: int, epsilon: float, rng: np.ra
         action: `[N]` integers.
         num_actions: A.
         epsilon: share of random actions, in [0, 1].
-        rng: of the choice and of the random actions; it draws as much for every `epsilon`.
+        rng: of both the choice and the random actions; the number of draws does not depend on `epsilon`.
 
     Returns:
         `[N]` integers.

@@ -1,4 +1,4 @@
-"""Policies for whole games: what a network does when it does not learn."""
+"""Policies: how a network acts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Policy = Callable[[TimeStep], np.ndarray]  # a row of N environments to their ac
 
 
 class Decision(NamedTuple):
-    """What an agent does at a row of the stream while it learns."""
+    """An agent's actions for one row of its environments while it learns."""
 
     action: np.ndarray  # [N] integers, or [N, D] where actions are continuous
-    record: Any = None  # what the agent stores of it beside the action
+    record: Any = None  # what else the agent stores, such as log-probabilities
 
 
 def make_policy(
@@ -38,14 +38,14 @@ def make_policy(
     """A policy that follows `network`, which may go on learning.
 
     Args:
-        network: a `QNetwork`, whose greatest value is followed, or one with a policy head; in evaluation mode.
+        network: a Q network, followed greedily, or one with a policy head; in evaluation mode.
         rng: of random actions and samples.
-        autocast: a context for the network's products.
-        epsilon: share of uniformly random actions instead; 0 where actions are continuous, the function refuses others.
-        sample: draw the actions from a policy head instead of taking the most probable ones.
+        autocast: a context for the forward pass.
+        epsilon: probability of a uniformly random action; the policy refuses any but 0 where actions are continuous.
+        sample: sample actions from a policy head instead of taking the most probable ones.
 
     Returns:
-        A function of time steps. A recurrent network's carries a state from row to row: one for each stream of rows.
+        A function of time steps. That of a recurrent network carries its state: use one for each stream of rows.
     """
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
@@ -67,7 +67,7 @@ def make_policy(
 
 
 class Recurrence:
-    """A recurrent network with the state that it carries from row to row.
+    """A recurrent network with its state, for acting row by row.
 
     Args:
         network: called once for each row, without gradient.
@@ -82,7 +82,7 @@ class Recurrence:
 
     @torch.no_grad()
     def __call__(self, timestep: TimeStep) -> ActorCriticValues:
-        """What the network says of a row of N environments."""
+        """The network's outputs for a row of N environments."""
         obs, first = (to_device(x, self._device) for x in (timestep.obs, timestep.first))
         state = self._network.initial_state(len(obs)) if self.state is None else self.state
         outputs, self.state = self._network.step(obs, state, first)

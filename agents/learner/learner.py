@@ -1,4 +1,4 @@
-"""A network and its optimizer: what every agent's gradient steps have in common."""
+"""A network and its optimizer: the gradient steps of every agent."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Loss = tuple[Tensor, Mapping[str, Tensor]]  # 0-dim, to minimize; its metrics, 0
 
 
 class Learner:
-    """Moves the parameters of a network down gradients, and keeps the metrics of it.
+    """Makes gradient steps on a network, and keeps their metrics.
 
     Args:
         network: normalized, initialized and on its device.
         settings: of the optimizer.
-        learning_rate: step size by environment step.
-        outputs: from a copy of the network and observations to the outputs `[B, ...]` whose minibatch noise is shown.
-        dtype: of the network's products (`torch.bfloat16` runs them under autocast).
+        learning_rate: by environment step.
+        outputs: from a copy of the network and observations to the outputs `[B, ...]` whose minibatch noise is logged.
+        dtype: of matrix products (`torch.bfloat16` runs them under autocast).
         description: from which the network can be built again, see `agents.learner.network`.
 
     Attributes:
         num_updates: gradient steps made.
-        ranks: the processes that make them together.
+        ranks: the processes that learn together.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Learner:
             beta1=settings.beta1,
             eps=settings.optimizer_eps,
         )
-        self._parameters = list(network.parameters())  # to look for them takes a small network long
+        self._parameters = list(network.parameters())  # walking a small network's modules takes as long as a step
         self._projected = [module for module in network.modules() if isinstance(module, ProjectedLayer)]
         self._limit = settings.max_grad_norm or float("inf")
         self._learning_rate = learning_rate
@@ -70,7 +70,7 @@ class Learner:
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def share(self, ranks: Ranks) -> None:
-        """Learn together with other processes from now on, beginning with the first one's network."""
+        """Learn together with other processes from now on, starting from the first one's network."""
         self.ranks = ranks
         ranks.broadcast_tensors(tensor.detach() for tensor in (*self._parameters, *self.network.buffers()))
 
@@ -85,7 +85,7 @@ class Learner:
 
     @property
     def measures_next(self) -> bool:
-        """Whether the diagnostics look at the next gradient step, for which it does more than others."""
+        """Whether the diagnostics measure the next gradient step."""
         return self._diagnostics.due
 
     def update(self, loss: Tensor, metrics: Mapping[str, Tensor]) -> None:
@@ -111,7 +111,7 @@ class Learner:
 
         Args:
             parts: losses and metrics.
-            measured: whether the diagnostics look at it.
+            measured: whether the diagnostics measure it.
         """
         self.optimizer.zero_grad(set_to_none=True)
         total: dict[str, Tensor] = {}
@@ -138,7 +138,7 @@ class Learner:
 
         Args:
             step: environment step.
-            obs: observations `[B, *obs_shape]` on which the layers are looked at; None where there are none yet.
+            obs: observations `[B, *obs_shape]` for the layers' diagnostics; None where there are none yet.
             generator: of the reading, on the network's device.
         """
         learning_rate = self._learning_rate(step)
@@ -152,7 +152,7 @@ class Learner:
         }
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to go on."""
+        """Everything needed to continue."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -162,7 +162,7 @@ class Learner:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `get_state`'s state."""
+        """Continue from `get_state`'s state."""
         self.network.load_state_dict(state["network"])
         load_optimizer(self.optimizer, state["optimizer"])
         self._means.set_state(state["means"])
@@ -171,7 +171,7 @@ class Learner:
 
 
 class GradientSteps:
-    """Makes one gradient step for each minibatch that it is called with.
+    """Makes one gradient step per call, on a minibatch.
 
     Args:
         learner: makes the step.
@@ -191,5 +191,5 @@ class GradientSteps:
             self._learner.count_updates(1)
 
     def step(self, *minibatch: Any) -> None:
-        """What the device does in a step that the diagnostics do not look at."""
+        """The device's part of a step that the diagnostics do not measure."""
         self._learner.step([self._loss(*minibatch)])

@@ -21,9 +21,9 @@ def make_optimizer(
         name: `adam`, `adamax`, `radam`, `rmsprop` (centred, as Mnih et al. 2015 describe it, without momentum) or
             `rmsprop-a2c` (not centred, decay 0.99, as in the published code of A2C).
         parameters: of the network as it is now; build the optimizer after the network is normalized.
-        learning_rate: step size.
-        beta1: decay of the gradient's mean (Adam, Adamax, RAdam); RMSprop decays both of its means by 0.95.
-        eps: added to the denominator, in units of the gradient.
+        learning_rate: initial learning rate.
+        beta1: decay rate of the first moment (Adam, Adamax, RAdam); RMSprop decays both of its moments by 0.95.
+        eps: ε, added to the denominator.
 
     Raises:
         ValueError: an unknown name.
@@ -32,7 +32,7 @@ def make_optimizer(
         raise ValueError(f"unknown optimizer {name!r}: choose from {', '.join(get_args(OptimizerName))}")
     parameters = list(parameters)
     options: dict[str, Any] = {"lr": learning_rate, "eps": eps}
-    if parameters[0].is_cuda:  # so that a step can be captured in a graph, whose numbers are on the device
+    if parameters[0].is_cuda:  # so that a CUDA graph can capture a step
         options |= {"lr": torch.tensor(learning_rate, device=parameters[0].device), "capturable": True}
     if name == "adam":
         return torch.optim.Adam(parameters, betas=(beta1, 0.999), fused=True, **options)
@@ -46,9 +46,9 @@ def make_optimizer(
 
 
 def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Take on the moments of `state`, an optimizer's `state_dict`; all else stays as it was built for its device."""
+    """Load the moments of `state`, an optimizer's `state_dict`; the options stay as they were built for this device."""
     options = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
     groups = [{**own, "params": group["params"]} for group, own in zip(state["param_groups"], options, strict=True)]
-    optimizer.load_state_dict({**state, "param_groups": groups})  # which says where a step count belongs
+    optimizer.load_state_dict({**state, "param_groups": groups})  # whose options say where step counts are kept
     for group, own in zip(optimizer.param_groups, options, strict=True):
         group.update(own)

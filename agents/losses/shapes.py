@@ -1,4 +1,4 @@
-"""The contract of formulas on batched tensors, checked where they are entered."""
+"""Shape checks of formulas on batched tensors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from torch import Tensor
 
 
 def check_shapes(name: str, expected: str, *tensors: Tensor) -> None:
-    """Check that tensors have the shapes that a formula takes; only shapes are read, never values.
+    """Check the shapes of a formula's arguments; values are never read.
 
     Args:
         name: of the formula, for the message.
-        expected: one shape per tensor, as `"[B, A], [B], []"`; a letter is one size wherever it stands, and `[...]` is
-            one shape, of any rank, wherever it stands.
-        tensors: to be checked.
+        expected: one shape per tensor, such as `"[B, A], [B], []"`; equal letters are equal sizes, and all `[...]` are
+            one shape of any rank.
+        tensors: the arguments.
 
     Raises:
         ValueError: a rank or a size differs from these.

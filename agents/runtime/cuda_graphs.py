@@ -1,4 +1,4 @@
-"""Work of a CUDA device that is captured once, as a graph, and launched as a whole from then on."""
+"""CUDA graphs: work of the device that is captured once and then launched as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from agents.runtime.devices import resolve_graphs
 
-WARM_UP = 3  # calls before the capture, in which libraries take the memory that they keep
+WARM_UP = 3  # calls before the capture, in which libraries allocate their workspaces
 
 Work = Callable[[], None]
 Result = TypeVar("Result")  # a tree of tensors, as a tensor, a named tuple of tensors, or None
@@ -22,21 +22,21 @@ def _say(text: str) -> None:
 
 
 class Graphs:
-    """Captures pieces of work of one device; where one of them cannot be captured, all run as they are.
+    """Captures pieces of work of one device; if one of them cannot be captured, all run without graphs.
 
-    What is captured reads and writes tensors that stay where they are: a number of the host that it reads keeps, for
-    all launches, the value that it had at the capture, and what it does on the host is done at the capture alone.
+    Captured work reads and writes tensors at fixed addresses. A number of the host that it reads keeps the value that it
+    had at the capture, and what it does on the host is done at the capture only.
 
     Args:
-        device: of the work; only on CUDA is anything captured.
-        generators: that the work draws from, on the device.
-        enabled: whether anything is captured; None does so on CUDA.
-        say: told, once, why nothing is captured on a device where it could be.
+        device: of the work; work is captured on CUDA only.
+        generators: random generators of the work, on the device.
+        enabled: whether to capture; None does so on CUDA.
+        say: called once with the reason if work on CUDA cannot be captured.
 
-    Attribute `enabled`: whether anything is captured.
+    Attribute `enabled`: whether work is captured.
 
     Raises:
-        ValueError: captures are asked for where there are none.
+        ValueError: capturing is requested on a device that cannot.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Graphs:
         self._captures: list[_Capture] = []
 
     def capture(self, work: Work, name: str) -> Work:
-        """`work`, to be called in its place; it is captured after some calls.
+        """`work` as a function that captures it after some calls; to be called instead of it.
 
         Args:
-            work: what the device has to do, the same each time.
-            name: in what is said of it.
+            work: the same operations each time.
+            name: of the work in messages.
         """
         if not self.enabled:
             return work
@@ -64,19 +64,19 @@ class Graphs:
         return self._captures[-1]
 
     def capture_function(self, function: Callable[..., Result], name: str) -> Callable[..., Result]:
-        """`function`, of trees of tensors (see `torch.utils._pytree`) to such a tree, to be called in its place.
+        """`function`, from trees of tensors (see `torch.utils._pytree`) to such a tree; to be called instead of it.
 
-        Where it is captured, for each shape of its arguments anew, its result is overwritten by the next call.
+        It is captured once for each shape of its arguments; its result is overwritten by the next call then.
         """
         return _Function(self, function, name) if self.enabled else function
 
     def forget(self) -> None:
-        """Capture everything anew, since tensors have been replaced."""
+        """Capture everything again, since tensors have been replaced."""
         for capture in self._captures:
             capture.forget()
 
     def refuse(self, reason: str) -> None:
-        """Capture nothing any more, and launch nothing that was captured."""
+        """Stop capturing, and launch nothing that was captured."""
         self.enabled = False
         self.forget()
         self._say(f"without CUDA graphs: {reason}")
@@ -91,7 +91,7 @@ class _Capture:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Capture again after some calls."""
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0
 
@@ -106,7 +106,7 @@ class _Capture:
             self._work()
 
     def _warm_up(self) -> None:
-        """Work on the stream of the capture: what libraries keep for a stream has to be there before."""
+        """Run on the stream of the capture, for which libraries must have allocated their workspaces."""
         now = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(now)
         with torch.cuda.stream(self._stream):
@@ -115,7 +115,7 @@ class _Capture:
         self._calls += 1
 
     def _capture(self) -> None:
-        """Record what the work launches, without doing it; refused where it waits for the device or needs the host."""
+        """Record what the work launches, without running it; refused if it waits for the device or needs the host."""
         graph, device = torch.cuda.CUDAGraph(), self._stream.device
         index = torch.cuda.current_device() if device.index is None else device.index
         generators = torch.cuda.default_generators[index], *self._graphs.generators
@@ -123,7 +123,7 @@ class _Capture:
         for generator in self._graphs.generators:  # torch adds the default one
             graph.register_generator_state(generator)
         try:
-            # the outer context is for a capture that fails, which leaves its stream the current one
+            # a capture that fails leaves its stream the current one: hence the outer context
             with torch.cuda.stream(torch.cuda.current_stream(device)), torch.cuda.graph(graph, stream=self._stream):
                 self._work()
         except RuntimeError as error:
@@ -153,7 +153,7 @@ class _Function:
 
 
 class _Placed:
-    """A function whose arguments and results have fixed places on the device; it is called once when it is made."""
+    """A function whose arguments and results have fixed addresses; it is called once when this is constructed."""
 
     work: Work
 
@@ -169,7 +169,7 @@ class _Placed:
         return self.result
 
     def compute(self) -> None:
-        """Write the result for the arguments that stand in their places."""
+        """Write the result for the arguments at their addresses."""
         results = tree_leaves(self.result), tree_leaves(self._function(*self._arguments))
         for place, value in zip(*results, strict=True):
             if place is not None:

@@ -1,4 +1,4 @@
-"""Where and in what precision an agent computes."""
+"""Devices and precisions by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agents.settings.run import Precision
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the first CUDA device, or else the CPU.
+    """The device of that name; `auto` is CUDA where available, otherwise the CPU.
 
     Raises:
         ValueError: the name is unknown to torch, or the device is not on this machine.
@@ -27,10 +27,10 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_graphs(graphs: bool | None, device: torch.device) -> bool:
-    """Whether work is to be captured in CUDA graphs; None does so on CUDA.
+    """Whether to capture work in CUDA graphs; None does so on CUDA.
 
     Raises:
-        ValueError: they are asked for on another device.
+        ValueError: graphs are requested on another device.
     """
     if graphs and device.type != "cuda":
         raise ValueError(f"graphs are captured on CUDA alone, and the device is {device}: leave --graphs out")
@@ -41,7 +41,7 @@ def check_compiler(device: torch.device) -> None:
     """Compile something small for `device`.
 
     Raises:
-        ValueError: it fails, for want of a compiler.
+        ValueError: there is no compiler.
     """
     try:
         torch.compile(torch.sin, fullgraph=True)(torch.zeros(2, device=device))
@@ -51,7 +51,7 @@ def check_compiler(device: torch.device) -> None:
 
 
 def resolve_dtype(precision: Precision, device: torch.device, images: bool) -> torch.dtype:
-    """The type of the networks' products; `auto` is bfloat16 for images where the hardware multiplies it, else float32.
+    """The dtype of matrix products; `auto` is bfloat16 for images if the hardware supports it, otherwise float32.
 
     Raises:
         ValueError: an unknown precision.

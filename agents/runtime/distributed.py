@@ -1,7 +1,7 @@
-"""One run shared by several processes, as `torchrun` starts them: environments, replay and batches are split.
+"""Distributed training: one run in several processes, as `torchrun` starts them.
 
-Every process makes the same updates of the same network, on the mean of all gradients; what a run's settings say holds
-for all processes together.
+Environments, replay buffer and batches are split among the processes; each makes the same updates of the same network,
+on the mean of all gradients. A run's settings are totals over the processes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from agents.settings.flat import replace, to_flat
 from agents.settings.run import TrainSettings
 
 SPLIT = ("num_envs", "batch_size", "replay_size", "init_batch")
-"""Settings of which each process has an equal share."""
+"""Settings that are split equally among the processes."""
 SEED_STRIDE = 2**32  # between the seeds of two processes
-PATIENCE = timedelta(hours=6)  # the others wait while the first process evaluates
+TIMEOUT = timedelta(hours=6)  # the other processes wait while the first one evaluates
 
 
 class Ranks(Protocol):
@@ -34,20 +34,20 @@ class Ranks(Protocol):
         """The sum of all processes' values."""
 
     def min(self, value: int) -> int:
-        """The least of all processes' values."""
+        """The minimum of all processes' values."""
 
     def broadcast(self, value: Any) -> Any:
         """The first process's value."""
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Give these tensors, in place, the mean of all processes' values."""
+        """Replace these tensors, in place, by their mean over the processes."""
 
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
-        """Give these tensors, in place, the first process's values."""
+        """Replace these tensors, in place, by the first process's."""
 
 
 class OneProcess:
-    """A run that is not shared."""
+    """A run of a single process."""
 
     rank, world_size = 0, 1
 
@@ -71,7 +71,7 @@ class OneProcess:
 
 
 class Processes:
-    """The processes of torch's default group, which has been made."""
+    """The processes of torch's default process group, which is initialized."""
 
     def __init__(self) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
@@ -81,22 +81,22 @@ class Processes:
         return self._reduced(value, dist.ReduceOp.SUM)
 
     def min(self, value: int) -> int:
-        """The least of all processes' values."""
+        """The minimum of all processes' values."""
         return self._reduced(value, dist.ReduceOp.MIN)
 
     def _reduced(self, value: int, operation: Any) -> int:
-        tensor = torch.tensor(value)  # in the CPU's memory: no device is waited for
+        tensor = torch.tensor(value)  # on the CPU, so that nothing waits for the device
         dist.all_reduce(tensor, operation)
         return int(tensor)
 
     def broadcast(self, value: Any) -> Any:
-        """The first process's value, any that pickles."""
+        """The first process's value, which can be pickled."""
         values = [value]
         dist.broadcast_object_list(values)
         return values[0]
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Give these tensors, in place, the mean of all processes' values; never waits for the device."""
+        """Replace these tensors, in place, by their mean over the processes; never waits for the device."""
         tensors = list(tensors)
         joined = torch.cat([tensor.flatten() for tensor in tensors])
         dist.all_reduce(joined)
@@ -104,7 +104,7 @@ class Processes:
         torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
 
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
-        """Give these tensors, in place, the first process's values."""
+        """Replace these tensors, in place, by the first process's."""
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
 
@@ -114,12 +114,12 @@ def join() -> Ranks:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return OneProcess()
     if not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
     return Processes()
 
 
 def share(settings: TrainSettings[Any], ranks: Ranks) -> TrainSettings[Any]:
-    """One process's share of a run's settings, with a seed of its own and, on CUDA, a device of its own.
+    """One process's share of a run's settings, with its own seed and, on CUDA, its own device.
 
     Raises:
         ValueError: a number cannot be split among the processes, learning starts before each of them has a transition,
@@ -137,7 +137,7 @@ def share(settings: TrainSettings[Any], ranks: Ranks) -> TrainSettings[Any]:
         raise ValueError("graphs are of one process: leave --graphs out, or torchrun")
     flat = to_flat(settings)
     shares: dict[str, Any] = {name: _share(name, flat[name], ranks.world_size) for name in SPLIT}
-    shares["graphs"] = False  # processes meet in the middle of an update
+    shares["graphs"] = False  # processes synchronize within an update
     if settings.run.device in ("auto", "cuda") and torch.cuda.is_available():
         shares["device"] = f"cuda:{os.environ['LOCAL_RANK']}"
     return replace(settings, seed=settings.run.seed + SEED_STRIDE * ranks.rank, **shares)
