@@ -156,7 +156,7 @@ class CategoricalLoss(NamedTuple):
 
 
 class QuantileLoss(NamedTuple):
-    """Quantile Huber loss, at fixed levels (QR-DQN, Dabney et al. 2018a, equation 10) or sampled ones (IQN, 2018b, eq. 3)."""
+    """Quantile Huber loss at fixed levels (Dabney et al. 2018a, QR-DQN, eq. 10) or sampled ones (2018b, IQN, eq. 3)."""
 
     delta: float  # error at which it turns linear; 0 is the plain quantile loss
 

@@ -24,8 +24,8 @@ def _say(text: str) -> None:
 class Graphs:
     """Captures pieces of work of one device; if one of them cannot be captured, all run without graphs.
 
-    Captured work reads and writes tensors at fixed addresses. A number of the host that it reads keeps the value that it
-    had at the capture, and what it does on the host is done at the capture only.
+    Captured work reads and writes tensors at fixed addresses. A number of the host that it reads keeps the value of the
+    capture, and what it does on the host is done at the capture only.
 
     Args:
         device: of the work; work is captured on CUDA only.
