@@ -16,7 +16,7 @@ class PolicyGradientSettings:
     value_coef: float = 0.5
     """Coefficient of the value loss."""
     entropy_coef: float = 0.0
-    """Coefficient of the entropy bonus."""
+    """Coefficient of the entropy bonus; the entropy is in nats."""
     normalize_advantage: bool = True
     """Normalize the advantages of each minibatch (of a whole update in REINFORCE)."""
     normalize_obs: bool = False

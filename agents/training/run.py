@@ -23,7 +23,7 @@ from envs import Episode
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import write_model
 from wnrl.normalizers.folding import fold
-from wnrl.tracking.tracker import NullTracker, RunTracker
+from wnrl.tracking.tracker import NullTracker, RunTracker, Tracker
 
 EVALUATION_SEED = 1_000_000  # apart from the seeds of training
 
@@ -84,7 +84,7 @@ class Run:
             if settings.run.resume is not None:
                 self._resume()
             resumed = self.steps if settings.run.resume is not None else None
-            self._tracker = NullTracker() if ranks.rank else RunTracker(self.directory.path, resumed)
+            self._tracker: Tracker = NullTracker() if ranks.rank else RunTracker(self.directory.path, resumed)
         except BaseException:
             environment.close()
             raise

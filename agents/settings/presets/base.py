@@ -30,3 +30,20 @@ def check_preset(name: str, known: Collection[str]) -> None:
     """Raise ValueError where no preset has that name."""
     if name not in known:
         raise ValueError(f"unknown preset {name!r}: choose from {', '.join(known)}")
+
+
+REPLAY_VECTOR: Values = {
+    "hidden": (256, 256),
+    "steps": 100_000,
+    "num_envs": 4,
+    "learning_rate": 1e-3,
+    "batch_size": 128,
+    "train_interval": 4,
+    "learning_starts": 1_000,
+    "replay_size": 50_000,
+    "target_interval": 4,
+    "reward_clip": 0.0,
+    "eval_interval": 5_000,
+    "checkpoint_interval": 50_000,
+}
+"""Of agents with a replay buffer, on vectors."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agents.settings.presets.base import Values, check_preset
+from agents.settings.presets.base import REPLAY_VECTOR, Values, check_preset
 
 
 def dqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] = {}) -> Values:
@@ -54,25 +54,14 @@ FAST_ATARI: Values = {
 }
 
 FAST_VECTOR: Values = {
-    "hidden": (256, 256),
-    "steps": 100_000,
-    "num_envs": 4,
-    "learning_rate": 1e-3,
-    "batch_size": 128,
-    "train_interval": 4,
-    "learning_starts": 1_000,
-    "replay_size": 50_000,
-    "target_interval": 4,
+    **REPLAY_VECTOR,
     "tau": 0.02,
     "n_step": 3,
     "epsilon_end": 0.05,
     "epsilon_steps": 10_000,
     "double": True,
-    "reward_clip": 0.0,
-    "eval_interval": 5_000,
     "eval_epsilon": 0.0,
     "log_interval": 1_000,
-    "checkpoint_interval": 50_000,
 }
 
 # Hessel et al. 2018, table 1; what is not here is as in FAST_ATARI and FAST_VECTOR.

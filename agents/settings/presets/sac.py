@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from agents.settings.presets.base import Values, check_preset
+from agents.settings.presets.base import REPLAY_VECTOR, Values, check_preset
 
 
 def sac_preset(name: str, *, images: bool, norm: str, flags: Collection[str] = ()) -> Values:
@@ -38,20 +38,9 @@ SAC_ATARI: Values = {
 AUTOMATIC_ATARI: Values = {"target_entropy": 0.6}
 
 SAC_VECTOR: Values = {
-    "hidden": (256, 256),
-    "steps": 100_000,
-    "num_envs": 4,
-    "learning_rate": 1e-3,
-    "batch_size": 128,
-    "train_interval": 4,
-    "learning_starts": 1_000,
-    "replay_size": 50_000,
-    "target_interval": 4,
+    **REPLAY_VECTOR,
     "tau": 0.1,  # 0.02 and 0.05 solve CartPole later
-    "reward_clip": 0.0,
-    "eval_interval": 5_000,
     "log_interval": 2_000,
-    "checkpoint_interval": 50_000,
 }
 
 AUTOMATIC_VECTOR: Values = {"target_entropy": 0.3}
