@@ -332,7 +332,7 @@ def test_learning_that_starts_before_there_is_a_transition_is_refused(tmp_path, 
 
 
 def test_help_explains_every_flag_with_its_default(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "120")  # a wide terminal shows groups side by side
     result = call("train_dqn", "--env", "Chain", "--help")
     assert result.code == 0
     text = " ".join(result.out.replace("│", " ").split())
@@ -340,7 +340,7 @@ def test_help_explains_every_flag_with_its_default(monkeypatch):
     assert len(names) > 60
     for name in names:
         flag = f"--{name.replace('_', '-')}"
-        said = re.search(rf"{flag}[ ,](.*?)\(default: ", text)
+        said = re.search(rf"^│ {flag}[ ,](.*?)\(default:", result.out, re.DOTALL | re.MULTILINE)
         assert said, flag
         assert len(re.findall(r"[a-z]+", said[1])) >= 3, flag
     for flag in ("--game", "--env", "--norm", "--resume", "--replay-size", "--learning-starts", "--eval-interval"):

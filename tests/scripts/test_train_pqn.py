@@ -97,4 +97,4 @@ def test_help_names_the_flags_and_their_units():
     assert result.code == 0
     for flag in ("--game", "--norm", "--rollout-length", "--q-lambda", "--minibatches", "--epsilon-steps", "--resume"):
         assert flag in result.out
-    assert "Steps of each environment between two updates" in result.out
+    assert "Steps of each environment per rollout" in result.out
