@@ -340,7 +340,7 @@ def test_help_explains_every_flag_with_its_default(monkeypatch):
     assert len(names) > 60
     for name in names:
         flag = f"--{name.replace('_', '-')}"
-        said = re.search(rf"^│ {flag}[ ,](.*?)\(default:", result.out, re.DOTALL | re.MULTILINE)
+        said = re.search(rf"^[│ ]*{flag}[ ,](.*?)\(default:", result.out, re.DOTALL | re.MULTILINE)
         assert said, flag
         assert len(re.findall(r"[a-z]+", said[1])) >= 3, flag
     for flag in ("--game", "--env", "--norm", "--resume", "--replay-size", "--learning-starts", "--eval-interval"):
