@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import itemgetter
+from operator import itemgetter, methodcaller
 from typing import TypeVar
 
 import torch
@@ -23,7 +23,7 @@ def shuffled_minibatches(steps: Steps, number: int, generator: torch.Generator) 
     Yields:
         The same tree of tensors `[B, ...]`, of other steps each time.
     """
-    flat = tree_map(lambda values: values.flatten(0, 1), steps)
+    flat = tree_map(methodcaller("flatten", 0, 1), steps)
     order = torch.randperm(len(tree_leaves(flat)[0]), generator=generator, device=generator.device)
     for indices in order.tensor_split(number):
         yield tree_map(itemgetter(indices), flat)

@@ -7,17 +7,18 @@ from torch import Tensor
 from agents.on_policy.rollout import Rollout
 from agents.policy_gradient.actor_critic_loss import actor_critic_loss
 from agents.policy_gradient.actors import ActorCriticMinibatch
-from agents.policy_gradient.policy_gradient import PolicyGradient
+from agents.policy_gradient.policy_gradient import PolicyGradientAgent
 from envs import TimeStep
+from wnrl.networks.actor_critic import ActorCriticValues
 
 
-class A2C(PolicyGradient):
-    """An A2C agent, see `PolicyGradient`."""
+class A2CAgent(PolicyGradientAgent):
+    """An A2C agent, see `PolicyGradientAgent`."""
 
     def _learn_from(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
         (batch,) = self.actor.minibatches(self._steps_with_advantages(rollout, timestep), 1, self._generator)
         self._gradient_step(batch)
 
-    def _loss(self, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _objective(self, outputs: ActorCriticValues, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
         normalize = self.settings.policy_gradient.normalize_advantage
-        return actor_critic_loss(self._outputs(batch), batch, self._weights, normalize=normalize)
+        return actor_critic_loss(outputs, batch, self._weights, normalize=normalize)

@@ -16,10 +16,10 @@ from agents.on_policy.build import build_rollout_storage, check_minibatches
 from agents.on_policy.episodes import EpisodeStorage
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import RolloutStorage
-from agents.policy_gradient.a2c import A2C
+from agents.policy_gradient.a2c import A2CAgent
 from agents.policy_gradient.actors import Actor, FeedforwardActor, RecurrentActor
-from agents.policy_gradient.ppo import PPO
-from agents.policy_gradient.reinforce import REINFORCE
+from agents.policy_gradient.ppo import PPOAgent
+from agents.policy_gradient.reinforce import REINFORCEAgent
 from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings
 from agents.settings.run import RunSettings
 from envs import Environment
@@ -42,17 +42,17 @@ def describe_actor_critic(run: RunSettings, settings: Any, environment: Environm
     )
 
 
-def build_a2c(run: RunSettings, settings: A2CSettings, environment: Environment) -> A2C:
+def build_a2c(run: RunSettings, settings: A2CSettings, environment: Environment) -> A2CAgent:
     """An A2C agent for the environment, on the run's device.
 
     Raises:
         ValueError: the device is not there, a name is unknown, or the settings do not fit the environment.
     """
     rollouts = partial(build_rollout_storage, settings.rollout.rollout_length, environment)
-    return A2C(**_parts(run, settings, environment, rollouts))
+    return A2CAgent(**_parts(run, settings, environment, rollouts))
 
 
-def build_ppo(run: RunSettings, settings: PPOSettings, environment: Environment) -> PPO:
+def build_ppo(run: RunSettings, settings: PPOSettings, environment: Environment) -> PPOAgent:
     """A PPO agent for the environment, on the run's device.
 
     Raises:
@@ -63,17 +63,17 @@ def build_ppo(run: RunSettings, settings: PPOSettings, environment: Environment)
     start = settings.clip_range
     end = 0.0 if settings.clip_range_schedule == "linear" else start
     parts = _parts(run, settings, environment, partial(build_rollout_storage, length, environment))
-    return PPO(clip_range=LinearSchedule(start, end, run.steps), **parts)
+    return PPOAgent(clip_range=LinearSchedule(start, end, run.steps), **parts)
 
 
-def build_reinforce(run: RunSettings, settings: REINFORCESettings, environment: Environment) -> REINFORCE:
+def build_reinforce(run: RunSettings, settings: REINFORCESettings, environment: Environment) -> REINFORCEAgent:
     """A REINFORCE agent for the environment, on the run's device.
 
     Raises:
         ValueError: as `build_a2c`.
     """
     episodes = partial(EpisodeStorage, settings.episodes_per_update, environment.num_envs)
-    return REINFORCE(**_parts(run, settings, environment, episodes))
+    return REINFORCEAgent(**_parts(run, settings, environment, episodes))
 
 
 def _parts(

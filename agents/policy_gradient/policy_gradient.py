@@ -25,8 +25,8 @@ from wnrl.networks.actor_critic import ActorCriticValues
 from wnrl.tracking.means import Means
 
 
-class PolicyGradient(OnPolicyAgent):
-    """Base of the policy gradients: an agent adds how it learns from a rollout, and the loss of a minibatch.
+class PolicyGradientAgent(OnPolicyAgent):
+    """Base of the policy gradients: an agent adds how it learns from a rollout, and its loss.
 
     Args:
         learner: of an actor-critic.
@@ -91,13 +91,14 @@ class PolicyGradient(OnPolicyAgent):
         raise NotImplementedError
 
     def _loss(self, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a minibatch, and its metrics."""
-        raise NotImplementedError
-
-    def _outputs(self, batch: ActorCriticMinibatch) -> ActorCriticValues:
-        """The outputs of the learner's network for a minibatch."""
+        """Loss of a minibatch, and its metrics; never waits for the device where the actor is capturable."""
         with self.learner.autocast():
-            return self.actor.evaluate(self.network, batch)
+            outputs = self.actor.evaluate(self.network, batch)
+        return self._objective(outputs, batch)
+
+    def _objective(self, outputs: ActorCriticValues, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of the network's outputs for a minibatch, and its metrics."""
+        raise NotImplementedError
 
     def _values(self, timestep: TimeStep) -> Tensor:
         with self.learner.autocast():

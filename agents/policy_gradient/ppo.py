@@ -18,7 +18,7 @@ from agents.losses.policy import (
 from agents.on_policy.rollout import Rollout
 from agents.policy_gradient.actor_critic_loss import LossWeights, advantages_of, weighted_loss
 from agents.policy_gradient.actors import ActorCriticMinibatch
-from agents.policy_gradient.policy_gradient import PolicyGradient
+from agents.policy_gradient.policy_gradient import PolicyGradientAgent
 from envs import TimeStep
 from wnrl.networks.actor_critic import ActorCriticValues
 from wnrl.schedules import LinearSchedule
@@ -57,12 +57,12 @@ def ppo_loss(
     return loss, metrics
 
 
-class PPO(PolicyGradient):
-    """A PPO agent, see `PolicyGradient`.
+class PPOAgent(PolicyGradientAgent):
+    """A PPO agent, see `PolicyGradientAgent`.
 
     Args:
         clip_range: of the ratio π/π_old, by environment step.
-        parts: arguments of `PolicyGradient`.
+        parts: arguments of `PolicyGradientAgent`.
     """
 
     def __init__(self, *, clip_range: LinearSchedule, **parts: Any) -> None:
@@ -84,9 +84,9 @@ class PPO(PolicyGradient):
                     return
                 self.learner.update(loss, metrics)
 
-    def _loss(self, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _objective(self, outputs: ActorCriticValues, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
         return ppo_loss(
-            self._outputs(batch),
+            outputs,
             batch,
             self._weights,
             normalize=self.settings.policy_gradient.normalize_advantage,

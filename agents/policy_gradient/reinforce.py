@@ -11,12 +11,13 @@ from agents.on_policy.returns import lambda_returns
 from agents.on_policy.rollout import Rollout
 from agents.policy_gradient.actor_critic_loss import actor_critic_loss
 from agents.policy_gradient.actors import ActorCriticMinibatch, steps_of
-from agents.policy_gradient.policy_gradient import PolicyGradient
+from agents.policy_gradient.policy_gradient import PolicyGradientAgent
 from envs import TimeStep
+from wnrl.networks.actor_critic import ActorCriticValues
 
 
-class REINFORCE(PolicyGradient):
-    """A REINFORCE agent, see `PolicyGradient`.
+class REINFORCEAgent(PolicyGradientAgent):
+    """A REINFORCE agent, see `PolicyGradientAgent`.
 
     Returns are Monte Carlo returns; where an episode was truncated, they are bootstrapped from the baseline's value of
     its last observation.
@@ -46,5 +47,5 @@ class REINFORCE(PolicyGradient):
             share = chunk.valid.sum() / steps.valid.sum()
             yield share * loss, {name: share * value for name, value in metrics.items()}
 
-    def _loss(self, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        return actor_critic_loss(self._outputs(batch), batch, self._weights, normalize=False)
+    def _objective(self, outputs: ActorCriticValues, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        return actor_critic_loss(outputs, batch, self._weights, normalize=False)

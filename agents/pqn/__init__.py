@@ -1,1 +1,1 @@
-"""PQN."""
+"""PQN: parallel Q-learning (Gallici et al. 2024)."""

@@ -10,7 +10,7 @@ from agents.learner.build import build_learner, check_discrete
 from agents.learner.network import network_description
 from agents.on_policy.build import build_rollout_storage, check_minibatches
 from agents.on_policy.reward_scaling import RewardClipping
-from agents.pqn.pqn import PQN
+from agents.pqn.pqn import PQNAgent
 from agents.settings.pqn import PQNSettings
 from agents.settings.run import RunSettings
 from envs import Environment
@@ -21,7 +21,7 @@ def describe_pqn(run: RunSettings, settings: PQNSettings, environment: Environme
     return network_description("q", run.network, environment)
 
 
-def build_pqn(run: RunSettings, settings: PQNSettings, environment: Environment) -> PQN:
+def build_pqn(run: RunSettings, settings: PQNSettings, environment: Environment) -> PQNAgent:
     """A PQN agent for the environment, on the run's device.
 
     Raises:
@@ -32,7 +32,7 @@ def build_pqn(run: RunSettings, settings: PQNSettings, environment: Environment)
     check_minibatches(settings.minibatches, environment.num_envs * settings.rollout_length)
     description = describe_pqn(run, settings, environment)
     learner = build_learner(run, settings.learner, description, lambda network, obs: network(obs).q_values)
-    return PQN(
+    return PQNAgent(
         learner,
         build_rollout_storage(settings.rollout_length, environment, learner.device),
         RewardClipping(settings.learner.reward_clip, settings.reward_scale),

@@ -36,7 +36,7 @@ class QMinibatch(NamedTuple):
     valid: Tensor  # [B] bool
 
 
-class PQN(OnPolicyAgent):
+class PQNAgent(OnPolicyAgent):
     """An agent that learns the λ-returns of each rollout, bootstrapped from the greatest value of each row.
 
     Args:

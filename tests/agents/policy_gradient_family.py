@@ -68,10 +68,10 @@ def random_rollout(agent, length, num_envs, obs_shape, seed=0):
     first = torch.from_numpy(rng.random((length + 1, num_envs)) < 0.25)
     first[0] = True
     first[1:] &= ~first[:-1]
-    says = outputs(agent.network, obs[:-1].flatten(0, 1))
-    action = says.policy.sample(draw)
-    log_prob = says.policy.log_prob(action) + 0.5 * torch.randn(len(action), generator=draw)
-    value = says.value + 0.3 * torch.randn(len(action), generator=draw)
+    found = outputs(agent.network, obs[:-1].flatten(0, 1))
+    action = found.policy.sample(draw)
+    log_prob = found.policy.log_prob(action) + 0.5 * torch.randn(len(action), generator=draw)
+    value = found.value + 0.3 * torch.randn(len(action), generator=draw)
     rollout = Rollout(
         obs[:-1],
         first[:-1],
@@ -140,7 +140,7 @@ class Recorder:
 
 
 class PolicyGradientVariant(VariantContract):
-    """The contract of one variant, which says what it changes."""
+    """The contract of one variant, a subclass with its `changes`."""
 
     kind = ""
     steps_to_solve = 900

@@ -188,7 +188,7 @@ def test_normalized_advantages_by_hand():
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_normalized_advantages_stay_finite_with_hardly_anything(count):
+def test_normalized_advantages_stay_finite_with_one_valid_entry_or_none(count):
     assert normalize_advantages(torch.tensor([7.0, 8.0, 9.0]), torch.arange(3) < count).tolist() == [0, 0, 0]
     assert normalize_advantages(torch.full((3,), 5.0), torch.ones(3, dtype=torch.bool)).tolist() == [0, 0, 0]
 

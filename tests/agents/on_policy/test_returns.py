@@ -143,7 +143,7 @@ def test_nothing_crosses_an_episodes_end(lambda_):
 
 
 @pytest.mark.parametrize("lambda_", LIMITS)
-def test_what_stands_in_an_invalid_row_is_ignored(lambda_):
+def test_invalid_rows_are_ignored(lambda_):
     reward, discount, value, next_value, valid = rollout()
     numbers = {"gamma": GAMMA, "lambda_": lambda_}
     wild = [torch.where(valid, tensor, math.nan) for tensor in (reward, discount, value, next_value)]

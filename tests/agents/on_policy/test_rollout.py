@@ -57,7 +57,7 @@ def test_what_was_read_of_the_host_is_not_overwritten():
 
 
 def test_other_games_after_a_resume_are_no_step():
-    """An environment that cannot be restored begins anew, though the row before was not an episode's last."""
+    """An environment that cannot be restored starts new games, though the row before was not an episode's last."""
     storage = RolloutStorage(4, 2, (4,), torch.float32)
     played(storage, Chain(2, length=4), 2)
     storage.add(first_rows(np.zeros((2, 4), np.float32)), decision(2, 2))

@@ -16,27 +16,27 @@ def losses(outputs, batch, normalize=False, value_clip=0.0):
 
 
 @pytest.mark.parametrize("continuous", [False, True])
-def test_the_loss_is_the_weighted_sum_of_its_figures(continuous):
-    for loss, figures in losses(*loss_example(continuous)):
-        expected = figures["train/policy_gradient_loss"] + 0.7 * figures["train/value_loss"]
-        torch.testing.assert_close(loss, expected + 0.1 * figures["train/entropy_loss"])
-        assert all(value.ndim == 0 and value.isfinite() for value in figures.values())
+def test_the_loss_is_the_weighted_sum_of_its_metrics(continuous):
+    for loss, metrics in losses(*loss_example(continuous)):
+        expected = metrics["train/policy_gradient_loss"] + 0.7 * metrics["train/value_loss"]
+        torch.testing.assert_close(loss, expected + 0.1 * metrics["train/entropy_loss"])
+        assert all(value.ndim == 0 and value.isfinite() for value in metrics.values())
 
 
 def test_entropy_is_the_mean_of_the_policys():
     outputs, batch = loss_example()
     expected = outputs.policy.entropy()[batch.valid].mean()
-    for _, figures in losses(outputs, batch):
-        torch.testing.assert_close(figures["train/entropy_loss"], -expected)
+    for _, metrics in losses(outputs, batch):
+        torch.testing.assert_close(metrics["train/entropy_loss"], -expected)
 
 
 @pytest.mark.parametrize("continuous", [False, True])
 def test_sequences_are_steps_like_others(continuous):
-    for (loss, figures), (other, same) in zip(
+    for (loss, metrics), (other, same) in zip(
         losses(*loss_example(continuous)), losses(*loss_example(continuous, sequences=True)), strict=True
     ):
         torch.testing.assert_close(loss, other)
-        torch.testing.assert_close(figures, same)
+        torch.testing.assert_close(metrics, same)
 
 
 def test_what_is_not_valid_is_ignored():
@@ -53,8 +53,8 @@ def test_normalized_advantages_have_no_scale():
     outputs, batch = loss_example()
     larger = batch._replace(advantage=5 + 100 * batch.advantage)
     for normalized in (True, False):
-        for (_, figures), (_, other) in zip(
+        for (_, metrics), (_, other) in zip(
             losses(outputs, batch, normalized), losses(outputs, larger, normalized), strict=True
         ):
-            difference = abs(float(figures["train/policy_gradient_loss"] - other["train/policy_gradient_loss"]))
+            difference = abs(float(metrics["train/policy_gradient_loss"] - other["train/policy_gradient_loss"]))
             assert (difference < 1e-5) is normalized

@@ -61,7 +61,7 @@ def test_the_order_is_the_generators(lstm):
     assert not torch.equal(first, other)
 
 
-def test_a_recurrent_actor_carries_its_state_and_begins_anew_with_an_episode():
+def test_a_recurrent_actor_carries_its_state_and_resets_it_with_each_episode():
     net, rng = network(lstm=5), np.random.default_rng(0)
     actor, state = RecurrentActor(net, 2), net.initial_state(2)
     for t in range(8):
@@ -75,7 +75,7 @@ def test_a_recurrent_actor_carries_its_state_and_begins_anew_with_an_episode():
         torch.testing.assert_close(got.policy.logits, expected.policy.logits[0])
 
 
-def test_looking_at_a_row_leaves_the_state_before_it():
+def test_the_value_of_a_row_leaves_the_state_before_it():
     actor, row = RecurrentActor(network(lstm=5), 2), first_rows(np.ones((2, 3), np.float32))
     later = row._replace(first=np.zeros(2, bool))
     actor.act(*actor.inputs(row))

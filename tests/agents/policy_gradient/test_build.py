@@ -77,5 +77,5 @@ def test_a_device_that_is_not_there_is_named():
 def test_the_layers_are_looked_at_with_or_without_memory(lstm):
     agent = make("ppo", Chain(2, length=4), lstm=lstm, minibatches=1)
     obs = torch.eye(4)
-    figures = agent.learner.metrics(0, obs, torch.Generator().manual_seed(0))
-    assert figures["norm/minibatch_noise"] == pytest.approx(0, abs=1e-5)
+    metrics = agent.learner.metrics(0, obs, torch.Generator().manual_seed(0))
+    assert metrics["norm/minibatch_noise"] == pytest.approx(0, abs=1e-5)

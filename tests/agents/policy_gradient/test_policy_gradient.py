@@ -124,14 +124,14 @@ def test_the_values_of_a_world_that_is_cut_off_are_wrong_if_it_were_terminated()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_figures_are_finite_where_returns_do_not_vary(kind):
+def test_metrics_are_finite_where_returns_do_not_vary(kind):
     world = Clockwork(3, 3, reward=0.0)
     agent = make(kind, world, learning_rate=1e-30, orthogonal=False, gamma=0.0)
     Trainer(agent, world, seed=0).run(200)
-    figures = agent.metrics(200)
+    metrics = agent.metrics(200)
     assert agent.learner.num_updates > 0
-    assert "train/explained_variance" not in figures or np.isfinite(figures["train/explained_variance"])
-    assert all(np.isfinite(value) for value in figures.values())
+    assert "train/explained_variance" not in metrics or np.isfinite(metrics["train/explained_variance"])
+    assert all(np.isfinite(value) for value in metrics.values())
 
 
 def test_a_rollout_whose_returns_do_not_vary_does_not_hide_the_others():
@@ -177,7 +177,7 @@ def test_pictures_in_bfloat16_are_learned_from():
     agent = make("ppo", environment, hidden=(32,), rollout_length=16, minibatches=1, epochs=1)
     agent.learner.dtype = torch.bfloat16
     Trainer(agent, environment, seed=0).run(40)
-    figures = agent.metrics(40)
+    metrics = agent.metrics(40)
     assert agent.learner.num_updates == 1
-    assert abs(figures["train/approx_kl"]) < 1e-4
-    assert all(np.isfinite(value) for value in figures.values())
+    assert abs(metrics["train/approx_kl"]) < 1e-4
+    assert all(np.isfinite(value) for value in metrics.values())

@@ -216,13 +216,13 @@ def test_the_rollout_of_the_naive_test_is_clipped_both_ways():
     assert ((ratio > 0.8) & (ratio < 1.2)).any()
 
 
-def figures_of_updates(agent):
-    """The figures of each gradient step from now on."""
+def metrics_of_updates(agent):
+    """The metrics of each gradient step from now on."""
     seen, step = [], agent.learner.step
 
     def spy(parts, **options):
-        ((_, figures),) = parts
-        seen.append({name: float(value.detach()) for name, value in figures.items()})
+        ((_, metrics),) = parts
+        seen.append({name: float(value.detach()) for name, value in metrics.items()})
         step(parts, **options)
 
     agent.learner.step = spy
@@ -243,9 +243,9 @@ ACTORS = {
 def test_the_ratio_is_1_before_the_first_gradient_step_of_each_rollout(name, norm):
     environment = Gym("Pendulum-v1", 2) if name == "continuous" else Chain(2, length=4, max_steps=7)
     agent = make("ppo", environment, norm=norm, **{"minibatches": 1, **ACTORS[name]})
-    seen = figures_of_updates(agent)
+    seen = metrics_of_updates(agent)
     Trainer(agent, environment, seed=0).run(200)
-    kl = [figures["train/approx_kl"] for figures in seen]
+    kl = [metrics["train/approx_kl"] for metrics in seen]
     first, later = kl[:: NUMBERS["epochs"]], kl[1 :: NUMBERS["epochs"]]
     assert len(first) >= 4
     assert max(map(abs, first)) < 1e-6
@@ -257,18 +257,18 @@ def test_a_rollout_begins_with_the_state_that_acted():
     environment = Recall(2, delay=20)
     agent = make("ppo", environment, lstm=8, minibatches=1, orthogonal=False)
     agent.actor.start_rollout = lambda: None  # the state at the very beginning, zeros, for all rollouts
-    seen = figures_of_updates(agent)
+    seen = metrics_of_updates(agent)
     Trainer(agent, environment, seed=0).run(200)
-    assert max(figures["train/approx_kl"] for figures in seen[:: NUMBERS["epochs"]]) > 1e-6
+    assert max(metrics["train/approx_kl"] for metrics in seen[:: NUMBERS["epochs"]]) > 1e-6
 
 
 def test_learning_rate_and_clip_range_fall_to_0_at_the_end_of_the_run():
     changes = {"clip_range_schedule": "linear", "learning_rate_schedule": "linear"}
     agent = make("ppo", Chain(1), steps=1_000, **changes)
     for step, share in ((0, 1.0), (250, 0.75), (1_000, 0.0)):
-        figures = agent.metrics(step)
-        assert figures["train/clip_range"] == pytest.approx(0.2 * share)
-        assert figures["train/learning_rate"] == pytest.approx(0.01 * share)
+        metrics = agent.metrics(step)
+        assert metrics["train/clip_range"] == pytest.approx(0.2 * share)
+        assert metrics["train/learning_rate"] == pytest.approx(0.01 * share)
     constant = make("ppo", Chain(1), steps=1_000).metrics(1_000)
     assert (constant["train/clip_range"], constant["train/learning_rate"]) == (0.2, 0.01)
 
@@ -279,7 +279,7 @@ def test_the_update_uses_the_clip_range_and_the_learning_rate_of_its_step():
         changes = {"clip_range_schedule": "linear", "learning_rate_schedule": "linear", "optimizer_eps": 0.1}
         agent = make("ppo", Chain(3, length=4), epochs=1, minibatches=1, steps=1_000, **changes)
         rollout, timestep = random_rollout(agent, 12, 3, (4,))
-        seen, before = figures_of_updates(agent), parameters(agent.network)
+        seen, before = metrics_of_updates(agent), parameters(agent.network)
         agent.learner.anneal(step)
         agent.update(rollout, timestep, step)
         steps.append((seen[0]["train/clip_fraction"], float((parameters(agent.network) - before).norm())))
@@ -308,8 +308,8 @@ def test_actions_are_stored_as_they_were_drawn_and_clipped_by_the_environment():
     Trainer(agent, environment, seed=0).run(20)
     rollout = agent.storage.read()
     assert rollout.action.abs().max() > 2  # the bounds
-    says = outputs(agent.acting, rollout.obs.flatten(0, 1)).policy
-    expected = says.log_prob(rollout.action.flatten(0, 1)).view(rollout.log_prob.shape)
+    found = outputs(agent.acting, rollout.obs.flatten(0, 1)).policy
+    expected = found.log_prob(rollout.action.flatten(0, 1)).view(rollout.log_prob.shape)
     torch.testing.assert_close(rollout.log_prob, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -326,8 +326,8 @@ def test_the_first_rollout_initializes_and_is_not_learned_from():
     rollout = agent.storage._on_device["obs"]
     plain.obs_norm.update(rollout)  # what comes next is scaled as this rollout is
     data_init(plain, rollout.flatten(0, 1))
-    says = outputs(agent.network, rollout.flatten(0, 1))
-    for values in (says.policy.logits, says.value):
+    found = outputs(agent.network, rollout.flatten(0, 1))
+    for values in (found.policy.logits, found.value):
         assert values.mean(0).abs().max() < 1e-3
         assert values.std(0, correction=0).numpy() == pytest.approx(1, abs=1e-3)
     torch.testing.assert_close(agent.network.obs_norm.running_mean, plain.obs_norm.running_mean)

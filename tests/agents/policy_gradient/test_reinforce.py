@@ -69,7 +69,7 @@ def after_naive_update(agent, network, episodes):
     s, learner = flat_settings(agent), copy.deepcopy(network)
     losses, advantages, terms = [], [], []
     for steps in episodes:
-        value_after = float(outputs(network, steps[-1][4][None]).value)  # stands for the rest where it was truncated
+        value_after = float(outputs(network, steps[-1][4][None]).value)  # the bootstrap where it was truncated
         total = value_after
         for obs, action, reward, discount, _ in reversed(steps):
             total = float(reward) + s.gamma * float(discount) * total
@@ -136,7 +136,7 @@ def test_takes_continuous_actions():
     assert not torch.equal(before, parameters(agent.network))
 
 
-def test_figures_are_known_with_one_environment_right_after_an_update():
+def test_metrics_are_known_with_one_environment_right_after_an_update():
     agent = make("reinforce", Clockwork(3))
     trainer = Trainer(agent, Clockwork(3), seed=0)
     for steps in range(1, 8):

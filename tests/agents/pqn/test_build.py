@@ -1,4 +1,4 @@
-"""agents.pqn.build: the parts of a PQN agent, and where layer norm stands in its networks."""
+"""agents.pqn.build: the parts of a PQN agent, and the places of layer norm in its networks."""
 
 import pytest
 import torch

@@ -55,7 +55,7 @@ def values(network, obs):
 
 
 class PQNVariant(VariantContract):
-    """The contract of one variant, which says what it changes."""
+    """The contract of one variant, a subclass with its `changes`."""
 
     changes: dict = {}  # noqa: RUF012
 
