@@ -15,11 +15,13 @@ from agents.settings.presets.sac import sac_preset
 from agents.settings.sac import SACSettings
 from agents.training.agent_spec import AgentSpec
 
-DQN = AgentSpec("dqn", DQNSettings, dqn_preset, "agents.dqn.build:build_dqn", supports_torchrun=True)
-PPO = AgentSpec("ppo", PPOSettings, ppo_preset, "agents.policy_gradient.build:build_ppo")
-A2C = AgentSpec("a2c", A2CSettings, a2c_preset, "agents.policy_gradient.build:build_a2c")
-REINFORCE = AgentSpec("reinforce", REINFORCESettings, reinforce_preset, "agents.policy_gradient.build:build_reinforce")
-PQN = AgentSpec("pqn", PQNSettings, pqn_preset, "agents.pqn.build:build_pqn")
-SAC = AgentSpec("sac", SACSettings, sac_preset, "agents.sac.build:build_sac")
-AGENTS = {spec.name: spec for spec in (DQN, PPO, A2C, REINFORCE, PQN, SAC)}
+_SPECS = (
+    AgentSpec("dqn", DQNSettings, dqn_preset, "agents.dqn.build:build_dqn", supports_torchrun=True),
+    AgentSpec("ppo", PPOSettings, ppo_preset, "agents.policy_gradient.build:build_ppo"),
+    AgentSpec("a2c", A2CSettings, a2c_preset, "agents.policy_gradient.build:build_a2c"),
+    AgentSpec("reinforce", REINFORCESettings, reinforce_preset, "agents.policy_gradient.build:build_reinforce"),
+    AgentSpec("pqn", PQNSettings, pqn_preset, "agents.pqn.build:build_pqn"),
+    AgentSpec("sac", SACSettings, sac_preset, "agents.sac.build:build_sac"),
+)
+AGENTS = {spec.name: spec for spec in _SPECS}
 """By name."""

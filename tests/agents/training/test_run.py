@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.acting.policies import make_policy
 from agents.dqn import build
 from agents.learner.network import make_network
-from agents.registry import AGENTS, DQN
+from agents.registry import AGENTS
 from agents.runtime.distributed import OneProcess
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat, replace
@@ -22,6 +22,8 @@ from tests.agents.contract import differences
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import CheckpointError, read_model
 from wnrl.normalizers.folding import fold
+
+DQN = AGENTS["dqn"]
 
 
 @pytest.fixture

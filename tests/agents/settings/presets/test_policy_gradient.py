@@ -1,13 +1,13 @@
 import pytest
 
-from agents.registry import A2C, PPO, REINFORCE
+from agents.registry import AGENTS
 from agents.settings.flat import from_flat, to_flat
 from agents.settings.presets.policy_gradient import a2c_preset, ppo_preset, reinforce_preset
 from agents.settings.run import TrainSettings
 
 each_preset = pytest.mark.parametrize(
     ("spec", "preset"),
-    [(PPO, ppo_preset), (A2C, a2c_preset), (REINFORCE, reinforce_preset)],
+    [(AGENTS["ppo"], ppo_preset), (AGENTS["a2c"], a2c_preset), (AGENTS["reinforce"], reinforce_preset)],
     ids=["ppo", "a2c", "reinforce"],
 )
 
