@@ -1,4 +1,7 @@
-"""Targets and losses of value learning: pure functions of batched tensors, one number per sample."""
+"""Targets and losses of value learning: pure functions of batched tensors, one number per sample.
+
+What every update enters compares shapes in place, and calls `check_shapes` for the error.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ def expected_target(
     Raises:
         ValueError: a rank or a size differs from these.
     """
-    check_shapes("expected_target", "[B], [B], [B, A], [B, A]", reward, discount, next_values, policy)
+    if policy.ndim != 2 or not (
+        policy.shape == next_values.shape and reward.shape == discount.shape == policy.shape[:1]
+    ):
+        check_shapes("expected_target", "[B], [B], [B, A], [B, A]", reward, discount, next_values, policy)
     if penalty is not None:
         check_shapes("the penalty of expected_target", "[B, A], [B, A]", penalty, policy)
         next_values = next_values - penalty
@@ -50,7 +56,8 @@ def greedy(q_values: Tensor) -> Tensor:
     Raises:
         ValueError: the rank differs.
     """
-    check_shapes("greedy", "[B, A]", q_values)
+    if q_values.ndim != 2:
+        check_shapes("greedy", "[B, A]", q_values)
     return torch.zeros_like(q_values).scatter(1, q_values.argmax(1, keepdim=True), 1.0)
 
 
@@ -111,7 +118,8 @@ def td_error(q_values: Tensor, action: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: a rank or a batch size differs from these.
     """
-    check_shapes("td_error", "[B, A], [B], [B]", q_values, action, target)
+    if q_values.ndim != 2 or not action.shape == target.shape == q_values.shape[:1]:
+        check_shapes("td_error", "[B, A], [B], [B]", q_values, action, target)
     return target.detach() - q_values.gather(1, action.unsqueeze(1)).squeeze(1)
 
 

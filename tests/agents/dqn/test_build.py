@@ -6,8 +6,6 @@ import torch
 
 from agents.dqn.build import build_dqn, describe_dqn
 from agents.learner.network import make_network
-from agents.off_policy.build import build_sampler
-from agents.off_policy.update import PrioritizedSampler, UniformSampler
 from agents.settings.flat import from_flat, replace
 from agents.settings.run import RunSettings
 from agents.training.environments import make_training_environment
@@ -18,8 +16,6 @@ from tests.agents.contract import STATES, parameters, play
 from tests.agents.dqn_family import BOOTSTRAPS, DISTRIBUTIONS, NOISY, NUMBERS, RAINBOW, RUN, make, settings, values
 from wnrl.networks.torsos import NatureCNN
 from wnrl.normalizers.projection import ProjectedLayer
-from wnrl.replay.prioritized import PrioritizedReplay
-from wnrl.replay.uniform import Replay
 
 SMALL = replace(RUN, hidden=(8,), num_envs=3)
 LATER = {"learning_starts": 8_000, "replay_size": 100}  # nothing is learned
@@ -89,18 +85,6 @@ def test_every_combination_learns(bootstrap, distribution, extras):
 
 
 # Parts
-
-
-def test_samplers():
-    run, cpu = replace(RUN, steps=1_100), torch.device("cpu")
-    uniform = build_sampler(run, settings(), Chain(3), cpu)
-    assert (type(uniform), type(uniform.replay)) == (UniformSampler, Replay)
-    numbers = {"prioritized": True, "priority_exponent": 0.7, "priority_beta": 0.4}
-    prioritized = build_sampler(run, settings(**numbers), Chain(3), cpu)
-    assert (type(prioritized), type(prioritized.replay)) == (PrioritizedSampler, PrioritizedReplay)
-    assert prioritized.replay.get_state()["config"]["alpha"] == 0.7
-    betas = [prioritized._schedule(step) for step in (0, 100, 600, 1_100, 9_000)]
-    assert betas == pytest.approx([0.4, 0.4, 0.7, 1.0, 1.0])
 
 
 @pytest.mark.parametrize("changes", [{}, *DISTRIBUTIONS.values(), RAINBOW])
