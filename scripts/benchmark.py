@@ -1,4 +1,4 @@
-"""Speed, alternating in one run: python scripts/benchmark.py dqn --game Breakout, or ppo, replay, env, …"""
+"""Measure speed, memory and calls: python scripts/benchmark.py dqn --game Breakout, or ppo, replay, env, calls, …"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure a trained model over whole games: python scripts/evaluate.py RUN_DIR --episodes 30 --video"""
+"""Evaluate a trained model over whole games: python scripts/evaluate.py RUN_DIR --episodes 30 --video"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that plays whole games with a run's model and reports the scores."""
+"""The evaluation command: play whole games with a run's model and report the scores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from envs import human_normalized, rom_id
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """Which model is evaluated, and how."""
+    """The evaluated model, and how it plays."""
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
@@ -47,7 +47,7 @@ class EvaluateSettings:
 
 
 def main(description: str) -> int:
-    """What `scripts/evaluate.py` does; the process's exit code."""
+    """Evaluate a model, as `scripts/evaluate.py` does; returns the exit code."""
     try:
         print(play_saved_model(read(EvaluateSettings, description)))
         return 0
@@ -58,7 +58,7 @@ def main(description: str) -> int:
 
 
 def play_saved_model(settings: EvaluateSettings) -> str:
-    """Play whole games with a run's model; the result in words.
+    """Play whole games with a run's model and return the result as text.
 
     Raises:
         ValueError: there is no such run, model or device, or video needs what is not installed.
@@ -79,7 +79,7 @@ def play_saved_model(settings: EvaluateSettings) -> str:
 
 
 def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> str:
-    """Mean ± standard deviation, and the human-normalized score where one is known."""
+    """Mean ± standard deviation of the scores, and the human-normalized score where the game has one."""
     task = model.description["game"] or model.description["env"]
     line = f"{task}: {np.mean(scores):.1f} ± {np.std(scores):.1f} over {len(scores)} whole games"
     manner = ["actions sampled"] if play.get("sample") else []

@@ -1,4 +1,4 @@
-"""Command lines from dataclasses: defaults from a preset or from a run's own settings, errors in one line."""
+"""Command lines from dataclasses: defaults from a preset or from the run that is resumed, errors in one line."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read(kind: type[Parsed], description: str, argv: list[str] | None = None, de
         kind: its fields become flags, their docstrings the help; the fields of nested dataclasses too.
         description: one line above the help.
         argv: the arguments; the process's own by default.
-        default: where the flags' defaults come from; the dataclass itself by default.
+        default: an instance with the flags' defaults; by default those of the dataclass.
 
     Raises:
         ValueError: an unknown flag, or a value of the wrong type or out of its range.
@@ -77,14 +77,14 @@ def read(kind: type[Parsed], description: str, argv: list[str] | None = None, de
 
 
 def fail(error: BaseException | str) -> NoReturn:
-    """Say what is wrong in one line and leave with exit code 2."""
+    """Print an error in one line and exit with code 2."""
     line = " ".join(str(error).split())
     print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def _given(argv: list[str] | None) -> dict[str, str]:
-    """The flags that are given, on which the defaults of others depend: by name, the text behind each, or nothing."""
+    """The given flags by name, with the text after each; the defaults of others depend on them."""
     flags: dict[str, str] = {}
     name = ""
     for text in sys.argv[1:] if argv is None else argv:
@@ -98,7 +98,7 @@ def _given(argv: list[str] | None) -> dict[str, str]:
 
 
 def _without_box(text: str) -> str:
-    """The sentences of a message that stands in a box: title, sentences, a rule, a hint."""
+    """The sentences of tyro's message, which has a box around a title, sentences, a rule and a hint."""
     lines = [line.strip("│╭╮╰╯─ ") for line in text.splitlines()[1:]]
     said = itertools.takewhile(lambda line: not line.startswith(("For full helptext", "Argument helptext")), lines)
     text = " ".join(line for line in said if line.strip("-"))

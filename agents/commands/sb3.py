@@ -39,38 +39,38 @@ CONTRIB = {  # of sb3-contrib, by module
 
 @dataclass(frozen=True)
 class SB3Settings:
-    """The algorithm, the task, the normalizer, and what the algorithm is told."""
+    """The algorithm and its arguments, the task and the normalizer."""
 
     algo: Algorithm = "ppo"
-    """Algorithm of stable-baselines3 or (crossq, ppo_mask, ppo_recurrent, qrdqn, tqc, trpo) of sb3-contrib."""
+    """Algorithm of stable-baselines3, or of sb3-contrib (crossq, ppo_mask, ppo_recurrent, qrdqn, tqc, trpo)."""
     env: Annotated[str, tyro.conf.arg(metavar="ID")] = "CartPole-v1"
-    """Gymnasium id; games of Atari (ALE/Breakout-v5) get the host's wrappers and stacks of 4 frames."""
+    """Gymnasium id; Atari games (ALE/Breakout-v5) get stable-baselines3's wrappers and stacks of 4 frames."""
     norm: str = "weight"
     """Normalizer of the policy's networks: none, weight, mean-batch, batch, layer, projected or spectral."""
     init: Literal["preserve", "data", "analytic", "he"] = "preserve"
-    """Initial weights: preserve (the host's own), data (from the first observations), analytic or he."""
+    """Initialization: the policy's own (preserve), data-dependent (data), by shapes (analytic) or He-uniform (he)."""
     normalize_output: bool | None = None
-    """Normalize the output layers too; None does as the normalizer's source does."""
+    """Normalize the output layers too; None follows the normalizer's source."""
     units: Units = "sqrt"
-    """Units of g."""
+    """Weight norm: a row's length is √n g for n inputs (sqrt), g (paper) or exp(g) (log)."""
     steps: int = 100_000
-    """Length of the run in steps of all environments together."""
+    """Length of the run in environment steps, summed over environments."""
     num_envs: int = 1
-    """Environments played in lockstep."""
+    """Parallel environments, stepped together."""
     seed: int = 0
-    """Of everything that is drawn at random."""
+    """Random seed of everything."""
     device: str = "auto"
-    """cpu, cuda, or auto."""
+    """cpu, cuda, or auto (CUDA where available)."""
     hyperparams: tuple[str, ...] = ()
-    """Arguments of the algorithm as NAME:VALUE with a Python literal for the value, such as n_steps:256."""
+    """Arguments of the algorithm as NAME:VALUE, where the value is a Python literal, such as n_steps:256."""
     eval_episodes: int = 20
-    """Games with the most probable actions at the end; 0 plays none."""
+    """Games of the evaluation at the end, with the most probable actions; 0 does not evaluate."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of model.zip and TensorBoard events; the default is runs/ENV-ALGO-NORM-sSEED-TIME."""
+    """Folder of model.zip and TensorBoard events; by default runs/ENV-ALGO-NORM-sSEED-TIME."""
 
 
 def main(description: str) -> int:
-    """What `scripts/train_sb3.py` does: train, save and evaluate; the process's exit code."""
+    """Train, save and evaluate, as `scripts/train_sb3.py` does; returns the exit code."""
     try:
         arguments = read(SB3Settings, description)
         run_dir = arguments.run_dir or default_run_dir(arguments)
@@ -96,14 +96,18 @@ def main(description: str) -> int:
 
 
 def default_run_dir(arguments: SB3Settings) -> Path:
-    """A new folder, named for the run."""
+    """`runs/ENV-ALGO-NORM-sSEED-TIME`."""
     task = arguments.env.removeprefix("ALE/")
     now = time.strftime("%Y%m%d-%H%M%S")
     return Path("runs") / f"{task}-{arguments.algo}-{arguments.norm}-s{arguments.seed}-{now}"
 
 
 def make_model(arguments: SB3Settings, run_dir: Path) -> BaseAlgorithm:
-    """The algorithm with its normalized policy, ready to learn."""
+    """The algorithm with a normalized policy, ready to learn.
+
+    Raises:
+        ValueError, TypeError, AssertionError, ImportError: an argument does not fit, as the algorithm reports it.
+    """
     package = "sb3_contrib" if arguments.algo in CONTRIB else "stable_baselines3"
     policies = importlib.import_module(f"wnrl.sb3.{arguments.algo}")
     algorithm = getattr(importlib.import_module(package), CONTRIB.get(arguments.algo, arguments.algo.upper()))
@@ -125,7 +129,11 @@ def make_model(arguments: SB3Settings, run_dir: Path) -> BaseAlgorithm:
 
 
 def make_environment(arguments: SB3Settings) -> VecEnv:
-    """Environments as the host makes them."""
+    """Environments as stable-baselines3 makes them.
+
+    Raises:
+        ValueError: there is no such environment.
+    """
     if arguments.num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {arguments.num_envs}")
     try:
@@ -139,13 +147,17 @@ def make_environment(arguments: SB3Settings) -> VecEnv:
 
 
 def has_masks(model: BaseAlgorithm) -> bool:
-    """Whether the model's environments say which actions are allowed."""
+    """Whether the model's environments mask actions."""
     environment = model.get_env()
     return environment is not None and environment.has_attr("action_masks")
 
 
 def policy_name(policies: ModuleType, space: spaces.Space[Any]) -> str:
-    """The class for that observation space."""
+    """Name of the policy class for an observation space.
+
+    Raises:
+        ValueError: `policies` has none.
+    """
     kind = "MultiInput" if isinstance(space, spaces.Dict) else "Cnn" if is_image_space(space) else "Mlp"
     name = f"{kind}LstmPolicy" if hasattr(policies, "MlpLstmPolicy") else f"{kind}Policy"
     if not hasattr(policies, name):
@@ -154,7 +166,11 @@ def policy_name(policies: ModuleType, space: spaces.Space[Any]) -> str:
 
 
 def parse_hyperparam(text: str) -> tuple[str, Any]:
-    """`NAME:VALUE` with a Python literal for the value."""
+    """Name and value of `NAME:VALUE`, where the value is a Python literal.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
     name, _, value = text.partition(":")
     try:
         return name, ast.literal_eval(value)

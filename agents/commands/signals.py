@@ -1,4 +1,4 @@
-"""Leaving a run when the user or the system asks."""
+"""Stopping a run on Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """While it is entered, Ctrl-C and SIGTERM ask to stop; a second one stops at once.
+    """A context in which Ctrl-C and SIGTERM request a stop; a second signal stops at once.
 
     Args:
-        again: whether a second one does; `torchrun` passes on a Ctrl-C that the terminal has sent already.
+        again: whether a second signal stops at once; under `torchrun` each Ctrl-C arrives twice.
+
+    Attributes:
+        received: the signal, or None.
     """
 
     def __init__(self, again: bool = True) -> None:
@@ -21,12 +24,12 @@ class StopSignal:
         self._handlers: dict[signal.Signals, object] = {}
 
     def __call__(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was requested."""
         return self.received is not None
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects: 0, or 128 + the signal's number."""
+        """0, or 128 + the signal's number, as shells have it."""
         return 0 if self.received is None else 128 + self.received
 
     def __enter__(self) -> StopSignal:

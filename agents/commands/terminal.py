@@ -1,4 +1,4 @@
-"""The progress of a run in the terminal: a progress bar, or plain lines where there is no terminal."""
+"""Progress of a run in a terminal: a progress bar, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 
 class TerminalProgress:
-    """Shows steps, frames per second, return and time left.
+    """Shows steps, frames per second, return and remaining time.
 
     Args:
-        bar: draw a bar; without one, each row of metrics is a line. By default, a bar where there is a terminal.
+        bar: draw a bar instead of a line per row of metrics; by default where stderr is a terminal.
     """
 
     def __init__(self, bar: bool | None = None) -> None:
@@ -20,7 +20,7 @@ class TerminalProgress:
         self._total, self._bar = 0, tqdm(disable=True)
 
     def start(self, step: int, total_steps: int) -> None:
-        """Show the bar at `step`; a run that was longer already has a full one."""
+        """Show the bar at `step`; it is full where the run is already longer."""
         self._total, step = total_steps, min(step, total_steps)
         hidden = not self._shown
         self._bar = tqdm(total=total_steps, initial=step, disable=hidden, unit=" steps", dynamic_ncols=True)
@@ -46,7 +46,7 @@ class TerminalProgress:
         sys.stdout.flush()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop drawing; the bar stays on the screen."""
         self._bar.close()
 
 
@@ -61,5 +61,5 @@ NAMES = {
 
 
 def metrics_line(metrics: Mapping[str, float]) -> str:
-    """The metrics that a person watches, in one line."""
+    """The metrics that a person watches, as one line."""
     return ", ".join(f"{name} {form.format(metrics[tag])}" for tag, (name, form) in NAMES.items() if tag in metrics)

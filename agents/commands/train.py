@@ -1,4 +1,4 @@
-"""The training scripts' command: parse, train, and say how it ended."""
+"""The training command: parse the command line, train, and report how the run ended."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from agents.registry import AGENTS
 
 
 def train(agent: str, description: str) -> int:
-    """What a training script does; the process's exit code.
+    """Train an agent by the command line, as a training script does.
 
     Args:
         agent: a name in `AGENTS`.
         description: one line above the help.
+
+    Returns:
+        The exit code: 0, 2 for a wrong command line, or 128 + the number of the signal that stopped the run.
     """
     try:
         settings = parse(AGENTS[agent], description)
@@ -25,7 +28,7 @@ def train(agent: str, description: str) -> int:
         run = Run(AGENTS[agent], settings, stop=stop, progress=TerminalProgress())
     except ValueError as error:
         if int(os.environ.get("RANK", "0")):
-            return 2  # the first process says it
+            return 2  # the first process reports it
         fail(error)
     except KeyboardInterrupt:
         return 130

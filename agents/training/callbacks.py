@@ -1,4 +1,4 @@
-"""What a run does at intervals: it logs, evaluates and writes checkpoints."""
+"""Work at intervals of a run: logging, evaluation, checkpoints."""
 
 from __future__ import annotations
 

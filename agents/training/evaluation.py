@@ -29,7 +29,7 @@ def evaluate(
         environment: of its own, not the one that the agent learns in.
         episodes: how many games, at least 1.
         seed: of the environments.
-        watch: called with each row that is played, the first one included.
+        watch: called with each row, the first one included.
         stopped: asked at each step; the games that have ended by then are returned.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a training run asks of its agent and of what shows its progress."""
+"""Interfaces that a training run needs: of its agent, and of the display of its progress."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from envs import TimeStep
 
 
 class Agent(Protocol):
-    """What the loop asks of an agent."""
+    """An agent as the training loop uses it."""
 
     learner: Learner
     overlap: bool
-    """Whether `learn` is called while the environments make the step, before the row that it leads to is there."""
+    """Whether `learn` is called while the environments step, before their next row has arrived."""
 
     @property
     def evaluation_options(self) -> dict[str, Any]:
-        """How evaluation plays, as JSON-able options of `make_policy`."""
+        """Options of `make_policy` for evaluation, as JSON holds them."""
 
     def act(self, timestep: TimeStep, step: int) -> Decision:
-        """What is done at a row of the stream at `step`, while learning."""
+        """The decision at a row of the stream, while learning at `step`."""
 
     def observe(self, timestep: TimeStep, decision: Decision) -> None:
-        """Store a row of the stream and what `act` decided there."""
+        """Store a row of the stream and the decision of `act` for it."""
 
     def learn(self, before: int, after: int, timestep: TimeStep) -> None:
         """Make the updates due in the steps (before, after]; `timestep` is the newest row."""
@@ -36,7 +36,7 @@ class Agent(Protocol):
         """The policy of an evaluation, with all its randomness from `rng`."""
 
     def metrics(self, step: int) -> dict[str, float]:
-        """Scalars by TensorBoard tag since the last call."""
+        """Scalars by TensorBoard tag, over the time since the last call."""
 
     def get_state(self) -> dict[str, Any]:
         """Everything needed to continue."""

@@ -16,7 +16,12 @@ PACKAGES = ("wnrl", "torch", "numpy", "gymnasium", "ale-py", "stable-baselines3"
 
 
 class RunDirectory:
-    """A run's folder, made by `create` or found again by `open`."""
+    """A run's folder, made by `create` or opened by `open`.
+
+    Attributes:
+        path: of the folder.
+        checkpoints: folder of the checkpoints of the first process.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,7 +53,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """Find a run's folder again.
+        """Open the folder of an existing run.
 
         Raises:
             ValueError: the folder holds no run, or cannot be written to.
@@ -72,12 +77,12 @@ class RunDirectory:
             raise ValueError(f"{self.path / 'config.json'} is damaged: {error}") from error
 
     def checkpoints_of(self, rank: int) -> Path:
-        """The folder of one process's checkpoints; that of the first is `checkpoints` itself."""
+        """The folder of a process's checkpoints; for the first process, `checkpoints` itself."""
         return self.checkpoints / f"process-{rank}" if rank else self.checkpoints
 
 
 def default_path(task: str, agent: str, norm: str, seed: int) -> Path:
-    """`runs/TASK-AGENT-NORM-sSEED-TIME`, with a number behind it where that is taken."""
+    """`runs/TASK-AGENT-NORM-sSEED-TIME`, with a number appended where that exists."""
     stem = f"{task.replace('/', '_')}-{agent}-{norm}-s{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = Path("runs") / stem, 1
     while path.exists():

@@ -1,4 +1,4 @@
-"""Models that a run has saved, and the games that they play."""
+"""Models saved by runs, and environments to play in with them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from wnrl.normalizers.folding import fold
 
 
 class SavedModel(NamedTuple):
-    """A folded network, and what is known of it."""
+    """A folded network and its description."""
 
     network: nn.Module
     description: dict[str, Any]
     name: str  # of its file
 
     def make_environment(self, num_envs: int, **options: Any) -> Environment:
-        """Environments of the task that it was trained on, for whole games; `options` go to `envs.make`."""
+        """Environments of the task that the model was trained on, for whole games; `options` go to `envs.make`."""
         about = self.description
         return make(game=about["game"], env=about["env"], num_envs=num_envs, **about["emulator"], **options)
 
@@ -33,7 +33,7 @@ def read_saved_model(run_dir: Path, model: str, device: torch.device) -> SavedMo
     Args:
         run_dir: folder of the run.
         model: `best`, `last`, or `auto`: the best where there is one, else the last.
-        device: where it will act.
+        device: of the network.
 
     Raises:
         ValueError: the run has no such model yet, or its file is damaged.

@@ -12,7 +12,7 @@ from envs import Environment, EpisodeStatistics, TimeStep
 
 
 class Callback(Protocol):
-    """Something that is done beside the loop."""
+    """Work that is done after each vector step."""
 
     def __call__(self, trainer: Trainer, before: int) -> None:
         """Called after each vector step; the steps (before, trainer.steps] have just passed."""
@@ -66,7 +66,7 @@ class Trainer:
                 callback(self, before)
 
     def _start(self) -> TimeStep:
-        """First rows; after a resume of an emulator that cannot be restored, new games under a seed of their own."""
+        """The first rows; after a resume without the environment's state, those of new games with another seed."""
         timestep = self.environment.reset(seed=self._seed + self.steps)
         self.statistics.update(timestep)
         return timestep

@@ -9,11 +9,11 @@ from envs import Environment, TimeStep
 
 
 class Video:
-    """The first game of environment 0 as an MP4 file.
+    """Writes the first game of environment 0 to an MP4 file.
 
     Args:
-        environment: that can render.
-        path: of the file; its folder is made.
+        environment: renders its frames.
+        path: of the file, whose folder is created.
 
     Raises:
         ValueError: the packages that write videos are not installed.
@@ -36,7 +36,7 @@ class Video:
         """Record a row, until the first game ends.
 
         Raises:
-            ValueError: the environment cannot be shown.
+            ValueError: the environment cannot render.
         """
         if not self._recording:
             return
@@ -49,6 +49,6 @@ class Video:
         self._recording = not timestep.last[0]
 
     def close(self) -> Path:
-        """Finish the file; its path."""
+        """Finish the file and return its path."""
         self._writer.close()
         return self._path

@@ -1,0 +1,48 @@
+import json
+import sys
+
+import pytest
+
+from agents.commands.benchmark import main
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, arguments)])
+    return main("A program.")
+
+
+def test_a_table_is_printed_and_the_figures_are_written(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "figures.json"
+    assert call(monkeypatch, "calls", "--updates", 1, "--json", path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("float32")
+    written = json.loads(path.read_text())
+    assert written.keys() == {"machine", "settings", "median", "updates", "calls"}
+    assert (written["settings"]["updates"], written["settings"]["json"]) == (1, str(path))
+    assert written["machine"]["versions"].keys() == {"torch", "ale-py", "stable-baselines3"}
+    assert f"{written['median']['jumps']:10.0f}" in lines[5]
+
+
+def test_no_file_is_written_unless_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "calls", "--updates", 1) == 0
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["calls", "--updates", 0], "updates must be at least 1, got 0"),
+        (["calls", "--env", "CartPol-v1"], "CartPol-v1"),
+        (["calls", "--agent", "ddqn"], "ddqn"),
+        (["replay", "--device", "cuda:99"], "device 'cuda:99' is not there"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_code_2(arguments, said, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, *arguments)
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
