@@ -179,7 +179,7 @@ class AgentContract(VariantContract):
     @pytest.mark.parametrize("norm", NORMALIZERS)
     def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
         """Gradient steps, acting and refreshing can be captured: nothing of the host that changes goes into them."""
-        monkeypatch.setattr(formula, "_may_look", lambda device: False)  # as on a GPU
+        monkeypatch.setattr(formula, "HOST_READABLE", ())  # as on a GPU
         trainer = self.trained(self.steps_to_stop, norm=norm, **self.as_on_a_gpu)
         works = self.works(trainer)
         before = [tape(work) for work in works]

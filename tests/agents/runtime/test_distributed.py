@@ -36,7 +36,7 @@ def learn(learner, part):
     """Updates on one part of each batch."""
     for x, y in batches():
         loss = (learner.network(x[part]) - y[part]).square().mean()
-        learner.minimize(loss, {})
+        learner.update(loss, {})
     return [parameter.detach().clone() for parameter in learner.network.parameters()]
 
 
