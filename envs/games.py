@@ -60,5 +60,5 @@ def _key(name: str) -> str:
 def _suggestion(key: str) -> str:
     near = [game_name(n) for n in difflib.get_close_matches(key, _rom_ids(), n=3)]
     if not near:
-        return f"none of the {len(_names())} games is like it; they are named as in Gymnasium, for example Breakout"
+        return f"names of the {len(_names())} games are as in ALE/Breakout-v5, without ALE/ and -v5"
     return f"did you mean {' or '.join(near)}?"

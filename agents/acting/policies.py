@@ -60,7 +60,7 @@ def make_policy(
         if not epsilon:
             return action
         if not policy.num_actions:
-            raise ValueError("epsilon has no meaning where actions are continuous: leave it out, or at 0")
+            raise ValueError("epsilon needs discrete actions: leave it out, or set it to 0")
         return with_random(action, policy.num_actions, epsilon, rng)
 
     return act

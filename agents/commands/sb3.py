@@ -50,7 +50,7 @@ class SB3Settings:
     init: Literal["preserve", "data", "analytic", "he"] = "preserve"
     """Initialization: the policy's own (preserve), data-dependent (data), by shapes (analytic) or He-uniform (he)."""
     normalize_output: bool | None = None
-    """Normalize the output layers too; None follows the normalizer's source."""
+    """Normalize the output layers too; None: as in the paper that introduced the normalizer."""
     units: Units = "sqrt"
     """Weight norm: a row's length is √n g for n inputs (sqrt), g (paper) or exp(g) (log)."""
     steps: int = 100_000

@@ -38,7 +38,7 @@ def train(agent: str, description: str) -> int:
     if int(os.environ.get("RANK", "0")):
         return stop.exit_code
     if stop():
-        print(f"stopped at step {run.steps:,} with a checkpoint: go on with --resume {path}", flush=True)
+        print(f"stopped at step {run.steps:,} with a checkpoint: continue with --resume {path}", flush=True)
     else:
-        print(f"finished {run.steps:,} steps: python scripts/evaluate.py {path} measures the model", flush=True)
+        print(f"finished {run.steps:,} steps: python scripts/evaluate.py {path} evaluates the model", flush=True)
     return stop.exit_code

@@ -1,7 +1,8 @@
 """What an agent of the DQN family learns from a batch, as functions of tensors.
 
 A bootstrap rule says what the targets take from the next observation; a value loss compares the network's outputs with
-these targets.
+these targets. To add a rule: a class here, its flags in `agents.settings.dqn`, and, where it excludes a flag that a
+preset sets, `agents.settings.presets.dqn`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def build_learner(
         begin: the step at which learning starts.
 
     Raises:
-        ValueError: the device is not there, a name is unknown, or there is no compiler.
+        ValueError: the device is not available, a name is unknown, or there is no compiler.
     """
     device = resolve_device(run.device)
     network = make_network(description, seed=run.seed, init=settings.init).to(device)

@@ -129,7 +129,7 @@ class Learner:
         self._means.accumulate({**total, "train/grad_norm": grad_norm})
 
     def count_updates(self, updates: int) -> None:
-        """The host's part of so many gradient steps."""
+        """The host's part of `updates` gradient steps."""
         self._means.count(updates)
         self.num_updates += updates
 

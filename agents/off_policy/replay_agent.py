@@ -27,8 +27,8 @@ class ReplayAgent:
         learner: of a network.
         sampler: of a replay buffer on the same device, built with the settings' `n_step` and `gamma`.
         settings: of the agent, with `learner` and `replay`.
-        acts: the part of the learner's network of which a folded copy acts.
-        values: the part of which a folded copy is the target network.
+        acts: the module of the learner's network whose folded copy acts.
+        values: the module whose folded copy is the target network.
         rng: of all that is drawn at random, except from the replay buffer.
 
     Raises:

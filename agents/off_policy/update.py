@@ -151,7 +151,7 @@ class ReplayUpdates:
             number -= size
 
     def _make(self, number: int, measured: bool = False) -> None:
-        """The device's part of so many updates."""
+        """The device's part of `number` updates."""
         at_once = number if self._sampler.draws_ahead else 1
         for _ in range(number // at_once):
             samples = [self._sampler.sample(self._batch_size) for _ in range(at_once)]

@@ -46,7 +46,7 @@ def build_a2c(run: RunSettings, settings: A2CSettings, environment: Environment)
     """An A2C agent for the environment, on the run's device.
 
     Raises:
-        ValueError: the device is not there, a name is unknown, or the settings do not fit the environment.
+        ValueError: the device is not available, a name is unknown, or the settings do not fit the environment.
     """
     rollouts = partial(build_rollout_storage, settings.rollout.rollout_length, environment)
     return A2CAgent(**_parts(run, settings, environment, rollouts))

@@ -25,7 +25,7 @@ def build_pqn(run: RunSettings, settings: PQNSettings, environment: Environment)
     """A PQN agent for the environment, on the run's device.
 
     Raises:
-        ValueError: the device is not there, a name is unknown, a rollout has fewer steps than minibatches, or the
+        ValueError: the device is not available, a name is unknown, a rollout has fewer steps than minibatches, or the
             environment's actions are continuous.
     """
     check_discrete(environment, "PQN")

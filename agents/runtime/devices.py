@@ -13,7 +13,7 @@ def resolve_device(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA where available, otherwise the CPU.
 
     Raises:
-        ValueError: the name is unknown to torch, or the device is not on this machine.
+        ValueError: the name is unknown to torch, or the device is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -22,7 +22,7 @@ def resolve_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise ValueError(f"device {name!r} is not there; this machine has {', '.join(there)}") from error
+        raise ValueError(f"device {name!r} is not available; this machine has {', '.join(there)}") from error
     return device
 
 

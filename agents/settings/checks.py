@@ -33,4 +33,4 @@ def check_used(settings: object, used: bool, condition: str, *names: str) -> Non
     for name in names:
         value = getattr(settings, name)
         if not used and value != defaults[name]:
-            raise ValueError(f"{name} {value} has no meaning without {condition}: leave it out")
+            raise ValueError(f"{name} {value} has no effect without {condition}: leave it out")

@@ -75,6 +75,6 @@ class DQNSettings:
         munchausen = ("munchausen_alpha", "munchausen_temperature", "munchausen_low")
         check_used(self, self.munchausen, "munchausen", *munchausen)
         if self.munchausen and self.double:
-            raise ValueError("double has no meaning with munchausen, which values a softmax policy: --no-double")
+            raise ValueError("double does not combine with munchausen, which values a softmax policy: --no-double")
         if self.noisy and max(self.exploration.epsilon_start, self.exploration.epsilon_end) > 0:
             raise ValueError("noisy networks explore by themselves: leave epsilon_start and epsilon_end out, or at 0")

@@ -1,4 +1,4 @@
-"""Nested settings under flat names: command lines, presets and `config.json` know no nesting.
+"""Nested settings under flat names: command lines, presets and `config.json` are flat.
 
 No two fields of a tree of settings have the same name, so that a flat name is one field.
 """

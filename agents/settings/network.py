@@ -20,7 +20,7 @@ class NetworkSettings:
     units: Units = "sqrt"
     """Weight norm: a row's length is √n g for n inputs (sqrt), g (paper) or exp(g) (log)."""
     normalize_output: bool | None = None
-    """Normalize the output layer too; None follows the normalizer's source."""
+    """Normalize the output layer too; None: as in the paper that introduced the normalizer."""
     torso: TorsoName = "auto"
     """Feature extractor: nature or impala (images), mlp, or auto: nature for images, mlp for anything else."""
     impala_width: int = 1

@@ -78,7 +78,7 @@ class PPOSettings:
         check_at_least(self, 0, "value_clip", "target_kl", "lstm")
         check_above_zero(self, "clip_range")
         if self.lstm and self.policy_gradient.separate:
-            raise ValueError("separate has no meaning with lstm, which policy and value share: leave it out")
+            raise ValueError("separate has no effect with lstm, which policy and value share: leave it out")
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,10 @@ class TaskSettings:
 
     @property
     def emulator_options(self) -> dict[str, Any]:
-        """What an Atari game takes in training and evaluation alike, as `envs.make` has it; nothing for other tasks."""
+        """Options of `envs.Atari` in training and evaluation alike (see `agents.training.environments`); else none."""
         if self.game is None:
             return {}
-        names = ("noop_max", "fire_reset", "sticky_actions", "full_action_set", "max_frames")
-        return {name: getattr(self, name) for name in names}
+        return {name: value for name, value in vars(self).items() if name not in ("game", "env", "life_loss")}
 
 
 NAME_THE_TASK = "name the task: --game Breakout for Atari or --env CartPole-v1, one of the two"
@@ -70,7 +69,7 @@ class RunSettings:
     """Length, seed and device of the run, and what it writes."""
 
     preset: str = "fast"
-    """Source of the defaults: fast (the best that we know); train_dqn.py also has nature, paper and rainbow."""
+    """Set of defaults: fast; train_dqn.py also has nature, paper and rainbow."""
     steps: int = 10_000_000
     """Length of the run in environment steps, summed over environments (one step is 4 frames on Atari)."""
     num_envs: int = 8

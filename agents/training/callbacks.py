@@ -64,7 +64,7 @@ class Evaluation:
 
     Attributes:
         best: the best mean score so far.
-        done: the step up to which no evaluation is due.
+        done: the step of the last evaluation.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ def _never() -> bool:
 
 
 class Run:
-    """A training run, ready to learn: all that a wrong setting can break has been tried.
+    """A training run, ready to learn: settings that do not fit have been refused.
 
     In a run of several processes the first one evaluates, writes metrics and models, and shows progress; all report a
     checkpoint that cannot be written or read.
@@ -117,13 +117,15 @@ class Run:
         """Continue from the last checkpoint that is whole, in every process."""
         step, state = self._checkpoints.latest()
         for path in self._checkpoints.damaged:
-            self._warn(f"checkpoint {path} is damaged: going on from the one before")
+            self._warn(f"checkpoint {path} is damaged: continuing from the one before")
         if (made := state.get("processes", 1)) != self._ranks.world_size:
             raise ValueError(f"the run is one of {made} processes: start as many (torchrun --nproc-per-node {made})")
         if (common := self._ranks.min(step)) < step:
             step, state = self._checkpoints.latest(at_most=common)
         if self._ranks.min(step) < step:
-            raise ValueError(f"the {made} processes have no checkpoint of one step in {self.directory.checkpoints}")
+            raise ValueError(
+                f"the {made} processes have no checkpoint at a common step in {self.directory.checkpoints}"
+            )
         if state["trainer"]["steps"] >= self._settings.run.steps:
             raise ValueError(f"the run is at step {state['trainer']['steps']} already: ask for more by --steps")
         self._trainer.set_state(state["trainer"])
@@ -170,6 +172,11 @@ class Run:
         self._progress.report(step, metrics)
 
     def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds.
+
+        Of the trainer: its steps, episode statistics, the environment where it can be restored, and the agent (network,
+        optimizer, metrics so far; target network, replay buffer or rollout; random generators).
+        """
         return {
             "trainer": self._trainer.get_state(),
             "evaluation": self._evaluation.get_state(),

@@ -40,7 +40,7 @@ class RunDirectory:
         """
         if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
             raise ValueError(
-                f"{path} already holds files: choose another --run-dir, or go on with a run by --resume {path}"
+                f"{path} already holds files: choose another --run-dir, or continue a run with --resume {path}"
             )
         try:
             path.mkdir(parents=True, exist_ok=True)

@@ -50,5 +50,5 @@ def test_an_unknown_game_names_the_nearest():
         rom_id("Brekout")
     with pytest.raises(ValueError, match=r"did you mean SpaceInvaders\b"):
         game_name("space_invader")
-    with pytest.raises(ValueError, match=r"^unknown game 'zzzz': none of the \d+ games is like it"):
+    with pytest.raises(ValueError, match=r"^unknown game 'zzzz': names of the \d+ games are as in ALE/Breakout-v5"):
         rom_id("zzzz")

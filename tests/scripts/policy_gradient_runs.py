@@ -86,7 +86,7 @@ class TrainingScript:
         out, err = process.communicate(timeout=60)
         (step,) = checkpoints(run_dir)
         assert (process.returncode, err) == (130, "")
-        assert out.splitlines()[-1] == f"stopped at step {step:,} with a checkpoint: go on with --resume {run_dir}"
+        assert out.splitlines()[-1] == f"stopped at step {step:,} with a checkpoint: continue with --resume {run_dir}"
         result = call(self.script, "--resume", run_dir, "--steps", step + 40)
         assert result.code == 0, result.err
 

@@ -24,7 +24,7 @@ def test_help_names_what_can_be_measured():
     [
         (["norms", "--norms", "none", "wieght"], "unknown normalizer 'wieght' (nearest: weight)"),
         (["norms", "--rounds", "0"], "rounds must be at least 1, got 0"),
-        (["dqn", "--device", "cuda:99"], "device 'cuda:99' is not there"),
+        (["dqn", "--device", "cuda:99"], "device 'cuda:99' is not available"),
         (["speed"], "dqn"),
     ],
 )

@@ -80,6 +80,6 @@ def test_a_stop_leaves_checkpoints_of_the_same_step(tmp_path):
         time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     _, out, err = finish(process)
-    assert "with a checkpoint: go on with --resume" in out, err
+    assert "with a checkpoint: continue with --resume" in out, err
     steps = [step for step, _ in states(tmp_path)]
     assert steps[0] == steps[1] > 0

@@ -61,7 +61,7 @@ def test_a_run_says_what_it_does(whole):
     assert lines[0] == f"training in {run_dir}"
     assert lines[1].startswith("step 6")
     assert any("evaluation return" in line for line in lines)
-    assert lines[-1].endswith(f"steps: python scripts/evaluate.py {run_dir} measures the model")
+    assert lines[-1].endswith(f"steps: python scripts/evaluate.py {run_dir} evaluates the model")
     assert result.err == ""
 
 
@@ -213,7 +213,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(whole, tm
     file.write_bytes(file.read_bytes()[:-100])
     result = call("train_dqn", "--resume", run_dir, "--steps", 450)
     assert result.code == 0
-    assert f"{file} is damaged: going on from the one before" in result.out
+    assert f"{file} is damaged: continuing from the one before" in result.out
     assert f"resuming at step {before} " in result.out
     assert model(run_dir) == model(whole[0])
     assert read_progress(run_dir) == read_progress(whole[0])
@@ -231,7 +231,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(tmp_path, number, code
     out, err = process.communicate(timeout=60)
     (step,) = checkpoints(run_dir)
     assert (process.returncode, err) == (code, "")
-    assert out.splitlines()[-1] == f"stopped at step {step:,} with a checkpoint: go on with --resume {run_dir}"
+    assert out.splitlines()[-1] == f"stopped at step {step:,} with a checkpoint: continue with --resume {run_dir}"
     result = call("train_dqn", "--resume", run_dir, "--steps", step + 40)
     assert result.code == 0
     assert f"resuming at step {step:,} in" in result.out
@@ -275,7 +275,7 @@ def test_a_second_run_into_the_same_folder_is_refused(whole):
         (["--env", "Chain", "--steps", "0"], ["steps must be at least 1, got 0"]),
         (["--env", "Chain", "--num-envs", "0"], ["num_envs must be at least 1, got 0"]),
         (["--env", "Chain", "--norm", "wieght"], ["'wieght'", "nearest: weight"]),
-        (["--env", "Chain", "--device", "cuda:7"], ["'cuda:7' is not there", "cpu"]),
+        (["--env", "Chain", "--device", "cuda:7"], ["'cuda:7' is not available", "cpu"]),
         (["--env", "Chain", "--device", "nonsense"], ["'nonsense' is not there", "cpu"]),
         (["--env", "Chain", "--gamma", "2"], ["gamma must lie between 0 and 1, got 2"]),
         (["--env", "Chain", "--game", "Pong"], ["one of the two"]),
@@ -288,12 +288,12 @@ def test_a_second_run_into_the_same_folder_is_refused(whole):
         (["--game", "Pong", "--hidden", "64", "64"], ["one hidden layer"]),
         (["--env", "Chain", "--replay-size", "2000000000000"], ["2000000000000"]),
         (["--env", "Chain", "--n-step", "0"], ["n_step must be at least 1, got 0"]),
-        (["--env", "Chain", "--munchausen", "--double"], ["double has no meaning with munchausen", "--no-double"]),
+        (["--env", "Chain", "--munchausen", "--double"], ["double does not combine with munchausen", "--no-double"]),
         (["--env", "Chain", "--noisy", "--epsilon-start", "0.5"], ["leave epsilon_start and epsilon_end out"]),
-        (["--env", "Chain", "--atoms", "11"], ["atoms 11 has no meaning without distribution categorical"]),
+        (["--env", "Chain", "--atoms", "11"], ["atoms 11 has no effect without distribution categorical"]),
         (["--env", "Chain", "--distribution", "categorical", "--quantiles", "9"], ["quantiles 9 has no meaning"]),
         (["--env", "Chain", "--distribution", "categorical", "--huber-delta", "2"], ["huber_delta 2.0 has no meaning"]),
-        (["--env", "Chain", "--priority-beta", "0.5"], ["priority_beta 0.5 has no meaning without prioritized"]),
+        (["--env", "Chain", "--priority-beta", "0.5"], ["priority_beta 0.5 has no effect without prioritized"]),
         (
             ["--env", "Chain", "--device", "cpu", "--graphs", "True"],
             ["graphs are captured on CUDA alone", "leave --graphs out"],

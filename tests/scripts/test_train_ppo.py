@@ -13,7 +13,7 @@ class TestPPO(TrainingScript):
     @pytest.mark.parametrize(
         ("arguments", "saying"),
         [
-            (["--env", "Chain", "--lstm", "8", "--separate", "True"], ["separate has no meaning with lstm"]),
+            (["--env", "Chain", "--lstm", "8", "--separate", "True"], ["separate has no effect with lstm"]),
             (["--env", "Chain", "--lstm", "8", "--minibatches", "9"], ["at most 8, the sequences of a rollout, got 9"]),
             (["--env", "Chain", "--clip-range", "0"], ["clip_range must be above 0, got 0"]),
         ],

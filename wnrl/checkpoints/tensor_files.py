@@ -159,7 +159,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no file {path}: check the path") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read, it is damaged or not ours ({error!r}): use another") from error
+        raise CheckpointError(f"{path} cannot be read: damaged or not written by wnrl ({error!r})") from error
     if {name: _specification(tensor) for name, tensor in tensors.items()} != header["tensors"]:
         raise CheckpointError(f"{path} is damaged, a checksum differs: use another")
     return tensors, header

@@ -63,5 +63,5 @@ def output_modules(network: nn.Module) -> set[nn.Module]:
 def unknown_name(what: str, name: str, known: Iterable[str]) -> ValueError:
     """The error for an unknown name, which lists the nearest names and all known ones."""
     names = [other for other in known if other]
-    near = ", ".join(difflib.get_close_matches(name, names)) or "none of them near"
-    return ValueError(f"unknown {what} {name!r} (nearest: {near}); known: {', '.join(names)}")
+    near = ", ".join(difflib.get_close_matches(name, names))
+    return ValueError(f"unknown {what} {name!r}{f' (nearest: {near})' if near else ''}; known: {', '.join(names)}")

@@ -106,8 +106,8 @@ def normalize(
     Args:
         network: any module; if it is itself such a layer, only the returned one is normalized.
         norm: a name in `NORMALIZERS`.
-        normalize_output: whether output layers are normalized too; None: as in the normalizer's source. Output layers
-            are the `output_layers` of the network's heads, else the last layer registered.
+        normalize_output: whether output layers are normalized too; None: as in the paper that introduced it. Output
+            layers are the `output_layers` of the network's heads, else the last layer registered.
         layers: names of the layers to convert (as in `named_modules`), or a predicate of name and layer; None: all that
             the normalizer's source converts. Layers that the source leaves plain stay so, even if a predicate holds.
         units: of g, see `wnrl.weight_norm.dense`.
@@ -205,7 +205,7 @@ def _chosen(
     chosen |= dict.fromkeys(filter(is_recurrent, candidates), normalizer.recurrent)
     if normalizer.normalize_output if normalize_output is None else normalize_output:
         if last and normalizer.output is None:
-            raise ValueError("this normalizer has no meaning on an output layer: leave out normalize_output=True")
+            raise ValueError("this normalizer does not apply to output layers: leave out normalize_output=True")
         chosen |= dict.fromkeys(last, normalizer.output)
     return {layer: convert for layer, convert in chosen.items() if convert is not None}
 

@@ -23,9 +23,9 @@ class Replay:
 
     Row t holds, for each environment, an observation, the reward and discount of the transition that led to it, and
     the action chosen there. There is a transition from t to t + 1 unless row t + 1 is the first of an episode; an
-    episode that ends so with discount 1 was truncated, and bootstraps from its last observation. With `stack` > 1 only
-    the newest frame of each observation is stored; stacks are gathered on sampling, with zeros before the first frame
-    of an episode. Transitions from row t can be sampled once row t + n is there.
+    episode that ends there with discount 1 was truncated, and bootstraps from its last observation. With `stack` > 1
+    only the newest frame of each observation is stored; stacks are gathered on sampling, with zeros before the first
+    frame of an episode. Transitions from row t can be sampled once row t + n is there.
 
     Args:
         layout: sizes of the buffer.

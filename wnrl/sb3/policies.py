@@ -44,7 +44,7 @@ class NormalizedPolicy(BasePolicy):
         arguments: of the host's policy.
         norm: a name in `wnrl.NORMALIZERS`; `none` leaves the host's policy unchanged.
         init: `preserve` (the host's initialization), `analytic` or `he`, see `wnrl.initialize`.
-        normalize_output: whether output layers are normalized too; None: as in the normalizer's source.
+        normalize_output: whether output layers are normalized too; None: as in the paper that introduced it.
         units: of g, see `wnrl.weight_norm.dense`.
         keywords: of the host's policy.
 

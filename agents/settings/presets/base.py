@@ -22,7 +22,7 @@ class Preset(Protocol):
             flags: the flags that are given, as text by name; some change the defaults of others.
 
         Raises:
-            ValueError: an unknown name, or a preset that has no meaning for the task.
+            ValueError: an unknown name, or a preset that is not defined for the task.
         """
 
 

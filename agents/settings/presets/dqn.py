@@ -17,7 +17,7 @@ def dqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] =
         flags: the flags that are given, as text by name; some change the defaults of others.
 
     Raises:
-        ValueError: an unknown name, or a preset that has no meaning for the task.
+        ValueError: an unknown name, or a preset that is not defined for the task.
     """
     check_preset(name, ("fast", "nature", "paper", "rainbow"))
     if name in ("nature", "paper") and not images:

@@ -73,7 +73,7 @@ def test_the_policy_of_a_soft_actor_critic_is_followed_with_and_without_its_crit
 def test_continuous_actions_have_no_random_share():
     network = actor_critic((5,), action_size=2, hidden=(8,)).eval()
     assert make_policy(network, rng())(first_rows(OBS)).shape == (50, 2)
-    with pytest.raises(ValueError, match="epsilon has no meaning where actions are continuous"):
+    with pytest.raises(ValueError, match="epsilon needs discrete actions"):
         make_policy(network, rng(), epsilon=0.1)(first_rows(OBS))
 
 

@@ -35,7 +35,7 @@ def test_no_file_is_written_unless_asked_for(tmp_path, monkeypatch, capsys):
         (["calls", "--updates", 0], "updates must be at least 1, got 0"),
         (["calls", "--env", "CartPol-v1"], "CartPol-v1"),
         (["calls", "--agent", "ddqn"], "ddqn"),
-        (["replay", "--device", "cuda:99"], "device 'cuda:99' is not there"),
+        (["replay", "--device", "cuda:99"], "device 'cuda:99' is not available"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_code_2(arguments, said, monkeypatch, capsys):

@@ -58,7 +58,7 @@ def test_a_run_to_its_end(tmp_path, monkeypatch, capsys):
     assert Checkpoints(tmp_path / "run" / "checkpoints").latest()[0] == 60
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"training in {tmp_path / 'run'}"
-    assert lines[-1] == f"finished 60 steps: python scripts/evaluate.py {tmp_path / 'run'} measures the model"
+    assert lines[-1] == f"finished 60 steps: python scripts/evaluate.py {tmp_path / 'run'} evaluates the model"
 
 
 def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(tmp_path, monkeypatch, capsys):
@@ -69,7 +69,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(tmp_path, monkeypat
     step = Checkpoints(path / "checkpoints").latest()[0]
     assert step == read_model(path / "model")[1]["step"] <= 10
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"stopped at step {step} with a checkpoint: go on with --resume {path}"
+        f"stopped at step {step} with a checkpoint: continue with --resume {path}"
     )
 
 
@@ -90,7 +90,7 @@ def test_an_evaluation_that_is_cut_short_is_made_up_for(tmp_path, monkeypatch):
     ("arguments", "said"),
     [
         (["--steps", "0"], "steps must be at least 1, got 0"),
-        (["--device", "cuda:99"], "device 'cuda:99' is not there"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not available"),
         (["--foo", "1"], "--foo"),
     ],
 )

@@ -153,7 +153,8 @@ class _Wide(Chain):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"norm": "wieght"}, "nearest: weight"), ({"device": "cuda:99"}, "'cuda:99' is not there")]
+    ("change", "message"),
+    [({"norm": "wieght"}, "nearest: weight"), ({"device": "cuda:99"}, "'cuda:99' is not available")],
 )
 def test_names_that_are_unknown_are_refused(change, message):
     with pytest.raises(ValueError, match=message):

@@ -64,7 +64,7 @@ def test_a_machine_without_a_compiler_is_told(monkeypatch):
 
 
 def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="'cuda:99' is not there"):
+    with pytest.raises(ValueError, match="'cuda:99' is not available"):
         learner(replace(RUN, device="cuda:99"))
 
 

@@ -69,7 +69,7 @@ def test_actions_have_the_environments_size(kind):
 
 
 def test_a_device_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="'cuda:77' is not there"):
+    with pytest.raises(ValueError, match="'cuda:77' is not available"):
         build_ppo(replace(RUN, device="cuda:77"), PPOSettings(), Chain(8))
 
 

@@ -341,7 +341,7 @@ def test_the_first_rollout_initializes_and_is_not_learned_from():
 @pytest.mark.parametrize(
     ("changes", "saying"),
     [
-        ({"lstm": 8, "separate": True}, "separate has no meaning with lstm"),
+        ({"lstm": 8, "separate": True}, "separate has no effect with lstm"),
         ({"lstm": 8, "minibatches": 4}, "minibatches must be at most 3, the sequences of a rollout, got 4"),
         ({"minibatches": 49}, "minibatches must be at most 48, the steps of a rollout, got 49"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),

@@ -19,7 +19,7 @@ def test_a_named_device():
 
 @pytest.mark.parametrize("name", ["cuda:77", "nonsense", "", "cpu:x"])
 def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
-    with pytest.raises(ValueError, match=r"is not there; this machine has cpu") as refusal:
+    with pytest.raises(ValueError, match=r"is not available; this machine has cpu") as refusal:
         resolve_device(name)
     assert repr(name) in str(refusal.value)
     assert "\n" not in str(refusal.value)

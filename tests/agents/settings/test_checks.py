@@ -31,5 +31,5 @@ def test_a_number_out_of_range_is_refused_by_name_and_value(check, changes, said
 def test_a_value_that_nothing_uses_is_refused_and_the_default_is_not():
     check_used(Numbers(), False, "something", "left", "share")
     check_used(Numbers(left=3.0), True, "something", "left")
-    with pytest.raises(ValueError, match=r"left 3\.0 has no meaning without something: leave it out"):
+    with pytest.raises(ValueError, match=r"left 3\.0 has no effect without something: leave it out"):
         check_used(Numbers(left=3.0), False, "something", "left")

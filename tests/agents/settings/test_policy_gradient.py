@@ -11,7 +11,7 @@ from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCES
         (PPOSettings, {"minibatches": 0}, "minibatches must be at least 1, got 0"),
         (PPOSettings, {"clip_range": 0.0}, "clip_range must be above 0, got 0.0"),
         (PPOSettings, {"value_clip": -1.0}, "value_clip must not be negative, got -1.0"),
-        (PPOSettings, {"lstm": 8, "separate": True}, "separate has no meaning with lstm"),
+        (PPOSettings, {"lstm": 8, "separate": True}, "separate has no effect with lstm"),
         (A2CSettings, {"rollout_length": 0}, "rollout_length must be at least 1, got 0"),
         (A2CSettings, {"gae_lambda": 1.5}, "gae_lambda must lie between 0 and 1, got 1.5"),
         (A2CSettings, {"entropy_coef": -0.1}, "entropy_coef must not be negative, got -0.1"),

@@ -8,7 +8,7 @@ from agents.settings.replay import ReplaySettings
     [
         ({"tau": 1.5}, "tau must lie between 0 and 1, got 1.5"),
         ({"priority_exponent": 1.5, "prioritized": True}, "priority_exponent must lie between 0 and 1, got 1.5"),
-        ({"priority_beta": 0.5}, "priority_beta 0.5 has no meaning without prioritized"),
+        ({"priority_beta": 0.5}, "priority_beta 0.5 has no effect without prioritized"),
         ({"init_batch": 0}, "init_batch must be at least 1, got 0"),
     ],
 )

@@ -12,8 +12,8 @@ from agents.settings.sac import SACSettings
         ({"target_entropy": 1.2}, "target_entropy must lie between 0 and 1, got 1.2"),
         ({"temperature": -0.1}, "temperature must not be negative, got -0.1"),
         ({"temperature_start": 0.0}, "temperature_start must be above 0, got 0.0"),
-        ({"temperature": 0.2, "target_entropy": 0.5}, "target_entropy 0.5 has no meaning without temperature auto"),
-        ({"priority_beta": 0.5}, "priority_beta 0.5 has no meaning without prioritized"),
+        ({"temperature": 0.2, "target_entropy": 0.5}, "target_entropy 0.5 has no effect without temperature auto"),
+        ({"priority_beta": 0.5}, "priority_beta 0.5 has no effect without prioritized"),
     ],
 )
 def test_settings_out_of_range_or_of_no_use_are_refused(changes, message):

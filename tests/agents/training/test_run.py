@@ -279,7 +279,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_taken(settings):
     kind, text = display.calls[0]
     assert kind == "message"
     assert text.startswith("checkpoint ")
-    assert text.endswith(" is damaged: going on from the one before")
+    assert text.endswith(" is damaged: continuing from the one before")
     assert run.steps == 61
 
 

@@ -99,7 +99,11 @@ def test_a_truncated_file_is_noticed(tmp_path: Path, state: dict[str, Any]) -> N
 def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
     torch.save({"a": 1}, tmp_path / "pickle")
-    for name, message in (("foreign", "not ours"), ("pickle", "not ours"), ("none", "there is no file")):
+    for name, message in (
+        ("foreign", "not written by wnrl"),
+        ("pickle", "not written by wnrl"),
+        ("none", "there is no file"),
+    ):
         with pytest.raises(CheckpointError, match=message) as raised:
             read_checkpoint(tmp_path / name)
         assert "\n" not in str(raised.value)

@@ -270,7 +270,7 @@ def test_gains_by_name_come_first(norm):
     ("gains", "message"),
     [
         ({"0.lst": 1.0}, r"unknown layer in gains '0\.lst' \(nearest: 0\.last"),
-        ({"q": 1.0}, r"'q' \(nearest: none of them near\); known: 0\.first, 0\.last, 1"),
+        ({"q": 1.0}, r"'q'; known: 0\.first, 0\.last, 1"),
         ({"0.last": -1.0}, r"at least 0 and finite, got -1\.0 for '0\.last'"),
         ({"0.last": math.inf}, "got inf"),
         ({"0.last": math.nan}, "got nan"),

@@ -105,7 +105,7 @@ def test_inputs_by_name_reach_the_network():
             "analytical",
             r"unknown initialization 'analytical' \(nearest: analytic\); known: preserve, data, analytic, he",
         ),
-        ("zzz", r"'zzz' \(nearest: none of them near\)"),
+        ("zzz", r"'zzz'; known: preserve"),
     ],
 )
 def test_unknown_names_are_refused(init, message):

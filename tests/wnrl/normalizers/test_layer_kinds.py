@@ -42,4 +42,4 @@ def test_a_network_that_ends_with_a_recurrent_layer_has_no_output_layer(norm):
 def test_unknown_names_show_the_nearest():
     error = unknown_name("norm", "wieght", ["none", "weight", ""])
     assert str(error) == "unknown norm 'wieght' (nearest: weight); known: none, weight"
-    assert "none of them near" in str(unknown_name("norm", "xyz", ["weight"]))
+    assert str(unknown_name("norm", "xyz", ["weight"])) == "unknown norm 'xyz'; known: weight"

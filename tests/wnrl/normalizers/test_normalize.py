@@ -45,7 +45,7 @@ def test_placement(norm):
     assert [type(network[i]).__name__ for i in (0, 4, 6)] == default
     choice = not NORMALIZERS[norm].normalize_output
     if other is None:
-        with pytest.raises(ValueError, match="no meaning on an output layer"):
+        with pytest.raises(ValueError, match="does not apply to output layers"):
             normalize(make_network(), norm, normalize_output=choice)
     else:
         network = normalize(make_network(), norm, normalize_output=choice)
