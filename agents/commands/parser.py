@@ -41,10 +41,10 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
     """
     kind = TrainSettings[spec.settings]  # type: ignore[name-defined]
     flags = _given(argv)
-    if flags.get("resume"):
+    if "resume" in flags:
         base = _resumed(kind, Path(flags["resume"]))
     else:
-        preset, norm = flags.get("preset") or "fast", flags.get("norm") or "weight"
+        preset, norm = flags.get("preset", "fast"), flags.get("norm", "weight")
         base = from_flat(kind, spec.preset(preset, images="env" not in flags, norm=norm, flags=flags))
     settings = read(kind, description, argv, base)
     settings.run.task.name  # noqa: B018 - refuses a run without a task
@@ -102,7 +102,7 @@ def _without_box(text: str) -> str:
     lines = [line.strip("│╭╮╰╯─ ") for line in text.splitlines()[1:]]
     said = itertools.takewhile(lambda line: not line.startswith(("For full helptext", "Argument helptext")), lines)
     text = " ".join(line for line in said if line.strip("-"))
-    return re.sub(r"^Error parsing [A-Za-z][\w.]*: ", "", text)  # the dataclass; a flag's name stays
+    return re.sub(r"^Error parsing [A-Za-z][\w.-]*: ", "", text)  # the dataclass; a flag's name stays
 
 
 def _resumed(kind: type[TrainSettings[Any]], path: Path) -> TrainSettings[Any]:

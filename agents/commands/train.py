@@ -19,15 +19,17 @@ def train(agent: str, description: str) -> int:
     Returns:
         The exit code: 0, 2 for a wrong command line, or 128 + the number of the signal that stopped the run.
     """
+    world_size = int(os.environ.get("WORLD_SIZE") or 1)
+    rank = int(os.environ.get("RANK") or 0) if world_size > 1 else 0  # job systems set RANK for a single process too
     try:
         settings = parse(AGENTS[agent], description)
         from agents.commands.terminal import TerminalProgress  # these bring torch, which --help does without
         from agents.training.run import Run
 
-        stop = StopSignal(again=int(os.environ.get("WORLD_SIZE", "1")) == 1)
+        stop = StopSignal(again=world_size == 1)
         run = Run(AGENTS[agent], settings, stop=stop, progress=TerminalProgress())
     except ValueError as error:
-        if int(os.environ.get("RANK", "0")):
+        if rank:
             return 2  # the first process reports it
         fail(error)
     except KeyboardInterrupt:
@@ -35,7 +37,7 @@ def train(agent: str, description: str) -> int:
     with run, stop:
         run.learn()
     path = run.directory.path
-    if int(os.environ.get("RANK", "0")):
+    if rank:
         return stop.exit_code
     if stop():
         print(f"stopped at step {run.steps:,} with a checkpoint: continue with --resume {path}", flush=True)

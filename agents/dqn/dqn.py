@@ -45,6 +45,7 @@ class DQNAgent(ReplayAgent):
         network = learner.network
         super().__init__(learner, sampler, settings, acts=network, values=network, rng=rng)
         self.objective = objective
+        self._autocast = learner.autocast()  # of one forward pass after the other
         self._noise, self._target_noise, self._acting_noise = (
             Noise(noisy, self._generator) for noisy in (self.network, self.target, self.acting)
         )
@@ -109,7 +110,7 @@ class DQNAgent(ReplayAgent):
 
         Autocast is left after each forward pass: within it, the next pass would reuse casts made without gradient.
         """
-        batch, objective, autocast = sample.transition, self.objective, self.learner.autocast()
+        batch, objective, autocast = sample.transition, self.objective, self._autocast
         next_q: Tensor | None = None
         target_q: Tensor | None = None
         with torch.no_grad():

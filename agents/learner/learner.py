@@ -33,6 +33,7 @@ class Learner:
 
     Attributes:
         num_updates: gradient steps made.
+        diagnostics: of the layers; `due` where they measure the next gradient step.
         ranks: the processes that learn together.
     """
 
@@ -60,7 +61,7 @@ class Learner:
         self._projected = [module for module in network.modules() if isinstance(module, ProjectedLayer)]
         self._limit = settings.max_grad_norm or float("inf")
         self._learning_rate = learning_rate
-        self._means, self._diagnostics = Means(), NormDiagnostics(network, outputs)
+        self._means, self.diagnostics = Means(), NormDiagnostics(network, outputs)
         self.ranks: Ranks = OneProcess()
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -83,11 +84,6 @@ class Learner:
             else:
                 group["lr"] = learning_rate
 
-    @property
-    def measures_next(self) -> bool:
-        """Whether the diagnostics measure the next gradient step."""
-        return self._diagnostics.due
-
     def update(self, loss: Tensor, metrics: Mapping[str, Tensor]) -> None:
         """Make one gradient step, without waiting for the device.
 
@@ -103,7 +99,7 @@ class Learner:
         Args:
             parts: losses and metrics as `update` takes them; the metrics are summed too.
         """
-        self.step(parts, measured=self.measures_next)
+        self.step(parts, measured=self.diagnostics.due)
         self.count_updates(1)
 
     def step(self, parts: Iterable[tuple[Tensor, Mapping[str, Tensor]]], *, measured: bool = False) -> None:
@@ -121,7 +117,7 @@ class Learner:
                 total[name] = total[name] + value.detach() if name in total else value.detach()
         if self.ranks.world_size > 1:
             self.ranks.average([p.grad for p in self._parameters if p.grad is not None])
-        with self._diagnostics.around_update() if measured else nullcontext():
+        with self.diagnostics.around_update() if measured else nullcontext():
             grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._limit)
             self.optimizer.step()
             for layer in self._projected:
@@ -130,7 +126,7 @@ class Learner:
 
     def count_updates(self, updates: int) -> None:
         """The host's part of `updates` gradient steps."""
-        self._means.count(updates)
+        self._means.sets += updates
         self.num_updates += updates
 
     def metrics(self, step: int, obs: Tensor | None, generator: torch.Generator) -> dict[str, float]:
@@ -142,7 +138,7 @@ class Learner:
             generator: of the reading, on the network's device.
         """
         learning_rate = self._learning_rate(step)
-        layers = self._diagnostics.read(learning_rate, obs, generator)
+        layers = self.diagnostics.read(learning_rate, obs, generator)
         values = torch.stack(list(layers.values())).tolist() if layers else []
         return {
             **self._means.read(),
@@ -157,7 +153,7 @@ class Learner:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "means": self._means.get_state(),
-            "diagnostics": self._diagnostics.get_state(),
+            "diagnostics": self.diagnostics.get_state(),
             "num_updates": self.num_updates,
         }
 
@@ -166,7 +162,7 @@ class Learner:
         self.network.load_state_dict(state["network"])
         load_optimizer(self.optimizer, state["optimizer"])
         self._means.set_state(state["means"])
-        self._diagnostics.set_state(state["diagnostics"])
+        self.diagnostics.set_state(state["diagnostics"])
         self.num_updates = state["num_updates"]
 
 
@@ -184,7 +180,7 @@ class GradientSteps:
         self._launch = graphs.capture_function(self.step, "a gradient step") if graphs else self.step
 
     def __call__(self, *minibatch: Any) -> None:
-        if self._learner.measures_next:
+        if self._learner.diagnostics.due:
             self._learner.update(*self._loss(*minibatch))
         else:
             self._launch(*minibatch)

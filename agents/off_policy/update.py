@@ -141,7 +141,7 @@ class ReplayUpdates:
         self._learner.anneal(step)
         self._sampler.anneal(step)
         while number:
-            if self._learner.measures_next:
+            if self._learner.diagnostics.due:
                 size = 1
                 self._make(size, measured=True)
             else:

@@ -111,7 +111,7 @@ class Processes:
 
 def join() -> Ranks:
     """The processes that `torchrun` started, or this one alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         return OneProcess()
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)

@@ -15,7 +15,7 @@ Distribution = Literal["none", "categorical", "quantile", "implicit"]  # as in w
 
 @dataclass(frozen=True)
 class DQNSettings:
-    """The DQN family: its variants, in any combination."""
+    """The DQN family: its variants, in any meaningful combination."""
 
     double: bool = False
     """Double Q-learning: the learner selects the next action, the target network evaluates it."""

@@ -106,7 +106,10 @@ def read_model(path_stem: str | Path, device: torch.device | str = "cpu") -> tup
 def _crc(tensor: Tensor) -> int:
     if not tensor.numel():  # may have strides that `view` refuses
         return zlib.crc32(b"")
-    return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    flat = tensor.reshape(-1)
+    if flat.stride(0) != 1:  # of a single number, which counts as contiguous with any stride
+        flat = flat.clone(memory_format=torch.contiguous_format)
+    return zlib.crc32(flat.view(torch.uint8).numpy().data)
 
 
 def _specification(tensor: Tensor) -> list[Any]:

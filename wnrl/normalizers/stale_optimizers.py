@@ -33,13 +33,15 @@ def refuse_in_optimizers(parameters: Iterable[nn.Parameter]) -> None:
 class _Replaced:
     """The replaced parameters that something still holds; while there are any, optimizers are checked at a step.
 
-    An optimizer is checked at its first step, and again only after parameters were replaced or groups were added. The
-    step hook is removed when the last replaced parameter is freed: as a rule, when `normalize` returns.
+    An optimizer is checked at its first step, and again only after parameters were replaced or its groups have grown.
+    The step hook is removed when the last replaced parameter is freed: as a rule, when `normalize` returns.
     """
 
     def __init__(self) -> None:
         self._ids: set[int] = set()
-        self._checked: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()  # number of its groups
+        self._checked: weakref.WeakKeyDictionary[Optimizer, tuple[int, ...]] = (
+            weakref.WeakKeyDictionary()
+        )  # group sizes
         self._hook: RemovableHandle | None = None
         self._lock = threading.RLock()  # parameters are freed in any thread, also while one is added
 
@@ -58,10 +60,10 @@ class _Replaced:
             raise ValueError(f"the optimizer holds parameters from before normalize(): {BUILD_AFTERWARDS}")
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
-        groups = len(optimizer.param_groups)
-        if self._checked.get(optimizer) != groups:
+        sizes = tuple(len(group["params"]) for group in optimizer.param_groups)
+        if self._checked.get(optimizer) != sizes:
             self.check(optimizer)
-            self._checked[optimizer] = groups
+            self._checked[optimizer] = sizes
 
     def _discard(self, key: int) -> None:
         with self._lock:

@@ -72,15 +72,11 @@ class WeightNormLayer(NormalizedLayer):
         """The effective weight w, differentiable in `g` and `v`, read-only (see `set_weight`)."""
         return read_only(self.effective_weight())
 
-    @weight.setter
-    def weight(self, value: Any) -> None:
-        raise AttributeError(READ_ONLY)
-
-    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Add a parameter, as assigning it to an attribute does; `weight` raises AttributeError."""
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; `weight` raises AttributeError."""
         if name == "weight":
             raise AttributeError(READ_ONLY)
-        super().register_parameter(name, param)
+        super().__setattr__(name, value)
 
     @torch.no_grad()
     def set_weight(self, weight: Tensor) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 import pytest
 
 from agents.commands.parser import RESUMABLE, fail, parse, read
+from agents.registry import AGENTS
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import flat_defaults, from_flat, replace, to_json
 from agents.settings.run import RunSettings, TrainSettings
@@ -111,6 +112,19 @@ def test_the_dataclass_that_refuses_a_value_is_not_named(arguments, said):
     with pytest.raises(ValueError, match="got") as refusal:
         parsed("--env", "Chain", *arguments)
     assert str(refusal.value) == said
+
+
+def test_a_nested_dataclass_that_refuses_a_value_is_not_named():
+    spec = AGENTS["ppo"]
+    with pytest.raises(ValueError, match=r"^value_coef must not be negative, got -1"):
+        parse(spec, "A program.", ["--env", "Chain", "--value-coef", "-1"])
+
+
+def test_an_empty_preset_is_none_of_the_presets_and_an_empty_folder_the_current_one(run_dir, monkeypatch):
+    with pytest.raises(ValueError, match="unknown preset ''"):
+        parsed("--env", "Chain", "--preset=")
+    monkeypatch.chdir(run_dir)
+    assert parsed("--resume=", "--steps", 77).run.seed == 4
 
 
 def test_help_is_printed_and_leaves_with_0(capsys):

@@ -6,6 +6,7 @@ import pytest
 
 from agents.commands.train import train
 from agents.dqn import build
+from agents.runtime.distributed import OneProcess
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import read_model
 
@@ -108,9 +109,24 @@ def test_what_is_wrong_is_one_line_and_code_2(arguments, said, tmp_path, monkeyp
 
 def test_other_processes_leave_the_words_to_the_first(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("agents.training.run.join", OneProcess)  # there is nobody to join
     assert call(monkeypatch, *FLAGS, "--steps", "0") == 2
     assert call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run") == 0
     assert not [line for line in capsys.readouterr().out.splitlines() if line.startswith("finished")]
+
+
+@pytest.mark.parametrize("world_size", [None, "1", ""])
+def test_a_rank_without_other_processes_is_the_first(world_size, tmp_path, monkeypatch, capsys):
+    """Job systems set RANK for a single process too."""
+    monkeypatch.setenv("RANK", "1")
+    if world_size is not None:
+        monkeypatch.setenv("WORLD_SIZE", world_size)
+    assert call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("finished 60 steps")
+    with pytest.raises(SystemExit):
+        call(monkeypatch, *FLAGS, "--steps", "0", "--run-dir", tmp_path / "other")
+    assert "steps must be at least 1" in capsys.readouterr().err
 
 
 def test_ctrl_c_while_the_run_is_built_is_code_130(tmp_path, monkeypatch):

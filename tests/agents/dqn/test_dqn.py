@@ -510,8 +510,8 @@ def test_figures_of_every_layer(norm, noisy):
 
 def test_figures_are_read_on_twice_a_minibatch_so_that_halves_are_as_large_as_one():
     trainer, _ = run_read_at([])
-    sizes, forward = [], trainer.agent.learner._diagnostics._forward
-    trainer.agent.learner._diagnostics._forward = lambda network, obs: sizes.append(len(obs)) or forward(network, obs)
+    sizes, forward = [], trainer.agent.learner.diagnostics._forward
+    trainer.agent.learner.diagnostics._forward = lambda network, obs: sizes.append(len(obs)) or forward(network, obs)
     trainer.agent.metrics(160)
     assert set(sizes) == {2 * 16, 16}
 

@@ -36,6 +36,15 @@ def test_a_state_comes_back(tmp_path: Path, state: dict[str, Any]) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["state"]
 
 
+def test_a_single_number_with_any_stride_is_written(tmp_path: Path) -> None:
+    """As the weight of a value head of one unit, a column of its gradient's memory."""
+    number = torch.arange(8.0).view(2, 4)[:1, :1].as_strided((1, 1), (4, 4))
+    assert number.is_contiguous()
+    assert number.reshape(-1).stride() != (1,)
+    write_checkpoint(tmp_path / "state", {"number": number})
+    assert read_checkpoint(tmp_path / "state")["number"].tolist() == [[0.0]]
+
+
 def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
     numbers, chance, noise = np.random.default_rng(1), random.Random(1), torch.Generator().manual_seed(1)
     state = {"numpy": numbers.bit_generator.state, "python": chance.getstate(), "torch": noise.get_state()}

@@ -90,6 +90,17 @@ def test_replaced_parameters_that_come_with_a_group_after_the_first_step_are_ref
         learn(network, optimizer)
 
 
+def test_replaced_parameters_that_come_into_a_group_after_the_first_step_are_refused():
+    network = nn.Sequential(nn.Linear(3, 2))
+    old = list(network.parameters())
+    normalize(network, "weight")
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    optimizer.step()
+    optimizer.param_groups[0]["params"].append(old[0])
+    with pytest.raises(ValueError, match="from before normalize"):
+        optimizer.step()
+
+
 def test_an_optimizer_is_looked_through_once(monkeypatch):
     network = make_network()
     parameters = list(network.parameters())

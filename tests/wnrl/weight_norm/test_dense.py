@@ -232,10 +232,16 @@ def test_compiled_equals_eager_forward_and_backward():
     assert all(gradient.isfinite().all() for gradient in actual)
 
 
-@pytest.mark.parametrize("value", [nn.Parameter(torch.zeros(5, 6)), torch.zeros(5, 6)], ids=["parameter", "tensor"])
+@pytest.mark.parametrize(
+    "value",
+    [nn.Parameter(torch.zeros(5, 6)), torch.zeros(5, 6), None, nn.Linear(6, 5)],
+    ids=["parameter", "tensor", "none", "module"],
+)
 def test_assigning_the_weight_is_an_error(value):
+    layer = WeightNormLinear(6, 5)
     with pytest.raises(AttributeError, match="set_weight"):
-        WeightNormLinear(6, 5).weight = value
+        layer.weight = value
+    assert layer.state_dict().keys() == {"g", "v", "bias"}
 
 
 @pytest.mark.parametrize("units", UNITS)
