@@ -276,7 +276,7 @@ def test_a_second_run_into_the_same_folder_is_refused(whole):
         (["--env", "Chain", "--num-envs", "0"], ["num_envs must be at least 1, got 0"]),
         (["--env", "Chain", "--norm", "wieght"], ["'wieght'", "nearest: weight"]),
         (["--env", "Chain", "--device", "cuda:7"], ["'cuda:7' is not available", "cpu"]),
-        (["--env", "Chain", "--device", "nonsense"], ["'nonsense' is not there", "cpu"]),
+        (["--env", "Chain", "--device", "nonsense"], ["'nonsense' is not available", "cpu"]),
         (["--env", "Chain", "--gamma", "2"], ["gamma must lie between 0 and 1, got 2"]),
         (["--env", "Chain", "--game", "Pong"], ["one of the two"]),
         ([], ["one of the two"]),
@@ -291,8 +291,14 @@ def test_a_second_run_into_the_same_folder_is_refused(whole):
         (["--env", "Chain", "--munchausen", "--double"], ["double does not combine with munchausen", "--no-double"]),
         (["--env", "Chain", "--noisy", "--epsilon-start", "0.5"], ["leave epsilon_start and epsilon_end out"]),
         (["--env", "Chain", "--atoms", "11"], ["atoms 11 has no effect without distribution categorical"]),
-        (["--env", "Chain", "--distribution", "categorical", "--quantiles", "9"], ["quantiles 9 has no meaning"]),
-        (["--env", "Chain", "--distribution", "categorical", "--huber-delta", "2"], ["huber_delta 2.0 has no meaning"]),
+        (
+            ["--env", "Chain", "--distribution", "categorical", "--quantiles", "9"],
+            ["quantiles 9 has no effect without distribution quantile"],
+        ),
+        (
+            ["--env", "Chain", "--distribution", "categorical", "--huber-delta", "2"],
+            ["huber_delta 2.0 has no effect without a Huber loss"],
+        ),
         (["--env", "Chain", "--priority-beta", "0.5"], ["priority_beta 0.5 has no effect without prioritized"]),
         (
             ["--env", "Chain", "--device", "cpu", "--graphs", "True"],

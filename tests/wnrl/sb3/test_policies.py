@@ -508,7 +508,10 @@ def test_a_policy_alone_needs_no_algorithm():
         ({"init": "data"}, r"train with callback=wnrl\.sb3\.DataDependentInit\(\) instead"),
         ({"units": "root"}, r"units must be one of \('sqrt', 'paper', 'log'\), got 'root'"),
         ({"units": "root", "norm": "none"}, "units must be one of"),
-        ({"norm": "batch", "normalize_output": True}, "no meaning on an output layer"),
+        (
+            {"norm": "batch", "normalize_output": True},
+            "does not apply to output layers: leave out normalize_output=True",
+        ),
         ({"norm": "layer", "net_arch": []}, "no layer to normalize with 'layer'"),
         ({"norm": "spectral", "net_arch": []}, "no layer to normalize with 'spectral'"),
     ],
