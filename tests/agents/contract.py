@@ -165,7 +165,7 @@ class AgentContract(VariantContract):
     as_on_a_gpu: dict = {"learning_rate_schedule": "constant"}  # noqa: RUF012 - there the step size is a tensor
 
     def values(self, agent, obs):
-        """What the learner's network says of the states `obs` `[N, ...]` under its own policy: `[N]`."""
+        """The learner's values of the states `obs` `[N, ...]` under its own policy: `[N]`."""
         raise NotImplementedError
 
     def expected_updates(self, steps, num_envs):

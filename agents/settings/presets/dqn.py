@@ -96,7 +96,7 @@ RAINBOW_VECTOR: Values = {
     "v_max": 100.0,
 }
 
-# Mnih et al. 2015, extended data table 1, unless another source stands beside the value.
+# Mnih et al. 2015, extended data table 1, unless another source is next to the value.
 NATURE: Values = {
     "norm": "none",
     "num_envs": 1,

@@ -65,7 +65,7 @@ def test_each_row_is_watched_the_first_too():
 
 @pytest.mark.parametrize("run", [evaluate, evaluate_steps])
 def test_the_policy_sees_where_games_begin(run):
-    """What carries a state from row to row starts anew there."""
+    """A state carried from row to row is reset there."""
     seen = []
 
     def policy(timestep):

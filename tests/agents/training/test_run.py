@@ -141,7 +141,7 @@ def test_nothing_is_made_when_the_agent_cannot_be(settings, monkeypatch):
 
 @pytest.mark.parametrize("spec", AGENTS.values(), ids=lambda spec: spec.name)
 def test_the_model_of_each_agent_says_how_it_plays(spec, tmp_path):
-    """What stands beside the tensors is enough to play as the agent's own policy does."""
+    """The metadata saved next to the tensors is enough to play as the agent's own policy does."""
     values = {**spec.preset("fast", images=False, norm="weight", flags={}), "hidden": (4,), "eval_interval": 0}
     own = {"env": "Chain", "device": "cpu", "steps": 40, "run_dir": tmp_path / "run"}
     settings = from_flat(TrainSettings[spec.settings], {**values, **own})

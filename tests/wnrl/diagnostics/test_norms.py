@@ -379,7 +379,7 @@ def test_mean_only_batch_norm_adds_one_over_the_root_of_the_minibatch(batch):
 
 
 def test_noise_is_that_of_independent_minibatches():
-    """A naive twin: some states, each among others that are drawn anew each time."""
+    """A naive twin: some states, each among others that are drawn again each time."""
     network = normalize(nn.Sequential(nn.Linear(10, 50), nn.ReLU(), nn.Linear(50, 50)), "batch")
     states, half = normal(30, 10, seed=100), 32
     companies = [normal(half - 1, 10, seed=200 + index) for index in range(100)]

@@ -42,7 +42,7 @@ def small(obs_shape=(3,), **options):
 
 
 def call(network, obs=VECTORS):
-    """What it says of one step."""
+    """Its outputs for one step."""
     if isinstance(network, ActorCritic):
         return network(obs)
     outputs, _ = network(obs[None], network.initial_state(len(obs)), torch.zeros(1, len(obs)))

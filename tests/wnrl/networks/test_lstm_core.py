@@ -1,4 +1,4 @@
-"""wnrl.networks.lstm_core: the LSTM in stretches of time against one that goes step by step."""
+"""wnrl.networks.lstm_core: the LSTM over segments of time against one that steps one row at a time."""
 
 import copy
 import pickle

@@ -150,8 +150,8 @@ def test_stacks_never_cross_the_start_of_an_episode() -> None:
     batch = everything(replay)
     assert batch.obs.flatten(1).tolist() == [obs[0], obs[1], obs[3], obs[4]]
     assert batch.next_obs.flatten(1).tolist() == [obs[1], obs[2], obs[4], obs[5]]
-    ignorant = replay._store.stacks(torch.tensor([3]), torch.tensor([2]))  # the same gather, told of no episode's start
-    assert ignorant.flatten().tolist() == [2, 3, 4]
+    unaware = replay._store.stacks(torch.tensor([3]), torch.tensor([2]))  # the same gather, given no episode starts
+    assert unaware.flatten().tolist() == [2, 3, 4]
 
 
 def test_a_lost_life_leaves_the_stack_whole() -> None:

@@ -122,7 +122,7 @@ def test_twins_follow_every_change():
     current()
     before = network(x).detach()
     for layer in (network[0].layer, network[2]):
-        layer.v = nn.Parameter(layer.v.detach().flip(1))  # another parameter in the place of the old
+        layer.v = nn.Parameter(layer.v.detach().flip(1))  # another parameter instead of the old one
     assert not torch.allclose(network(x), before)
     acting.forget()
     current()
@@ -281,9 +281,9 @@ def test_predictions_do_not_depend_on_when_they_were_made():
     for _ in range(3):
         change(model.policy)
         once, again = (model.policy.predict(OBS, deterministic=True)[0] for _ in range(2))
-        anew = copy.deepcopy(model.policy).predict(OBS, deterministic=True)[0]
+        again = copy.deepcopy(model.policy).predict(OBS, deterministic=True)[0]
         assert np.array_equal(once, again)
-        assert np.array_equal(once, anew)
+        assert np.array_equal(once, again)
 
 
 def test_policies_act_with_gradients_when_asked():

@@ -160,7 +160,7 @@ def test_projected_rows_stay_on_the_unit_sphere(name, tmp_path):
     projected_step(twin)
     for policy in (model.policy, loaded.policy, twin):
         torch.testing.assert_close(lengths(policy), torch.ones_like(lengths(policy)))
-    projected_step(unlearned)  # without being told that it will learn
+    projected_step(unlearned)  # before the policy knows that it will learn
     assert not torch.allclose(lengths(unlearned), torch.ones_like(lengths(unlearned)))
 
 
