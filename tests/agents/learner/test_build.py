@@ -58,9 +58,9 @@ def test_a_machine_without_a_compiler_is_told(monkeypatch):
         raise RuntimeError("backend='inductor' raised:\nInvalidCxxCompiler: No working C++ compiler found\n\nSet X")
 
     monkeypatch.setattr(torch, "compile", compile)
-    with pytest.raises(ValueError, match=r"for cpu, leave --compile out: InvalidCxxCompiler: No working C\+\+") as refusal:
+    with pytest.raises(ValueError, match=r"for cpu, leave --compile out: InvalidCxxCompiler: No working C\+\+") as error:
         learner(replace(RUN, compile=True))
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_device_that_is_not_there_is_refused():
