@@ -53,14 +53,14 @@ def test_a_compiled_network_learns_the_same(norm):
     assert fold(learners[0].network)._compiled_call_impl is None  # what acts is called with batches of many sizes
 
 
-def test_a_machine_without_a_compiler_is_told(monkeypatch):
+def test_a_machine_without_a_compiler_is_refused(monkeypatch):
     def compile(function, **options):
         raise RuntimeError("backend='inductor' raised:\nInvalidCxxCompiler: No working C++ compiler found\n\nSet X")
 
     monkeypatch.setattr(torch, "compile", compile)
-    with pytest.raises(ValueError, match=r"for cpu, leave --compile out: InvalidCxxCompiler: No working C\+\+") as error:
+    with pytest.raises(ValueError, match=r"for cpu, leave --compile out: InvalidCxxCompiler: No working C\+\+") as info:
         learner(replace(RUN, compile=True))
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(info.value)
 
 
 def test_a_device_that_is_not_there_is_refused():
