@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from agents.registry import AGENTS
+from agents.settings.flat import from_flat
+from agents.settings.run import TrainSettings
 from agents.training.environments import make_evaluation_environment, make_training_environment
 from agents.training.evaluation import evaluate
 from agents.training.trainer import Trainer
@@ -26,19 +28,47 @@ PENDULUM = {
 }
 
 
+def prepared(name, env, seed, norm="weight", preset="fast", **flags):
+    """A run's settings and its trainer, with a preset and these flags."""
+    spec = AGENTS[name]
+    values = spec.preset(preset, images=False, norm=norm, flags={name: str(value) for name, value in flags.items()})
+    own = {"env": env, "norm": norm, "seed": seed, "device": "cpu", **flags}
+    settings = from_flat(TrainSettings[spec.settings], {**values, **own})
+    environment = make_training_environment(settings.run)
+    return settings, Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=seed)
+
+
+def mean_score(settings, trainer, rng, seed):
+    """Of 100 games that the agent's own policy plays."""
+    policy = trainer.agent.policy(np.random.default_rng(rng))
+    games = evaluate(policy, make_evaluation_environment(settings.run, 20), episodes=100, seed=seed)
+    return float(np.mean([game.score for game in games]))
+
+
 def score(name, env, seed, norm="weight", **flags):
     """The mean score of 100 games after a run with the `fast` preset and these flags."""
-    kind = AGENTS[name]
-    preset = kind.preset("fast", images=False, norm=norm, flags=flags)
-    settings = kind.settings(**{**preset, "env": env, "norm": norm, "seed": seed, "device": "cpu", **flags})
-    environment = make_training_environment(settings)
-    trainer = Trainer(kind.make(settings, settings, environment), environment, seed=seed)
-    trainer.run(settings.steps)
-    policy = trainer.agent.policy(np.random.default_rng(seed))
-    games = evaluate(policy, make_evaluation_environment(settings, 20), episodes=100, seed=1_000)
-    mean = float(np.mean([game.score for game in games]))
+    settings, trainer = prepared(name, env, seed, norm, **flags)
+    trainer.run(settings.run.steps)
+    mean = mean_score(settings, trainer, seed, 1_000)
     print(f"{name} {env} norm {norm} seed {seed}: {mean:.2f} after {trainer.steps} steps {flags}")
     return mean
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "flags"),
+    [
+        *((name, "CartPole-v1", {"steps": steps}) for name, steps in CARTPOLE.items()),
+        ("ppo", "Pendulum-v1", PENDULUM),
+        ("ppo", "Recall", RECALL),
+        ("ppo", "Recall", {**RECALL, "lstm": 32}),
+    ],
+)
+def test_a_learning_run_starts(name, env, flags):
+    """With the numbers of the runs below, which take minutes."""
+    settings, trainer = prepared(name, env, 0, **flags)
+    assert settings.run.steps == flags["steps"]
+    trainer.run(settings.run.num_envs)
+    assert trainer.steps == settings.run.num_envs
 
 
 @pytest.mark.slow
