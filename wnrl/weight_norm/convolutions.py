@@ -7,89 +7,104 @@ channel is dimension 1 of the weight `[in, out/groups, *kernel]`, and each group
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn import functional as F
 
-from wnrl.weight_norm.dense import Units, WeightNormLayer
+from wnrl.weight_norm.factors import kept_factors
 from wnrl.weight_norm.formula import effective_weight
 from wnrl.weight_norm.rows import rows
+from wnrl.weight_norm.units import gain_of_g
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer, called_as_a_whole, computed, furthest_from_zero
 
 
 class _Convolution(WeightNormLayer):
-    arguments: ClassVar[tuple[str, ...]] = (
-        "in_channels",
-        "out_channels",
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "groups",
-        "padding_mode",
-    )
-    in_channels: int
-    out_channels: int
-    groups: int
+    _conv_forward: Callable[..., Tensor]
+    _plain_conv_forward: ClassVar[Callable[..., Tensor]]  # of torch's class
 
-    def __init__(self, *arguments: Any, units: Units = "sqrt", **keywords: Any) -> None:
-        super().__init__(self.plain_class(*arguments, **keywords), units)
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """`[B, in_channels, ...]` to `[B, out_channels, ...]`."""
-        return self.plain_class._conv_forward(cast(Any, self), x, self.effective_weight(), self.bias)  # type: ignore
+        if isinstance(input, Proxy):
+            return called_as_a_whole(self, input)
+        kept = kept_factors(self) if type(self)._conv_forward is self._plain_conv_forward else None
+        if kept is not None:
+            return self.scaled(self._conv_forward(input, kept.v, None), kept.factor)
+        return self._conv_forward(input, self.effective_weight(), self.bias)
 
 
-class WeightNormConv1d(_Convolution):
+class WeightNormConv1d(_Convolution, nn.Conv1d):
     """A weight-normalized `torch.nn.Conv1d`: `[B, in, L]` to `[B, out, L']`; same arguments.
 
     Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.Conv1d
+    _plain_conv_forward = staticmethod(nn.Conv1d._conv_forward)
     channel_dim = -2
+    weight = computed("weight")
 
 
-class WeightNormConv2d(_Convolution):
+class WeightNormConv2d(_Convolution, nn.Conv2d):
     """A weight-normalized `torch.nn.Conv2d`: `[B, in, H, W]` to `[B, out, H', W']`; same arguments.
 
     Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.Conv2d
+    _plain_conv_forward = staticmethod(nn.Conv2d._conv_forward)
     channel_dim = -3
+    weight = computed("weight")
 
 
-class WeightNormConv3d(_Convolution):
+class WeightNormConv3d(_Convolution, nn.Conv3d):
     """A weight-normalized `torch.nn.Conv3d`: `[B, in, D, H, W]` to `[B, out, D', H', W']`; same arguments.
 
     Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
     """
 
     plain_class = nn.Conv3d
+    _plain_conv_forward = staticmethod(nn.Conv3d._conv_forward)
     channel_dim = -4
+    weight = computed("weight")
 
 
-class _TransposedConvolution(_Convolution):
-    arguments = (*_Convolution.arguments, "output_padding")
+class _TransposedConvolution(WeightNormLayer):
     convolve: ClassVar[Callable[..., Tensor]]
 
-    def effective_weight(self) -> Tensor:
+    def effective_weight(self, name: str = "weight") -> Tensor:
         """The effective weight as an ordinary tensor, of the shape of `v`, whose rows are not along dimension 0."""
-        return rows(self, effective_weight(rows(self, self.v), self.gain(), self.scale))
+        v, g = self.pair(name)
+        by_row = effective_weight(rows(self, v), gain_of_g(g, self.units), self._scales[name], ballast=self._ballast)
+        return rows(self, by_row)
 
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+    def _divisors(self, v: Tensor) -> Tensor | None:
+        """As in the base class."""
+        return super()._divisors(rows(self, v))
+
+    def watched_entries(self, name: str) -> Tensor:
+        """One entry of each row of v, as a view `[groups, out/groups]`."""
+        v, groups = self.pair(name)[0].detach(), int(self.groups)
+        return furthest_from_zero(v.unflatten(0, (groups, -1)).transpose(1, 2), row_dims=2)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """`[B, in_channels, ...]` to `[B, out_channels, ...]`; `output_size` as in the plain layer."""
-        plain = cast(Any, self)
-        dims = -1 - self.channel_dim
-        extra = nn.ConvTranspose1d._output_padding(
-            plain, x, output_size, plain.stride, plain.padding, plain.kernel_size, dims, plain.dilation
-        )
-        weight = self.effective_weight()
-        return self.convolve(x, weight, self.bias, plain.stride, plain.padding, extra, self.groups, plain.dilation)
+        layer: Any = self
+        if isinstance(input, Proxy):
+            return called_as_a_whole(self, input, output_size)
+        if layer.padding_mode != "zeros":
+            raise ValueError("Only `zeros` padding mode is supported for transposed convolutions")
+        size, dims = (layer.stride, layer.padding), -1 - self.channel_dim
+        extra = layer._output_padding(input, output_size, *size, layer.kernel_size, dims, layer.dilation)
+        rest = (*size, extra, layer.groups, layer.dilation)
+        kept = kept_factors(self)
+        if kept is not None:
+            return self.scaled(self.convolve(input, kept.v, None, *rest), kept.factor)
+        return self.convolve(input, self.effective_weight(), self.bias, *rest)
 
 
-class WeightNormConvTranspose1d(_TransposedConvolution):
+class WeightNormConvTranspose1d(_TransposedConvolution, nn.ConvTranspose1d):
     """A weight-normalized `torch.nn.ConvTranspose1d`: `[B, in, L]` to `[B, out, L']`; same arguments.
 
     Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
@@ -98,9 +113,10 @@ class WeightNormConvTranspose1d(_TransposedConvolution):
     plain_class = nn.ConvTranspose1d
     channel_dim = -2
     convolve = staticmethod(F.conv_transpose1d)
+    weight = computed("weight")
 
 
-class WeightNormConvTranspose2d(_TransposedConvolution):
+class WeightNormConvTranspose2d(_TransposedConvolution, nn.ConvTranspose2d):
     """A weight-normalized `torch.nn.ConvTranspose2d`: `[B, in, H, W]` to `[B, out, H', W']`; same arguments.
 
     Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
@@ -109,9 +125,10 @@ class WeightNormConvTranspose2d(_TransposedConvolution):
     plain_class = nn.ConvTranspose2d
     channel_dim = -3
     convolve = staticmethod(F.conv_transpose2d)
+    weight = computed("weight")
 
 
-class WeightNormConvTranspose3d(_TransposedConvolution):
+class WeightNormConvTranspose3d(_TransposedConvolution, nn.ConvTranspose3d):
     """A weight-normalized `torch.nn.ConvTranspose3d`: `[B, in, D, H, W]` to `[B, out, D', H', W']`; same arguments.
 
     Initialized as the plain layer. Units of `g`, parameters and errors: see `WeightNormLayer`.
@@ -120,3 +137,4 @@ class WeightNormConvTranspose3d(_TransposedConvolution):
     plain_class = nn.ConvTranspose3d
     channel_dim = -4
     convolve = staticmethod(F.conv_transpose3d)
+    weight = computed("weight")

@@ -1,8 +1,8 @@
 """The equations of weight normalization (Salimans & Kingma 2016), and the fast ways to compute them.
 
-Equation 2, w = g v/‖v‖, is the body of `effective_weight`, and equation 3, its gradients, that of `_weight_gradients`;
-`weight_norm_linear` gives a dense layer's outputs. `_FusedWeight` and `_ScaledLinear` compute the same in fewer passes
-over v.
+Equation 2, w = g v/‖v‖, is `_composed_weight`, in ordinary operations that every transform, tracer and exporter takes.
+`_FusedWeight` computes it, and equation 3, its gradients, in fewer passes over v; `_ScaledLinear` a layer's outputs
+without w. Rows whose squares over- or underflow are scaled by a power of two first (`_split_norm`).
 """
 
 from __future__ import annotations
@@ -13,59 +13,126 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from wnrl.device import autocast_dtype
 
-HOST_READABLE = ("cpu",)  # devices on which the host can look for zero rows without waiting
+HOST_READABLE = ("cpu",)  # devices on which the host can look at the norms without waiting
 LEAST_WEIGHTS = 2**17  # of `v`; to form a smaller w costs less than the steps that avoid it (measured on a CPU)
 _AUTOCAST_FROM = (torch.float32, torch.bfloat16, torch.float16)
+_HALF = (torch.bfloat16, torch.float16, torch.complex32)
+_RANGES = {  # by the norms' dtype: between which they are safe to square, and a factor that brings others there
+    torch.float32: (2.0**-50, 2.0**50, 2.0**80),
+    torch.float64: (2.0**-450, 2.0**450, 2.0**650),
+}
 
 
-def effective_weight(v: Tensor, g: Tensor, scale: float = 1.0, dim: int = 0) -> Tensor:
+def effective_weight(v: Tensor, g: Tensor, scale: float = 1.0, dim: int = 0, *, ballast: float = 0.0) -> Tensor:
     """w = scale · g · v/‖v‖, with ‖v‖ over every dimension but `dim` (equation 2; gradients: equation 3).
 
-    A zero row of `v` has no direction: its weights and both its gradients are zero, never NaN. Norms of half-precision
-    tensors are computed in float32. Twice differentiable.
+    A zero row of `v` has no direction: its weights and both its gradients are zero, never NaN. Rows may have any finite
+    size: ‖v‖ itself need not be representable. Norms of half-precision tensors are computed in float32. Twice
+    differentiable, also in forward mode and in batches; can be traced, compiled and exported.
 
     Args:
-        v: directions, at least two dimensions; the rows follow each other along `dim`.
+        v: directions, at least two dimensions, real or complex; the rows follow each other along `dim`.
         g: lengths, `[v.shape[dim]]`, in units of `scale`.
         scale: 1 for the paper's units, √n for n inputs a row.
         dim: the output dimension of `v`.
+        ballast: c in w = scale · g · v/√(‖v‖² + c²): each row has one more weight c, whose input is 0, and
+            a zero row of `v` its gradient.
 
     Returns:
-        The weights, of the shape and dtype of `v`.
+        The weights, of the shape, memory format and dtype of `v`.
 
     Raises:
-        ValueError: `v` has no rows, or `g` another shape than `[v.shape[dim]]`.
+        ValueError: `v` has less than two dimensions, or `g` another shape than `[v.shape[dim]]`.
     """
-    if v.ndim < 2 or g.shape != (v.shape[dim],):
+    if v.ndim < 2 or (not torch.jit.is_tracing() and g.shape != (v.shape[dim],)):
         raise ValueError(
             f"v must be rows along dimension {dim}, g a number for each, got {[*v.shape]} and {[*g.shape]}"
         )
     if dim:
-        return effective_weight(v.movedim(dim, 0), g, scale).movedim(0, dim)
-    if v.dtype in (torch.bfloat16, torch.float16):
-        return effective_weight(v.float(), g.float(), scale).to(v.dtype)
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)  # [out, 1, ...]
-        gain = scale * g.view_as(norm) / torch.where(norm > 0, norm, 1.0)
-        return v * torch.where(norm > 0, gain, 0.0)
+        return effective_weight(v.movedim(dim, 0), g, scale, ballast=ballast).movedim(0, dim)
+    if v.dtype in _HALF:
+        wide = torch.promote_types(v.dtype, torch.float32)
+        w = effective_weight(v.to(wide), g.to(torch.promote_types(g.dtype, torch.float32)), scale, ballast=ballast)
+        return w.to(v.dtype)
+    if ballast or v.is_complex() or torch.compiler.is_compiling() or _transformed() or not v.numel():
+        return _composed_weight(v, g, scale, ballast)
     return cast(Callable[..., Tensor], _FusedWeight.apply)(v, g, scale)  # the same in fewer passes over v
 
 
-def _weight_gradients(dw: Tensor, v: Tensor, g: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """∇v and ∇g/scale `[out, 1, ...]` of ∇w (equation 3), as differentiable operations."""
+def row_norm(by_row: Tensor, unit: float = 1.0) -> Tensor:
+    """‖row‖/unit `[out]` of rows `[out, ...]` of any finite size: real, in at least float32.
+
+    Infinite only where the quotient itself is greater than its dtype's maximum; 0 for a row without entries.
+    """
+    dtype = torch.promote_types(by_row.dtype, torch.float32)
+    if not by_row.numel():
+        return by_row.new_zeros(len(by_row), dtype=dtype.to_real())
+    dims = tuple(range(1, by_row.ndim))
+    norm = torch.linalg.vector_norm(by_row, dim=dims, dtype=dtype)
+    if torch.compiler.is_compiling() or _transformed() or not _safe(norm.detach()):
+        u, _, c = _split_norm(by_row.to(dtype))
+        return torch.linalg.vector_norm(u, dim=dims) / unit / c.flatten()
+    return norm / unit
+
+
+def _transformed() -> bool:
+    """Whether a functorch transform, a tracer, forward-mode differentiation or a dispatch mode (fake tensors) is on."""
+    if torch._C._are_functorch_transforms_active():
+        return True
+    if torch.compiler.is_compiling():
+        return False
+    return torch.jit.is_tracing() or forward_ad._current_level >= 0 or torch._C._len_torch_dispatch_stack() > 0
+
+
+def _batched(gradient: Tensor) -> bool:
+    """Whether it is many gradients, of `torch.func.vmap` or `is_grads_batched`, which fused operations do not take."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or torch._C._functorch.is_legacy_batchedtensor(gradient)
+
+
+def _safe(norm: Tensor) -> bool:
+    """Whether the host sees, without waiting for the device, that no row is zero, or out of range when squared."""
+    if norm.device.type not in HOST_READABLE:
+        return False
+    least, greatest, _ = _RANGES[norm.dtype]
+    low, high = torch.aminmax(norm)
+    return least <= low.item() and high.item() <= greatest
+
+
+def _split_norm(v: Tensor, ballast: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """u = c v, c and r = c‖v‖ `[out, 1, ...]`, without over- or underflow; r of a zero row is infinite.
+
+    The factor c is 1 for rows whose norm is safe to square, otherwise a power of two.
+    """
     dims = tuple(range(1, v.ndim))
-    norm = torch.linalg.vector_norm(v, dim=dims, keepdim=True)
-    norm = torch.where(norm > 0, norm, math.inf)
-    unit = v / norm
-    dg = (dw * unit).sum(dim=dims, keepdim=True)
-    return (scale * g.view_as(norm) / norm) * (dw - unit * dg), dg
+    norm = torch.linalg.vector_norm(v.detach(), dim=dims, keepdim=True)
+    if ballast:
+        norm = norm.clamp(min=abs(ballast))
+    least, greatest, factor = _RANGES[norm.dtype]
+    c = torch.ones_like(norm).masked_fill(norm < least, factor).masked_fill(norm > greatest, 1 / factor)
+    u = v * c
+    squares = torch.view_as_real(u).square().sum(-1) if v.is_complex() else u.square()
+    total = squares.sum(dims, keepdim=True)
+    if ballast:
+        total = total + (ballast * c).square()
+    return u, total.masked_fill(total == 0, math.inf).sqrt(), c
 
 
-def weight_norm_linear(x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, scale: float = 1.0) -> Tensor:
+def _composed_weight(v: Tensor, g: Tensor, scale: float, ballast: float = 0.0) -> Tensor:
+    """w (equation 2) in ordinary operations."""
+    u, r, _ = _split_norm(v, ballast)
+    return u * (g.view_as(r) / r * scale)
+
+
+def weight_norm_linear(
+    x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, scale: float = 1.0, *, ballast: float = 0.0
+) -> Tensor:
     """y = scale · g (v·x)/‖v‖ + b (Salimans & Kingma 2016, equations 1 and 2; gradients: equation 3).
 
     With fewer examples than inputs, and many weights, the product is computed with `v` and its few outputs are scaled:
@@ -79,14 +146,20 @@ def weight_norm_linear(x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, sca
         g: `[out]`, in units of `scale`.
         bias: `[out]` or None.
         scale: 1 for the paper's units, √n for n inputs.
+        ballast: as in `effective_weight`; w is formed.
 
     Returns:
         `[..., out]`.
     """
-    few = not torch.compiler.is_exporting() and x.numel() < v.shape[1] ** 2  # an exported graph is for any batch
-    if not few or v.numel() < LEAST_WEIGHTS or torch._C._are_functorch_transforms_active():
+    formed = ballast or v.is_complex() or torch.compiler.is_exporting() or _transformed()  # an export is for any batch
+    if formed or v.numel() < LEAST_WEIGHTS or x.numel() >= v.shape[1] ** 2:
+        return F.linear(x, effective_weight(v, g, scale, ballast=ballast), bias)
+    norm = row_norm(v.detach())
+    if torch.compiler.is_compiling() or v.device.type not in HOST_READABLE:
+        norm = torch.where(norm > 0, norm, math.inf)  # [out]; a zero row gets zeros, forward and backward
+    elif not _safe(norm):
         return F.linear(x, effective_weight(v, g, scale), bias)
-    return cast(Callable[..., Tensor], _ScaledLinear.apply)(x, v, g, bias, scale)
+    return cast(Callable[..., Tensor], _ScaledLinear.apply)(x, v, g, bias, norm, scale)
 
 
 class _FusedWeight(torch.autograd.Function):
@@ -98,35 +171,48 @@ class _FusedWeight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v: Tensor, g: Tensor, scale: float) -> Tensor:
         gain = (g * scale).view(-1, *[1] * (v.ndim - 1))
-        weight: Tensor | None = None
-        if v.device.type in HOST_READABLE and v.is_contiguous():
-            weight, norm = torch._weight_norm_interface(v, gain, 0)
-            weight = weight if norm.all() else None
-        if weight is None:  # the norm of a zero row is infinite, and so 1/‖v‖ zero
-            norm = F.threshold(torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True), 0.0, math.inf)
-            weight = v * (gain / norm)
+        weight = norm = None
+        if v.device.type in HOST_READABLE:
+            if v.is_contiguous():
+                weight, norm = torch._weight_norm_interface(v, gain, 0)
+                if weight.stride() != v.stride():  # channels_last with one channel or pixel
+                    weight.as_strided_(v.shape, v.stride())
+            else:
+                norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
+                weight = v * (gain / norm)
+        if norm is None or not _safe(norm):
+            weight, norm = _composed_weight(v, g, scale), None
         ctx.save_for_backward(v, g, gain, norm)
         ctx.scale = scale
-        return weight
+        return cast(Tensor, weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        (dw,) = grads
         v, g, gain, norm = ctx.saved_tensors
-        if torch.is_grad_enabled() or v.device.type not in ("cpu", "cuda") or not v.is_contiguous():
-            dv, dg = _weight_gradients(grads[0], v, g, ctx.scale)
+        graph = torch.is_grad_enabled()
+        fused = v.is_contiguous() and v.device.type in ("cpu", "cuda") and not (graph or _batched(dw))
+        if fused and norm is not None:
+            direction, length, slope = v, norm, gain
+        elif norm is not None and not graph:
+            direction, length, slope = v / norm, None, gain / norm
         else:
-            dv, dg = torch.ops.aten._weight_norm_interface_backward(grads[0].contiguous(), v, gain, norm, 0)
-        return dv, dg.flatten() * ctx.scale, None
+            u, r, c = _split_norm(v)
+            direction, length, slope = u / r, torch.ones_like(r), g.view_as(r) * c / r * ctx.scale
+        if fused:
+            dv, dg = torch.ops.aten._weight_norm_interface_backward(dw.contiguous(), direction, slope, length, 0)
+        else:
+            dg = (dw * direction).sum(dim=tuple(range(1, v.ndim)), keepdim=True)
+            dv = (direction * -dg + dw) * slope  # of v's memory format, since `direction` comes first
+        return dv, dg.view(-1) * ctx.scale, None
 
 
 class _ScaledLinear(torch.autograd.Function):
     """t = v·x in the product's dtype, y = (scale · g/‖v‖) t + b: w is never formed; backward reads v once more."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, v: Tensor, g: Tensor, bias: Tensor | None, norm: Tensor, scale: float) -> Tensor:
         inputs, directions = _autocast(x), _autocast(v)
-        norm = torch.linalg.vector_norm(v, dim=1, dtype=torch.promote_types(v.dtype, torch.float32))
-        norm = torch.where(norm > 0, norm, math.inf)  # [out]; a zero row gets zeros, forward and backward
         t = F.linear(inputs, directions)  # [..., out]
         gain = g * (scale / norm)
         y = (t * gain if bias is None else torch.addcmul(bias.to(gain.dtype), t.to(gain.dtype), gain)).to(t.dtype)
@@ -138,7 +224,8 @@ class _ScaledLinear(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = grads
         x, v, g, bias, inputs, directions, norm, t = ctx.saved_tensors
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        compiling = torch.compiler.is_compiling()
+        if torch.is_grad_enabled() and not compiling:
             return _differentiable_backward(ctx, dy, x, v, g, bias)
         gain = g * (ctx.scale / norm)
         dy = dy.reshape(-1, len(v))  # [examples, out]
@@ -146,13 +233,16 @@ class _ScaledLinear(torch.autograd.Function):
         dx = (dt @ directions).to(x.dtype).view_as(x) if ctx.needs_input_grad[0] else None
         dgain = (dy.to(norm.dtype) * t.view_as(dy)).sum(0)
         dv = (dt.t() @ inputs.reshape(-1, v.shape[1])).to(v.dtype)
-        along_v = (dgain * gain / norm**2)[:, None]  # [out, 1], to be projected out: dv − along_v · v
-        if dv.dtype == along_v.dtype:
+        if compiling or v.device.type not in HOST_READABLE:  # norms of any size
+            v, along_v = v * (1 / norm)[:, None], (dgain / norm * gain)[:, None]
+        else:
+            along_v = (dgain * gain / norm**2)[:, None]  # [out, 1], to be projected out: dv − along_v · v
+        if dv.dtype == along_v.dtype and not _batched(dy):
             dv.addcmul_(v, along_v, value=-1.0)
         else:
             dv = (dv - along_v * v).to(dv.dtype)
         db = None if bias is None else dy.sum(0).to(bias.dtype)
-        return dx, dv, (dgain * (ctx.scale / norm)).to(g.dtype), db, None
+        return dx, dv, (dgain * (ctx.scale / norm)).to(g.dtype), db, None, None
 
 
 def _autocast(tensor: Tensor) -> Tensor:
@@ -169,4 +259,4 @@ def _differentiable_backward(
     wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed]
     y = F.linear(x.to(v.dtype), effective_weight(v, g, ctx.scale), bias)
     grads = iter(torch.autograd.grad(y, cast(list[Tensor], wanted), dy.to(y.dtype), create_graph=True))
-    return *(next(grads) if needed else None for needed in ctx.needs_input_grad[:4]), None
+    return *(next(grads) if needed else None for needed in ctx.needs_input_grad[:4]), None, None

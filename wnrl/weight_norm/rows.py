@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from wnrl.weight_norm.formula import row_norm
 
 
 def rows(layer: nn.Module, weight: Tensor) -> Tensor:
@@ -15,8 +16,7 @@ def rows(layer: nn.Module, weight: Tensor) -> Tensor:
     The output channel of a transposed convolution is dimension 1 of `[in, out/groups, *kernel]`, and each group has its
     own rows: they become `[out, in/groups, *kernel]`. In every other weight, rows are dimension 0 already.
     """
-    kind = getattr(layer, "plain_class", type(layer))
-    if not issubclass(kind, _ConvTransposeNd):
+    if not isinstance(layer, _ConvTransposeNd):
         return weight
     groups: Any = layer.groups
     return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
@@ -24,11 +24,26 @@ def rows(layer: nn.Module, weight: Tensor) -> Tensor:
 
 def row_norms(layer: nn.Module, weight: Tensor) -> Tensor:
     """‖w‖ of each row, `[out]`, in at least float32."""
-    dtype = torch.promote_types(weight.dtype, torch.float32)
-    return torch.linalg.vector_norm(rows(layer, weight).flatten(1), dim=1, dtype=dtype)
+    return row_norm(rows(layer, weight))
 
 
 def scale_rows(layer: nn.Module, weight: Tensor, factors: Tensor) -> Tensor:
     """`weight` with its rows multiplied by `factors` `[out]`, in the dtype of `weight`, rounded once."""
     by_row = rows(layer, weight)
     return rows(layer, (by_row * factors.view(-1, *[1] * (by_row.ndim - 1))).to(weight.dtype))
+
+
+def channel_dim(layer: nn.Module) -> int:
+    """The dimension of a layer's units in its output: −1 for dense layers, −3 for images."""
+    return -1 - len(layer.kernel_size) if isinstance(layer, _ConvNd) else -1
+
+
+def torch_class(kind: type) -> type:
+    """The class of torch from which that of a layer derives."""
+    return next(cls for cls in kind.__mro__ if cls.__module__.startswith("torch."))
+
+
+def has_own_forward(kind: type[nn.Module]) -> bool:
+    """Whether a subclass of torch's layer has a forward pass of its own, of which nothing is known."""
+    names, plain = ("forward", "_conv_forward"), torch_class(kind)
+    return any(getattr(kind, name, None) is not getattr(plain, name, None) for name in names)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from wnrl.normalizers.layer_kinds import WEIGHT_NORM_LAYERS
+from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm import convolutions
 
 KINDS = [nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d]
@@ -114,3 +115,20 @@ def test_every_plain_kind_has_its_layer():
         assert WEIGHT_NORM_LAYERS[kind].__name__ == f"WeightNorm{kind.__name__}"
         with pytest.raises(TypeError, match=f"made from a {kind.__name__}, got Linear"):
             WEIGHT_NORM_LAYERS[kind].from_plain(nn.Linear(2, 2))
+
+
+class Standardized(nn.Conv2d):
+    """Its own `_conv_forward` is not linear in the weight."""
+
+    def _conv_forward(self, input, weight, bias):
+        weight = weight - weight.mean((1, 2, 3), keepdim=True)
+        return super()._conv_forward(input, weight / weight.std((1, 2, 3), keepdim=True), bias) + input.mean()
+
+
+def test_a_convolution_of_its_own_acts_as_with_gradients():
+    layer, x = normalize(nn.Sequential(Standardized(3, 4, 3)), "weight")[0], torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        layer.v.mul_(3.0)
+        layer.g.mul_(2.0)
+        acted = layer(x)
+    torch.testing.assert_close(acted, layer(x).detach())

@@ -17,6 +17,7 @@ from wnrl.normalizers.layer_kinds import WEIGHT_NORM_LAYERS
 from wnrl.weight_norm.convolutions import WeightNormConv2d
 from wnrl.weight_norm.dense import WeightNormBilinear, WeightNormLinear
 from wnrl.weight_norm.formula import effective_weight
+from wnrl.weight_norm.units import gain_of_g
 
 UNITS = ("sqrt", "paper", "log")
 
@@ -103,7 +104,7 @@ def test_preserve_and_fold_keep_the_function_of_any_bilinear(first, second, outp
     x = torch.randn(3, first), torch.randn(3, second)
     torch.testing.assert_close(layer(*x), plain(*x), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(layer.fold()(*x), layer(*x))
-    torch.testing.assert_close(layer.gain() * layer.scale, plain.weight.flatten(1).norm(dim=1))
+    torch.testing.assert_close(gain_of_g(layer.g, units) * layer.scale, plain.weight.flatten(1).norm(dim=1))
     assert repr(layer.fold()) == repr(plain)
 
 
@@ -173,13 +174,22 @@ def test_zero_row_is_preserved_and_trains():
     assert layer.weight[1].any()
 
 
-def test_a_zero_row_has_a_finite_logarithm():
+def test_a_zero_row_has_no_logarithm():
     plain = nn.Linear(4, 3)
     with torch.no_grad():
         plain.weight[1] = 0
-    layer = WeightNormLinear.from_plain(plain, units="log")
-    assert layer.g.isfinite().all()
-    torch.testing.assert_close(layer.effective_weight(), plain.weight)
+    expected = plain.weight.clone()
+    with pytest.raises(ValueError, match="a row of zeros has no logarithm"):
+        WeightNormLinear.convert(plain, units="log")
+    assert type(plain) is nn.Linear
+    assert list(dict(plain.named_parameters())) == ["weight", "bias"]
+    assert torch.equal(plain.weight, expected)
+    layer = WeightNormLinear(4, 3, units="log")
+    before = layer.effective_weight()
+    for write in (layer.set_weight, lambda zeros: nn.init.zeros_(layer.weight)):
+        with pytest.raises(ValueError, match="a row of zeros has no logarithm"):
+            write(torch.zeros(3, 4))
+        assert torch.equal(layer.effective_weight(), before)
 
 
 @pytest.mark.parametrize("units", UNITS)
@@ -232,16 +242,32 @@ def test_compiled_equals_eager_forward_and_backward():
     assert all(gradient.isfinite().all() for gradient in actual)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [nn.Parameter(torch.zeros(5, 6)), torch.zeros(5, 6), None, nn.Linear(6, 5)],
-    ids=["parameter", "tensor", "none", "module"],
-)
-def test_assigning_the_weight_is_an_error(value):
+@pytest.mark.parametrize("make", [nn.Parameter, torch.Tensor.clone], ids=["parameter", "tensor"])
+def test_assigning_a_weight_sets_g_and_v(make):
+    layer, value = WeightNormLinear(6, 5), make(torch.randn(5, 6))
+    parameters = {name: id(parameter) for name, parameter in layer.named_parameters()}
+    layer.weight = value
+    torch.testing.assert_close(layer.effective_weight(), value.detach())
+    assert {name: id(parameter) for name, parameter in layer.named_parameters()} == parameters
+    with torch.no_grad():
+        value.zero_()  # a copy was taken
+    assert layer.effective_weight().all()
+    assert list(layer.state_dict()) == ["g", "v", "bias"]
+
+
+@pytest.mark.parametrize("value", [None, nn.Linear(6, 5), 1.0, torch.zeros(6, 5)], ids=str)
+def test_what_is_no_weight_cannot_be_assigned(value):
     layer = WeightNormLinear(6, 5)
-    with pytest.raises(AttributeError, match="set_weight"):
+    before = copy.deepcopy(layer.state_dict())
+    with pytest.raises((TypeError, ValueError), match=r"cannot be set|shape"):
         layer.weight = value
-    assert layer.state_dict().keys() == {"g", "v", "bias"}
+    torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_computed_tensor_is_not_assigned_since_gradients_would_not_reach_it():
+    layer, w = WeightNormLinear(6, 5), torch.randn(5, 6, requires_grad=True)
+    with pytest.raises(RuntimeError, match="gradients would not reach this tensor"):
+        layer.weight = 2 * w
 
 
 @pytest.mark.parametrize("units", UNITS)
@@ -276,7 +302,8 @@ def test_square_root_units_move_as_fast_as_a_plain_row_under_adam():
 
 
 def test_extra_repr_names_the_arguments():
-    assert repr(WeightNormLinear(3, 2)) == "WeightNormLinear(in_features=3, out_features=2, bias=True, units='sqrt')"
+    assert repr(WeightNormLinear(3, 2)) == "WeightNormLinear(in_features=3, out_features=2, bias=True, units=paper)"
+    assert "units=log, ballast=0.5" in repr(WeightNormLinear(3, 2, units="log", ballast=0.5))
     assert "stride=(2, 2)" in repr(WeightNormConv2d(3, 2, 1, stride=2, units="paper"))
 
 
@@ -285,7 +312,8 @@ def test_errors():
         WeightNormLinear(2, 2, units="metres")
     with pytest.raises(TypeError, match="Conv2d"):
         WeightNormLinear.from_plain(nn.Conv2d(1, 1, 1))
-    hooked = nn.Linear(2, 2)
-    hooked.register_forward_hook(lambda *_: None)
-    with pytest.raises(ValueError, match="hooks"):
-        WeightNormLinear.from_plain(hooked)
+    with pytest.raises(TypeError, match="made from a Linear, got WeightNormLinear"):
+        WeightNormLinear.from_plain(WeightNormLinear(2, 2))
+    for ballast in (-1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="ballast must be 0 or more and finite"):
+            WeightNormLinear(2, 2, ballast=ballast)

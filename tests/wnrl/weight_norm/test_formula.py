@@ -1,5 +1,7 @@
 """wnrl.weight_norm.formula: equations 2 and 3 of the paper, and the product that never forms w against that with w."""
 
+import importlib.util
+import io
 import math
 import re
 
@@ -7,11 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.functional import hessian, jacobian
 from torch.nn import functional as F
 
 from wnrl.weight_norm import formula as formulas
 from wnrl.weight_norm.dense import WeightNormLinear
-from wnrl.weight_norm.formula import effective_weight, weight_norm_linear
+from wnrl.weight_norm.formula import effective_weight, row_norm, weight_norm_linear
 
 # Equations 2 and 3
 
@@ -155,6 +160,53 @@ def test_zero_row_is_finite_forward_and_backward(tensors, formula):
         assert dg[2] == 0
         assert all(t.isfinite().all() for t in (w, dv, dg))
         assert dv[1].any()
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("g_dtype", [torch.float64, torch.complex128])
+def test_complex_weights_and_gradients_are_those_of_autograd(dim, g_dtype):
+    torch.manual_seed(0)
+    v = torch.randn(4, 3, 2, dtype=torch.complex128, requires_grad=True)
+    g = torch.randn(v.shape[dim], dtype=g_dtype, requires_grad=True)
+
+    def equation(v, g):
+        by_row = v.movedim(dim, 0)
+        return (2 * g.view(-1, 1, 1) * by_row / by_row.abs().square().sum((1, 2), keepdim=True).sqrt()).movedim(0, dim)
+
+    w, expected, dw = effective_weight(v, g, 2.0, dim), equation(v, g), torch.randn_like(v)
+    torch.testing.assert_close(w, expected)
+    torch.testing.assert_close(torch.autograd.grad(w, (v, g), dw), torch.autograd.grad(expected, (v, g), dw))
+    assert torch.autograd.gradcheck(lambda v, g: effective_weight(v, g, 2.0, dim), (v, g))
+    assert torch.autograd.gradgradcheck(lambda v, g: effective_weight(v, g, 2.0, dim), (v, g))
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 2), (4, 8, 1, 1), (4, 1, 3, 3), (1, 4, 3, 3)])
+@pytest.mark.parametrize("of_gradient", [torch.contiguous_format, torch.channels_last])
+def test_memory_format_is_that_of_v(shape, of_gradient):
+    v = torch.randn(shape).to(memory_format=torch.channels_last).requires_grad_()
+    w = effective_weight(v, torch.ones(shape[0], requires_grad=True))
+    assert w.stride() == v.stride() == (v * 2.0).stride()
+    x = torch.randn(2, shape[1], 5, 5)
+    assert F.conv2d(x, w).stride() == F.conv2d(x, v).stride()
+    dw = torch.randn(shape).contiguous(memory_format=of_gradient)
+    for create_graph in (False, True):
+        (dv,) = torch.autograd.grad(w, v, dw, retain_graph=True, create_graph=create_graph)
+        assert dv.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (0, 2, 3, 3), (2, 0, 3, 3)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.complex64])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_without_rows_or_inputs_weights_are_empty_and_gradients_zero(shape, dtype, dim):
+    v = torch.zeros(shape, dtype=dtype, requires_grad=True)
+    g = torch.ones(shape[dim], dtype=dtype, requires_grad=True)
+    w = effective_weight(v, g, 2.0, dim)
+    assert (w.shape, w.dtype) == (v.shape, dtype)
+    dv, dg = torch.autograd.grad(w.abs().sum(), (v, g))
+    assert dv.shape == v.shape
+    assert torch.equal(dg, torch.zeros_like(g))
+    with pytest.raises(ValueError, match="a number for each"):
+        effective_weight(v, torch.ones(shape[dim] + 1), 2.0, dim)
 
 
 # The product that never forms w
@@ -319,7 +371,7 @@ def test_compiled_equals_eager(lead):
 
 def test_few_examples_never_form_the_weight_and_many_do(monkeypatch):
     formed = []
-    counted = lambda *arguments: formed.append(1) or effective_weight(*arguments)  # noqa: E731
+    counted = lambda *arguments, **keywords: formed.append(1) or effective_weight(*arguments, **keywords)  # noqa: E731
     monkeypatch.setattr(formulas, "effective_weight", counted)
     x, v, g, bias = product_tensors((6,), 7)
     weight_norm_linear(x, v, g, bias)
@@ -330,7 +382,7 @@ def test_few_examples_never_form_the_weight_and_many_do(monkeypatch):
 
 def test_few_weights_are_formed(monkeypatch):
     formed = []
-    counted = lambda *arguments: formed.append(1) or effective_weight(*arguments)  # noqa: E731
+    counted = lambda *arguments, **keywords: formed.append(1) or effective_weight(*arguments, **keywords)  # noqa: E731
     monkeypatch.setattr(formulas, "effective_weight", counted)
     x, v, g, bias = product_tensors((2,), 50, 40)
     for least, times in ((v.numel(), 0), (v.numel() + 1, 1)):
@@ -362,3 +414,283 @@ def test_per_example_gradients_through_functorch():
     each = torch.vmap(torch.func.grad(loss), (None, 0))(g, x)
     expected = torch.stack([torch.func.grad(loss)(g, row) for row in x])
     torch.testing.assert_close(each, expected)
+
+
+def test_the_product_with_complex_weights():
+    x, v, g = (torch.randn(*shape, dtype=torch.complex128) for shape in ((2, 3), (4, 3), (4,)))
+    expected = x @ (3 * g[:, None] * v / v.abs().square().sum(1, keepdim=True).sqrt()).T
+    torch.testing.assert_close(weight_norm_linear(x, v, g, None, 3.0), expected)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(0, 3), (3, 0), (0, 0)])
+def test_the_product_without_rows_or_inputs_is_that_of_a_plain_layer(inputs, outputs, monkeypatch):
+    monkeypatch.setattr(formulas, "LEAST_WEIGHTS", 1)
+    x, v, g, bias = product_tensors((2,), inputs, outputs)
+    y = weight_norm_linear(x, v, g, bias, 2.0)
+    assert torch.equal(y, bias.expand(2, outputs))
+    for gradient, tensor in zip(torch.autograd.grad(y.sum(), (x, v, g)), (x, v, g), strict=True):
+        assert torch.equal(gradient, torch.zeros_like(tensor))
+
+
+# Rows of any size
+
+
+SIZES = {
+    torch.float32: (1e-30, 1e-24, 1e-19, 1e-15, 1.0, 1e15, 1e19, 1e24, 1e30, 1e37),
+    torch.float64: (1e-200, 1e-150, 1.0, 1e150, 1e200),
+}
+
+
+@pytest.fixture(params=["eager", "channels_last", "product", "device", "second order", "traced"])
+def any_size_formula(request, monkeypatch):
+    """Every way to compute effective weights `[out, n]`."""
+    if request.param == "device":  # as on a device whose norms the host does not read
+        monkeypatch.setattr(formulas, "HOST_READABLE", ())
+    product = lambda v, g, scale: weight_norm_linear(torch.eye(v.shape[1], dtype=v.dtype), v, g, None, scale).mT  # noqa: E731
+    other = lambda v, g, scale: effective_weight(v.mT.contiguous().mT, g, scale)  # noqa: E731
+    ways = {"traced": traced_weight, "product": product, "channels_last": other}
+    return ways.get(request.param, effective_weight), request.param == "second order"
+
+
+@pytest.mark.parametrize("dtype", SIZES)
+@pytest.mark.parametrize("scale", [1.0, math.sqrt(7)])
+@pytest.mark.parametrize("length", ["of v", "one"])
+def test_rows_of_any_size_have_their_weights_and_gradients(any_size_formula, dtype, scale, length):
+    formula, create_graph = any_size_formula
+    torch.manual_seed(0)
+    size, direction = torch.tensor(SIZES[dtype], dtype=dtype)[:, None], torch.randn(len(SIZES[dtype]), 7, dtype=dtype)
+    v = (size * direction).requires_grad_()
+    g = (row_norm(v.detach(), scale) if length == "of v" else torch.ones(len(v), dtype=dtype)).requires_grad_()
+    w, dw = formula(v, g, scale), torch.randn_like(v)
+    dv, dg = torch.autograd.grad(w, (v, g), dw, create_graph=create_graph)
+
+    unit = direction / direction.norm(dim=1, keepdim=True)
+    along = (dw * unit).sum(1, keepdim=True)
+    slope = g.detach()[:, None] / size * scale / direction.norm(dim=1, keepdim=True)
+    relative = dict(atol=0.0, rtol=1e-4 if dtype is torch.float32 else 1e-10)
+    torch.testing.assert_close(w, v if length == "of v" else unit * scale, **relative)
+    torch.testing.assert_close(dv, slope * (dw - unit * along), **relative)
+    torch.testing.assert_close(dg, along[:, 0] * scale, **relative)
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e-30, 1.0, 1e30, 1e38])
+def test_a_plain_row_of_any_finite_size_keeps_its_function(size):
+    w = size * torch.rand(3, 50)
+    scale = math.sqrt(50)
+    kept = effective_weight(w, row_norm(w, scale), scale)
+    torch.testing.assert_close(kept, w, rtol=1e-3 if size < 1e-38 else 1e-6, atol=0.0)  # 1e-40 is of 17 bits
+    if size == 1e38:  # the norm itself is greater than any float32: it has no length in units of 1
+        assert row_norm(w).isinf().all()
+
+
+def test_half_precision_rows_of_any_size():
+    torch.manual_seed(0)
+    for size in (1e-6, 1e-3, 1e4):
+        v = (size * torch.randn(3, 400)).half().requires_grad_()
+        w = effective_weight(v, torch.ones(3, dtype=torch.half), 20.0)
+        torch.testing.assert_close(
+            w.float(), 20 * v.float() / v.float().norm(dim=1, keepdim=True), rtol=2e-3, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("factor", [2.0**-600, 2.0**600])
+def test_second_derivatives_of_rows_of_any_size(factor):
+    torch.manual_seed(0)
+    v, g, dw, dv = (torch.randn(*shape, dtype=torch.float64) for shape in ((2, 3), (2,), (2, 3), (2, 3)))
+
+    def second(factor):
+        sized = (factor * v).requires_grad_(), (factor * g).requires_grad_()
+        first = torch.autograd.grad(effective_weight(*sized), sized[0], dw, create_graph=True)
+        return [factor * derivative for derivative in torch.autograd.grad(first, sized, dv)]
+
+    torch.testing.assert_close(second(factor), second(1.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.complex64])
+def test_row_norm(dtype):
+    rows = torch.tensor([[[3.0, 4.0]], [[0.0, 0.0]], [[3e3, 4e3]]]).to(dtype)
+    norm = row_norm(rows, 2.0)
+    assert norm.dtype == (torch.float64 if dtype is torch.float64 else torch.float32)
+    torch.testing.assert_close(norm, torch.tensor([2.5, 0.0, 2500.0], dtype=norm.dtype), rtol=1e-3, atol=0.0)
+    assert torch.equal(row_norm(rows[:0]), norm[:0])
+    assert torch.equal(row_norm(rows[..., :0], 0.0), norm.new_zeros(3))
+    if dtype is not torch.float16:
+        least = 1e-30 if norm.dtype is torch.float32 else 1e-200
+        torch.testing.assert_close(row_norm(rows[:1] * least), norm.new_tensor([5 * least]), atol=0.0, rtol=1e-6)
+        torch.testing.assert_close(row_norm(rows[:1] / least), norm.new_tensor([5 / least]), atol=0.0, rtol=1e-6)
+
+
+# Ballast
+
+
+def with_ballast(v, g, scale, c):
+    """The weights of rows with one more direction c, whose own weight is then dropped."""
+    column = torch.full_like(v[:, :1], c)
+    return effective_weight(torch.cat([v, column], 1), g, scale)[:, :-1]
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_ballast_is_one_more_weight_whose_input_is_0(size):
+    x, v, g, bias = product_tensors()
+    v, c = (size * v).detach().requires_grad_(), 2.0 * size
+    dw = torch.randn_like(v)
+    w, expected = effective_weight(v, g, 3.0, ballast=c), with_ballast(v, g, 3.0, c)
+    torch.testing.assert_close(w, expected)
+    actual, right = (torch.autograd.grad(w, (v, g), dw) for w in (w, expected))
+    torch.testing.assert_close((actual[0] * size, actual[1]), (right[0] * size, right[1]))
+    torch.testing.assert_close(weight_norm_linear(x, v, g, bias, 3.0, ballast=c), F.linear(x, expected, bias))
+
+
+def test_a_zero_row_with_ballast_learns():
+    v, g = torch.zeros(2, 3, requires_grad=True), torch.ones(2)
+    w = effective_weight(v, g, 2.0, ballast=4.0)
+    assert not w.any()
+    assert torch.equal(torch.autograd.grad(w.sum(), v)[0], torch.full((2, 3), 0.5))
+
+
+def test_no_ballast_gives_the_same_bits(tensors):
+    assert torch.equal(effective_weight(*tensors, ballast=0.0), effective_weight(*tensors))
+
+
+# What torch's own functions do: transforms, tracing, exports
+
+
+SMOOTH = ["weight", "dimension 1", "ballast", "product", "batched product", "formed product"]
+
+
+@pytest.fixture(params=[*SMOOTH, "zero row"])  # where the weights jump
+def function(request, monkeypatch):
+    """A function and its arguments, for every path."""
+    x, v, g, bias = product_tensors((2,), 4, 3)
+    weight = lambda v, g: effective_weight(v, g, 2.0)  # noqa: E731
+    product = lambda x, v, g, bias: weight_norm_linear(x, v, g, bias, 2.0)  # noqa: E731
+    if request.param == "formed product":
+        monkeypatch.setattr(formulas, "LEAST_WEIGHTS", 2**17)
+    if request.param == "zero row":
+        v.detach()[1] = 0
+    return {
+        "weight": (weight, (v, g)),
+        "zero row": (weight, (v, g)),
+        "dimension 1": (lambda v, g: effective_weight(v.mT, g, 2.0, dim=1), (v, g)),
+        "ballast": (lambda v, g: effective_weight(v, g, 2.0, ballast=1.5), (v, g)),
+        "batched product": (product, (x.detach()[:, None].requires_grad_(), v, g, bias)),
+    }.get(request.param, (product, (x, v, g, bias)))
+
+
+def loss_of(f):
+    return lambda *arguments: f(*arguments).pow(3).sum()
+
+
+def test_batched_gradients_are_those_one_by_one(function):
+    f, arguments = function
+    y = f(*arguments)
+    each = torch.eye(y.numel(), dtype=y.dtype).view(-1, *y.shape)
+    one_by_one = [torch.autograd.grad(y, arguments, dy, retain_graph=True) for dy in each]
+    expected = tuple(torch.stack(gradients) for gradients in zip(*one_by_one, strict=True))
+    for create_graph in (False, True):
+        batched = torch.autograd.grad(
+            y, arguments, each, retain_graph=True, create_graph=create_graph, is_grads_batched=True
+        )
+        torch.testing.assert_close(batched, expected)
+    mapped = torch.vmap(lambda dy: torch.autograd.grad(y, arguments, dy, retain_graph=True))(each)
+    torch.testing.assert_close(mapped, expected)
+
+
+@pytest.mark.parametrize("strategy", ["reverse-mode", "forward-mode"])
+def test_vectorized_jacobians_and_hessians(function, strategy):
+    f, arguments = function
+    rows = jacobian(f, arguments)
+    torch.testing.assert_close(jacobian(f, arguments, vectorize=True, strategy=strategy), rows)
+    second = hessian(loss_of(f), arguments)
+    assert all(block.isfinite().all() for blocks in second for block in blocks)
+    vectorized = hessian(loss_of(f), arguments, vectorize=True, outer_jacobian_strategy=strategy)
+    torch.testing.assert_close(vectorized, second)
+
+
+@pytest.mark.parametrize("transform", [torch.func.jacrev, torch.func.jacfwd])
+def test_functional_jacobians_and_hessians(function, transform):
+    f, arguments = function
+    arguments, every = tuple(tensor.detach() for tensor in arguments), tuple(range(len(arguments)))
+    torch.testing.assert_close(transform(f, every)(*arguments), jacobian(f, arguments))
+    second = transform(torch.func.grad(loss_of(f), every), every)(*arguments)
+    torch.testing.assert_close(second, hessian(loss_of(f), arguments))
+
+
+@pytest.mark.parametrize("function", SMOOTH, indirect=True)
+def test_derivatives_in_batches_and_forward_mode_are_numerically_right(function):
+    f, arguments = function
+    forward = {"check_forward_ad": True, "check_batched_forward_grad": True}
+    assert torch.autograd.gradcheck(f, arguments, check_batched_grad=True, **forward)
+    assert torch.autograd.gradgradcheck(f, arguments, check_batched_grad=True, check_fwd_over_rev=True)
+
+
+class Traced(nn.Module):
+    """A dense layer with a zero, a small and a great row, and a transposed convolution."""
+
+    def __init__(self, ballast):
+        super().__init__()
+        torch.manual_seed(0)
+        self.v = nn.Parameter(torch.randn(4, 6) * torch.tensor([[0.0], [1e-30], [1.0], [1e30]]))
+        self.g = nn.Parameter(torch.ones(4))
+        self.kernel = nn.Parameter(torch.randn(2, 3, 3, 3))
+        self.lengths = nn.Parameter(torch.ones(3))
+        self.ballast = ballast
+
+    def forward(self, x, images):
+        kernel = effective_weight(self.kernel, self.lengths, 2.0, 1, ballast=self.ballast)
+        y = weight_norm_linear(x, self.v, self.g, None, 2.0, ballast=self.ballast)
+        return y, F.conv_transpose2d(images, kernel)
+
+
+@pytest.fixture(params=[0.0, 1.0], ids=["", "ballast"])
+def network(request):
+    return Traced(request.param), torch.randn(3, 6), torch.randn(1, 2, 5, 5)
+
+
+def test_a_traced_network_is_saved_and_loaded(network):
+    network, x, images = network
+    traced = torch.jit.trace(network, (x, images))
+    assert "PythonOp" not in str(traced.inlined_graph)
+    file = io.BytesIO()
+    torch.jit.save(traced, file)
+    loaded = torch.jit.load(io.BytesIO(file.getvalue()))
+    for examples in (1, 3, 50):
+        x = torch.randn(examples, 6)
+        torch.testing.assert_close(loaded(x, images), network(x, images))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnx and onnxruntime are not installed")
+def test_an_onnx_network_of_opset_17_takes_any_batch(network):
+    import onnxruntime
+
+    network, x, images = network
+    file = io.BytesIO()
+    axes = {"x": {0: "batch"}}
+    torch.onnx.export(
+        network, (x, images), file, dynamo=False, opset_version=17, input_names=["x", "images"], dynamic_axes=axes
+    )
+    session, x = onnxruntime.InferenceSession(file.getvalue()), torch.randn(9, 6)
+    outputs = session.run(None, {"x": x.numpy(), "images": images.numpy()})
+    for actual, expected in zip(outputs, network(x, images), strict=True):
+        torch.testing.assert_close(torch.from_numpy(actual), expected.detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_compiled_network_has_the_outputs_and_gradients_of_an_eager_one(network):
+    network, x, images = network
+    parameters = list(network.parameters())
+    loss = lambda outputs: sum(output.sum() for output in outputs)  # noqa: E731
+    compiled, eager = torch.compile(network, fullgraph=True)(x, images), network(x, images)
+    torch.testing.assert_close(compiled, eager)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss(compiled), parameters),
+        torch.autograd.grad(loss(eager), parameters),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_shapes_of_fake_tensors():
+    with FakeTensorMode():
+        v, g = torch.randn(3, 4, requires_grad=True), torch.randn(3, requires_grad=True)
+        w = effective_weight(v, g)
+        assert torch.autograd.grad(w.sum(), v)[0].shape == w.shape == (3, 4)

@@ -10,12 +10,13 @@ from torch import nn
 from torch.func import functional_call
 
 from wnrl.normalizers.folding import fold, polyak, refresh, unfold
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import NORMALIZERS, Options, normalize
 from wnrl.normalizers.projection import project
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 NORMS = [name for name, normalizer in NORMALIZERS.items() if normalizer.hidden]
-BATCH_NORMS = ("mean-batch", "batch")
+BATCH_NORMS = ("mean-batch", "batch", "batch+projected")
+LAYER_NORMS = ("layer", "layer-channels", "layer+projected")
 
 KINDS = {
     "linear": (lambda bias: nn.Linear(5, 4, bias=bias), [(6, 5)]),
@@ -39,7 +40,7 @@ def inputs(kind):
 
 def make(norm, kind="linear", bias=True, seed=0):
     torch.manual_seed(seed)
-    return NORMALIZERS[norm].hidden(KINDS[kind][0](bias), "sqrt")
+    return NORMALIZERS[norm].hidden(KINDS[kind][0](bias), Options("sqrt"))
 
 
 def trained(norm, kind="linear", bias=True):
@@ -72,7 +73,7 @@ def kind(request):
 def test_fold_has_the_function_of_evaluation(norm, kind, bias):
     layer, x = trained(norm, kind, bias), inputs(kind)
     folded = layer.fold()
-    assert type(folded) is (type(layer) if norm == "layer" else type(KINDS[kind][0](bias)))
+    assert type(folded) is (type(layer) if norm in LAYER_NORMS else type(KINDS[kind][0](bias)))
     torch.testing.assert_close(folded.eval()(*x), layer.eval()(*x), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(folded(*x), make(norm, kind, bias).eval()(*x), rtol=1e-3)  # it has learned
     if norm in BATCH_NORMS:
@@ -84,7 +85,7 @@ def test_folded_are_the_parameters_of_the_fold(norm, kind, bias):
     folded, parameters = layer.folded(), dict(layer.fold().named_parameters())
     assert list(folded) == list(parameters)
     torch.testing.assert_close({name: t.detach() for name, t in folded.items()}, parameters, rtol=0, atol=0)
-    assert any("bias" in name for name in folded) == (bias or norm in (*BATCH_NORMS, "layer"))
+    assert any("bias" in name for name in folded) == (bias or norm in (*BATCH_NORMS, *LAYER_NORMS))
 
 
 def test_folded_are_differentiable(norm, kind):
@@ -128,7 +129,7 @@ def test_fold_is_a_copy(norm):
 @pytest.mark.parametrize("training", [True, False])
 def test_the_training_flag_goes_along(norm, training):
     plain = nn.Linear(5, 4).train(training)
-    layer = NORMALIZERS[norm].hidden(plain, "sqrt")
+    layer = NORMALIZERS[norm].hidden(plain, Options("sqrt"))
     assert {m.training for m in layer.modules()} == {training}
     assert {m.training for m in layer.fold().modules()} == {training}
     assert {m.training for m in layer.train(not training).fold().modules()} == {not training}
@@ -139,19 +140,19 @@ def test_what_is_frozen_stays_frozen(norm, frozen):
     plain = nn.Linear(5, 4)
     for name in frozen:
         plain.get_parameter(name).requires_grad_(False)
-    layer = NORMALIZERS[norm].hidden(plain, "sqrt")
+    layer = NORMALIZERS[norm].hidden(plain, Options("sqrt"))
     if len(frozen) == 2:
         assert not any(p.requires_grad for p in layer.parameters())
     if not frozen:
         assert all(p.requires_grad for p in layer.parameters())
-    folded = layer.fold() if norm != "layer" else layer.fold().layer
+    folded = layer.fold()
     assert folded.weight.requires_grad == ("weight" not in frozen)
     assert folded.bias.requires_grad == ("bias" not in frozen)
 
 
 def test_a_frozen_layer_gains_nothing_to_learn(norm):
     plain = nn.Linear(5, 4, bias=False).requires_grad_(False)
-    layer = NORMALIZERS[norm].hidden(plain, "sqrt")
+    layer = NORMALIZERS[norm].hidden(plain, Options("sqrt"))
     assert not any(p.requires_grad for p in (*layer.parameters(), *layer.fold().parameters()))
 
 
@@ -161,7 +162,7 @@ def test_zeros_stay_finite(norm, kind, zero):
     plain = KINDS[kind][0](True)
     with torch.no_grad():
         (plain.weight if zero == "weight" else plain.weight[:, 0] if "transposed" in kind else plain.weight[0]).zero_()
-    layer, x = NORMALIZERS[norm].hidden(plain, "sqrt"), inputs(kind)
+    layer, x = NORMALIZERS[norm].hidden(plain, Options("sqrt")), inputs(kind)
     for training in (True, False, True):
         y = layer.train(training)(*x)
         layer.zero_grad()
@@ -229,7 +230,7 @@ def test_networks_fold_refresh_and_unfold(norm):
     network, x = normalize(make_network(), norm), images()
     target = fold(network)
     storages = {name: t.data_ptr() for name, t in target.state_dict().items()}
-    assert any(isinstance(m, NormalizedLayer) for m in target.modules()) == (norm == "layer")
+    assert any(isinstance(m, NormalizedLayer) for m in target.modules()) == (norm in LAYER_NORMS)
     update(network)
     network.eval(), target.eval()
     assert not torch.allclose(target(x), network(x), rtol=1e-2)
@@ -259,10 +260,10 @@ def test_compiled_equals_eager():
     torch.manual_seed(0)
     names = [norm for norm in NORMS if norm != "weight"]
     eager = nn.Sequential(
-        *(NORMALIZERS[norm].hidden(nn.Conv2d(3, 3, 3, padding=1), "sqrt") for norm in names),
+        *(NORMALIZERS[norm].hidden(nn.Conv2d(3, 3, 3, padding=1), Options("sqrt")) for norm in names),
         nn.Flatten(),
         nn.Linear(75, 4),
-        *(NORMALIZERS[norm].hidden(nn.Linear(4, 4), "sqrt") for norm in names),
+        *(NORMALIZERS[norm].hidden(nn.Linear(4, 4), Options("sqrt")) for norm in names),
     )
     network = copy.deepcopy(eager)
     compiled = torch.compile(network, fullgraph=True, dynamic=False, backend="aot_eager")
@@ -281,14 +282,7 @@ def test_autocast(norm):
     expected = copy.deepcopy(layer)(*x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(*x)
-        assert layer.fold().weight.dtype == torch.float32 if norm != "layer" else True
+        assert layer.fold().weight.dtype == torch.float32
     torch.testing.assert_close(y.float(), expected, rtol=5e-2, atol=5e-2)
     y.float().sum().backward()
     assert {t.dtype for t in (*layer.state_dict().values(), *(p.grad for p in layer.parameters()))} == {torch.float32}
-
-
-def test_the_base_class_only_promises():
-    layer = NormalizedLayer()
-    for call in (layer.fold, layer.folded, lambda: layer.unfold({})):
-        with pytest.raises(NotImplementedError):
-            call()

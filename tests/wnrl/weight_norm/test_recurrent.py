@@ -11,16 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
+from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_sequence
 
-import wnrl.weight_norm.recurrent
 from wnrl.normalizers.folding import fold, polyak, refresh, unfold
+from wnrl.normalizers.layer_kinds import RECURRENT_WEIGHT_NORM_LAYERS as LAYERS
 from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import ProjectedLayer, project
 from wnrl.normalizers.stale_optimizers import check_optimizer
-from wnrl.weight_norm.read_only_weight import EffectiveWeight
-from wnrl.weight_norm.recurrent import RECURRENT_WEIGHT_NORM_LAYERS as LAYERS
+from wnrl.weight_norm import weight_norm_layer
+from wnrl.weight_norm.effective_weight import EffectiveWeight
 from wnrl.weight_norm.recurrent import WeightNormGRU, WeightNormLSTM, WeightNormLSTMCell, with_weights_computed
 
 UNITS = ("sqrt", "paper", "log")
@@ -292,9 +293,9 @@ def test_a_change_of_dtype_leaves_nothing_behind(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_effective_weights_are_computed_once_per_forward_pass(kind, monkeypatch):
-    layer, calls, formula = make(LAYERS[kind]), [], wnrl.weight_norm.recurrent.effective_weight
+    layer, calls, formula = make(LAYERS[kind]), [], weight_norm_layer.effective_weight
     monkeypatch.setattr(
-        wnrl.weight_norm.recurrent, "effective_weight", lambda *args: calls.append(args) or formula(*args)
+        weight_norm_layer, "effective_weight", lambda *args, **options: calls.append(args) or formula(*args, **options)
     )
     layer(*inputs(kind))
     assert len(calls) == len(weight_names(make(kind)))
@@ -312,9 +313,9 @@ def step_by_step(layer, kind, x, states):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_twin_called_at_each_step_computes_weights_once_with_the_same_gradients(kind, monkeypatch):
-    layer, call, calls, formula = make(LAYERS[kind]), inputs(kind), [], wnrl.weight_norm.recurrent.effective_weight
+    layer, call, calls, formula = make(LAYERS[kind]), inputs(kind), [], weight_norm_layer.effective_weight
     monkeypatch.setattr(
-        wnrl.weight_norm.recurrent, "effective_weight", lambda *args: calls.append(args) or formula(*args)
+        weight_norm_layer, "effective_weight", lambda *args, **options: calls.append(args) or formula(*args, **options)
     )
     matrices, parameters = len(weight_names(make(kind))), list(layer.parameters())
     expected = step_by_step(layer, kind, *call)
@@ -354,20 +355,20 @@ def test_a_twin_has_the_hooks_of_the_layer():
 
 
 def test_other_modules_are_their_own_twins():
-    for module in (nn.LSTM(3, 4), nn.Linear(3, 4), ProjectedLayer(nn.LSTM(3, 4))):
+    for module in (nn.LSTM(3, 4), nn.Linear(3, 4), ProjectedLayer.convert(nn.LSTM(3, 4))):
         assert with_weights_computed(module) is module
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_forward_pass_leaves_the_layer_alone_so_that_threads_may_share_it(kind, monkeypatch):
-    layer, plain_forward, during = make(LAYERS[kind]), kind.forward, []
+    layer, during = make(LAYERS[kind]), []
     before = dict(vars(layer))
 
     def forward(*arguments):
         during.append(dict(vars(layer)))
-        return plain_forward(*arguments)
+        return kind.forward(*arguments)
 
-    monkeypatch.setattr(kind, "forward", forward)
+    monkeypatch.setattr(LAYERS[kind], "_own_forward", staticmethod(forward))
     layer(*inputs(kind))
     assert [*during, vars(layer)] == [before, before]
 
@@ -405,17 +406,28 @@ def test_zero_rows_are_preserved_and_train(units):
     assert all(p.grad.isfinite().all() for p in layer.parameters())
 
 
-def test_the_attribute_is_the_effective_weight_read_only():
+def test_the_attribute_is_the_effective_weight_and_writing_to_it_sets_g_and_v():
     layer = make(WeightNormLSTM)
     assert type(layer.weight_hh_l1_reverse) is EffectiveWeight
     assert torch.equal(layer.weight_ih_l0, layer.effective_weight("weight_ih_l0"))
     layer.weight_ih_l0.square().sum().backward()
     assert layer.g_ih_l0.grad.any()
     assert layer.all_weights[0][0].shape == (16, 3)
-    with pytest.raises(TypeError, match="set_weight"):
-        nn.init.orthogonal_(layer.weight_ih_l0)
-    for value in (torch.zeros(16, 3), nn.Parameter(torch.zeros(16, 3))):
-        with pytest.raises(AttributeError, match="set_weight"):
+    parameters, x = {name: id(p) for name, p in layer.named_parameters()}, torch.randn(5, 2, 3)
+    for write in (
+        nn.init.orthogonal_,
+        lambda weight: setattr(layer, "weight_ih_l0", torch.randn(16, 3)),
+        lambda weight: setattr(layer, "weight_ih_l0", nn.Parameter(torch.randn(16, 3))),
+        lambda weight: weight.data.mul_(3),
+    ):
+        before, others = layer(x)[0], layer.effective_weight("weight_hh_l0")
+        write(layer.weight_ih_l0)
+        assert differ(layer(x)[0], before)
+        assert torch.equal(layer.effective_weight("weight_hh_l0"), others)
+        torch.testing.assert_close(layer.fold()(x), layer(x))
+    assert {name: id(p) for name, p in layer.named_parameters()} == parameters
+    for value in (None, 1.0, torch.zeros(16, 4)):
+        with pytest.raises((TypeError, ValueError), match=r"cannot be set|has shape"):
             layer.weight_ih_l0 = value
     with pytest.raises(AttributeError, match="weight_ih_l7"):
         _ = layer.weight_ih_l7
@@ -521,7 +533,8 @@ def learn(network, call):
 def test_normalize_fold_refresh_and_unfold(kind, norm):
     plain, call = Network(kind).eval(), inputs(kind)
     network, other = (normalize(copy.deepcopy(plain), norm) for _ in range(2))
-    assert type(network.core) is (ProjectedLayer if norm == "projected" else LAYERS[kind])
+    assert isinstance(network.core, kind)
+    assert isinstance(network.core, ProjectedLayer if norm == "projected" else LAYERS[kind])
     if norm != "projected":
         torch.testing.assert_close(network(*call), plain(*call))
     folded = fold(network)
@@ -556,7 +569,7 @@ def test_polyak_averages_weights_and_not_parameters(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_projected_rows_of_every_matrix_have_unit_length(kind):
-    layer, call = ProjectedLayer(make(kind)), inputs(kind)
+    layer, call = ProjectedLayer.convert(make(kind)), inputs(kind)
     learn(layer, call)
     matrices = [p for name, p in layer.named_parameters() if "weight" in name]
     assert all(differ(matrix.norm(dim=1), torch.ones(len(matrix))) for matrix in matrices)
@@ -581,8 +594,8 @@ def test_cudnn_finds_the_weights_in_one_chunk(kind):  # or else it warns, which 
 
 
 def test_extra_repr_names_the_arguments():
-    assert repr(WeightNormLSTM(3, 2, 2)) == "WeightNormLSTM(3, 2, num_layers=2, units='sqrt')"
-    assert repr(WeightNormLSTMCell(3, 2, units="log")) == "WeightNormLSTMCell(3, 2, units='log')"
+    assert repr(WeightNormLSTM(3, 2, 2)) == "WeightNormLSTM(3, 2, num_layers=2, units=paper)"
+    assert repr(WeightNormLSTMCell(3, 2, units="log")) == "WeightNormLSTMCell(3, 2, units=log)"
 
 
 def test_errors():
@@ -592,14 +605,12 @@ def test_errors():
         WeightNormLSTM.from_plain(nn.GRU(2, 2))
     with pytest.raises(TypeError, match="got WeightNormLSTM"):
         WeightNormLSTM.from_plain(WeightNormLSTM(2, 2))
-    with pytest.raises(TypeError, match="ParametrizedLSTM"):
+    with pytest.raises(ValueError, match="ParametrizedLSTM"):
         WeightNormLSTM.from_plain(weight_norm(nn.LSTM(2, 2), "weight_hh_l0"))
     computed = nn.LSTM(2, 2)
     del computed.weight_hh_l0
     computed.weight_hh_l0 = torch.zeros(8, 2)
     with pytest.raises(ValueError, match=r"the weight_hh_l0 of LSTM\(2, 2\) is not a parameter"):
         WeightNormLSTM.from_plain(computed)
-    hooked = nn.LSTM(2, 2)
-    hooked.register_forward_hook(lambda *_: None)
-    with pytest.raises(ValueError, match="hooks"):
-        WeightNormLSTM.from_plain(hooked)
+    with pytest.raises(ValueError, match="prune or parametrize 'v_hh_l0' instead of 'weight_hh_l0'"):
+        prune.l1_unstructured(WeightNormLSTM(2, 2), "weight_hh_l0", amount=0.5)
