@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import copy
+import math
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from wnrl.weight_norm.dense import WeightNormLayer
-from wnrl.weight_norm.normalized_layer import NormalizedLayer
-from wnrl.weight_norm.rows import rows, scale_rows
+from wnrl.weight_norm.factors import keep
+from wnrl.weight_norm.normalized_layer import NormalizedLayer, mix_in
+from wnrl.weight_norm.rows import channel_dim, has_own_forward, rows, scale_rows
+from wnrl.weight_norm.stored_weights import Entries
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MOMENTUM = 0.1  # share of a new minibatch in the running statistics (the paper's code: 0.9 old, 0.1 new)
 EPSILON = 1e-5
@@ -48,14 +55,15 @@ class MeanOnlyBatchNorm(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """The normalized `t`, of its shape and dtype."""
-        _check_units(self, t)
-        values = t.movedim(self.channel_dim, -1)  # [..., features]
-        mean = self._minibatch_mean(values) if self.training else self.running_mean
-        return (values + (self.bias - mean)).to(t.dtype).movedim(-1, self.channel_dim)
+        check_units(self, t)
+        mean = self._minibatch_mean(t) if self.training else self.running_mean
+        shift = self.bias - mean
+        return (t + shift.view(-1, *[1] * (-1 - self.channel_dim))).to(t.dtype)
 
-    def _minibatch_mean(self, values: Tensor) -> Tensor:
+    def _minibatch_mean(self, t: Tensor) -> Tensor:
         dtype = torch.promote_types(self.running_mean.dtype, torch.float32)
-        mean = values.mean(dim=tuple(range(values.ndim - 1)), dtype=dtype)
+        others = tuple(dim for dim in range(t.ndim) if dim != t.ndim + self.channel_dim)
+        mean = t.mean(dim=others, dtype=dtype)
         with torch.no_grad():
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         return mean
@@ -65,15 +73,16 @@ class MeanOnlyBatchNorm(nn.Module):
         return f"{len(self.bias)}, channel_dim={self.channel_dim}, momentum={self.momentum}"
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(_BatchNorm):
     """Batch normalization (Ioffe & Szegedy 2015, algorithm 1) along any channel dimension.
 
-    As `torch.nn.BatchNorm1d` to `3d`, but all entries of its state_dict are floating-point.
+    As `torch.nn.BatchNorm1d` to `3d`, for which torch's tools take it, but all entries of its state_dict are
+    floating-point.
 
     Args:
         features: units; their dimension is `channel_dim` of the input, everything else is averaged over.
         channel_dim: −1 for dense layers, −3 for images.
-        momentum: share of a new minibatch in the running statistics.
+        momentum: share of a new minibatch in the running statistics; None: their mean since they were reset.
         eps: added to the variance.
 
     Raises:
@@ -82,41 +91,52 @@ class BatchNorm(nn.Module):
 
     running_mean: Tensor
     running_var: Tensor
+    num_batches_tracked: Tensor
 
-    def __init__(self, features: int, channel_dim: int = -1, momentum: float = MOMENTUM, eps: float = EPSILON) -> None:
-        super().__init__()
-        self.channel_dim, self.momentum, self.eps = channel_dim, momentum, eps
-        self.weight, self.bias = nn.Parameter(torch.empty(features)), nn.Parameter(torch.empty(features))
-        self.register_buffer("running_mean", torch.empty(features))
-        self.register_buffer("running_var", torch.empty(features))
+    def __init__(
+        self, features: int, channel_dim: int = -1, momentum: float | None = MOMENTUM, eps: float = EPSILON
+    ) -> None:
+        super().__init__(features, eps, momentum)
+        self.channel_dim = channel_dim
+        del self.num_batches_tracked
+        self.register_buffer("num_batches_tracked", torch.zeros(()), persistent=False)
         self.reset_parameters()
 
     @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Reset parameters and statistics: the identity in evaluation mode."""
-        self.weight.fill_(1.0)
-        self.bias.zero_()
+    def reset_running_stats(self) -> None:
+        """Reset the statistics: the identity in evaluation mode."""
         self.running_mean.zero_()
         self.running_var.fill_(1 - self.eps)
+        self.num_batches_tracked.zero_()
 
-    def forward(self, t: Tensor) -> Tensor:
-        """The normalized `t`, of its shape and dtype."""
-        _check_units(self, t)
-        batch = t.reshape(-1, *t.shape[self.channel_dim :])  # [B, features, ...]
-        mean, variance = self.running_mean, self.running_var
-        if not self.training:  # the backward pass reads them, and a training pass before it could change them
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalized input, of its shape and dtype."""
+        check_units(self, input)
+        shape = input.shape
+        batch = input.reshape(math.prod(shape[: self.channel_dim]), *shape[self.channel_dim :])  # [B, features, ...]
+        mean, variance, momentum = self.running_mean, self.running_var, self.momentum
+        if self.training and momentum is None:
+            self.num_batches_tracked.add_(1)
+            momentum = 1 / float(self.num_batches_tracked)
+        if not self.training and torch.is_grad_enabled() and not torch.jit.is_tracing():
+            # the backward pass reads them, and a training pass before it could change them
             mean, variance = mean.clone(), variance.clone()
-        return F.batch_norm(
-            batch, mean, variance, self.weight, self.bias, self.training, self.momentum, self.eps
-        ).reshape(t.shape)
+        output = F.batch_norm(batch, mean, variance, self.weight, self.bias, self.training, momentum or 0.0, self.eps)
+        return output if input.ndim == 1 - self.channel_dim else output.reshape(input.shape)  # FSDP warns of views
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state_dict.pop(f"{prefix}num_batches_tracked", None)  # of torch's layers
+        nn.Module._load_from_state_dict(self, state_dict, prefix, *rest)
 
     def extra_repr(self) -> str:
         """Units, their dimension, momentum and eps."""
         return f"{len(self.bias)}, channel_dim={self.channel_dim}, momentum={self.momentum}, eps={self.eps}"
 
 
-def _check_units(norm: MeanOnlyBatchNorm | BatchNorm, t: Tensor) -> None:
+def check_units(norm: MeanOnlyBatchNorm | BatchNorm, t: Tensor) -> None:
     """Refuse inputs that would be broadcast silently, or whose values would be their own means."""
+    if torch.jit.is_tracing():  # where sizes are tensors, and a comparison a constant of the trace
+        return
     features, dim = len(norm.bias), norm.channel_dim
     if t.ndim < -dim or t.shape[dim] != features:
         raise ValueError(f"expected {features} units in dimension {dim}, got shape {tuple(t.shape)}")
@@ -124,79 +144,135 @@ def _check_units(norm: MeanOnlyBatchNorm | BatchNorm, t: Tensor) -> None:
         raise ValueError(f"in training each unit needs more than one value, got shape {tuple(t.shape)}: batch more")
 
 
-class MeanBatchNormalized(NormalizedLayer):
-    """A weight-normalized layer, followed by mean-only batch normalization with the layer's bias."""
+class _OutputNormalized(NormalizedLayer):
+    """A layer whose output is normalized by its submodule `norm`, which takes its bias.
 
-    def __init__(self, layer: WeightNormLayer) -> None:
-        super().__init__()
-        self.layer = layer
-        self.norm = MeanOnlyBatchNorm(len(layer.g), layer.channel_dim).to(layer.v)
-        _take_bias(self.norm, layer, layer.v)
-        self.train(layer.training)
+    A subclass with a forward pass of its own keeps its bias, since it might not be added last, and is not folded.
+    """
 
-    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
-        """As the plain layer."""
-        return self.norm(self.layer(*inputs, **keywords))
+    own_parts = ("norm",)
+    norm: Any
 
-    def fold(self) -> nn.Module:
-        """The plain layer with the running mean subtracted from its bias."""
-        plain = self.layer.fold()
-        plain.register_parameter("bias", nn.Parameter(self.folded()["bias"].detach(), self.norm.bias.requires_grad))
-        return plain
+    @property
+    def can_be_folded(self) -> bool:
+        """Whether the forward pass is torch's, into whose weight and bias the normalization can be written."""
+        return not has_own_forward(self.plain_class)
 
-    def folded(self) -> dict[str, Tensor]:
-        """The plain layer's weight and bias."""
-        return {"weight": self.layer.effective_weight(), "bias": self.norm.bias - self.norm.running_mean}
+    @classmethod
+    def _take_bias(cls, layer: nn.Module, norm: MeanOnlyBatchNorm | BatchNorm, weight: nn.Parameter) -> Self:
+        """Register `norm`, with the bias of `layer`; frozen parameters stay frozen."""
+        norm.to(weight).requires_grad_(weight.requires_grad)
+        own = cast("Self", layer)
+        if own.can_be_folded:
+            bias = layer._parameters.get("bias")
+            if bias is not None:
+                norm.bias = bias
+            layer._parameters["bias"] = None
+        layer.add_module("norm", norm.train(layer.training))
+        return own
 
-    @torch.no_grad()
-    def unfold(self, parameters: Mapping[str, Tensor]) -> None:
-        """As in the base class; the running mean is reset."""
-        self.layer.set_weight(parameters["weight"])
-        self.norm.running_mean.zero_()
-        self.norm.bias.copy_(parameters["bias"])
+    def before_norm(self, *inputs: Any, **keywords: Any) -> Tensor:
+        """The layer's output before its own normalization."""
+        return super().forward(*inputs, **keywords)
 
+    def holders(self) -> dict[str, nn.Parameter | None]:
+        """The layer's own parameters, and the bias of its normalization."""
+        return {**super().holders(), "bias": self.norm.bias}
 
-class BatchNormalized(NormalizedLayer):
-    """A plain layer, followed by batch normalization, whose shift replaces the layer's bias."""
+    def complete_entries(self, entries: Entries) -> None:
+        """The bias of a plain layer becomes that of the normalization, whose other entries make it the identity."""
+        if any(key.startswith("norm.") for key in entries):
+            return
+        identity = {"weight": 1.0, "running_var": 1.0 - getattr(self.norm, "eps", 0.0)}
+        for name, value in self.norm.state_dict().items():
+            entries[f"norm.{name}"] = torch.full_like(value, identity.get(name, 0.0))
+        if self.can_be_folded:
+            entries["norm.bias"] = entries.pop("bias", entries["norm.bias"])
 
-    def __init__(self, layer: nn.Module, channel_dim: int) -> None:
-        super().__init__()
-        weight: Any = layer.weight
-        self.layer: Any = layer
-        self.norm = BatchNorm(len(rows(layer, weight)), channel_dim).to(weight)
-        _take_bias(self.norm, layer, weight)
-        self.train(layer.training)
-
-    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
-        """As the plain layer."""
-        return self.norm(self.layer(*inputs, **keywords))
-
-    def fold(self) -> nn.Module:
-        """The plain layer with the running statistics folded into its weight and bias."""
-        plain = copy.deepcopy(self.layer)
-        learned = {"weight": self.layer.weight.requires_grad, "bias": self.norm.bias.requires_grad}
-        for name, value in self.folded().items():
-            plain.register_parameter(name, nn.Parameter(value.detach(), learned[name]))
-        return plain
-
-    def folded(self) -> dict[str, Tensor]:
-        """The plain layer's weight and bias: (w/σ) γ and β − μ γ/σ, with the running μ and σ."""
-        factor = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()
-        weight = scale_rows(self.layer, self.layer.weight, factor)
-        return {"weight": weight, "bias": self.norm.bias - self.norm.running_mean * factor}
+    def _with_norm(self) -> dict[str, Tensor]:
+        """The parameters of a layer that is not folded."""
+        return {**NormalizedLayer.folded(self), **dict(self.norm.named_parameters("norm"))}
 
     @torch.no_grad()
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
         """As in the base class; the running statistics are reset."""
-        self.layer.weight.copy_(parameters["weight"])
         self.norm.reset_parameters()
-        self.norm.bias.copy_(parameters["bias"])
+        unfold = super().unfold if "weight" in parameters else partial(NormalizedLayer.unfold, self)
+        unfold(parameters)
+        if self.can_be_folded:
+            self.norm.bias.copy_(parameters["bias"])
+        for name, parameter in self.norm.named_parameters("norm"):
+            parameter.copy_(parameters.get(name, parameter))
 
 
-def _take_bias(norm: MeanOnlyBatchNorm | BatchNorm, layer: nn.Module, weight: Tensor) -> None:
-    """Move the bias of `layer` into `norm`; frozen parameters stay frozen."""
-    norm.requires_grad_(weight.requires_grad)
-    bias = layer._parameters.get("bias")
-    if bias is not None:
-        norm.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
-    layer.register_parameter("bias", None)
+class MeanBatchNormalized(_OutputNormalized):
+    """A weight-normalized layer, followed by mean-only batch normalization with the layer's bias."""
+
+    _label = "MeanBatchnorm"
+
+    @classmethod
+    def convert(cls, layer: nn.Module, kind: type[WeightNormLayer], **options: Any) -> Self:
+        """Turn a plain layer into such a layer, in place; `kind` is the weight-normalized class of torch's layer."""
+        kind.convert(layer, before=(cls,), **options)
+        weights = cast(WeightNormLayer, layer)
+        v, g = weights.pair()
+        return cls._take_bias(layer, MeanOnlyBatchNorm(len(g), channel_dim(layer)), v)
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
+        """As the plain layer."""
+        t, norm = self.before_norm(*inputs, **keywords), self.norm
+        own = (norm.bias, norm.running_mean)
+        shift = None if norm.training else keep(self, own, lambda: own, self._shift)
+        return norm(t) if shift is None or shift.dtype is not t.dtype else t + shift
+
+    def _shift(self) -> Tensor:
+        """b − μ, of the shape that is added to the output."""
+        return (self.norm.bias - self.norm.running_mean).view(-1, *[1] * (-1 - channel_dim(self)))
+
+    def folded(self) -> dict[str, Tensor]:
+        """The plain layer's parameters, with the running mean subtracted from its bias."""
+        if not self.can_be_folded:
+            return self._with_norm()
+        return {**super().folded(), "bias": self.norm.bias - self.norm.running_mean}
+
+
+class BatchNormalized(_OutputNormalized):
+    """A plain layer, followed by batch normalization, whose shift replaces the layer's bias."""
+
+    _label = "Batchnorm"
+
+    weight: nn.Parameter
+
+    @classmethod
+    def convert(cls, layer: nn.Module, *mixins: type[NormalizedLayer]) -> Self:
+        """Turn a plain layer into such a layer, in place; further mixins follow this one."""
+        mix_in(layer, cls, *mixins)
+        weight = cast(nn.Parameter, layer.weight)
+        return cls._take_bias(layer, BatchNorm(len(rows(layer, weight)), channel_dim(layer)), weight)
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
+        """As the plain layer."""
+        t, norm = self.before_norm(*inputs, **keywords), self.norm
+        if not norm.training:
+            own = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+            kept = keep(self, own, lambda: own, self._factor_and_shift)
+            if kept is not None and kept[0].dtype is t.dtype:
+                return (t * kept[0]).add_(kept[1])
+        if isinstance(norm, BatchNorm):
+            return norm(t)
+        return norm(t.reshape(-1, *t.shape[channel_dim(self) :])).reshape(t.shape)  # torch's SyncBatchNorm
+
+    def folded(self) -> dict[str, Tensor]:
+        """The plain layer's weight and bias: (w/σ) γ and β − μ γ/σ, with the running μ and σ."""
+        if not self.can_be_folded:
+            return self._with_norm()
+        factor, shift = self._factor_and_shift(flat=True)
+        plain = super().folded()
+        return {**plain, "weight": scale_rows(self, plain["weight"], factor), "bias": shift}
+
+    def _factor_and_shift(self, flat: bool = False) -> tuple[Tensor, Tensor]:
+        """γ/σ and β − μ γ/σ, `[out]` or of the shape of the output."""
+        factor = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()
+        shift = self.norm.bias - self.norm.running_mean * factor
+        shape = [-1] if flat else [-1, *[1] * (-1 - channel_dim(self))]
+        return factor.view(shape), shift.view(shape)

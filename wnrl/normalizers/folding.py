@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from wnrl.normalizers.normalize import replace_modules
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
+from wnrl.weight_norm.wrappers import unregister_stripping
 
 Tensors = tuple[list[Tensor], list[Tensor]]
+_ORDINARY = (nn.Parameter, type(None))
 
 
 def fold(network: nn.Module, autocast_dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -26,17 +29,66 @@ def fold(network: nn.Module, autocast_dtype: torch.dtype = torch.float32) -> nn.
         autocast_dtype: for a copy that is only called under autocast to this dtype, unless float32: modules that
             declare `computes_in_autocast_dtype` (torsos) keep the weights of their layers in it, as autocast would cast
             them at every call. Results are the same to the bit.
+
+    Raises:
+        ValueError: the parameters are distributed by FSDP, whose networks cannot be copied.
     """
-    network = copy.deepcopy(network)
-    normalized = [module for _, module in _walk(network) if isinstance(module, NormalizedLayer)]
-    folded = replace_modules(network, {layer: layer.fold() for layer in normalized})
-    if autocast_dtype is not torch.float32:
-        for module in folded.modules():
-            if getattr(module, "computes_in_autocast_dtype", False):
-                for layer in module.modules():
-                    if isinstance(layer, nn.Linear | nn.Conv2d):
-                        layer.to(autocast_dtype)
-    return folded
+    if any(hasattr(parameter, "full_tensor") for parameter in network.parameters()):
+        raise ValueError(
+            "a sharded network cannot be copied: fold it before fully_shard, and wnrl.refresh(folded, network) later"
+        )
+    with torch.inference_mode(False):  # the copy is to be written to later
+        folded = copy.deepcopy(network)
+        make_plain(folded, [layer for layer in normalized_layers(folded).values() if layer.can_be_folded])
+        if autocast_dtype is not torch.float32:
+            for module in folded.modules():
+                if getattr(module, "computes_in_autocast_dtype", False):
+                    for layer in module.modules():
+                        if isinstance(layer, nn.Linear | nn.Conv2d):  # but not its layer normalization
+                            for parameter in layer.parameters(recurse=False):
+                                parameter.data = parameter.data.to(autocast_dtype)
+        return folded
+
+
+def remove(network: nn.Module) -> nn.Module:
+    """Give the normalized layers of `network` their plain classes back, in place, with the same function.
+
+    `v` becomes `weight` again, the same parameter, with the values of the effective weight; of the batch normalizers
+    the function in evaluation mode is kept. An optimizer that holds `v` goes on with it, but its state is that of `v`.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: a layer under layer normalization, which no plain layer can replace; nothing is changed.
+    """
+    layers = normalized_layers(network)
+    for name, layer in layers.items():
+        if not layer.can_be_folded:
+            what = f"layer {name!r}" if name else "the network itself"
+            raise ValueError(f"{what} is a {type(layer).__name__}: no plain layer has its function, so it stays")
+    make_plain(network, layers.values())
+    return network
+
+
+def normalized_layers(network: nn.Module) -> dict[str, NormalizedLayer]:
+    """The normalized layers of `network` by name."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, NormalizedLayer)}
+
+
+def make_plain(network: nn.Module, layers: Iterable[NormalizedLayer]) -> None:
+    """Make these layers of `network` plain, in place; those that share v go on sharing a weight if theirs are equal."""
+    values = {layer: layer.plain_values() for layer in layers}
+    written: dict[nn.Parameter, Tensor] = {}
+    for layer, plain in values.items():
+        holders = {name: holder for name, holder in layer.holders().items() if holder is not None and name in plain}
+        same = {
+            name: torch.equal(written.setdefault(holder, plain[name]), plain[name]) for name, holder in holders.items()
+        }
+        layer.become_plain(plain, [name for name, equal in same.items() if not equal])
+    for module in network.modules():
+        if not any(isinstance(part, NormalizedLayer) for part in module.modules()):
+            unregister_stripping(module)
 
 
 @torch.no_grad()
@@ -53,11 +105,15 @@ def unfold(network: nn.Module, folded: nn.Module) -> None:
     for prefix, module in _walk(network):
         plain = modules[prefix.removesuffix(".")]
         if isinstance(module, NormalizedLayer):
-            module.unfold(dict(plain.named_parameters()))
+            own = _own_parameters(module)
+            module.unfold({name: value for name, value in plain.named_parameters() if name in own})
+            statistics = {} if module.can_be_folded else _own_buffers(plain)
+            for name, buffer in _own_buffers(module).items() if statistics else ():
+                buffer.copy_(statistics[name])
         else:
             saved = (*plain.parameters(recurse=False), *plain.buffers(recurse=False))
-            own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-            for target, source in zip(own, saved, strict=True):
+            targets = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+            for target, source in zip(targets, saved, strict=True):
                 target.copy_(source)
 
 
@@ -142,30 +198,64 @@ class FoldedCopy:
         """(targets, sources), each target once."""
         targets, sources = (list(tensors) for tensors in self._plain)
         for layer, places in self._layers:
-            folded = layer.folded()
+            folded = _own_parameters(layer)
             targets += places.values()
             sources += [folded[name].detach() for name in places]
-        return targets, sources
+        return targets, [source if type(source) is Tensor else _whole(source) for source in sources]
+
+
+def _whole(tensor: Any) -> Any:
+    """A tensor that FSDP has distributed, as an ordinary one; all its processes have to call it. Others themselves."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+@contextmanager
+def _gathered(layer: nn.Module) -> Iterator[None]:
+    """Within it, parameters that FSDP has distributed are ordinary ones; all its processes have to enter it."""
+    own = [(part, dict(part._parameters)) for part in layer.modules()]
+    try:
+        for part, parameters in own:
+            whole = {name: _whole(p) for name, p in parameters.items()}
+            part._parameters.update({name: p if p is None else nn.Parameter(p) for name, p in whole.items()})
+        yield
+    finally:
+        for part, parameters in own:
+            part._parameters.update(parameters)
 
 
 def _walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Modules and the prefixes of their tensors' names, without the parts of normalized layers."""
+    """Modules and the prefixes of their tensors' names, without those that belong to normalizers."""
     yield prefix, module
-    if not isinstance(module, NormalizedLayer):
-        for name, child in module._modules.items():
-            if child is not None:
-                yield from _walk(child, f"{prefix}{name}.")
+    parts = module.own_parts if isinstance(module, NormalizedLayer) else ()
+    for name, child in module._modules.items():
+        if child is not None and name not in parts:
+            yield from _walk(child, f"{prefix}{name}.")
 
 
 def _own_parameters(module: nn.Module) -> dict[str, Tensor]:
     """A module's own parameters by name, as its fold has them."""
-    return module.folded() if isinstance(module, NormalizedLayer) else dict(module.named_parameters(recurse=False))
+    if not isinstance(module, NormalizedLayer):
+        return dict(module.named_parameters(recurse=False))
+    if all(type(parameter) in _ORDINARY for parameter in module._parameters.values()):
+        return module.folded()
+    with _gathered(module):
+        return module.folded()
 
 
 def _buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for prefix, module in _walk(network):
-        if not isinstance(module, NormalizedLayer):
-            yield from ((prefix + name, buffer) for name, buffer in module.named_buffers(recurse=False))
+        yield from ((prefix + name, buffer) for name, buffer in _own_buffers(module).items())
+
+
+def _own_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """A module's own buffers by name, as its fold has them."""
+    own = dict(module.named_buffers(recurse=False))
+    if not isinstance(module, NormalizedLayer):
+        return own
+    if module.can_be_folded:
+        return {name: buffer for name, buffer in own.items() if name not in module.own_buffers()}
+    parts = [(part, module.get_submodule(part)) for part in module.own_parts]
+    return own | {name: buffer for part, norm in parts for name, buffer in norm.named_buffers(part)}
 
 
 def _pairs(targets: dict[str, Tensor], sources: dict[str, Tensor]) -> Tensors:

@@ -10,9 +10,13 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized
 
-from wnrl.weight_norm import convolutions
-from wnrl.weight_norm.dense import WeightNormBilinear, WeightNormLayer, WeightNormLinear
-from wnrl.weight_norm.recurrent import RECURRENT_WEIGHT_NORM_LAYERS
+from wnrl.weight_norm import convolutions, recurrent
+from wnrl.weight_norm.attention import WeightNormMultiheadAttention
+from wnrl.weight_norm.dense import WeightNormBilinear, WeightNormLinear
+from wnrl.weight_norm.embedding import WeightNormEmbedding, WeightNormEmbeddingBag
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
+from wnrl.weight_norm.several_weights import SeveralWeights
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 WEIGHT_NORM_LAYERS: dict[type[nn.Module], type[WeightNormLayer]] = {
     layer.plain_class: layer
@@ -29,23 +33,61 @@ WEIGHT_NORM_LAYERS: dict[type[nn.Module], type[WeightNormLayer]] = {
 }
 """Dense, bilinear and convolutional layers, by plain class."""
 
+RECURRENT_WEIGHT_NORM_LAYERS: dict[type[nn.Module], type[SeveralWeights]] = {
+    layer.plain_class: layer
+    for layer in (
+        recurrent.WeightNormLSTM,
+        recurrent.WeightNormGRU,
+        recurrent.WeightNormRNN,
+        recurrent.WeightNormLSTMCell,
+        recurrent.WeightNormGRUCell,
+        recurrent.WeightNormRNNCell,
+        WeightNormMultiheadAttention,
+    )
+}
+"""Layers with several weights: recurrent layers and cells, and attention, by plain class."""
+
+EMBEDDING_WEIGHT_NORM_LAYERS: dict[type[nn.Module], type[WeightNormLayer]] = {
+    layer.plain_class: layer for layer in (WeightNormEmbedding, WeightNormEmbeddingBag)
+}
+"""Embeddings, by plain class."""
+
+_ALL = WEIGHT_NORM_LAYERS | RECURRENT_WEIGHT_NORM_LAYERS | EMBEDDING_WEIGHT_NORM_LAYERS
+_DENSE, _RECURRENT = tuple(WEIGHT_NORM_LAYERS), tuple(RECURRENT_WEIGHT_NORM_LAYERS)
+_EMBEDDINGS = tuple(EMBEDDING_WEIGHT_NORM_LAYERS)
+
+
+def weight_norm_kind(layer: nn.Module) -> type[WeightNormLayer]:
+    """The weight-normalized class of the torch class from which that of `layer` derives.
+
+    Raises:
+        KeyError: it derives from none that can be normalized.
+    """
+    return next((_ALL[kind] for kind in type(layer).__mro__ if kind in _ALL), None) or _ALL[type(layer)]
+
 
 def is_dense(module: nn.Module) -> bool:
-    """Whether `module` is a dense, bilinear or convolutional layer, plain or weight-normalized."""
-    return type(module) in WEIGHT_NORM_LAYERS or isinstance(module, WeightNormLayer)
+    """Whether `module` is a dense, bilinear or convolutional layer, or of a subclass, plain or normalized."""
+    return isinstance(module, _DENSE) and not is_without_weight(module)
 
 
 def is_recurrent(module: nn.Module) -> bool:
-    """Whether `module` is a recurrent layer or cell, plain or weight-normalized."""
-    return isinstance(module, (nn.RNNBase, nn.RNNCellBase, *RECURRENT_WEIGHT_NORM_LAYERS.values()))
+    """Whether `module` has several weights, plain or normalized: a recurrent layer or cell, or attention."""
+    return isinstance(module, _RECURRENT) and not is_without_weight(module)
+
+
+def is_embedding(module: nn.Module) -> bool:
+    """Whether `module` is an embedding, plain or normalized."""
+    return isinstance(module, _EMBEDDINGS) and not is_without_weight(module)
 
 
 def is_without_weight(module: nn.Module) -> bool:
     """Whether `module` is such a layer, but its weight is computed from others, or lazy and not there yet."""
-    derived = is_parametrized(module) or isinstance(module, LazyModuleMixin)
+    if isinstance(module, NormalizedLayer) or not isinstance(module, tuple(_ALL)):
+        return False
     names = ("weight", *vars(module).get("_flat_weights_names", ()))
     computed = any(isinstance(vars(module).get(name), Tensor) for name in names)  # by torch's older functions
-    return (derived or computed) and isinstance(module, (*WEIGHT_NORM_LAYERS, *RECURRENT_WEIGHT_NORM_LAYERS))
+    return computed or is_parametrized(module) or isinstance(module, LazyModuleMixin)
 
 
 def output_modules(network: nn.Module) -> set[nn.Module]:
@@ -55,6 +97,9 @@ def output_modules(network: nn.Module) -> set[nn.Module]:
     """
     heads = [cast(Any, module).output_layers for module in network.modules() if hasattr(module, "output_layers")]
     if heads:
+        for layer in (layer for head in heads for layer in head):
+            if not isinstance(layer, nn.Module):
+                raise ValueError(f"output_layers holds the layers themselves, got {layer!r}")
         return {part for head in heads for layer in head for part in layer.modules()}
     last = [module for module in network.modules() if is_dense(module) or is_recurrent(module)][-1:]
     return {module for module in last if is_dense(module)}

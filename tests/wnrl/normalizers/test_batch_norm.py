@@ -9,22 +9,29 @@ from torch import nn
 from torch.func import functional_call
 
 from wnrl.normalizers.batch_norm import BatchNorm, BatchNormalized, MeanBatchNormalized, MeanOnlyBatchNorm
+from wnrl.normalizers.folding import fold
+from wnrl.normalizers.layer_kinds import weight_norm_kind
 from wnrl.normalizers.normalize import normalize
-from wnrl.weight_norm.convolutions import WeightNormConv2d, WeightNormConvTranspose1d
-from wnrl.weight_norm.dense import WeightNormBilinear, WeightNormLinear
+from wnrl.weight_norm.rows import channel_dim as channel_dim_of
 
 BOTH = (MeanOnlyBatchNorm, BatchNorm)
-MAKERS = (lambda: MeanBatchNormalized(WeightNormLinear(3, 4)), lambda: BatchNormalized(nn.Linear(3, 4), -1))
 
 
-def weight_normalized(kind):
-    """A weight-normalized layer, and inputs for it."""
+def mean_batch(plain):
+    return MeanBatchNormalized.convert(plain, weight_norm_kind(plain))
+
+
+MAKERS = (lambda: mean_batch(nn.Linear(3, 4)), lambda: BatchNormalized.convert(nn.Linear(3, 4)))
+
+
+def plain_layer(kind):
+    """A plain layer, and inputs for it."""
     torch.manual_seed(0)
     return {
-        "linear": lambda: (WeightNormLinear(3, 4), (torch.randn(5, 3),)),
-        "bilinear": lambda: (WeightNormBilinear(3, 2, 4), (torch.randn(5, 3), torch.randn(5, 2))),
-        "conv": lambda: (WeightNormConv2d(2, 3, 2, padding=1), (torch.randn(3, 2, 3, 3),)),
-        "transposed": lambda: (WeightNormConvTranspose1d(4, 6, 2, groups=2), (torch.randn(3, 4, 3),)),
+        "linear": lambda: (nn.Linear(3, 4), (torch.randn(5, 3),)),
+        "bilinear": lambda: (nn.Bilinear(3, 2, 4), (torch.randn(5, 3), torch.randn(5, 2))),
+        "conv": lambda: (nn.Conv2d(2, 3, 2, padding=1), (torch.randn(3, 2, 3, 3),)),
+        "transposed": lambda: (nn.ConvTranspose1d(4, 6, 2, groups=2), (torch.randn(3, 4, 3),)),
     }[kind]()
 
 
@@ -42,13 +49,12 @@ def naive_mean(t, channel_dim):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_is_equation_7(kind):
-    plain, inputs = weight_normalized(kind)
-    t = plain(*inputs)  # the bias in it goes with the mean
-    layer = MeanBatchNormalized(plain)
-    dims = [1] * (-1 - plain.channel_dim)
+    plain, inputs = plain_layer(kind)
+    t, dim = plain(*inputs).detach(), channel_dim_of(plain)  # the bias in t goes with the mean
+    layer = mean_batch(plain)
     with torch.no_grad():
         layer.norm.bias.normal_()
-    expected = t - naive_mean(t, plain.channel_dim) + layer.norm.bias.view(-1, *dims)
+    expected = t - naive_mean(t, dim) + layer.norm.bias.view(-1, *[1] * (-1 - dim))
     torch.testing.assert_close(layer(*inputs), expected)
 
 
@@ -86,8 +92,8 @@ def test_backward_is_equation_8_the_mean_of_the_gradient_is_taken_off(shape, cha
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_numerically_right(kind, training):
-    plain, inputs = weight_normalized(kind)
-    layer = MeanBatchNormalized(plain).double().train(training)
+    plain, inputs = plain_layer(kind)
+    layer = mean_batch(plain).double().train(training)
     names, values = zip(*layer.named_parameters(), strict=True)
 
     def function(*arguments):
@@ -121,15 +127,15 @@ def test_without_gradients_the_same():
 
 
 def test_a_shift_of_the_inputs_has_no_effect_in_training():
-    layer = MeanBatchNormalized(WeightNormLinear(3, 4)).double()
+    layer = mean_batch(nn.Linear(3, 4)).double()
     x = torch.randn(5, 3, dtype=torch.float64)
     torch.testing.assert_close(layer(x + 7), layer(x))
-    assert not torch.allclose(layer.layer(x + 7), layer.layer(x))
+    assert not torch.allclose(layer.before_norm(x + 7), layer.before_norm(x))
 
 
 def test_accumulated_half_batches_have_a_mean_of_their_own():
-    plain, (x,) = weight_normalized("linear")
-    layer = MeanBatchNormalized(plain).double()
+    plain, (x,) = plain_layer("linear")
+    layer = mean_batch(plain).double()
     x = torch.cat([x.double()[:4], 3 * x.double()[:4] ** 2])  # halves of different means
     halves, parameters = (x[:4], x[4:]), list(layer.parameters())
     alone = [torch.autograd.grad(copy_of(layer, half).pow(3).sum(), parameters) for half in halves]
@@ -137,8 +143,8 @@ def test_accumulated_half_batches_have_a_mean_of_their_own():
     for half in halves:
         layer(half).pow(3).sum().backward()
     torch.testing.assert_close([p.grad for p in parameters], [a + b for a, b in zip(*alone, strict=True)])
-    assert not torch.allclose(layer.layer.v.grad, whole[1])
-    first, second = (layer.layer(half).mean(0) for half in halves)
+    assert not torch.allclose(layer.v.grad, whole[1])
+    first, second = (layer.before_norm(half).mean(0) for half in halves)
     torch.testing.assert_close(layer.norm.running_mean, 0.9 * (0.1 * first) + 0.1 * second)
 
 
@@ -174,21 +180,23 @@ def test_half_precision_inputs_have_a_float32_mean():
 
 
 def test_autocast_keeps_float32_statistics_and_gradients():
-    plain, (x,) = weight_normalized("conv")
-    layer = MeanBatchNormalized(plain)
+    plain, (x,) = plain_layer("conv")
+    layer = mean_batch(plain)
     expected = copy.deepcopy(layer)(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(x)
     y.float().square().sum().backward()
     assert y.dtype == torch.bfloat16
-    assert layer.norm.running_mean.dtype == layer.norm.bias.grad.dtype == layer.layer.v.grad.dtype == torch.float32
+    assert layer.norm.running_mean.dtype == layer.norm.bias.grad.dtype == layer.v.grad.dtype == torch.float32
     torch.testing.assert_close(y.float(), expected, rtol=3e-2, atol=3e-2)
-    torch.testing.assert_close(layer.norm.running_mean, 0.1 * layer.layer(x).mean((0, 2, 3)), rtol=1e-1, atol=1e-3)
+    torch.testing.assert_close(
+        layer.norm.running_mean, 0.1 * layer.before_norm(x).mean((0, 2, 3)), rtol=1e-1, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_parameters_of_any_type(dtype):
-    layer = MeanBatchNormalized(WeightNormLinear(3, 4, dtype=dtype))
+    layer = mean_batch(nn.Linear(3, 4, dtype=dtype))
     assert {t.dtype for t in layer.state_dict().values()} == {dtype}
     y = layer(torch.randn(5, 3, dtype=dtype))
     assert y.dtype == dtype
@@ -322,7 +330,7 @@ def test_running_variance_is_literally_the_unbiased_one():
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_of_the_layer_are_numerically_right(training):
     torch.manual_seed(0)
-    layer = BatchNormalized(nn.Conv2d(2, 3, 2), -3).double().train(training)
+    layer = BatchNormalized.convert(nn.Conv2d(2, 3, 2)).double().train(training)
     layer.norm.running_mean.normal_()
     names, values = zip(*layer.named_parameters(), strict=True)
 
@@ -335,7 +343,7 @@ def test_gradients_of_the_layer_are_numerically_right(training):
 
 def test_autocast_keeps_the_statistics_in_float32():
     torch.manual_seed(0)
-    layer, x = BatchNormalized(nn.Linear(3, 4), -1), torch.randn(50, 3)
+    layer, x = BatchNormalized.convert(nn.Linear(3, 4)), torch.randn(50, 3)
     expected = copy.deepcopy(layer)(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = layer(x)
@@ -346,7 +354,7 @@ def test_autocast_keeps_the_statistics_in_float32():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_batch_norm_of_any_type(dtype):
-    layer = BatchNormalized(nn.Linear(3, 4, dtype=dtype), -1)
+    layer = BatchNormalized.convert(nn.Linear(3, 4, dtype=dtype))
     assert {t.dtype for t in layer.state_dict().values()} == {dtype}
     assert layer(torch.randn(5, 3, dtype=dtype)).dtype == dtype
     assert {t.dtype for t in layer.fold().parameters()} == {dtype}
@@ -354,18 +362,19 @@ def test_batch_norm_of_any_type(dtype):
 
 def test_the_shift_takes_the_place_of_the_bias():
     plain = nn.Linear(3, 4)
-    bias = plain.bias.clone()
-    layer = BatchNormalized(plain, -1)
-    assert list(dict(layer.named_parameters())) == ["layer.weight", "norm.weight", "norm.bias"]
-    assert torch.equal(layer.norm.bias, bias)
+    bias = plain.bias
+    layer = BatchNormalized.convert(plain)
+    assert list(dict(layer.named_parameters())) == ["weight", "norm.weight", "norm.bias"]
+    assert layer.bias is None
+    assert layer.norm.bias is bias
     assert repr(layer.norm) == "BatchNorm(4, channel_dim=-1, momentum=0.1, eps=1e-05)"
     assert repr(MeanOnlyBatchNorm(2, -3)) == "MeanOnlyBatchNorm(2, channel_dim=-3, momentum=0.1)"
 
 
 def test_folded_weight_and_bias_are_literal():
-    layer = BatchNormalized(nn.Linear(2, 1), -1).double()
+    layer = BatchNormalized.convert(nn.Linear(2, 1)).double()
     with torch.no_grad():
-        layer.layer.weight.copy_(torch.tensor([[6.0, 8.0]]))
+        layer.weight.copy_(torch.tensor([[6.0, 8.0]]))
         layer.norm.weight.fill_(3.0)
         layer.norm.bias.fill_(5.0)
         layer.norm.running_mean.fill_(7.0)
@@ -373,3 +382,41 @@ def test_folded_weight_and_bias_are_literal():
     folded = layer.folded()
     torch.testing.assert_close(folded["weight"], torch.tensor([[9.0, 12.0]], dtype=torch.float64))
     torch.testing.assert_close(folded["bias"], torch.tensor([5 - 7 * 3 / 2], dtype=torch.float64))
+
+
+# torch's tools for batch normalization.
+
+
+def batch_network(norm="batch"):
+    layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 2))
+    return normalize(nn.Sequential(*layers), norm)
+
+
+def test_update_bn_takes_the_mean_of_all_minibatches():
+    network, minibatches = batch_network(), [3 * torch.randn(8, 3, 6, 6) + 1 for _ in range(5)]
+    before = [parameter.clone() for parameter in network.parameters()]
+    torch.optim.swa_utils.update_bn(minibatches, network)
+    outputs = [network[0].before_norm(x) for x in minibatches]
+    for statistic, of_minibatch in (("running_mean", torch.mean), ("running_var", torch.var)):
+        expected = torch.stack([of_minibatch(t, dim=(0, 2, 3)) for t in outputs]).mean(0)
+        torch.testing.assert_close(getattr(network[0].norm, statistic), expected, rtol=1e-4, atol=1e-5)
+    assert network[0].norm.momentum == 0.1
+    torch.testing.assert_close([*network.parameters()], before)
+
+
+def test_convert_sync_batchnorm_finds_ours():
+    network, x = batch_network(), torch.randn(5, 3, 6, 6)
+    network(x)
+    expected = network.eval()(x)
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    assert [type(converted[i].norm) for i in (0, 3)] == [nn.SyncBatchNorm] * 2
+    torch.testing.assert_close(converted.eval()(x), expected)
+    torch.testing.assert_close(fold(converted)(x), expected)
+
+
+def test_mean_only_batch_norm_is_left_alone():
+    network = batch_network("mean-batch")
+    means = network[0].norm.running_mean.clone()
+    torch.optim.swa_utils.update_bn([torch.randn(8, 3, 6, 6)], network)  # finds no batch norm, as the docs say
+    assert nn.SyncBatchNorm.convert_sync_batchnorm(network)[0].norm is network[0].norm
+    torch.testing.assert_close(network[0].norm.running_mean, means)

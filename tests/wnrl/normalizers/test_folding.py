@@ -12,8 +12,10 @@ from wnrl.networks.q_network import q_network
 from wnrl.normalizers.folding import fold, polyak, refresh, unfold
 from wnrl.normalizers.normalize import NORMALIZERS, normalize
 from wnrl.normalizers.projection import project
-from wnrl.weight_norm.dense import WeightNormLayer
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
+
+LAYER_NORMS = ("layer", "layer-channels", "layer+projected")
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)
@@ -26,7 +28,8 @@ def test_folding_keeps_the_function(norm, units):
     folded = fold(network)
     torch.testing.assert_close(folded(x), network(x), rtol=1e-4, atol=1e-5)
     left = {type(m).__name__ for m in folded.modules() if isinstance(m, NormalizedLayer)}
-    assert left == ({"LayerNormalized"} if norm == "layer" else set())
+    kinds = {type(m).__name__ for m in network.modules() if isinstance(m, NormalizedLayer)}
+    assert left == (kinds if norm in LAYER_NORMS else set())
 
 
 def test_fold_is_a_copy_and_leaves_the_generator_alone():

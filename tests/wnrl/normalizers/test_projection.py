@@ -1,6 +1,7 @@
-"""wnrl.normalizers.projection: rows of unit norm after each update."""
+"""wnrl.normalizers.projection: rows of unit norm, a first norm or clipped weights after each update."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
 from wnrl.normalizers.normalize import normalize
-from wnrl.normalizers.projection import ProjectedLayer, project
+from wnrl.normalizers.projection import ProjectedLayer, WeightClipped, project
 
 LAYERS = {
     "linear": lambda: nn.Linear(5, 4),
@@ -49,7 +50,7 @@ def ones_like_norms(layer):
 def test_rows_have_unit_norm_their_directions_stay_and_biases_too(kind):
     plain = LAYERS[kind]()
     before = copy.deepcopy(plain)
-    layer = ProjectedLayer(plain).layer
+    layer = ProjectedLayer.convert(plain)
     assert not torch.allclose(norms(before), ones_like_norms(before))
     torch.testing.assert_close(norms(layer), ones_like_norms(layer))
     for old, new in zip(naive_rows(before), naive_rows(layer), strict=True):
@@ -69,10 +70,8 @@ def train(network, steps=5, project_each=None):
         optimizer.step()
         if project_each:
             project_each(network)
-        layers = (m.layer if isinstance(m, ProjectedLayer) else m for m in network)
-        worst = max(
-            worst, *((norms(m) - 1).abs().max().item() for m in layers if isinstance(m, (nn.Conv2d, nn.Linear)))
-        )
+        layers = [m for m in network if isinstance(m, (nn.Conv2d, nn.Linear))]
+        worst = max(worst, *((norms(m) - 1).abs().max().item() for m in layers))
     return worst
 
 
@@ -119,7 +118,7 @@ def test_a_zero_row_stays(kind):
     plain = LAYERS[kind]()
     with torch.no_grad():
         next(naive_rows(plain)).zero_()
-    layer = ProjectedLayer(plain)
+    layer = ProjectedLayer.convert(plain)
     assert norms(plain)[0] == 0
     torch.testing.assert_close(norms(plain)[1:], ones_like_norms(plain)[1:])
     assert all(p.isfinite().all() for p in layer.parameters())
@@ -131,15 +130,16 @@ def test_small_rows_of_any_type(dtype, size):
     nn.init.uniform_(plain.weight, -size, size)
     if dtype == torch.bfloat16:
         nn.init.uniform_(plain.weight, -0.01, 0.01)
-    layer = ProjectedLayer(plain)
-    assert layer.layer.weight.dtype == dtype
-    torch.testing.assert_close(layer.layer.weight.float().norm(dim=1), torch.ones(3), rtol=5e-4, atol=0)
+    layer = ProjectedLayer.convert(plain)
+    assert layer.weight.dtype == dtype
+    torch.testing.assert_close(layer.weight.float().norm(dim=1), torch.ones(3), rtol=5e-4, atol=0)
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_recurrent_layers_take_what_they_always_took(kind):
+    layer = ProjectedLayer.convert(kind(3, 4, batch_first=True))
     plain = kind(3, 4, batch_first=True)
-    layer = ProjectedLayer(plain)
+    plain.load_state_dict(layer.state_dict())
     x, h = torch.randn(2, 5, 3), torch.randn(1, 2, 4)
     state = (h, h.clone()) if kind is nn.LSTM else h
     for actual, expected in [
@@ -154,15 +154,15 @@ def test_recurrent_layers_take_what_they_always_took(kind):
 
 
 def test_rows_of_recurrent_layers_stay_projected_while_they_learn():
-    layer = ProjectedLayer(nn.LSTM(3, 4))
+    layer = ProjectedLayer.convert(nn.LSTM(3, 4))
     optimizer, x = torch.optim.Adam(layer.parameters(), lr=0.1), torch.randn(6, 2, 3)
     for _ in range(3):
         before = layer(x)[0]
         before.square().sum().backward()
         optimizer.step()
-        assert (norms(layer.layer) - 1).abs().max() > 0.01
+        assert (norms(layer) - 1).abs().max() > 0.01
         project(layer)
-        torch.testing.assert_close(norms(layer.layer), torch.ones(32))
+        torch.testing.assert_close(norms(layer), torch.ones(32))
         assert not torch.allclose(layer(x)[0], before)
 
 
@@ -175,15 +175,157 @@ def test_other_networks_stay_as_they_are(norm):
 
 
 def test_unfolding_projects():
-    layer, plain = ProjectedLayer(nn.Linear(5, 4)), nn.Linear(5, 4)
+    layer, plain = ProjectedLayer.convert(nn.Linear(5, 4)), nn.Linear(5, 4)
     layer.unfold(dict(plain.named_parameters()))
-    torch.testing.assert_close(norms(layer.layer), torch.ones(4))
+    torch.testing.assert_close(norms(layer), torch.ones(4))
     x, lengths = torch.randn(3, 5), plain.weight.norm(dim=1)
-    torch.testing.assert_close(layer(x) - layer.layer.bias, (plain(x) - plain.bias) / lengths)
+    torch.testing.assert_close(layer(x) - layer.bias, (plain(x) - plain.bias) / lengths)
 
 
 def test_sizes_of_the_plain_layer_show_through():
-    layer = ProjectedLayer(nn.LSTM(3, 5, num_layers=2))
+    layer = ProjectedLayer.convert(nn.LSTM(3, 5, num_layers=2))
     assert (layer.input_size, layer.hidden_size, layer.num_layers) == (3, 5, 2)
     with pytest.raises(AttributeError, match="nothing_like_it"):
         layer.nothing_like_it  # noqa: B018
+
+
+# --- before normalizations
+
+
+def make_two(norm):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+    with torch.no_grad():
+        for layer in network[::2]:
+            layer.bias.normal_()
+    return normalize(network, norm), torch.randn(40, 5)
+
+
+def test_before_a_layer_norm_a_common_factor_of_weight_and_bias_is_taken_back():
+    network, x = make_two("layer+projected")
+    expected = network(x)
+    radii = [[p.detach().clone() for p in (layer.weight, layer.bias)] for layer in (network[0], network[2])]
+    with torch.no_grad():
+        for layer, factor in ((network[0], 7.0), (network[2], 0.2)):
+            layer.weight.mul_(factor)
+            layer.bias.mul_(factor)
+    scaled = network(x)
+    torch.testing.assert_close(scaled, expected, rtol=1e-3, atol=1e-3)  # but for the ε of layer normalization
+    project(network)
+    torch.testing.assert_close(network(x), scaled, rtol=1e-3, atol=1e-3)
+    for layer, (weight, bias) in zip((network[0], network[2]), radii, strict=True):
+        torch.testing.assert_close(layer.weight.data, weight)
+        torch.testing.assert_close(layer.bias.data, bias)
+
+
+def test_rows_projected_before_a_layer_norm_would_change_the_function():
+    network, x = make_two("layer+projected")
+    expected = network(x)
+    by_row = copy.deepcopy(network)
+    project(network)
+    torch.testing.assert_close(network(x), expected)
+    with torch.no_grad():
+        for layer in (by_row[0], by_row[2]):
+            layer.weight.copy_(layer.weight / layer.weight.norm(dim=1, keepdim=True))
+    assert not torch.allclose(by_row(x), expected, rtol=1e-2)
+
+
+def test_the_radius_is_that_of_weight_and_bias_while_they_learn():
+    network, x = make_two("layer+projected")
+    layer = network[0]
+    radius = (layer.weight.square().sum() + layer.bias.square().sum()).sqrt().item()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    for _ in range(3):
+        network(x).square().sum().backward()
+        optimizer.step()
+        project(network)
+        assert (layer.weight.square().sum() + layer.bias.square().sum()).sqrt().item() == pytest.approx(radius)
+        assert layer.running_radius.item() == pytest.approx(radius)
+    assert not torch.allclose(layer.norm.weight, torch.ones(8))  # is free
+
+
+def test_before_a_batch_norm_rows_have_unit_norm_and_the_plain_networks_function():
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 2))
+    network, x = normalize(copy.deepcopy(plain), "batch+projected"), torch.randn(10, 3, 5, 5)
+    for layer in (network[0], network[3]):
+        torch.testing.assert_close(layer.weight.flatten(1).norm(dim=1), torch.ones(len(layer.weight)))
+    torch.testing.assert_close(network.eval()(x), plain(x), rtol=1e-4, atol=1e-5)
+    assert type(network[5]) is nn.Linear
+
+
+def test_before_a_batch_norm_statistics_follow_the_rows_that_were_set():
+    network, x = make_two("batch+projected")
+    network.eval()
+    with torch.no_grad():
+        for layer in (network[0], network[2]):
+            layer.weight.normal_()
+            layer.norm.running_mean.normal_()
+            layer.norm.running_var.uniform_(0.5, 2.0)
+    expected = network(x)
+    for layer in (network[0], network[2]):
+        layer.start()
+        torch.testing.assert_close(layer.weight.norm(dim=1), torch.ones(len(layer.weight)))
+    torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_before_a_batch_norm_factors_of_rows_have_no_effect_in_training():
+    torch.manual_seed(0)
+    network, x = make_two("batch+projected")
+    expected = network.train()(x)
+    with torch.no_grad():
+        for layer in (network[0], network[2]):
+            layer.weight.mul_(torch.rand(len(layer.weight), 1) * 5 + 0.5)
+    torch.testing.assert_close(network(x), expected, rtol=1e-3, atol=1e-3)
+    project(network)
+    torch.testing.assert_close(network(x), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(network[0].weight.norm(dim=1), torch.ones(8))
+    alone = normalize(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2)), "projected")
+    before = alone(x)
+    with torch.no_grad():
+        alone[0].weight.mul_(3)
+    assert not torch.allclose(alone(x), before, rtol=1e-2)
+
+
+# --- clipped
+
+BOUNDS = {  # κ = 3 times the bound of torch's default initialization
+    "linear": 3 / math.sqrt(5),
+    "bilinear": 3 / math.sqrt(3),
+    "conv": 3 / math.sqrt(2 * 9),
+    "transposed": 3 / math.sqrt(3 * 9),  # of [in, out/groups, 3, 3], as torch draws it
+    **dict.fromkeys(("lstm", "gru", "rnn", "lstm cell", "gru cell"), 3 / math.sqrt(4)),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_weights_and_biases_are_clipped(kind):
+    plain = LAYERS[kind]()
+    drawn = max(parameter.abs().max().item() for parameter in plain.parameters())
+    assert 0.8 * BOUNDS[kind] / 3 < drawn <= BOUNDS[kind] / 3  # the bound is that of the kind
+    before = copy.deepcopy(plain.state_dict())
+    layer = WeightClipped.convert(plain)
+    torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(100)
+    free = copy.deepcopy(layer.state_dict())
+    project(layer)
+    for name, parameter in layer.named_parameters():
+        torch.testing.assert_close(parameter.data, free[name].clamp(-BOUNDS[kind], BOUNDS[kind]))
+    assert max(parameter.max().item() for parameter in layer.parameters()) == pytest.approx(BOUNDS[kind])
+
+
+def test_nothing_is_clipped_before_the_first_step():
+    torch.manual_seed(0)
+    plain = nn.Linear(5, 4)
+    with torch.no_grad():
+        plain.weight.mul_(100)
+    expected = plain.weight.clone()
+    network = normalize(nn.Sequential(plain, nn.Linear(4, 2)), "weight-clip")
+    assert torch.equal(network[0].weight, expected)
+    assert torch.equal(copy.deepcopy(network)[0].weight, expected)
+    project(network)
+    assert network[0].weight.abs().max().item() == pytest.approx(3 / math.sqrt(5))
+    network[0].unfold({"weight": expected, "bias": network[0].bias.detach()})
+    assert torch.equal(network[0].weight, expected)

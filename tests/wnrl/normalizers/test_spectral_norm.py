@@ -7,6 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from wnrl.networks.architecture import Architecture
+from wnrl.networks.q_network import q_network
+from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.spectral_norm import SpectralNormalized
 
 LAYERS = {
@@ -42,7 +45,7 @@ def test_literal_numbers():
     with torch.no_grad():
         plain.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
         plain.bias.copy_(torch.tensor([5.0, 6.0]))
-    layer = SpectralNormalized(plain)
+    layer = SpectralNormalized.convert(plain)
     torch.testing.assert_close(layer(torch.tensor([[3.0, 3.0]])), torch.tensor([[8.0, 7.0]]))  # the bias is free
 
 
@@ -50,24 +53,26 @@ def test_sigma_is_the_largest_singular_value_after_some_passes(plain_and_input):
     plain, x = plain_and_input
     with torch.no_grad():
         plain.weight.mul_(7)
-    layer = passes(SpectralNormalized(plain), x, 100)
-    assert largest(plain, plain.weight) > 3
-    assert largest(plain, layer.effective_weight()) == pytest.approx(1, rel=1e-4)
-    torch.testing.assert_close(layer.effective_weight() * largest(plain, plain.weight), plain.weight, rtol=1e-4, atol=0)
+    layer = passes(SpectralNormalized.convert(plain), x, 100)
+    sigma = largest(layer, layer.weight_orig)
+    assert sigma > 3
+    assert largest(layer, layer.effective_weight()) == pytest.approx(1, rel=1e-4)
+    torch.testing.assert_close(layer.effective_weight() * sigma, layer.weight_orig, rtol=1e-4, atol=0)
 
 
 def test_transposed_convolutions_with_groups_have_a_row_for_every_output_channel():
     plain = nn.ConvTranspose2d(4, 6, 3, groups=2)
-    layer = passes(SpectralNormalized(plain), torch.randn(2, 4, 5, 5), 100)
-    by_row = torch.cat([plain.weight[:2].transpose(0, 1), plain.weight[2:].transpose(0, 1)]).flatten(1)  # [6, 2·9]
-    expected = plain.weight / torch.linalg.svdvals(by_row.detach())[0]
+    layer = passes(SpectralNormalized.convert(plain), torch.randn(2, 4, 5, 5), 100)
+    weight = layer.weight_orig
+    by_row = torch.cat([weight[:2].transpose(0, 1), weight[2:].transpose(0, 1)]).flatten(1)  # [6, 2·9]
+    expected = weight / torch.linalg.svdvals(by_row.detach())[0]
     torch.testing.assert_close(layer.effective_weight(), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_equal_to_torch_from_the_same_state(plain_and_input):
     plain, x = plain_and_input
     plain.double()
-    ours, theirs = SpectralNormalized(copy.deepcopy(plain)), spectral_norm(copy.deepcopy(plain))
+    ours, theirs = SpectralNormalized.convert(copy.deepcopy(plain)), spectral_norm(copy.deepcopy(plain))
     w = matrix(plain, plain.weight)
     with torch.no_grad():
         ours.running_u.normal_()  # far from converged
@@ -85,15 +90,15 @@ def test_equal_to_torch_from_the_same_state(plain_and_input):
 
 def test_gradient_is_equation_12(plain_and_input):
     plain, _ = plain_and_input
-    layer = SpectralNormalized(plain.double())
+    layer = SpectralNormalized.convert(plain.double())
     with torch.no_grad():
         layer.running_u.normal_()  # holds with vectors that have not converged, too
     layer.running_u.div_(layer.running_u.norm())
     layer.eval()
     weight = layer.effective_weight()
     upstream = torch.randn_like(weight)
-    (actual,) = torch.autograd.grad(weight, plain.weight, upstream)
-    w, u, g = matrix(plain, plain.weight).detach(), layer.running_u, matrix(plain, upstream)
+    (actual,) = torch.autograd.grad(weight, layer.weight_orig, upstream)
+    w, u, g = matrix(plain, layer.weight_orig).detach(), layer.running_u, matrix(plain, upstream)
     v = w.t() @ u / (w.t() @ u).norm()
     sigma = u @ w @ v
     torch.testing.assert_close(matrix(plain, actual), (g - (g * w).sum() / sigma * torch.outer(u, v)) / sigma)
@@ -101,14 +106,14 @@ def test_gradient_is_equation_12(plain_and_input):
 
 def test_gradient_is_that_of_the_exact_function_once_the_power_method_has_converged(plain_and_input):
     plain, x = plain_and_input
-    layer = passes(SpectralNormalized(plain.double()), x.double(), 300)
-    upstream = torch.randn_like(plain.weight)
-    (actual,) = torch.autograd.grad((layer.effective_weight() * upstream).sum(), plain.weight)
+    layer = passes(SpectralNormalized.convert(plain.double()), x.double(), 300)
+    upstream = torch.randn_like(layer.weight_orig)
+    (actual,) = torch.autograd.grad((layer.effective_weight() * upstream).sum(), layer.weight_orig)
 
     def exact(weight):
         return ((weight * upstream).sum() / torch.linalg.svdvals(matrix(plain, weight))[0]).item()
 
-    weight, step = plain.weight.detach(), 1e-6
+    weight, step = layer.weight_orig.detach(), 1e-6
     for index in torch.randperm(weight.numel())[:10].tolist():
         change = torch.zeros_like(weight)
         change.view(-1)[index] = step
@@ -118,7 +123,7 @@ def test_gradient_is_that_of_the_exact_function_once_the_power_method_has_conver
 
 def test_state_moves_in_training_only(plain_and_input):
     plain, x = plain_and_input
-    layer = SpectralNormalized(plain)
+    layer = SpectralNormalized.convert(plain)
     with torch.no_grad():
         layer.running_u.normal_()
     state = copy.deepcopy(layer.state_dict())
@@ -132,10 +137,10 @@ def test_state_moves_in_training_only(plain_and_input):
 
 def test_training_passes_follow_a_weight_that_moves():
     torch.manual_seed(0)
-    layer, x = SpectralNormalized(nn.Linear(20, 10)), torch.randn(3, 20)
+    layer, x = SpectralNormalized.convert(nn.Linear(20, 10)), torch.randn(3, 20)
     with torch.no_grad():
-        layer.layer.weight.normal_()
-    errors = [largest(layer.layer, passes(layer, x, count).effective_weight()) - 1 for count in (0, 5, 50)]
+        layer.weight_orig.normal_()
+    errors = [largest(layer, passes(layer, x, count).effective_weight()) - 1 for count in (0, 5, 50)]
     assert errors[0] > 0.1
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-2
@@ -145,7 +150,7 @@ def test_function_is_not_steeper_than_1():
     torch.manual_seed(0)
     plain = nn.Linear(6, 6)
     nn.init.normal_(plain.weight, std=5)
-    layer = passes(SpectralNormalized(copy.deepcopy(plain)), torch.randn(1, 6), 200)
+    layer = passes(SpectralNormalized.convert(copy.deepcopy(plain)), torch.randn(1, 6), 200)
     a, b = torch.randn(200, 6), torch.randn(200, 6)
     assert ((layer(a) - layer(b)).norm(dim=1) <= (a - b).norm(dim=1) * 1.001).all()
     assert ((plain(a) - plain(b)).norm(dim=1) > (a - b).norm(dim=1)).any()
@@ -153,7 +158,7 @@ def test_function_is_not_steeper_than_1():
 
 def test_a_second_pass_before_the_backward_pass_of_the_first_changes_nothing(plain_and_input):
     plain, x = plain_and_input
-    layer = SpectralNormalized(plain)
+    layer = SpectralNormalized.convert(plain)
     with torch.no_grad():
         layer.running_u.normal_()
     twin = copy.deepcopy(layer)
@@ -167,16 +172,16 @@ def test_starts_right_where_the_sums_of_the_rows_would_never():
     plain = nn.Linear(2, 2)
     with torch.no_grad():
         plain.weight.copy_(torch.tensor([[5.1, -4.9], [-4.9, 5.1]]))  # (1, −1) for 10, and (1, 1) for 0.2
-    layer = SpectralNormalized(plain)
+    layer = SpectralNormalized.convert(plain)
     torch.testing.assert_close(torch.linalg.svdvals(layer.effective_weight().detach()), torch.tensor([1.0, 0.02]))
 
 
 def test_construction_is_the_same_each_time_and_leaves_the_generator_alone():
     plain = nn.Linear(5, 4)
     state = torch.get_rng_state()
-    first = SpectralNormalized(copy.deepcopy(plain))
+    first = SpectralNormalized.convert(copy.deepcopy(plain))
     with torch.device("meta"):  # whatever the default device is
-        second = SpectralNormalized(copy.deepcopy(plain))
+        second = SpectralNormalized.convert(copy.deepcopy(plain))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first.running_u, second.running_u)
 
@@ -187,19 +192,19 @@ def test_weights_of_any_size(size):
     plain, x = nn.Linear(5, 4), torch.randn(3, 5)
     with torch.no_grad():
         plain.weight.mul_(size)
-    layer = passes(SpectralNormalized(plain), x, 50)
+    layer = passes(SpectralNormalized.convert(plain), x, 50)
     layer(x).sum().backward()
-    assert all(t.isfinite().all() for t in (layer(x), plain.weight.grad, layer.running_u))
+    assert all(t.isfinite().all() for t in (layer(x), layer.weight_orig.grad, layer.running_u))
     assert largest(plain, layer.fold().weight) == pytest.approx(1 if size else 0, rel=1e-3)
     torch.testing.assert_close(layer.running_u.norm(), torch.tensor(1.0))
     with torch.no_grad():
-        plain.weight.normal_()  # also a weight that was zero is followed
+        layer.weight_orig.normal_()  # also a weight that was zero is followed
     assert largest(plain, passes(layer, x, 50).effective_weight()) == pytest.approx(1, rel=1e-2)
 
 
 def test_autocast_runs_the_power_method_in_float32(plain_and_input):
     plain, x = plain_and_input
-    layer = SpectralNormalized(plain)
+    layer = SpectralNormalized.convert(plain)
     with torch.no_grad():
         layer.running_u.normal_()
     twin = copy.deepcopy(layer)
@@ -216,17 +221,17 @@ def test_autocast_runs_the_power_method_in_float32(plain_and_input):
 def test_half_precision_weights_are_divided_in_float32(dtype):
     torch.manual_seed(0)
     plain = nn.Linear(50, 40, dtype=dtype)
-    layer = passes(SpectralNormalized(plain), torch.randn(1, 50, dtype=dtype), 100)
+    layer = passes(SpectralNormalized.convert(plain), torch.randn(1, 50, dtype=dtype), 100)
     assert layer.effective_weight().dtype == layer.running_u.dtype == dtype
     u = nn.functional.normalize(layer.running_u.float(), dim=0)
-    exact = plain.weight.float() / (plain.weight.float().t() @ u).norm()
+    exact = layer.weight_orig.float() / (layer.weight_orig.float().t() @ u).norm()
     assert torch.equal(layer.effective_weight(), exact.to(dtype))  # rounded once
     assert largest(plain, layer.effective_weight()) == pytest.approx(1, rel=3e-3)
 
 
 def test_own_fold_is_taken_back_without_having_converged(plain_and_input):
     plain, x = plain_and_input
-    layer = SpectralNormalized(plain).eval()
+    layer = SpectralNormalized.convert(plain).eval()
     with torch.no_grad():
         layer.running_u.normal_()
     expected, state = layer(x), layer.running_u.clone()
@@ -238,9 +243,30 @@ def test_own_fold_is_taken_back_without_having_converged(plain_and_input):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_plain_weights_are_taken_on_and_divided(dtype):
     torch.manual_seed(0)
-    layer, other = SpectralNormalized(nn.Linear(5, 4, dtype=dtype)), nn.Linear(5, 4)
+    layer, other = SpectralNormalized.convert(nn.Linear(5, 4, dtype=dtype)), nn.Linear(5, 4)
     with torch.no_grad():
         other.weight.mul_(9)
     layer.unfold(dict(other.named_parameters()))
-    torch.testing.assert_close(layer.layer.weight.float(), other.weight)
+    torch.testing.assert_close(layer.weight_orig.float(), other.weight)
     assert largest(other, layer.effective_weight()) == pytest.approx(1, rel=1e-3)
+
+
+def test_both_streams_of_a_dueling_network_have_their_last_hidden_layer_normalized():
+    network = normalize(q_network((4,), 3, hidden=(16, 8), architecture=Architecture(dueling=True)), "spectral")
+    found = [name for name, module in network.named_modules() if isinstance(module, SpectralNormalized)]
+    assert found == ["head.value.0", "head.advantage.0"]
+    network = normalize(q_network((4,), 3, hidden=(16, 8)), "spectral")
+    assert sum(isinstance(module, SpectralNormalized) for module in network.modules()) == 1
+
+
+def test_writing_to_the_weight_sets_w_and_estimates_sigma_again(plain_and_input):
+    plain, x = plain_and_input
+    layer = SpectralNormalized.convert(plain).eval()
+    with torch.no_grad():
+        layer.weight.copy_(5 * torch.randn_like(layer.weight_orig))
+    assert largest(layer, layer.effective_weight()) == pytest.approx(1, rel=1e-2)
+    assert largest(layer, layer.weight_orig) > 2
+    torch.testing.assert_close(layer.fold()(x), layer(x))
+    assert "weight" not in dict(layer.named_parameters())
+    layer.weight.sum().backward()
+    assert layer.weight_orig.grad.any()
