@@ -1,6 +1,7 @@
 """Trees of tensors, arrays and plain values, converted to JSON and named tensors, and back."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["flatten", "put_tensor", "unflatten"]
+__all__ = ["flatten", "plain_metadata", "put_tensor", "unflatten"]
 
 
 def flatten(state: Mapping[Any, Any]) -> tuple[Any, dict[str, Tensor]]:
@@ -16,7 +17,7 @@ def flatten(state: Mapping[Any, Any]) -> tuple[Any, dict[str, Tensor]]:
 
     Args:
         state: dicts with str or int keys, lists and tuples of tensors, NumPy arrays and scalars, int of any size,
-            float, str, bool and None.
+            float, str, bool and None. Of a module's state dict, plain values in the metadata are stored too.
 
     Returns:
         A value of JSON's types, and the tensors by their path in the tree: contiguous, on the CPU, sharing no memory.
@@ -73,7 +74,8 @@ def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         tag = "$array" if isinstance(value, np.ndarray) else "$scalar"
         return {tag: put_tensor(_from_numpy(np.asarray(value), place), place, tensors)}
     if isinstance(value, Mapping):
-        return _encode_mapping(value, place, tensors)
+        entries, metadata = _encode_mapping(value, place, tensors), plain_metadata(value)
+        return {"$state_dict": entries, "metadata": metadata} if metadata else entries
     if type(value) in (list, tuple):
         items = [_encode(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]
         return items if type(value) is list else {"$tuple": items}
@@ -94,6 +96,14 @@ def _encode_mapping(value: Mapping[Any, Any], place: str, tensors: dict[str, Ten
     return dict(items) if plain else {"$dict": items}
 
 
+def plain_metadata(state: Mapping[Any, Any]) -> dict[str, dict[str, Any]]:
+    """What a module's state dict says about its layers beyond their versions, such as the units of g."""
+    found = {}
+    for name, about in (getattr(state, "_metadata", None) or {}).items():
+        found[name] = {key: value for key, value in about.items() if type(value) in (bool, int, float, str)}
+    return found if any(about.keys() - {"version"} for about in found.values()) else {}
+
+
 def _decode(node: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
     """The value that `_encode` converted to `node`."""
     if isinstance(node, list):
@@ -112,6 +122,10 @@ def _decode(node: Any, tensors: Mapping[str, Tensor], device: torch.device) -> A
         return tuple(_decode(content, tensors, device))
     if tag == "$float":
         return float(content)
+    if tag == "$state_dict":
+        state: Any = OrderedDict(_decode(content, tensors, device))
+        state._metadata = OrderedDict(node["metadata"])
+        return state
     pairs = content if tag == "$dict" else node.items()
     return {key: _decode(item, tensors, device) for key, item in pairs}
 

@@ -7,6 +7,7 @@ and CRC-32 of every tensor. The `crc32` entry is the CRC-32 of this JSON.
 import json
 import os
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from wnrl.checkpoints.state_trees import flatten, put_tensor, unflatten
+from wnrl.checkpoints.state_trees import flatten, plain_metadata, put_tensor, unflatten
 
 __all__ = ["SUFFIX", "CheckpointError", "read_checkpoint", "read_model", "write_checkpoint", "write_model"]
 
@@ -32,7 +33,7 @@ def write_checkpoint(path: str | Path, state: Mapping[Any, Any]) -> None:
     """Write a tree of values to one file, atomically.
 
     `read_checkpoint` returns equal values of the same types, except that any mapping becomes a dict and a parameter a
-    tensor, and values that shared memory no longer do.
+    tensor, and values that shared memory no longer do. A state dict that names units of g keeps its `_metadata`.
 
     Args:
         path: the file; an existing one is replaced once the new one is complete.
@@ -73,7 +74,7 @@ def write_model(path_stem: str | Path, tensors: Mapping[str, Tensor], meta: Mapp
 
     Args:
         path_stem: path of the two files without suffix.
-        tensors: parameters and buffers by name, as in a `state_dict`.
+        tensors: parameters and buffers by name, as in a `state_dict`, whose `_metadata` is stored if it names units.
         meta: the description, of JSON's types: dicts with str keys, lists, numbers, str, bool and None.
 
     Raises:
@@ -86,7 +87,7 @@ def write_model(path_stem: str | Path, tensors: Mapping[str, Tensor], meta: Mapp
             put_tensor(tensor, name, stored)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"cannot store the model {path_stem}: {error}") from error
-    _write(Path(f"{path_stem}{SUFFIX}"), stored, {"meta": dict(meta)})
+    _write(Path(f"{path_stem}{SUFFIX}"), stored, {"meta": dict(meta), "layers": plain_metadata(tensors)})
     _replace(Path(f"{path_stem}.json"), lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
@@ -100,7 +101,10 @@ def read_model(path_stem: str | Path, device: torch.device | str = "cpu") -> tup
     tensors, header = _read(path)
     if not isinstance(header.get("meta"), dict):
         raise CheckpointError(f"{path} is not a model: choose another file")
-    return {name: tensor.to(device) for name, tensor in tensors.items()}, header["meta"]
+    state: Any = OrderedDict((name, tensor.to(device)) for name, tensor in tensors.items())
+    if header.get("layers"):
+        state._metadata = OrderedDict(header["layers"])
+    return state, header["meta"]
 
 
 def _crc(tensor: Tensor) -> int:

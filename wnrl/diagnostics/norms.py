@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wnrl.normalizers.layer_kinds import WEIGHT_NORM_LAYERS
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
-from wnrl.weight_norm.rows import row_norms, rows
+from wnrl.weight_norm.rows import channel_dim, row_norms, rows
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 Forward = Callable[[nn.Module, Tensor], Tensor]  # a network and observations [B, ...], to outputs [B, ...]
 
@@ -189,7 +189,7 @@ class _ReLUWatch:
         self.active: dict[tuple[str, int], Tensor] = {}
         self._last: tuple[str, int] | None = None  # the layer that ran last, and the dimension of its units
         for name, layer in _layers(network):
-            layer.register_forward_hook(partial(self._pass_layer, (name, _channel_dim(layer))))
+            layer.register_forward_hook(partial(self._pass_layer, (name, channel_dim(layer))))
         for module in network.modules():
             if isinstance(module, nn.ReLU):
                 module.register_forward_hook(self._pass_relu)
@@ -208,20 +208,21 @@ class _ReLUWatch:
 
 
 def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Normalized layers, without their parts, and plain layers with weights."""
-    parts: set[nn.Module] = set()
+    """Layers with weights, plain or normalized, without the parts of normalizers."""
+    parts: set[nn.Module | None] = set()
     for name, module in network.named_modules():
-        normalized = isinstance(module, NormalizedLayer)
-        if module not in parts and (normalized or _matrices(module.named_parameters(recurse=False))):
+        if isinstance(module, NormalizedLayer):
+            parts.update(module._modules[part] for part in module.own_parts)
+        if module not in parts and (
+            isinstance(module, NormalizedLayer) or _matrices(module.named_parameters(recurse=False))
+        ):
             yield name, module
-        if normalized:
-            parts.update(module.modules())
 
 
 def _matrices(parameters: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     """The weight matrices among a layer's parameters, under the plain layer's names."""
-    plain = ((name.removeprefix("layer."), parameter) for name, parameter in parameters)
-    return {name: parameter for name, parameter in plain if name.startswith("weight") and parameter.ndim > 1}
+    names = ("weight", "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")  # the latter of attention
+    return {name: parameter for name, parameter in parameters if name.startswith(names) and parameter.ndim > 1}
 
 
 class _Weight(NamedTuple):
@@ -233,23 +234,14 @@ class _Weight(NamedTuple):
 
 def _weights(network: nn.Module) -> Iterator[_Weight]:
     for name, layer in _layers(network):
-        own = layer.folded().items() if isinstance(layer, NormalizedLayer) else layer.named_parameters(recurse=False)
-        inner = _innermost(layer)
-        for part, weight in _matrices(own).items():
-            v = getattr(inner, f"v{part.removeprefix('weight')}", None) if isinstance(inner, NormalizedLayer) else None
-            yield _Weight(name if part == "weight" else f"{name}.{part}", inner, weight, v)
-
-
-def _innermost(layer: nn.Module) -> nn.Module:
-    """The layer that a normalizer wraps, or `layer`."""
-    return getattr(layer, "layer", layer)
-
-
-def _channel_dim(layer: nn.Module) -> int:
-    """The dimension of a layer's units in its output."""
-    inner = _innermost(layer)
-    kind = WEIGHT_NORM_LAYERS.get(getattr(inner, "plain_class", type(inner)))
-    return -1 if kind is None else kind.channel_dim
+        own = dict(layer.folded() if isinstance(layer, NormalizedLayer) else layer.named_parameters(recurse=False))
+        if isinstance(layer, WeightNormLayer) and not layer.can_be_folded:
+            own = {name: layer.effective_weight(name) for name in layer.weight_names}
+        for part, weight in _matrices(own.items()).items():
+            v: Tensor | None = None
+            if isinstance(layer, WeightNormLayer) and part in layer.weight_names:
+                v = layer.pair(part)[0]
+            yield _Weight(name if part == "weight" else f"{name}.{part}", layer, weight, v)
 
 
 @torch.no_grad()

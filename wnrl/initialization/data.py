@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.initialization.weighted_layers import WeightedLayer, check_lengths_are_free, layers_to_initialize
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 DIRECTION_STD = 0.05  # section 3: v ~ N(0, 0.05²)
 LEAST_DEVIATION = 1e-10  # σ below which a unit counts as constant
-CONSTANT_RATIO = 1e-5  # σ/|μ| below which a unit's variation counts as rounding
+CONSTANT_RATIO = 84  # σ/|μ| below which a unit's variation counts as rounding, in units of ε; 1e-5 in float32
 
 
 @torch.no_grad()
@@ -28,8 +29,8 @@ def data_init(network: nn.Module, *inputs: Any, generator: torch.Generator | Non
 
     Every dense, bilinear and convolutional layer is initialized, heads too. In a layer without bias only the weight is
     set; a layer that is called several times, or whose weights are tied, is initialized by the first call. A unit that
-    is constant over the minibatch gets a row of length 1 and mean 0, with a warning. Recurrent layers and layers with
-    frozen weights stay as they are.
+    is constant over the minibatch gets a row of length 1 and mean 0, with a warning. The forward pass of a subclass has
+    to add the bias as torch's does. Recurrent layers, attention and layers with frozen weights stay.
 
     Args:
         network: called as `network(*inputs, **keywords)`.
@@ -47,7 +48,8 @@ def data_init(network: nn.Module, *inputs: Any, generator: torch.Generator | Non
     check_lengths_are_free(layers, "data_init")
     _check_inputs([*inputs, keywords])
     with _evaluating(network), _restored_on_error(network):
-        waiting = {layer.layer: layer for layer in layers}
+        uncalled = {module.out_proj for module in network.modules() if isinstance(module, nn.MultiheadAttention)}
+        waiting = {layer.layer: layer for layer in layers if layer.layer not in uncalled}
         constant: dict[WeightedLayer, Tensor] = {}
         with _initialized_by_its_first_call(waiting, constant, generator), torch.compiler.set_stance("force_eager"):
             network(*inputs, **keywords)
@@ -128,7 +130,8 @@ def _initialize(
     zero = torch.zeros(len(directions), device=layer.directions.device)
     layer.set_rows(directions, zero + 1)
     layer.subtract(zero)
-    mean, std, constant = _statistics(layer, layer.layer.forward(*inputs, **keywords))
+    forward = layer.layer.before_norm if isinstance(layer.layer, NormalizedLayer) else layer.layer.forward
+    mean, std, constant = _statistics(layer, forward(*inputs, **keywords))
     layer.set_rows(directions, 1 / std)
     layer.subtract(mean / std)
     return constant
@@ -137,12 +140,13 @@ def _initialize(
 def _statistics(layer: WeightedLayer, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Per channel of `t`, each `[out]`: mean, population standard deviation (1 if constant), and which are constant."""
     rows = t.movedim(layer.channel_dim, 0).flatten(1)  # [out, batch and positions]
-    variance, mean = torch.var_mean(rows.to(torch.promote_types(t.dtype, torch.float32)), dim=1, correction=0)
+    dtype = torch.promote_types(t.dtype, torch.float32)
+    variance, mean = torch.var_mean(rows.to(dtype), dim=1, correction=0)
     if not bool(torch.isfinite(variance).all()):
         raise ValueError(f"the pre-activations of {layer} are not finite: check the minibatch and the network")
     kind = torch.finfo(layer.directions.dtype)
     least = max(LEAST_DEVIATION, 1 / kind.max)  # 1/σ must have a number
-    ratio = max(CONSTANT_RATIO, kind.eps, torch.finfo(t.dtype).eps)
+    ratio = max(CONSTANT_RATIO * torch.finfo(dtype).eps, kind.eps, torch.finfo(t.dtype).eps)
     std = variance.sqrt()
     constant = std <= least + ratio * mean.abs()
     return mean, torch.where(constant, 1.0, std), constant

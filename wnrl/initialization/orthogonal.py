@@ -34,7 +34,7 @@ def orthogonal_init(network: nn.Module, gains: Mapping[str, float], generator: t
         layers = [layer for layer in part.modules() if is_dense(layer) or is_recurrent(layer)]
         for layer in layers if part_name in gains else []:
             for name, parameter in layer.named_parameters(recurse=False):
-                if name.startswith("weight"):
+                if "weight" in name:
                     nn.init.orthogonal_(parameter, gains[part_name], generator)
                 else:
                     nn.init.zeros_(parameter)

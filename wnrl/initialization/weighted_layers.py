@@ -10,27 +10,22 @@ from torch import Tensor, nn
 
 from wnrl.normalizers.batch_norm import BatchNorm, BatchNormalized, MeanBatchNormalized, MeanOnlyBatchNorm
 from wnrl.normalizers.layer_kinds import WEIGHT_NORM_LAYERS, is_dense, is_without_weight
-from wnrl.normalizers.layer_norm import LayerNormalized
-from wnrl.normalizers.projection import ProjectedLayer
+from wnrl.normalizers.projection import ProjectedBeforeBatchNorm, ProjectedLayer, Projection
 from wnrl.normalizers.spectral_norm import SpectralNormalized
-from wnrl.weight_norm.dense import WeightNormLayer
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
-from wnrl.weight_norm.rows import row_norms, rows, scale_rows
+from wnrl.weight_norm.rows import channel_dim, row_norms, rows, scale_rows
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
-_AROUND_A_LAYER = (MeanBatchNormalized, BatchNormalized, LayerNormalized, ProjectedLayer, SpectralNormalized)
 _WITH_LENGTHS_OF_ITS_OWN = (ProjectedLayer, SpectralNormalized)
 
 
 @dataclass(frozen=True)
 class WeightedLayer:
-    """A dense, bilinear or convolutional layer, with the normalizer around it, if any."""
+    """A dense, bilinear or convolutional layer, plain or normalized."""
 
     name: str
-    """The name of `module`, as in `named_modules`."""
-    module: nn.Module
-    """The layer itself, or the normalizer around it."""
-    layer: nn.Module
-    """The layer that holds the weight, plain or weight-normalized."""
+    """Its name, as in `named_modules`."""
+    layer: Any
 
     def __str__(self) -> str:
         """The name for error messages."""
@@ -38,25 +33,24 @@ class WeightedLayer:
 
     @property
     def directions(self) -> nn.Parameter:
-        """`v`, or the weight of a plain layer."""
-        return cast(nn.Parameter, self.layer.v if isinstance(self.layer, WeightNormLayer) else self.layer.weight)
+        """`v`, or the weight of a layer without weight normalization."""
+        return cast(nn.Parameter, self.layer._parameters[_name_of_weight(self.layer)])
 
     @property
     def frozen(self) -> bool:
         """Whether the weight (`g` or `v`) requires no gradient."""
-        own = self.layer.named_parameters(recurse=False)
-        return not all(parameter.requires_grad for name, parameter in own if name != "bias")
+        own = self.layer.pair() if isinstance(self.layer, WeightNormLayer) else (self.directions,)
+        return not all(parameter.requires_grad for parameter in own)
 
     @property
     def channel_dim(self) -> int:
         """The dimension of the units in the layer's output."""
-        layer = self.layer
-        return (layer if isinstance(layer, WeightNormLayer) else WEIGHT_NORM_LAYERS[type(layer)]).channel_dim
+        return channel_dim(self.layer)
 
     @property
     def norm(self) -> BatchNorm | MeanOnlyBatchNorm | None:
         """The batch normalization after the layer, which holds its bias; None if there is none."""
-        return self.module.norm if isinstance(self.module, (MeanBatchNormalized, BatchNormalized)) else None
+        return self.layer.norm if isinstance(self.layer, (MeanBatchNormalized, BatchNormalized)) else None
 
     def empty_rows(self, generator: torch.Generator | None) -> Tensor:
         """An empty tensor for the weight's rows `[out, ...]`, in at least float32, on the device of `generator`."""
@@ -65,7 +59,10 @@ class WeightedLayer:
         return torch.empty(like.shape, dtype=torch.promote_types(like.dtype, torch.float32), device=device)
 
     def set_rows(self, directions: Tensor, lengths: Tensor) -> None:
-        """Set the rows of the effective weight to these directions `[out, ...]`, stored in `v`, and lengths `[out]`."""
+        """Set the rows of the effective weight to these directions `[out, ...]`, stored in `v`, and lengths `[out]`.
+
+        `subtract` has to follow.
+        """
         weight = rows(self.layer, directions.to(self.directions.device))
         if isinstance(self.layer, WeightNormLayer):
             self.layer.v.copy_(weight)
@@ -83,33 +80,31 @@ class WeightedLayer:
             norm.running_mean.copy_(mean)
         elif bias is not None:
             bias.copy_(-mean)
+        if isinstance(self.layer, Projection):
+            self.layer.start()
 
     def set_weight_and_bias(self, drawn: Tensor, bias: float) -> None:
         """Set, in place, the rows of the weight `[out, ...]` and all biases; running statistics are reset."""
-        weight = rows(self.layer, drawn.to(self.directions.device))
-        layer = self.layer if isinstance(self.module, LayerNormalized) else self.module
+        layer = self.layer
+        weight = rows(layer, drawn.to(self.directions.device)).to(self.directions)
         if isinstance(layer, NormalizedLayer):
-            layer.unfold({"weight": weight.to(self.directions), "bias": weight.new_full((len(drawn),), bias)})
+            layer.unfold({**layer.plain_values(), "weight": weight, "bias": weight.new_full((len(drawn),), bias)})
             return
         self.directions.copy_(weight)
         if layer.bias is not None:
-            cast(Tensor, layer.bias).fill_(bias)
+            layer.bias.fill_(bias)
 
 
 def weighted_layers(network: nn.Module) -> list[WeightedLayer]:
     """Every dense, bilinear and convolutional layer of `network` once, heads and frozen ones too, in registered order.
 
-    Only exactly torch's types and ours: subclasses, whose forward pass may differ, are left out.
-
     Raises:
         ValueError: the weight of a layer is computed from other parameters (by a parametrization, by pruning), or has
             no shape yet.
     """
-    modules = dict(network.named_modules())
-    around = {cast(Any, m).layer: (name, m) for name, m in modules.items() if isinstance(m, _AROUND_A_LAYER)}
-    layers = [WeightedLayer(*around.get(m, (name, m)), m) for name, m in modules.items() if _has_weight(m)]
+    layers = [WeightedLayer(name, module) for name, module in network.named_modules() if _has_weight(module)]
     for layer in layers:
-        weight = layer.layer._parameters.get("v" if isinstance(layer.layer, WeightNormLayer) else "weight")
+        weight = layer.layer._parameters.get(_name_of_weight(layer.layer))
         if weight is None:
             raise ValueError(f"the weight of {layer} is computed from others: remove its parametrization first")
         if isinstance(weight, nn.UninitializedParameter):
@@ -138,11 +133,18 @@ def check_lengths_are_free(layers: list[WeightedLayer], init: str) -> None:
         ValueError: such a layer.
     """
     for layer in layers:
-        if isinstance(layer.module, _WITH_LENGTHS_OF_ITS_OWN):
+        if isinstance(layer.layer, _WITH_LENGTHS_OF_ITS_OWN) and not isinstance(layer.layer, ProjectedBeforeBatchNorm):
             raise ValueError(
-                f"{init} sets the lengths of rows, but {layer} is a {type(layer.module).__name__}, whose lengths its "
+                f"{init} sets the lengths of rows, but {layer} is a {type(layer.layer).__name__}, whose lengths its "
                 "method gives: take 'preserve' or 'he', or initialize before normalizing"
             )
+
+
+def _name_of_weight(layer: nn.Module) -> str:
+    """The name of the parameter `directions`, if the layer has it."""
+    if isinstance(layer, WeightNormLayer):
+        return "v"
+    return "weight_orig" if isinstance(layer, SpectralNormalized) else "weight"
 
 
 def _has_weight(module: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,11 @@ class NoisyLinear(nn.Module):
     noise: y = μ_w x + μ_b.
 
     `mean` is an ordinary `nn.Linear` (μ_w, μ_b), so `wnrl.normalize` normalizes μ_w and leaves σ as it is: if the noisy
-    sum were normalized instead, each draw would rescale the mean. Other parameters: `sigma_weight` `[out, in]`,
-    `sigma_bias` `[out]` (or None). Buffers: `noise_in` `[in]` and `noise_out` `[out]`, f(ε) of the last draw, shared by
-    the batch and kept until `reset_noise`.
+    sum were normalized instead, each draw would rescale the mean. Normalizers of a layer's outputs (`batch`, `layer`
+    and the like) are refused, since they would normalize the mean alone.
+
+    Other parameters: `sigma_weight` `[out, in]`, `sigma_bias` `[out]` (or None). Buffers: `noise_in` `[in]` and
+    `noise_out` `[out]`, f(ε) of the last draw, shared by the batch and kept until `reset_noise`.
 
     Args:
         in_features: p.
@@ -30,6 +33,8 @@ class NoisyLinear(nn.Module):
         dtype: of the parameters and buffers.
     """
 
+    summands: ClassVar[tuple[str, ...]] = ("mean",)
+    """Children that compute only a part of the output's sum."""
     noise_in: Tensor
     noise_out: Tensor
 

@@ -6,7 +6,7 @@ import importlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -90,9 +90,7 @@ def _acting_part(policy: BasePolicy) -> BasePolicy:
             setattr(part, name, None)
     if isinstance(getattr(part, "mlp_extractor", None), MlpExtractor):
         part.mlp_extractor.value_net = nn.Identity()
-    part = cast(Any, fold(part)).cpu().eval()
-    part._acting = nullcontext()  # it is folded already
-    return part
+    return cast(Any, fold(part)).cpu().eval()
 
 
 class _Network(nn.Module):

@@ -9,7 +9,6 @@ from typing import Any
 from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 
-from wnrl.normalizers.normalize import replace_modules
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 
@@ -24,8 +23,9 @@ class NormalizedPart(BasePolicy):
 
     def __init__(self, *arguments: Any, layers: Mapping[str, nn.Module], **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        plain = dict(self.named_modules())
-        replace_modules(self, {plain[name]: layer for name, layer in layers.items()})
+        for name, layer in layers.items():
+            parent, _, child = name.rpartition(".")
+            self.get_submodule(parent)._modules[child] = layer
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "layers": dict(_layers(self))}

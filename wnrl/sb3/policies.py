@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
-import torch
 from stable_baselines3.common.policies import BaseModel, BasePolicy
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from wnrl.initialization.initialize import INITIALIZATIONS, initialize
+from wnrl.normalizers.folding import normalized_layers
 from wnrl.normalizers.layer_kinds import is_dense, unknown_name
 from wnrl.normalizers.normalize import NORMALIZERS, normalize
-from wnrl.normalizers.projection import ProjectedLayer, project
-from wnrl.sb3.acting import Acting
+from wnrl.normalizers.projection import project, projections
 from wnrl.sb3.learner import optimizers
 from wnrl.sb3.parts import normalize_parts
-from wnrl.weight_norm.dense import Units, check_units
+from wnrl.weight_norm.factors import outdate
+from wnrl.weight_norm.units import Units, check_units
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 # In every network of the host, the last dense layer of a part with such a name is an output layer.
 _HEADS = re.compile(r"action_net|value_net|q_net|quantile_net|mu|log_std|qf\d+")
@@ -38,14 +39,14 @@ class NormalizedPolicy(BasePolicy):
     Otherwise the host's policy stays the same. Its initialization (orthogonal or not) is that of the effective weights,
     its optimizers get the new parameters, and its target networks are converted too, so that its algorithm can copy and
     average them: g and v, and rows of `projected` layers, whose averages are not projected and a little shorter than 1.
-    In evaluation mode, without gradients, a policy acts with folded layers.
 
     Args:
         arguments: of the host's policy.
         norm: a name in `wnrl.NORMALIZERS`; `none` leaves the host's policy unchanged.
         init: `preserve` (the host's initialization), `analytic` or `he`, see `wnrl.initialize`.
         normalize_output: whether output layers are normalized too; None: as in the paper that introduced it.
-        units: of g, see `wnrl.weight_norm.dense`.
+        units: of g, see `wnrl.WeightNormLinear`; None: "paper" for SGD and its subclasses, under which a step of g in
+            units of √n would be n times as long, "sqrt" for every other optimizer.
         keywords: of the host's policy.
 
     Raises:
@@ -59,7 +60,7 @@ class NormalizedPolicy(BasePolicy):
         norm: str = "weight",
         init: str = "preserve",
         normalize_output: bool | None = None,
-        units: Units = "sqrt",
+        units: Units | None = None,
         **keywords: Any,
     ) -> None:
         _check_names(norm, init, units)
@@ -67,18 +68,23 @@ class NormalizedPolicy(BasePolicy):
             super().__init__(*arguments, **keywords)
         except TypeError as error:
             raise TypeError(f"{type(self).__module__}: {error}; {_OF_ITS_ALGORITHM}") from error
+        self._chose_units = units is None
+        if units is None:
+            units = "paper" if issubclass(self.optimizer_class, SGD) else "sqrt"
         self._normalization = {"norm": norm, "init": init, "normalize_output": normalize_output, "units": units}
-        self._acting = Acting(getattr(self, "actor", self))  # a separate critic does not act
         if norm != "none":
-            names = {id(parameter): name for name, parameter in self.named_parameters()}
+            known = set(self.parameters())
             layers = _last_hidden_layers(self) if NORMALIZERS[norm].last_hidden_only else None
             normalize(self, norm, normalize_output=normalize_output, layers=layers, units=units)
             normalize_parts(self)
             for optimizer in optimizers(self):
-                _hold_the_new_parameters(optimizer, names, self)
+                _hold_the_new_parameters(optimizer, known, self)
                 if optimizer.state:  # made by the constructor (Adagrad's) for the replaced parameters: construct again
                     options = {"lr": optimizer.defaults["lr"], **self.optimizer_kwargs}
                     optimizer.__init__(optimizer.param_groups, **options)  # type: ignore[misc]
+            for name, module in self.named_modules():
+                if isinstance(module, WeightNormLayer) and name.partition(".")[0].endswith("_target"):
+                    vars(module)["_keeps_no_factors"] = True  # the host averages them through `.data`
         if init != "preserve":
             initialize(self, init)
             self.equalize_targets()
@@ -103,48 +109,28 @@ class NormalizedPolicy(BasePolicy):
                 target.load_state_dict(networks[name.removesuffix("_target")].state_dict())
 
     def set_training_mode(self, mode: bool) -> None:
-        """As the host's; going into training mode, twins are marked stale and projections are set up."""
+        """As the host's; going into training mode, projections are set up."""
         if not mode and _is_evaluating(self):  # the usual case; setting every module's mode costs more than acting
             return
         super().set_training_mode(mode)
+        outdate(self)
         if mode:
-            self._acting.outdate()
-            if self._normalization["norm"] == "projected":
-                _project_after_steps(self)
+            _project_after_steps(self)
 
-    def load_state_dict(self, *arguments: Any, **keywords: Any) -> Any:
-        """As the host's."""
-        self._acting.forget()  # assign=True replaces parameters
-        return super().load_state_dict(*arguments, **keywords)
+    def load_state_dict(self, state_dict: Mapping[str, Any], *arguments: Any, **keywords: Any) -> Any:
+        """As the host's; where `units` are not given, a g that names none is in those of older versions, "sqrt"."""
+        metadata = getattr(state_dict, "_metadata", None)
+        if metadata is not None and self._chose_units:
+            layers = [name for name, module in self.named_modules() if isinstance(module, WeightNormLayer)]
+            state_dict = OrderedDict(state_dict)
+            named = {name: {"units": "sqrt", **metadata.get(name, {})} for name in layers}
+            cast(Any, state_dict)._metadata = {**metadata, **named}
+        return super().load_state_dict(state_dict, *arguments, **keywords)
 
     def load_from_vector(self, vector: Any) -> None:
-        """As the host's."""
+        """As the host's, which writes through `.data`."""
         super().load_from_vector(vector)
-        self._acting.outdate()
-
-    # The methods by which the host acts; each uses folded layers where possible.
-
-    def forward(self, *arguments: Any, **keywords: Any) -> Any:
-        """As the host's."""
-        with self._folded():
-            return super().forward(*arguments, **keywords)
-
-    def _predict(self, *arguments: Any, **keywords: Any) -> Any:
-        with self._folded():
-            return super()._predict(*arguments, **keywords)  # type: ignore[safe-super]
-
-    def predict_values(self, *arguments: Any, **keywords: Any) -> Any:
-        """As the host's."""
-        with self._folded():
-            return super().predict_values(*arguments, **keywords)  # type: ignore[misc]
-
-    def get_distribution(self, *arguments: Any, **keywords: Any) -> Any:
-        """As the host's."""
-        with self._folded():
-            return super().get_distribution(*arguments, **keywords)  # type: ignore[misc]
-
-    def _folded(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.training or torch.is_grad_enabled() else self._acting
+        outdate(self)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), **self._normalization}
@@ -156,14 +142,15 @@ def _is_evaluating(module: nn.Module) -> bool:
     return all(child is None or _is_evaluating(child) for child in module._modules.values())
 
 
-def _check_names(norm: str, init: str, units: str) -> None:
+def _check_names(norm: str, init: str, units: str | None) -> None:
     if norm not in NORMALIZERS:
         raise unknown_name("norm", str(norm), NORMALIZERS)
     if init == "data":
         raise ValueError("init 'data' needs observations: train with callback=wnrl.sb3.DataDependentInit() instead")
     if init not in INITIALIZATIONS:
         raise unknown_name("init", str(init), INITIALIZATIONS)
-    check_units(units)
+    if units is not None:
+        check_units(units)
 
 
 def _paths(policy: nn.Module) -> Iterator[list[nn.Module]]:
@@ -183,26 +170,33 @@ def _last_hidden_layers(policy: nn.Module) -> Callable[[str, nn.Module], bool]:
     return lambda name, layer: layer in taken
 
 
-def _hold_the_new_parameters(optimizer: Optimizer, names: dict[int, str], policy: nn.Module) -> None:
-    """Replace the parameters with which the host built `optimizer` by those of the converted layers."""
-    current = dict(policy.named_parameters())
-    seen: set[int] = set()
+def _hold_the_new_parameters(optimizer: Optimizer, known: set[nn.Parameter], policy: nn.Module) -> None:
+    """Add the parameters that the layers got to the groups of their weights: g before v, those of a norm after it.
+
+    Args:
+        optimizer: holds parameters of the policy.
+        known: those that the policy had when the optimizer was built.
+        policy: normalized since.
+    """
+    together: dict[nn.Parameter, list[nn.Parameter]] = {}
+    for layer in normalized_layers(policy).values():
+        weight = next(layer.parameters(recurse=False))
+        if isinstance(layer, WeightNormLayer):
+            for v, g in map(layer.pair, layer.weight_names):
+                weight, together[v] = v, [g, v]
+        parts = (layer.get_submodule(part).parameters() for part in layer.own_parts)
+        added = [parameter for part in parts for parameter in part if parameter not in known]
+        together[weight] = [*together.get(weight, [weight]), *added]
+    seen: set[nn.Parameter] = set()
     for group in optimizer.param_groups:
-        new: list[nn.Parameter] = []
-        for old in group["params"]:
-            name = names[id(old)]
-            layer = name.rpartition(".")[0] + "."
-            found = [current[name]] if current.get(name) is old else [
-                parameter for other, parameter in current.items() if other.startswith(layer)
-            ]  # fmt: skip
-            new += [parameter for parameter in found if id(parameter) not in seen]
-            seen |= {id(parameter) for parameter in found}
-        group["params"] = new
+        found = dict.fromkeys(new for old in group["params"] for new in together.get(old, [old]))
+        group["params"] = [parameter for parameter in found if parameter not in seen]
+        seen.update(found)
 
 
 def _project_after_steps(policy: nn.Module) -> None:
-    """Make each optimizer project its projected layers after every step; copies of optimizers have no such hook."""
-    layers = [module for module in policy.modules() if isinstance(module, ProjectedLayer)]
+    """Make each optimizer project its layers after every step; copies of optimizers have no such hook."""
+    layers = projections(policy)
     for optimizer in optimizers(policy) if layers else []:
         if "_wnrl_projects" not in vars(optimizer):
             held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}

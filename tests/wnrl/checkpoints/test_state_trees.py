@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import wnrl
 from wnrl.checkpoints.state_trees import flatten, unflatten
 
 
@@ -113,3 +114,13 @@ def test_what_cannot_be_stored_is_named(state: dict, message: str) -> None:
 def test_a_foreign_tree_is_refused(tree: Any) -> None:
     with pytest.raises(ValueError, match="not a tree"):
         unflatten(tree, {})
+
+
+def test_state_dicts_keep_what_they_say_about_their_layers() -> None:
+    layer = wnrl.normalize(torch.nn.Sequential(torch.nn.Linear(3, 2)), "weight", units="sqrt")
+    state = back({"network": layer.state_dict()})["network"]
+    assert same(dict(state), dict(layer.state_dict()))
+    assert state._metadata == layer.state_dict()._metadata
+    assert state._metadata["0"]["units"] == "sqrt"
+    plain = back({"network": torch.nn.Linear(3, 2).state_dict()})["network"]
+    assert type(plain) is dict

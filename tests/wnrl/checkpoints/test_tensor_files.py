@@ -1,3 +1,4 @@
+import copy
 import json
 import random
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import wnrl
 from wnrl.checkpoints.tensor_files import CheckpointError, read_checkpoint, read_model, write_checkpoint, write_model
 
 
@@ -179,3 +181,14 @@ def test_arrays_without_numbers_come_back(tmp_path: Path) -> None:
     back = read_checkpoint(tmp_path / "state")
     assert (back["scores"].dtype, back["scores"].shape) == (np.float64, (0,))
     assert (back["rows"].dtype, back["rows"].shape) == (np.int32, (0, 3))
+
+
+def test_units_of_g_are_kept_in_files(tmp_path) -> None:
+    x, plain = torch.randn(5, 3), torch.nn.Linear(3, 2)
+    source = wnrl.normalize(copy.deepcopy(plain), "weight", units="sqrt")
+    write_checkpoint(tmp_path / "state.safetensors", {"network": source.state_dict()})
+    write_model(tmp_path / "model", source.state_dict(), {})
+    for state in (read_checkpoint(tmp_path / "state.safetensors")["network"], read_model(tmp_path / "model")[0]):
+        network = wnrl.normalize(torch.nn.Linear(3, 2), "weight")
+        network.load_state_dict(state)
+        torch.testing.assert_close(network(x), plain(x))

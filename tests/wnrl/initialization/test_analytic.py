@@ -17,20 +17,27 @@ from wnrl.networks.policy_heads import PolicyHead, ValueHead
 from wnrl.networks.q_network import q_network
 from wnrl.networks.torsos import MLP, ImpalaCNN, ResidualBlock
 from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.rows import row_norms
 
 FREE = [norm for norm in NORMALIZERS if norm not in ("projected", "spectral")]
+OF_WEIGHTS = [norm for norm in FREE if not NORMALIZERS[norm].of_outputs]  # noisy layers take no others
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def effective_weight(layer):
+    """In evaluation mode, with the factors of a batch normalization."""
+    return (layer.folded()["weight"] if isinstance(layer, NormalizedLayer) else layer.weight).detach()
+
+
 def lengths(network):
     """The length of every layer's rows, by name; None where they differ within the layer."""
     found = {}
     for layer in weighted_layers(network):
-        norms = row_norms(layer.layer, layer.layer.weight.detach().clone())
+        norms = row_norms(layer.layer, effective_weight(layer.layer))
         found[layer.name] = norms[0].item() if torch.allclose(norms, norms[0], rtol=1e-4) else None
     return found
 
@@ -114,9 +121,9 @@ def test_every_normalizer_gets_the_weight_of_the_plain_network(norm):
     plain, normalized = networks
     found = zip(weighted_layers(plain), weighted_layers(normalized), strict=True)
     for ours, theirs in found:
-        torch.testing.assert_close(theirs.layer.weight.detach().clone(), ours.layer.weight.detach())
+        torch.testing.assert_close(effective_weight(theirs.layer), effective_weight(ours.layer))
     assert lengths(plain) == {"0": pytest.approx(math.sqrt(1.5)), "3": pytest.approx(math.sqrt(8)), "5": None}
-    if norm != "layer":
+    if "layer" not in norm:
         x = torch.randn(5, 3, 5, 5)
         torch.testing.assert_close(normalized.eval()(x), plain(x))
 
@@ -134,15 +141,20 @@ def test_running_statistics_begin_anew(norm):
 # What it leaves
 
 
-@pytest.mark.parametrize("norm", FREE)
-@pytest.mark.parametrize("architecture", [Architecture(), Architecture(dueling=True, noisy=True)])
+@pytest.mark.parametrize(
+    ("norm", "architecture"),
+    [
+        *itertools.product(FREE, [Architecture()]),
+        *itertools.product(OF_WEIGHTS, [Architecture(dueling=True, noisy=True)]),
+    ],
+)
 def test_output_layers_stay(norm, architecture):
     network = normalize(q_network((4,), 3, hidden=(8,), architecture=architecture), norm)
     outputs = {part for layer in network.output_layers for part in layer.modules()}
     before = copy.deepcopy(network.state_dict())
     analytic_init(network)
     for layer in weighted_layers(network):
-        same = all(torch.equal(before[f"{layer.name}.{k}"], t) for k, t in layer.module.state_dict().items())
+        same = all(torch.equal(before[f"{layer.name}.{k}"], t) for k, t in layer.layer.state_dict().items())
         assert same == (layer.layer in outputs)
 
 

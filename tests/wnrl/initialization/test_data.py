@@ -21,6 +21,7 @@ from wnrl.networks.q_network import q_network
 from wnrl.networks.torsos import MLP
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.layer_kinds import WEIGHT_NORM_LAYERS
+from wnrl.normalizers.layer_norm import LayerNormalized
 from wnrl.normalizers.normalize import NORMALIZERS, normalize
 from wnrl.weight_norm.dense import WeightNormLinear
 
@@ -47,14 +48,17 @@ def preactivations(network, *inputs, **keywords):
     """Outputs `[out, values]` in evaluation mode of the first call of every weighted layer, before any layer norm."""
     outputs = {}
 
-    def note(layer):
-        def hook(module, inputs, output):
-            outputs.setdefault(layer.name, output.movedim(layer.channel_dim, 0).flatten(1).detach().float())
+    def note(name, values, dim):
+        outputs.setdefault(name, values.movedim(dim, 0).flatten(1).detach().double())
 
-        return hook
+    def watch(layer):
+        name, norm = layer.name, layer.layer.norm if isinstance(layer.layer, LayerNormalized) else None
+        if norm is None:
+            return layer.layer.register_forward_hook(lambda _, inputs, output: note(name, output, layer.channel_dim))
+        dim = 1 if isinstance(norm, nn.GroupNorm) else -1
+        return norm.register_forward_pre_hook(lambda _, inputs: note(name, inputs[0], dim))
 
-    layers = weighted_layers(network)
-    handles = [(layer.module if layer.norm else layer.layer).register_forward_hook(note(layer)) for layer in layers]
+    handles = [watch(layer) for layer in weighted_layers(network)]
     network.eval()(*inputs, **keywords)
     for handle in handles:
         handle.remove()
@@ -64,8 +68,8 @@ def preactivations(network, *inputs, **keywords):
 def assert_standard(outputs, mean=1e-4, variance=1e-3):
     assert outputs
     for t in outputs.values():
-        torch.testing.assert_close(t.mean(1), torch.zeros(len(t)), atol=mean, rtol=0)
-        torch.testing.assert_close(t.var(1, correction=0), torch.ones(len(t)), atol=variance, rtol=0)
+        torch.testing.assert_close(t.mean(1), torch.zeros_like(t[:, 0]), atol=mean, rtol=0)
+        torch.testing.assert_close(t.var(1, correction=0), torch.ones_like(t[:, 0]), atol=variance, rtol=0)
 
 
 def is_standard(outputs):
@@ -152,7 +156,7 @@ def test_running_statistics_are_those_of_the_minibatch(norm):
         network[0].norm.running_mean.fill_(9.0)
     data_init(network, x)
     layer = network[0]
-    t = layer.layer(x).detach()
+    t = layer.before_norm(x).detach()
     torch.testing.assert_close(layer.norm.running_mean, t.mean(0), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(t.var(0, correction=0), torch.ones(4), atol=1e-3, rtol=0)
     assert not layer.norm.bias.any()
@@ -178,6 +182,16 @@ def test_statistics_of_half_precision_are_taken_in_float32(norm, dtype):
     single = normalize(nn.Linear(20, 8), norm)
     data_init(single, x.float(), generator=seeded())
     torch.testing.assert_close(layer(x).float(), single(x.float()), atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("norm", ["none", "weight", "mean-batch", "batch"])
+def test_large_offsets_are_no_constants_in_float64(norm):
+    network = normalize(nn.Sequential(nn.Linear(20, 8), nn.Tanh(), nn.Linear(8, 3)), norm).double()
+    x = 3e7 + torch.randn(300, 20, generator=seeded(), dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data_init(network, x, generator=seeded())
+    assert_standard(preactivations(network, x), mean=1e-6, variance=1e-4 if norm == "batch" else 1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e-3, 1e3])
@@ -440,7 +454,8 @@ def test_constant_units_stay_finite_and_are_reported(norm):
         data_init(network, torch.randn(50, 4))
     assert all(tensor.isfinite().all() for tensor in (*network.parameters(), *network.buffers()))
     (_, layer) = weighted_layers(network)
-    torch.testing.assert_close(preactivations(network, torch.randn(2, 4))["2"], torch.zeros(3, 2), atol=1e-5, rtol=0)
+    outputs = preactivations(network, torch.randn(2, 4))["2"].float()
+    torch.testing.assert_close(outputs, torch.zeros(3, 2), atol=1e-5, rtol=0)
     torch.testing.assert_close(layer.layer.weight.detach().clone().norm(dim=1), torch.ones(3))
 
 
@@ -454,9 +469,10 @@ def test_units_are_counted_and_the_others_are_right():
     torch.testing.assert_close(t.var(1, correction=0), torch.tensor([1.0, 0.0, 0.0, 1.0]), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize(("dtype", "noise"), [(torch.float32, 1e-3), (torch.bfloat16, 3.0)])
+@pytest.mark.parametrize(("dtype", "noise"), [(torch.float64, 1e-12), (torch.float32, 1e-3), (torch.bfloat16, 3.0)])
 def test_units_that_vary_by_rounding_alone_are_constant(dtype, noise):
-    x, layer = 1_000.0 + noise * torch.randn(50, 1, generator=seeded()), nn.Linear(1, 8).to(dtype)
+    noise = noise * torch.randn(50, 1, generator=seeded(), dtype=torch.float64)
+    x, layer = 1_000.0 + noise, nn.Linear(1, 8).to(dtype)
     with pytest.warns(UserWarning, match="8 of 8 units"):
         data_init(layer, x.to(dtype))
     assert layer.weight.abs().max() <= 1.001

@@ -94,7 +94,7 @@ def test_inputs_by_name_reach_the_network():
     networks = WeightNormLinear(4, 3), WeightNormLinear(4, 3)
     x = torch.randn(20, 4)
     initialize(networks[0], "data", x, generator=seeded())
-    initialize(networks[1], "data", x=x, generator=seeded())
+    initialize(networks[1], "data", input=x, generator=seeded())
     assert all(torch.equal(*pair) for pair in zip(networks[0].parameters(), networks[1].parameters(), strict=True))
 
 

@@ -30,7 +30,7 @@ def test_layers_are_found_under_every_normalizer_by_what_stands_for_them(norm):
     network = make_network(norm)
     layers = weighted_layers(network)
     assert [layer.name for layer in layers] == ["0", "2", "4"]
-    assert [layer.module for layer in layers] == [network[0], network[2], network[4]]
+    assert [layer.layer for layer in layers] == [network[0], network[2], network[4]]
     assert [layer.channel_dim for layer in layers] == [-3, -3, -1]
     assert [tuple(layer.empty_rows(None).shape) for layer in layers] == [(4, 3, 3, 3), (6, 2, 3, 3), (7, 150)]
 
@@ -38,7 +38,7 @@ def test_layers_are_found_under_every_normalizer_by_what_stands_for_them(norm):
 def test_heads_shared_layers_and_recurrent_ones():
     shared = nn.Linear(4, 4)
     network = nn.Sequential(shared, nn.LSTM(4, 4), shared, Doubled(4, 4), nn.Sequential(nn.Bilinear(4, 4, 2)))
-    assert [layer.name for layer in weighted_layers(network)] == ["0", "4.0"]
+    assert [layer.name for layer in weighted_layers(network)] == ["0", "3", "4.0"]
     noisy = q_network((4,), 3, hidden=(8,), architecture=Architecture(noisy=True))
     assert [layer.name for layer in weighted_layers(noisy)] == ["torso.layers.1.mean", "head.mean"]
 
@@ -64,7 +64,7 @@ def test_batch_norms_subtract_by_their_running_mean(norm):
     (found,), x, mean = weighted_layers(layer), torch.randn(10, 5), torch.tensor([1.0, 2.0, 3.0])
     with torch.no_grad():
         found.subtract(mean)
-    torch.testing.assert_close(layer(x), layer.layer(x) - mean)
+    torch.testing.assert_close(layer(x), layer.before_norm(x) - mean)
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)
@@ -119,7 +119,7 @@ def test_weights_without_a_shape_are_refused():
     assert [layer.name for layer in weighted_layers(network)] == ["0"]
 
 
-@pytest.mark.parametrize(("norm", "kind"), [("projected", "ProjectedLayer"), ("spectral", "SpectralNormalized")])
+@pytest.mark.parametrize(("norm", "kind"), [("projected", "ProjectedLinear"), ("spectral", "SpectralNormLinear")])
 def test_lengths_that_a_method_gives_are_refused(norm, kind):
     network = normalize(nn.Sequential(nn.LSTM(3, 3), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)), norm)
     with pytest.raises(ValueError, match=rf"^some_init sets .* layer '1' is a {kind}.*take 'preserve' or 'he'"):

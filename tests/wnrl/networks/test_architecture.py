@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from wnrl.networks.architecture import Architecture, make_torso, normalize_each, seeded
-from wnrl.networks.q_network import QNetwork
-from wnrl.networks.torsos import MLP
 from wnrl.normalizers.normalize import normalize
+from wnrl.normalizers.spectral_norm import SpectralNormalized
 from wnrl.weight_norm.dense import WeightNormLinear
 
 
@@ -52,15 +51,14 @@ def test_seeded_touches_no_generator_for_good(monkeypatch):
 
 def test_parts_are_normalized_each_by_itself_or_by_the_names_of_the_whole():
     def make():
-        return nn.ModuleList(QNetwork(MLP((3,), (4, 4)), nn.Linear(4, 2)) for _ in range(2))
+        return nn.ModuleList(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)) for _ in range(2))
 
     network, whole = make(), normalize(make(), "spectral")
     normalize_each(network, network, "spectral")
-    hidden = [(i, j) for i in range(2) for j in (1, 3)]
-    kinds = [[type(n[i].torso.layers[j]).__name__ for i, j in hidden] for n in (network, whole)]
-    assert kinds[0] == ["Linear", "SpectralNormalized"] * 2
-    assert kinds[1] == ["Linear"] * 3 + ["SpectralNormalized"]  # what it would be for the whole
+    spectral = [[isinstance(layer, SpectralNormalized) for part in n for layer in part] for n in (network, whole)]
+    assert spectral[0] == [False, True, False] * 2
+    assert spectral[1] == [False] * 4 + [True, False]  # what it would be for the whole
     named = make()
-    normalize_each(named, named, "weight", layers=["1.torso.layers.1"])
+    normalize_each(named, named, "weight", layers=["1.0"])
     assert [type(m) for m in named.modules()].count(WeightNormLinear) == 1
-    assert type(named[1].torso.layers[1]) is WeightNormLinear
+    assert type(named[1][0]) is WeightNormLinear

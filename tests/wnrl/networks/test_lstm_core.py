@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import wnrl.weight_norm.recurrent
+import wnrl.weight_norm.weight_norm_layer
 from wnrl.networks.lstm_core import LSTMCore, LSTMState
 from wnrl.networks.torsos import MLP
 from wnrl.normalizers.folding import fold
@@ -113,11 +113,10 @@ def test_calls_are_as_few_as_the_episodes_allow():
 
 
 def test_effective_weights_are_computed_once_however_many_episodes_begin(monkeypatch):
-    core, calls, formula = LSTMCore(3, 4), [], wnrl.weight_norm.recurrent.effective_weight
+    module = wnrl.weight_norm.weight_norm_layer
+    core, calls, formula = LSTMCore(3, 4), [], module.effective_weight
     core.lstm = WeightNormLSTM.from_plain(core.lstm)
-    monkeypatch.setattr(
-        wnrl.weight_norm.recurrent, "effective_weight", lambda *args: calls.append(args) or formula(*args)
-    )
+    monkeypatch.setattr(module, "effective_weight", lambda *args, **keys: calls.append(args) or formula(*args, **keys))
     features, state, _ = random_inputs(core, 6, 2)
     first = torch.ones(6, 2)
     outputs, _ = core(features, state, first)

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import re
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from torch.nn import functional as F
 
 from wnrl.networks.noisy import Noise, NoisyLinear
 from wnrl.normalizers.folding import fold, refresh
-from wnrl.normalizers.normalize import normalize
+from wnrl.normalizers.normalize import NORMALIZERS, normalize
 from wnrl.weight_norm.dense import WeightNormLinear
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 
 def generator(seed=0):
@@ -169,6 +171,42 @@ def test_only_the_mean_is_weight_normalized():
     }
     torch.testing.assert_close(layer(x), before)
     torch.testing.assert_close(layer(x), naive(noisy, x))
+
+
+OF_OUTPUTS = ["batch", "layer", "layer-channels", "layer+projected", "batch+projected"]
+
+
+def noisy_network():
+    return nn.Sequential(nn.Linear(6, 4), nn.ReLU(), NoisyLinear(4, 4), nn.ReLU(), NoisyLinear(4, 3))
+
+
+@pytest.mark.parametrize("norm", OF_OUTPUTS)
+def test_normalizers_of_outputs_are_refused_since_the_mean_is_not_the_output(norm):
+    network = noisy_network()
+    before = {name: type(module) for name, module in network.named_modules()}
+    message = (
+        rf"^'{re.escape(norm)}' cannot normalize the outputs of layer '2', a NoisyLinear, whose 'mean' is only one"
+    )
+    for layers in (None, ["2.mean"], lambda name, layer: True):
+        with pytest.raises(ValueError, match=message):
+            normalize(network, norm, layers=layers)
+    assert {name: type(module) for name, module in network.named_modules()} == before
+    normalize(network, norm, layers=["0"])  # a layer that is not noisy
+    assert isinstance(network[0], NormalizedLayer)
+    normalize(nn.Sequential(nn.Linear(6, 4), NoisyLinear(4, 3)), norm)  # whose noisy layer stays plain
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMALIZERS if norm not in (*OF_OUTPUTS, "none")])
+def test_other_normalizers_take_the_mean_and_leave_the_noise(norm):
+    network = normalize(noisy_network(), norm)
+    layer, x = network[2], torch.randn(5, 4)
+    assert isinstance(layer.mean, NormalizedLayer)
+    network.eval()
+    mean = layer(x)
+    for module in network.modules():
+        module.training = isinstance(module, NoisyLinear)
+    noise = F.linear(x * layer.noise_in, layer.sigma_weight, layer.sigma_bias) * layer.noise_out
+    torch.testing.assert_close(layer(x), mean + noise)
 
 
 def test_another_draw_leaves_a_normalized_mean_as_it_is():

@@ -15,10 +15,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, IdentityEnvBox, SimpleMultiObsEnv
 from torch import nn
 
-from wnrl.normalizers.folding import fold
+from wnrl.normalizers.folding import fold, normalized_layers
+from wnrl.sb3.learner import Learner
 from wnrl.sb3.policies import NormalizedPolicy
-from wnrl.weight_norm.dense import WeightNormLayer
-from wnrl.weight_norm.normalized_layer import NormalizedLayer
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 OFF_POLICY = {"learning_starts": 4, "buffer_size": 64, "batch_size": 4, "train_freq": 4}
 ON_POLICY = {"n_steps": 8}
@@ -76,6 +76,32 @@ def close(first, second):
     return all(torch.allclose(first[name], second[name], rtol=1e-4, atol=1e-6) for name in first)
 
 
+def network_outputs(policy, gradients, number=3):
+    """What all networks of a policy, targets too, compute in evaluation mode of the same inputs: `[number, ...]`."""
+    policy.set_training_mode(False)
+    obs, actions = policy.obs_to_tensor(observations(policy, number))[0], copy.deepcopy(policy.action_space)
+    actions.seed(0)
+    actions = torch.as_tensor(np.stack([actions.sample() for _ in range(number)]))
+    memory = ()
+    if hasattr(policy, "lstm_actor"):
+        state = torch.zeros(number, policy.lstm_actor.num_layers, policy.lstm_actor.hidden_size)
+        memory = [state] * 4, torch.zeros(number)
+    with torch.set_grad_enabled(gradients):
+        outputs = [Learner(policy)(obs, actions, *memory)]
+        for _, target in targets(policy):
+            values = target(obs, actions) if hasattr(target, "q_networks") else target(obs)
+            outputs += values if isinstance(values, tuple) else [values]
+    return torch.cat([each.detach().flatten(1) for each in outputs], dim=1)
+
+
+def check_up_to_date(policy):
+    """Without gradients, when layers keep what they computed, a policy has the function that it has with them."""
+    for _ in range(2):
+        acting, expected = network_outputs(policy, False), network_outputs(policy, True)
+        assert acting.isfinite().all()
+        torch.testing.assert_close(acting, expected, rtol=1e-4, atol=1e-5)
+
+
 def optimizers(policy):
     """By the name of what holds them."""
     held = {"policy": policy, "actor": getattr(policy, "actor", None), "critic": getattr(policy, "critic", None)}
@@ -121,6 +147,7 @@ class PolicyContract:
         (AttributeError, TypeError),
         r"; each algorithm takes the policies of its own module, wnrl\.sb3\.ALGORITHM$",
     )
+    not_acting = ("value_net", "mlp_extractor.value_net", "vf_features", "critic", "lstm_critic")  # layers' names
     relative = ""  # of an algorithm so near that the host notices it only when it learns
 
     def pytest_generate_tests(self, metafunc):
@@ -225,20 +252,15 @@ class PolicyContract:
         for twin in copies:
             assert np.array_equal(seeded_predict(twin, obs), expected)
 
-    def test_acts_with_folded_layers_and_puts_the_layers_back(self, policy):
+    def test_acts_as_its_layers_compute_with_gradients_and_calls_their_hooks(self, policy):
         model = self.model(policy)
         model.learn(self.steps)
-        layers = dict(model.policy.named_modules())
-        obs, called = observations(model), []
-        hooks = [m.register_forward_hook(lambda m, *_: called.append(m)) for m in layers.values() if _normalized(m)]
-        folded = seeded_predict(model, obs)
-        assert called == []
-        assert dict(model.policy.named_modules()) == layers
-        model.policy._acting.__class__ = Unfolded
-        np.testing.assert_allclose(seeded_predict(model, obs), folded, rtol=1e-4, atol=1e-5)
-        assert called != []
-        for hook in hooks:
-            hook.remove()
+        check_up_to_date(model.policy)
+        layers, called = normalized_layers(Learner(model.policy)), []
+        for name, layer in layers.items():
+            layer.register_forward_hook(lambda *_, name=name: called.append(name))
+        seeded_predict(model, observations(model))
+        assert set(called) == {name for name in layers if not name.startswith(self.not_acting)}
 
     def test_many_environments(self):
         policy = self.policies[0]
@@ -285,17 +307,3 @@ def named(path):
     """The class of that full name."""
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
-
-
-class Unfolded:
-    """Instead of `Acting`: policies act with the layers themselves."""
-
-    def __enter__(self):
-        pass
-
-    def __exit__(self, *error):
-        pass
-
-
-def _normalized(module):
-    return isinstance(module, NormalizedLayer)

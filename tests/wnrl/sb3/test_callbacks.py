@@ -71,13 +71,15 @@ def assert_standardized(policy, inputs):
     """Every unit's pre-activations have mean 0 and variance 1."""
     learner, seen = Learner(policy), []
     for layer in layers_to_initialize(learner):
-        dim = layer.channel_dim
-        layer.module.register_forward_hook(lambda *call, dim=dim: seen.append(call[2].movedim(dim, 0).flatten(1)))
+        bias = 0.0 if layer.layer.bias is None else layer.layer.bias.detach().abs()
+        layer.layer.register_forward_hook(
+            lambda *call, dim=layer.channel_dim, bias=bias: seen.append((call[2].movedim(dim, 0).flatten(1), bias))
+        )
     with torch.no_grad():
         learner.eval()(*inputs)
     assert len(seen) >= len(layers_to_initialize(learner))
-    for t in seen:
-        assert t.mean(1).abs().max() < 1e-3
+    for t, bias in seen:
+        assert (t.mean(1).abs() < 1e-3 + 1e-5 * bias).all()  # rounding, of units that hardly vary
         assert (t.var(1, correction=0) - 1).abs().max() < 1e-2
 
 

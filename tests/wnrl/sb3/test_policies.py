@@ -44,7 +44,7 @@ from wnrl.normalizers.folding import fold
 from wnrl.normalizers.normalize import NORMALIZERS
 from wnrl.normalizers.projection import ProjectedLayer
 from wnrl.sb3.policies import NormalizedPolicy
-from wnrl.weight_norm.dense import WeightNormLayer
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 ON_POLICY = {"n_steps": 8, "batch_size": 4, "n_epochs": 2}
 MAKERS = {
@@ -70,7 +70,7 @@ def kinds(model):
     named = {
         path: module for path, module in model.policy.named_modules() if next(module.parameters(), None) is not None
     }
-    return {path: type(module).__name__ for path, module in named.items() if not path.endswith((".layer", ".norm"))}
+    return {path: type(module).__name__ for path, module in named.items() if not path.endswith(".norm")}
 
 
 # Every normalizer
@@ -133,7 +133,7 @@ def test_running_statistics_of_critics_are_copied(name):
 def lengths(policy):
     """Of the rows of every projected layer that learns."""
     layers = [m for n, m in policy.named_modules() if isinstance(m, ProjectedLayer) and "_target" not in n]
-    weights = [w for layer in layers for n, w in layer.layer.named_parameters() if n.startswith("weight")]
+    weights = [w for layer in layers for n, w in layer.named_parameters() if n.startswith("weight")]
     return torch.cat([weight.detach().flatten(1).norm(dim=1) for weight in weights])
 
 
@@ -171,9 +171,9 @@ def test_an_optimizer_projects_what_it_moves_and_nothing_else():
     assert all(len(optimizer._optimizer_step_post_hooks) == 1 for optimizer in optimizers(policy).values())
     with torch.no_grad():
         for layer in (policy.actor.latent_pi[2], policy.critic.qf0[2]):
-            layer.layer.weight.mul_(2)
+            layer.weight.mul_(2)
     policy.actor.optimizer.step()
-    row = policy.actor.latent_pi[2].layer.weight.norm(dim=1), policy.critic.qf0[2].layer.weight.norm(dim=1)
+    row = policy.actor.latent_pi[2].weight.norm(dim=1), policy.critic.qf0[2].weight.norm(dim=1)
     torch.testing.assert_close(row[0], torch.ones(8))
     torch.testing.assert_close(row[1], 2 * torch.ones(8))
 
@@ -181,11 +181,15 @@ def test_an_optimizer_projects_what_it_moves_and_nothing_else():
 PLACES = {  # (hidden, output)
     "none": ("Linear", "Linear"),
     "weight": ("WeightNormLinear", "WeightNormLinear"),
-    "mean-batch": ("MeanBatchNormalized", "WeightNormLinear"),
-    "batch": ("BatchNormalized", "Linear"),
-    "layer": ("LayerNormalized", "Linear"),
-    "projected": ("ProjectedLayer", "Linear"),
+    "mean-batch": ("MeanBatchnormWeightNormLinear", "WeightNormLinear"),
+    "batch": ("BatchnormLinear", "Linear"),
+    "layer": ("LayernormLinear", "Linear"),
+    "layer-channels": ("ChannelLayernormLinear", "Linear"),
+    "projected": ("ProjectedLinear", "Linear"),
+    "layer+projected": ("LayernormProjectedLinear", "Linear"),
+    "batch+projected": ("BatchnormProjectedLinear", "Linear"),
     "spectral": ("Linear", "Linear"),
+    "weight-clip": ("WeightClippedLinear", "WeightClippedLinear"),
 }
 HIDDEN = {
     "ppo": ["mlp_extractor.policy_net.0", "mlp_extractor.value_net.0"],
@@ -206,14 +210,14 @@ OUTPUT = {
 @pytest.mark.parametrize("name", HIDDEN)
 def test_placement(name, norm):
     found, (hidden, output) = kinds(make(name, norm=norm)), PLACES[norm]
-    last = "SpectralNormalized" if norm == "spectral" else hidden  # one layer of each network
+    last = "SpectralNormLinear" if norm == "spectral" else hidden  # one layer of each network
     assert [found[path] for path in HIDDEN[name]] == [hidden] * len(HIDDEN[name])
     assert [found[path] for path in LAST_HIDDEN[name]] == [last] * len(LAST_HIDDEN[name])
     assert [found[path] for path in OUTPUT[name]] == [output] * len(OUTPUT[name])
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-@pytest.mark.parametrize(("norm", "kind"), [("weight", "WeightNormLinear"), ("spectral", "SpectralNormalized")])
+@pytest.mark.parametrize(("norm", "kind"), [("weight", "WeightNormLinear"), ("spectral", "SpectralNormLinear")])
 def test_output_layers_are_normalized_or_not_as_asked(name, norm, kind):
     for choice in (True, False):
         found = kinds(make(name, norm=norm, normalize_output=choice))
@@ -224,13 +228,13 @@ def test_output_layers_are_normalized_or_not_as_asked(name, norm, kind):
 def test_the_lstm_is_normalized_too():
     found = kinds(make("lstm"))
     assert found["lstm_actor"] == found["lstm_critic"] == "WeightNormLSTM"
-    assert kinds(make("lstm", norm="projected"))["lstm_actor"] == "ProjectedLayer"
+    assert kinds(make("lstm", norm="projected"))["lstm_actor"] == "ProjectedLSTM"
     assert kinds(make("lstm", norm="batch"))["lstm_actor"] == "LSTM"
 
 
 def test_the_last_layer_of_the_value_network_is_hidden():
     found = kinds(make("ppo", net_arch={"pi": [], "vf": [8]}, norm="layer"))
-    assert found["mlp_extractor.value_net.0"] == "LayerNormalized"
+    assert found["mlp_extractor.value_net.0"] == "LayernormLinear"
     assert found["value_net"] == found["action_net"] == "Linear"
 
 
@@ -252,6 +256,61 @@ def test_units_reach_the_layers(units):
     model = make("sac", units=units)
     assert {m.units for m in model.policy.modules() if isinstance(m, WeightNormLayer)} == {units}
     assert close(values(fold(model.policy)), values(make("sac", policy="MlpPolicy").policy))
+
+
+class OwnSGD(torch.optim.SGD):
+    """Of a user."""
+
+
+UNITS = {torch.optim.Adam: "sqrt", torch.optim.RMSprop: "sqrt", torch.optim.SGD: "paper", OwnSGD: "paper"}
+
+
+def units_of(policy):
+    return {m.units for m in policy.modules() if isinstance(m, WeightNormLayer)}
+
+
+@pytest.mark.parametrize("optimizer", UNITS)
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_units_go_by_the_optimizer_and_are_recorded(name, optimizer, tmp_path):
+    keywords = {"optimizer_class": optimizer, "keywords": {"learning_rate": 0.01}}
+    model, units = make(name, **keywords), UNITS[optimizer]
+    assert units_of(model.policy) == {units}
+    assert model.policy._get_constructor_parameters()["units"] == units
+    assert units_of(make(name, units="log", **keywords).policy) == {"log"}
+    model.learn(16)
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy")
+    loaded = MAKERS[name][0].load(tmp_path / "model", device="cpu").policy, type(model.policy).load(tmp_path / "policy")
+    for policy in loaded:
+        assert units_of(policy) == {units}
+        assert close(values(policy), values(model.policy))
+
+
+@pytest.mark.parametrize("optimizer", UNITS)
+def test_models_that_older_versions_saved_had_units_of_the_root(optimizer):
+    keywords = {"optimizer_class": optimizer, "keywords": {"learning_rate": 0.01}}
+    old, model = make("ppo", units="sqrt", **keywords), make("ppo", seed=1, **keywords)
+    state = old.policy.state_dict()
+    for metadata in state._metadata.values():
+        metadata.pop("units", None)  # which they did not name
+    model.policy.load_state_dict(state)
+    assert units_of(model.policy) == {UNITS[optimizer]}
+    assert close(values(fold(model.policy)), values(fold(old.policy)))
+    chosen = make("ppo", seed=1, units="sqrt", **keywords)
+    chosen.policy.load_state_dict(state)
+    assert close(values(chosen.policy), values(old.policy))
+
+
+def test_a_step_of_sgd_moves_the_weights_as_in_the_host():
+    moved = []
+    for policy in (None, "MlpPolicy"):
+        model = make("ppo", policy=policy, optimizer_class=torch.optim.SGD, net_arch=[64])
+        before = values(fold(model.policy))
+        obs = torch.randn(64, 1, generator=torch.Generator().manual_seed(0))
+        model.policy.predict_values(obs).square().sum().backward()
+        model.policy.optimizer.step()
+        moved.append((values(fold(model.policy))["value_net.weight"] - before["value_net.weight"]).norm())
+    assert moved[0] / moved[1] < 2  # in units of the root, up to 64
 
 
 @pytest.mark.parametrize("norm", ["none", "weight", "mean-batch"])
@@ -297,8 +356,7 @@ def test_features_extractors_of_ones_own_shared_and_not(name, norm, share):
     host = make(name, policy="MlpPolicy", **keywords)
     model = make(name, norm=norm, init="preserve" if norm != "weight" else "he", **keywords)
     path = "features_extractor" if name == "ppo" else "actor.features_extractor"
-    normalized = {"weight": "WeightNormLinear", "mean-batch": "MeanBatchNormalized", "layer": "LayerNormalized"}
-    assert kinds(model)[f"{path}.q_net"] == normalized.get(norm, "Linear")  # hidden, whatever its name
+    assert kinds(model)[f"{path}.q_net"] == PLACES[norm][0]  # hidden, whatever its name
     for part, optimizer in optimizers(model.policy).items():
         held, hosts = held_names(model.policy, optimizer), held_names(host.policy, optimizers(host.policy)[part])
         assert len(held) == len(set(held))
@@ -417,7 +475,7 @@ def test_convolutions():
     assert obs.dtype == np.uint8
     assert model.predict(obs)[0].shape == (3,)
     spectral = make("ppo", env=Small(True), policy=wnrl.sb3.ppo.CnnPolicy, norm="spectral", **keywords)
-    assert kinds(spectral)["features_extractor.linear.0"] == "SpectralNormalized"
+    assert kinds(spectral)["features_extractor.linear.0"] == "SpectralNormLinear"
     assert kinds(spectral)["features_extractor.cnn.4"] == "Conv2d"
 
 
@@ -506,7 +564,7 @@ def test_a_policy_alone_needs_no_algorithm():
         ({"init": "analytical"}, r"unknown init 'analytical' \(nearest: analytic\); known: preserve"),
         ({"init": None}, "unknown init 'None'"),
         ({"init": "data"}, r"train with callback=wnrl\.sb3\.DataDependentInit\(\) instead"),
-        ({"units": "root"}, r"units must be one of \('sqrt', 'paper', 'log'\), got 'root'"),
+        ({"units": "root"}, r"units must be one of \('paper', 'sqrt', 'log'\), got 'root'"),
         ({"units": "root", "norm": "none"}, "units must be one of"),
         (
             {"norm": "batch", "normalize_output": True},

@@ -5,7 +5,7 @@ import torch
 from sb3_contrib import RecurrentPPO
 from sb3_contrib import ppo_recurrent as host
 
-import wnrl.weight_norm.recurrent
+import wnrl.weight_norm.weight_norm_layer
 from tests.wnrl.sb3.contract import ON_POLICY, PolicyContract
 from wnrl.sb3 import ppo_recurrent as ours
 from wnrl.weight_norm.recurrent import WeightNormLSTM
@@ -31,10 +31,9 @@ def sequences(begins):
 @pytest.mark.parametrize("begins", [[], [2], [1, 2, 4]])
 def test_effective_weights_are_computed_once_for_a_sequence(begins, monkeypatch):
     torch.manual_seed(0)
-    lstm, calls, formula = WeightNormLSTM(4, 6), [], wnrl.weight_norm.recurrent.effective_weight
-    monkeypatch.setattr(
-        wnrl.weight_norm.recurrent, "effective_weight", lambda *args: calls.append(args) or formula(*args)
-    )
+    module = wnrl.weight_norm.weight_norm_layer
+    lstm, calls, formula = WeightNormLSTM(4, 6), [], module.effective_weight
+    monkeypatch.setattr(module, "effective_weight", lambda *args, **keys: calls.append(args) or formula(*args, **keys))
     results = []
     for process, times in ((host.MlpLstmPolicy._process_sequence, 5), (ours.MlpLstmPolicy._process_sequence, 1)):
         calls.clear()
