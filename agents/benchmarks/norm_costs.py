@@ -50,8 +50,8 @@ def norm_costs(
         compiled: whether the loss is compiled by torch.compile, for each timing of a training step.
 
     Returns:
-        By figure (`step compiled`, `step eager`, `act`, `parameters`, `saved for backward`) and normalizer: `median`
-        and `ratio`.
+        By figure (`step compiled`, `step eager`, `act`, `act unfolded`, `parameters`, `saved for backward`) and
+        normalizer: `median` and `ratio`.
     """
     batch = make_batch(batch_size, device)
     figures = {}
@@ -59,13 +59,14 @@ def norm_costs(
     def steps(compile_loss: bool) -> dict[str, Callable[[], None]]:
         return {norm: training_step(norm, batch, dtype, compile_loss) for norm in norms}
 
-    def acting() -> dict[str, Callable[[], None]]:
-        return {norm: acting_step(norm, device, dtype) for norm in norms}
+    def acting(folded: bool) -> dict[str, Callable[[], None]]:
+        return {norm: acting_step(norm, device, dtype, folded) for norm in norms}
 
     for compile_loss in compiled:
         name = f"step {'compiled' if compile_loss else 'eager'}"
         figures[name] = timed_over_builds(partial(steps, compile_loss), BUILDS, rounds, times, device, WARMUP)
-    figures["act"] = timed_over_builds(acting, BUILDS, rounds, 10 * times, device, WARMUP)
+    for name, folded in (("act", True), ("act unfolded", False)):
+        figures[name] = timed_over_builds(partial(acting, folded), BUILDS, rounds, 10 * times, device, WARMUP)
     figures["parameters"] = medians({norm: [float(parameter_bytes(_network(norm, device)))] for norm in norms})
     figures["saved for backward"] = medians({norm: [float(saved_bytes(norm, batch, dtype))] for norm in norms})
     return figures
@@ -83,6 +84,7 @@ def training_step(norm: str, batch: Batch, dtype: torch.dtype, compile_loss: boo
     """A function that makes one update of a network with that normalizer."""
     network = _network(norm, batch.obs.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
+    torch._dynamo.config.recompile_limit = 64  # of one function, for the networks of all normalizers
     loss = torch.compile(_loss, dynamic=False) if compile_loss else _loss
 
     def step() -> None:
@@ -94,9 +96,10 @@ def training_step(norm: str, batch: Batch, dtype: torch.dtype, compile_loss: boo
     return step
 
 
-def acting_step(norm: str, device: torch.device, dtype: torch.dtype) -> Callable[[], None]:
-    """A function that chooses the greedy action for one state by a folded network, as agents do."""
-    network = fold(_network(norm, device)).eval()
+def acting_step(norm: str, device: torch.device, dtype: torch.dtype, folded: bool = True) -> Callable[[], None]:
+    """A function that chooses the greedy action for one state, by a folded network as agents do, or by the network."""
+    network = _network(norm, device).eval()
+    network = fold(network) if folded else network
     obs = make_batch(1, device).obs
 
     @torch.no_grad()

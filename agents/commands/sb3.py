@@ -21,7 +21,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 from agents.commands.parser import fail, read
-from agents.settings.network import Units
+from agents.settings.network import Norm, Units
 from wnrl.sb3 import DataDependentInit, NormDiagnostics
 
 Algorithm = Literal[
@@ -45,14 +45,13 @@ class SB3Settings:
     """Algorithm of stable-baselines3, or of sb3-contrib (crossq, ppo_mask, ppo_recurrent, qrdqn, tqc, trpo)."""
     env: Annotated[str, tyro.conf.arg(metavar="ID")] = "CartPole-v1"
     """Gymnasium id; Atari games (ALE/Breakout-v5) get stable-baselines3's wrappers and stacks of 4 frames."""
-    norm: str = "weight"
-    """Normalizer of the policy's networks: none, weight, mean-batch, batch, layer, projected or spectral."""
+    norm: Norm = "weight"
     init: Literal["preserve", "data", "analytic", "he"] = "preserve"
     """Initialization: the policy's own (preserve), data-dependent (data), by shapes (analytic) or He-uniform (he)."""
     normalize_output: bool | None = None
     """Normalize the output layers too; None: as in the paper that introduced the normalizer."""
-    units: Units = "sqrt"
-    """Weight norm: a row's length is √n g for n inputs (sqrt), g (paper) or exp(g) (log)."""
+    units: Units = "auto"
+    """Weight norm: a row of n weights has length g (paper), √n g (sqrt) or exp(g) (log); auto: sqrt, for SGD paper."""
     steps: int = 100_000
     """Length of the run in environment steps, summed over environments."""
     num_envs: int = 1
@@ -112,7 +111,8 @@ def make_model(arguments: SB3Settings, run_dir: Path) -> BaseAlgorithm:
     policies = importlib.import_module(f"wnrl.sb3.{arguments.algo}")
     algorithm = getattr(importlib.import_module(package), CONTRIB.get(arguments.algo, arguments.algo.upper()))
     environment = make_environment(arguments)
-    normalization = {"norm": arguments.norm, "normalize_output": arguments.normalize_output, "units": arguments.units}
+    units = None if arguments.units == "auto" else arguments.units
+    normalization = {"norm": arguments.norm, "normalize_output": arguments.normalize_output, "units": units}
     init = "preserve" if arguments.init == "data" else arguments.init
     hyperparams = dict(parse_hyperparam(text) for text in arguments.hyperparams)
     policy_kwargs = {**hyperparams.pop("policy_kwargs", {}), **normalization, "init": init}

@@ -39,4 +39,4 @@ def describe_dqn(run: RunSettings, settings: DQNSettings, environment: Environme
         "v_max": settings.v_max,
         "quantiles": settings.acting_taus if settings.distribution == "implicit" else settings.quantiles,
     }
-    return network_description("q", run.network, environment, architecture)
+    return network_description("q", run.network, environment, architecture, optimizer=settings.learner.optimizer)

@@ -54,7 +54,7 @@ def learning_rate_schedule(run: RunSettings, settings: LearnerSettings, begin: i
     Projected weights keep their norms, so that nothing lowers the effective learning rate by itself: for them it is
     annealed unless the settings say otherwise (Lyle et al. 2024, normalize-and-project).
     """
-    auto = "linear" if run.network.norm == "projected" else "constant"
+    auto = "linear" if run.network.norm.endswith("projected") else "constant"
     schedule = auto if settings.learning_rate_schedule == "auto" else settings.learning_rate_schedule
     start = settings.learning_rate
     return LinearSchedule(start, 0.0 if schedule == "linear" else start, max(run.steps - begin, 0), begin=begin)

@@ -14,7 +14,7 @@ from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess, Ranks
 from agents.settings.learner import LearnerSettings
 from wnrl.diagnostics.norms import Forward, NormDiagnostics
-from wnrl.normalizers.projection import ProjectedLayer
+from wnrl.normalizers.projection import projections
 from wnrl.tracking.means import Means
 
 Loss = tuple[Tensor, Mapping[str, Tensor]]  # 0-dim, to minimize; its metrics, 0-dim by TensorBoard tag
@@ -58,7 +58,7 @@ class Learner:
             eps=settings.optimizer_eps,
         )
         self._parameters = list(network.parameters())  # walking a small network's modules takes as long as a step
-        self._projected = [module for module in network.modules() if isinstance(module, ProjectedLayer)]
+        self._projected = projections(network)
         self._limit = settings.max_grad_norm or float("inf")
         self._learning_rate = learning_rate
         self._means, self.diagnostics = Means(), NormDiagnostics(network, outputs)

@@ -30,6 +30,8 @@ def network_description(
     settings: NetworkSettings,
     environment: Environment,
     architecture: Mapping[str, Any] = {},
+    *,
+    optimizer: str,
     **options: Any,
 ) -> dict[str, Any]:
     """The argument of `make_network`, JSON-able.
@@ -39,8 +41,13 @@ def network_description(
         settings: of the network.
         environment: whose observations and actions the network is for.
         architecture: fields of `Architecture` beside those of the settings.
+        optimizer: its name, which decides the units of g where the settings leave them open: the paper's for SGD,
+            under which a step of g in units of √n would be n times as long, √n for every other one.
         options: further arguments of the network's builder.
     """
+    units = settings.units
+    if units == "auto":
+        units = "paper" if optimizer == "sgd" else "sqrt"
     return {
         "kind": kind,
         "obs_shape": list(environment.obs_shape),
@@ -54,7 +61,7 @@ def network_description(
             **architecture,
         },
         "norm": settings.norm,
-        "units": settings.units,
+        "units": units,
         "normalize_output": settings.normalize_output,
         **options,
     }

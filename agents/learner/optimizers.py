@@ -18,12 +18,12 @@ def make_optimizer(
     """An optimizer over `parameters`.
 
     Args:
-        name: `adam`, `adamax`, `radam`, `rmsprop` (centred, as Mnih et al. 2015 describe it, without momentum) or
-            `rmsprop-a2c` (not centred, decay 0.99, as in the published code of A2C).
+        name: `adam`, `adamax`, `radam`, `rmsprop` (centred, as Mnih et al. 2015 describe it, without momentum),
+            `rmsprop-a2c` (not centred, decay 0.99, as in the published code of A2C) or `sgd` (without momentum).
         parameters: of the network as it is now; build the optimizer after the network is normalized.
         learning_rate: initial learning rate.
         beta1: decay rate of the first moment (Adam, Adamax, RAdam); RMSprop decays both of its moments by 0.95.
-        eps: ε, added to the denominator.
+        eps: ε, added to the denominator; SGD has neither.
 
     Raises:
         ValueError: an unknown name.
@@ -34,6 +34,8 @@ def make_optimizer(
     options: dict[str, Any] = {"lr": learning_rate, "eps": eps}
     if parameters[0].is_cuda:  # so that a CUDA graph can capture a step
         options |= {"lr": torch.tensor(learning_rate, device=parameters[0].device), "capturable": True}
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=options["lr"], fused=True)
     if name == "adam":
         return torch.optim.Adam(parameters, betas=(beta1, 0.999), fused=True, **options)
     if name == "adamax":

@@ -34,6 +34,7 @@ def describe_actor_critic(run: RunSettings, settings: Any, environment: Environm
         "actor-critic",
         run.network,
         environment,
+        optimizer=settings.learner.optimizer,
         action_size=environment.action_size,
         separate=settings.policy_gradient.separate,
         lstm=getattr(settings, "lstm", 0),

@@ -18,7 +18,7 @@ from envs import Environment
 
 def describe_pqn(run: RunSettings, settings: PQNSettings, environment: Environment) -> dict[str, Any]:
     """The description of its network."""
-    return network_description("q", run.network, environment)
+    return network_description("q", run.network, environment, optimizer=settings.learner.optimizer)
 
 
 def build_pqn(run: RunSettings, settings: PQNSettings, environment: Environment) -> PQNAgent:

@@ -21,7 +21,8 @@ def build_sac(run: RunSettings, settings: SACSettings, environment: Environment)
     Raises:
         ValueError: the settings do not fit the environment or the machine, see `build_learner_and_sampler`.
     """
-    description = network_description("soft-actor-critic", run.network, environment)
+    optimizer = settings.learner.optimizer
+    description = network_description("soft-actor-critic", run.network, environment, optimizer=optimizer)
     learner, sampler = build_learner_and_sampler(
         run, settings, environment, description, lambda network, obs: network(obs).policy.logits, "SAC"
     )

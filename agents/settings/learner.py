@@ -7,7 +7,7 @@ from typing import Literal
 
 from agents.settings.checks import check_above_zero, check_at_least, check_shares
 
-OptimizerName = Literal["adam", "adamax", "radam", "rmsprop", "rmsprop-a2c"]
+OptimizerName = Literal["adam", "adamax", "radam", "rmsprop", "rmsprop-a2c", "sgd"]
 Init = Literal["preserve", "data", "analytic", "he"]
 
 
@@ -18,13 +18,13 @@ class LearnerSettings:
     learning_rate: float = 1e-4
     """Learning rate of the optimizer; the initial one where it is annealed."""
     learning_rate_schedule: Literal["auto", "constant", "linear"] = "auto"
-    """linear anneals it to 0 by the end of the run; auto is linear for --norm projected, constant for all others."""
+    """linear anneals it to 0 by the end of the run; auto is linear for norms that end in projected, else constant."""
     optimizer: OptimizerName = "adam"
-    """Optimizer; rmsprop is centred (Mnih et al. 2015), rmsprop-a2c is not (the published code of A2C)."""
+    """Optimizer; rmsprop is centred (Mnih et al. 2015), rmsprop-a2c is not (code of A2C); sgd has no momentum."""
     beta1: float = 0.9
     """Decay rate of the first moment (Adam, Adamax, RAdam)."""
     optimizer_eps: float = 1e-8
-    """ε of the optimizer, added to the denominator."""
+    """ε of the optimizer (all but sgd), added to the denominator."""
     max_grad_norm: float = 10.0
     """Maximum norm of the gradient of all parameters; 0 does not clip."""
     gamma: float = 0.99

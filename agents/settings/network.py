@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-# As in wnrl, which imports torch; a test holds the two equal.
-Units = Literal["sqrt", "paper", "log"]
+import tyro
+
+# As in wnrl, which imports torch; tests hold them equal.
+NORMS = (
+    *("none", "weight", "mean-batch", "batch", "layer", "layer-channels", "projected", "layer+projected"),
+    *("batch+projected", "spectral", "weight-clip"),
+)
+Units = Literal["auto", "paper", "sqrt", "log"]  # auto is not of wnrl
 TorsoName = Literal["auto", "nature", "impala", "mlp"]
 Activation = Literal["relu", "tanh"]
+Norm = Annotated[str, tyro.conf.arg(help=f"Normalizer: {', '.join(NORMS[:-1])} or {NORMS[-1]}.")]
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
     """The network and its normalizer."""
 
-    norm: str = "weight"
-    """Normalizer: none, weight, mean-batch, batch, layer, projected or spectral."""
-    units: Units = "sqrt"
-    """Weight norm: a row's length is √n g for n inputs (sqrt), g (paper) or exp(g) (log)."""
+    norm: Norm = "weight"
+    units: Units = "auto"
+    """Weight norm: a row of n weights has length g (paper), √n g (sqrt) or exp(g) (log); auto: sqrt, for sgd paper."""
     normalize_output: bool | None = None
     """Normalize the output layer too; None: as in the paper that introduced the normalizer."""
     torso: TorsoName = "auto"

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from wnrl.initialization.initialize import data_init
 from wnrl.normalizers.normalize import normalize
-from wnrl.weight_norm.dense import Units
+from wnrl.weight_norm.units import Units
 
 BATCH = 100  # examples in a minibatch, as in the paper's section 5.1
 INIT_BATCH = 500  # for the data-dependent initialization, as in the authors' code

@@ -1,5 +1,7 @@
 """What every agent must do, whatever it learns: a test class inherits this and says how its agent is made."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -163,6 +165,7 @@ class AgentContract(VariantContract):
     steps_to_value = 600  # until the value of the only state there is stands still
     value_changes: dict = {"learning_rate": 0.02}  # noqa: RUF012 - for that
     as_on_a_gpu: dict = {"learning_rate_schedule": "constant"}  # noqa: RUF012 - there the step size is a tensor
+    refused_norms: frozenset = frozenset()  # that its network does not take
 
     def values(self, agent, obs):
         """The learner's values of the states `obs` `[N, ...]` under its own policy: `[N]`."""
@@ -179,6 +182,8 @@ class AgentContract(VariantContract):
     @pytest.mark.parametrize("norm", NORMALIZERS)
     def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
         """Gradient steps, acting and refreshing can be captured: nothing of the host that changes goes into them."""
+        if norm in self.refused_norms:
+            pytest.skip("its network does not take this normalizer")
         monkeypatch.setattr(formula, "HOST_READABLE", ())  # as on a GPU
         trainer = self.trained(self.steps_to_stop, norm=norm, **self.as_on_a_gpu)
         works = self.works(trainer)
@@ -219,7 +224,11 @@ class AgentContract(VariantContract):
         assert trainer.agent.metrics(trainer.steps)["train/n_updates"] == expected
 
     @pytest.mark.parametrize("norm", NORMALIZERS)
-    def test_learns_with_every_normalizer(self, norm):
+    def test_learns_with_every_normalizer_that_its_network_takes(self, norm):
+        if norm in self.refused_norms:
+            with pytest.raises(ValueError, match=f"'{re.escape(norm)}' cannot normalize"):
+                self.trainer(norm=norm)
+            return
         trainer = self.trainer(norm=norm)
         before = parameters(trainer.agent)
         trainer.run(self.steps_in_all)

@@ -56,9 +56,9 @@ def test_table_has_units_and_ratios(monkeypatch):
     figures = norm_costs.norm_costs(
         ["none", "layer"], batch_size=2, rounds=1, times=1, device=CPU, dtype=torch.float32, compiled=[False]
     )
-    assert list(figures) == ["step eager", "act", "parameters", "saved for backward"]
+    assert list(figures) == ["step eager", "act", "act unfolded", "parameters", "saved for backward"]
     assert figures["parameters"]["none"] == {"median": 4.0 * 1_687_206, "ratio": 1.0}
     lines = norm_table(figures).splitlines()
     assert lines[0].split() == ["step", "eager", "(ms)", "median", "ratio"]
-    assert lines[8].split() == ["parameters", "(MiB)", "median", "ratio"]
-    assert lines[9].split() == ["none", "6.436", "1.000"]
+    assert lines[12].split() == ["parameters", "(MiB)", "median", "ratio"]
+    assert lines[13].split() == ["none", "6.436", "1.000"]

@@ -207,5 +207,5 @@ def test_the_optimizer_follows_the_learning_rate():
     agent = build_dqn(run, settings(learning_rate=1e-4, learning_starts=30, batch_size=4), environment)
     Trainer(agent, environment, seed=0).run(165)
     assert agent.learner.optimizer.param_groups[0]["lr"] == pytest.approx(5e-5, rel=0.05)
-    assert all(module.layer.weight.norm(dim=1).allclose(torch.ones(8)) for module in agent.network.modules()
+    assert all(module.weight.norm(dim=1).allclose(torch.ones(8)) for module in agent.network.modules()
                if isinstance(module, ProjectedLayer))  # fmt: skip

@@ -41,6 +41,7 @@ class TestRainbow(DQNContract):
 
     steps_to_solve = 1_200
     changes = RAINBOW
+    refused_norms = frozenset({"batch", "layer", "layer-channels", "layer+projected", "batch+projected"})  # of outputs
 
 
 class TestImplicitMunchausen(DQNContract):
@@ -83,6 +84,18 @@ class TestLayer(DQNVariant):
 
 class TestProjected(DQNVariant):
     changes = {"norm": "projected", "double": True}  # noqa: RUF012
+
+
+class TestLayerProjected(DQNVariant):
+    changes = {"norm": "layer+projected", "init": "data", "double": True}  # noqa: RUF012
+
+
+class TestBatchProjected(DQNVariant):
+    changes = {"norm": "batch+projected", "double": True}  # noqa: RUF012
+
+
+class TestWeightClip(DQNVariant):
+    changes = {"norm": "weight-clip", "double": True}  # noqa: RUF012
 
 
 class TestSpectral(DQNVariant):

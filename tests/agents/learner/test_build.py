@@ -69,7 +69,9 @@ def test_a_device_that_is_not_there_is_refused():
 
 
 @pytest.mark.parametrize(("norm", "schedule", "falls"), [
-    ("weight", "auto", False), ("projected", "auto", True), ("weight", "linear", True), ("projected", "constant", False)
+    ("weight", "auto", False), ("projected", "auto", True), ("layer+projected", "auto", True),
+    ("batch+projected", "auto", True), ("weight-clip", "auto", False), ("weight", "linear", True),
+    ("projected", "constant", False),
 ])  # fmt: skip
 def test_the_learning_rate_falls_for_projected_weights_and_on_request(norm, schedule, falls):
     settings = LearnerSettings(learning_rate=1e-4, learning_rate_schedule=schedule)

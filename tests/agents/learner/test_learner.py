@@ -81,7 +81,7 @@ def test_the_step_size_follows_the_environments_steps():
 def test_projected_weights_are_projected_after_each_step():
     learner = make("projected")
     learner.update(loss_of(learner), {})
-    torch.testing.assert_close(learner.network[0].layer.weight.norm(dim=1), torch.ones(4))
+    torch.testing.assert_close(learner.network[0].weight.norm(dim=1), torch.ones(4))
 
 
 def test_figures_are_means_since_the_last_reading():
@@ -93,6 +93,33 @@ def test_figures_are_means_since_the_last_reading():
     assert {"train/loss", "train/grad_norm", "norm/0/w_norm", "norm/2/angle"} <= figures.keys()
     assert all(type(value) in (int, float) and np.isfinite(value) for value in figures.values())
     assert "a" not in learner.metrics(0, None, torch.Generator())
+
+
+OF_VERSION_0_1 = {  # names and order of the first layer's parameters and buffers, by normalizer
+    "weight": (["0.g", "0.v", "0.bias"], []),
+    "mean-batch": (["0.layer.g", "0.layer.v", "0.norm.bias"], ["0.norm.running_mean"]),
+    "batch": (["0.layer.weight", "0.norm.weight", "0.norm.bias"], ["0.norm.running_mean", "0.norm.running_var"]),
+    "layer": (["0.layer.weight", "0.layer.bias", "0.norm.weight", "0.norm.bias"], []),
+    "projected": (["0.layer.weight", "0.layer.bias"], []),
+    "spectral": (["0.layer.weight", "0.layer.bias"], ["0.running_u"]),
+}
+
+
+@pytest.mark.parametrize("norm", OF_VERSION_0_1)
+def test_goes_on_from_a_state_of_version_0_1(norm):
+    """The parameters of normalized layers were called `layer.weight`; the optimizer's state goes by their order."""
+    learner, other = make(norm), make(norm, seed=1)
+    learner.update(loss_of(learner), {})
+    state = copy.deepcopy(learner.get_state())
+    parameters = [name for name, _ in learner.network.named_parameters() if name.startswith("0.")]
+    buffers = [name for name in state["network"] if name.startswith("0.") and name not in parameters]
+    old_parameters, old_buffers = OF_VERSION_0_1[norm]
+    names = dict(zip(parameters + buffers, old_parameters + old_buffers, strict=True))
+    state["network"] = {names.get(name, name): tensor for name, tensor in state["network"].items()}
+    other.set_state(state)
+    for each in (learner, other):
+        each.update(loss_of(each), {})
+    assert differences(learner.get_state(), other.get_state()) == []
 
 
 @pytest.mark.parametrize("left_out", [None, "network", "optimizer", "num_updates", "means", "diagnostics"])

@@ -1,6 +1,7 @@
 """agents.learner.network: descriptions, and the networks that are built from them."""
 
 import json
+from typing import get_args
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from agents.learner.network import make_network, network_description
 from agents.settings.flat import from_flat, replace
+from agents.settings.learner import OptimizerName
 from agents.settings.run import RunSettings
 from agents.training.environments import make_training_environment
 from envs import Chain
@@ -28,7 +30,7 @@ SHAPE = {
 
 
 def test_a_description_builds_the_same_network():
-    description = network_description("q", replace(RUN, normalize_output=False).network, Chain(3))
+    description = network_description("q", replace(RUN, normalize_output=False).network, Chain(3), optimizer="adam")
     network, same = (make_network(json.loads(json.dumps(description)), seed=4) for _ in range(2))
     assert type(network.torso.layers[1]) is WeightNormLinear
     assert type(network.head) is nn.Linear
@@ -46,7 +48,7 @@ def test_a_description_builds_the_same_network():
     ],
 )
 def test_networks_of_each_kind(kind, options, outputs):
-    network = make_network(network_description(kind, RUN.network, Chain(3), **options), seed=4)
+    network = make_network(network_description(kind, RUN.network, Chain(3), optimizer="adam", **options), seed=4)
     assert type(network(torch.zeros(2, 5))).__name__ == outputs
 
 
@@ -60,14 +62,14 @@ def test_networks_of_each_kind(kind, options, outputs):
 )
 def test_torsos_by_name(changes, torso):
     run = from_flat(RunSettings, game="Pong", num_envs=1, hidden=(8,), **changes)
-    description = network_description("q", run.network, make_training_environment(run))
+    description = network_description("q", run.network, make_training_environment(run), optimizer="adam")
     assert type(make_network(description).torso) is torso
-    assert type(make_network(network_description("q", RUN.network, Chain(3))).torso) is MLP
+    assert type(make_network(network_description("q", RUN.network, Chain(3), optimizer="adam")).torso) is MLP
 
 
 def test_the_activation_and_the_agents_architecture_reach_the_network():
     description = network_description(
-        "q", replace(RUN, activation="tanh").network, Chain(3), {"distribution": "quantile"}
+        "q", replace(RUN, activation="tanh").network, Chain(3), {"distribution": "quantile"}, optimizer="adam"
     )
     network = make_network(description)
     assert [module for module in network.modules() if isinstance(module, nn.Tanh)]
@@ -95,6 +97,21 @@ def test_he_initialization_comes_before_wrapping(norm):
 @pytest.mark.parametrize(("units", "scale"), [("sqrt", 8**0.5), ("paper", 1.0)])
 def test_units_reach_the_layers(units, scale):
     assert make_network({**SHAPE, "units": units, "hidden": [8]}).head.scale == pytest.approx(scale)
+
+
+@pytest.mark.parametrize(
+    ("units", "optimizer", "resolved"),
+    [
+        ("auto", "sgd", "paper"),
+        *[("auto", name, "sqrt") for name in get_args(OptimizerName) if name != "sgd"],
+        ("sqrt", "sgd", "sqrt"),
+        ("paper", "adam", "paper"),
+        ("log", "sgd", "log"),
+    ],
+)
+def test_a_description_has_the_units_of_its_optimizer_unless_the_settings_have_others(units, optimizer, resolved):
+    description = network_description("q", replace(RUN, units=units).network, Chain(3), optimizer=optimizer)
+    assert (description["units"], make_network(description).head.units) == (resolved, resolved)
 
 
 def test_analytic_lengths_reach_the_layers():

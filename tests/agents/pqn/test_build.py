@@ -11,7 +11,7 @@ from agents.settings.pqn import PQNSettings
 from agents.settings.run import RunSettings
 from envs import Chain, Gym
 from tests.agents.environments import Clockwork
-from wnrl.normalizers.layer_norm import LayerNormalized
+from wnrl.normalizers.layer_norm import ChannelLayerNormalized, LayerNormalized
 from wnrl.weight_norm.dense import WeightNormLinear
 
 RUN = from_flat(RunSettings, env="Chain", hidden=(8, 6), device="cpu", seed=3)
@@ -46,7 +46,9 @@ def test_layer_norm_follows_every_hidden_layer_before_its_relu_and_not_the_outpu
     run = replace(RUN, norm="layer", hidden=hidden)
     network = make_network(describe_pqn(run, NUMBERS, Clockwork(1, obs_shape=obs_shape)))
     layers = [layer for layer in network.torso.layers if not isinstance(layer, nn.Flatten)]
-    assert [type(layer) for layer in layers[::2]] == [LayerNormalized] * (4 if len(obs_shape) == 3 else 2)
+    assert len(layers) == (8 if len(obs_shape) == 3 else 4)
+    assert all(isinstance(layer, LayerNormalized) for layer in layers[::2])
+    assert not any(isinstance(layer, ChannelLayerNormalized) for layer in layers[::2])
     assert {type(layer) for layer in layers[1::2]} == {nn.ReLU}
     assert type(network.head) is nn.Linear
 

@@ -60,7 +60,8 @@ def test_a_prioritized_replay_can_be_asked_for():
 
 def test_the_torsos_flags_reach_the_network():
     run = replace(RUN, env=None, game="Pong", hidden=(16,), torso="impala", impala_width=2, impala_blocks=1)
-    network = make_network(network_description("soft-actor-critic", run.network, Clockwork(1, obs_shape=(4, 84, 84))))
+    environment = Clockwork(1, obs_shape=(4, 84, 84))
+    network = make_network(network_description("soft-actor-critic", run.network, environment, optimizer="adam"))
     assert isinstance(network, SoftActorCritic)
     assert network.policy.torso.out_features == network.critics[1].torso.out_features == 16
 
