@@ -7,6 +7,7 @@ channel is dimension 1 of the weight `[in, out/groups, *kernel]`, and each group
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class _Convolution(WeightNormLayer):
             return called_as_a_whole(self, input)
         kept = kept_factors(self) if type(self)._conv_forward is self._plain_conv_forward else None
         if kept is not None:
-            return self.scaled(self._conv_forward(input, kept.v, None), kept.factor)
+            return self.pass_with(kept, partial(self._conv_forward, input))
         return self._conv_forward(input, self.effective_weight(), self.bias)
 
 
@@ -71,6 +72,7 @@ class WeightNormConv3d(_Convolution, nn.Conv3d):
 
 
 class _TransposedConvolution(WeightNormLayer):
+    _rows_first = False
     convolve: ClassVar[Callable[..., Tensor]]
 
     def effective_weight(self, name: str = "weight") -> Tensor:
@@ -100,7 +102,7 @@ class _TransposedConvolution(WeightNormLayer):
         rest = (*size, extra, layer.groups, layer.dilation)
         kept = kept_factors(self)
         if kept is not None:
-            return self.scaled(self.convolve(input, kept.v, None, *rest), kept.factor)
+            return self.pass_with(kept, lambda weight, bias: self.convolve(input, weight, bias, *rest))
         return self.convolve(input, self.effective_weight(), self.bias, *rest)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from functools import partial
+
 from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn import functional as F
@@ -28,10 +29,7 @@ class WeightNormLinear(WeightNormLayer, nn.Linear):
             return called_as_a_whole(self, input)
         kept = None if input.is_nested else kept_factors(self)
         if kept is not None:
-            t, bias = F.linear(input, kept.v), self._parameters.get("bias")
-            if bias is None or t.dtype is not bias.dtype:
-                return self.scaled(t, kept.factor)
-            return torch.addcmul(bias, t, kept.factor)
+            return self.pass_with(kept, partial(F.linear, input))
         v, g = self.pair()
         gain, scale = gain_of_g(g, self.units), self._scales["weight"]
         return weight_norm_linear(input, v, gain, self.bias, scale, ballast=self._ballast)
@@ -52,5 +50,5 @@ class WeightNormBilinear(WeightNormLayer, nn.Bilinear):
             return called_as_a_whole(self, input1, input2)
         kept = kept_factors(self)
         if kept is not None:
-            return self.scaled(F.bilinear(input1, input2, kept.v), kept.factor)
+            return self.pass_with(kept, lambda weight, bias: F.bilinear(input1, input2, weight, bias))
         return F.bilinear(input1, input2, self.effective_weight(), self.bias)

@@ -1,4 +1,4 @@
-"""What a weight-normalized layer keeps from one pass without gradients to the next: the factors s·g/‖v‖ of its rows.
+"""What layers keep from one pass without gradients to the next: the factors s·g/‖v‖ of their rows, or a small weight w.
 
 Acting asks for them at every layer of every step, so that each call and attribute counts here.
 """
@@ -40,7 +40,7 @@ class Factors:
     held: Any
     """Tensors with the storages of v and g: while these are held, no other parameter can get their addresses."""
     factor: Tensor
-    """k = s·g/‖v‖, shaped for multiplying the layer's output; for a layer with several weights, w itself."""
+    """k = s·g/‖v‖, shaped for multiplying the layer's output; w itself if it is small, or one of several."""
     array: Any  # np.ndarray or None
     """A view of g; None on devices that the host would have to wait for."""
     entries: Any

@@ -172,6 +172,19 @@ class NormalizedLayer(nn.Module):
         *_, errors = rest
         errors += [f"layer {prefix[:-1]!r}: {problem}." for problem in problems]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute."""
+        self._forget_factors(value)
+        super().__setattr__(name, value)
+
+    def _forget_factors(self, value: Any) -> None:
+        """Called when an attribute is set: FSDP exchanges parameters, and resizes their storages."""
+        if isinstance(value, nn.Parameter):
+            for name in _KEPT:
+                vars(self).pop(name, None)
+            if hasattr(value, "full_tensor"):
+                vars(self)["_keeps_no_factors"] = True
+
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Any:
         for name in _KEPT:
             vars(self).pop(name, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize, prune
 
 from wnrl.weight_norm.effective_weight import EffectiveWeight, writable
 from wnrl.weight_norm.factors import Factors
-from wnrl.weight_norm.formula import effective_weight, row_norm
+from wnrl.weight_norm.formula import LEAST_WEIGHTS, effective_weight, row_norm
 from wnrl.weight_norm.normalized_layer import NormalizedLayer, check_names_are_free, converted_class, replaced
 from wnrl.weight_norm.rows import row_norms, rows
 from wnrl.weight_norm.stored_weights import Entries, OwnPair, Pair, Stored, formed, kept_pair, letter, units_in
@@ -51,6 +51,7 @@ class WeightNormLayer(NormalizedLayer):
     """
 
     channel_dim: ClassVar[int] = -1  # of the layer's output
+    _rows_first: ClassVar[bool] = True  # whether the rows of v are along dimension 0
     weight_names: tuple[str, ...] = ("weight",)  # of the plain layer's weights, which are computed here
     units: Units
     _ballast: float
@@ -281,6 +282,18 @@ class WeightNormLayer(NormalizedLayer):
         for name in ("units", "weight_names", "_ballast", "_scales"):
             vars(self).pop(name, None)
 
+    def pass_with(self, kept: Factors, product: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
+        """The layer's output from what is kept.
+
+        Args:
+            kept: w or the factors.
+            product: of a weight with the input, plus a bias.
+        """
+        if kept.factor.ndim < kept.v.ndim:
+            return self.scaled(product(kept.v, None), kept.factor)
+        parameters = self._parameters
+        return product(kept.factor, parameters["bias"] if "bias" in parameters else cast("Tensor | None", self.bias))
+
     def scaled(self, t: Tensor, k: Tensor) -> Tensor:
         """k t + b in place of t = v·x."""
         parameters = self._parameters
@@ -289,10 +302,13 @@ class WeightNormLayer(NormalizedLayer):
         return t if bias is None else t.add_(bias if k.ndim == 1 else bias.view(k.shape))
 
     def factor(self, name: str, v: Tensor, g: Tensor) -> Tensor | None:
-        """k = s·g/‖v‖ `[out, 1, ...]`, of the shape that multiplies the layer's output; 0 for a zero row.
+        """What is kept of a weight: w itself of a small one, whose product costs least, otherwise k = s·g/‖v‖.
 
-        None for rows with which v·x might over- or underflow.
+        k is `[out, 1, ...]`, of the shape that multiplies the layer's output, and 0 for a zero row; None for rows with
+        which v·x might over- or underflow.
         """
+        if v.numel() < LEAST_WEIGHTS:
+            return self._small_weight(name, v, g)
         gain, scale = (g.exp() if self.units == "log" else g), self._scales[name]
         norm = self._divisors(v)
         if norm is None:
@@ -300,6 +316,17 @@ class WeightNormLayer(NormalizedLayer):
         k = torch.div(gain, norm, out=norm) if gain.dtype is norm.dtype else gain / norm
         k = k if scale == 1.0 else k.mul_(scale)
         return k if self.channel_dim == -1 else k.view(-1, *[1] * (-1 - self.channel_dim))
+
+    def _small_weight(self, name: str, v: Tensor, g: Tensor) -> Tensor:
+        """w, by the shortest way where its rows have ordinary norms."""
+        if self._rows_first and v.device.type == "cpu" and v.is_contiguous() and not self._ballast:
+            scale = self._scales[name]
+            gain = g.exp() if self.units == "log" else g if scale == 1.0 else g * scale
+            weight, norm = torch._weight_norm_interface(v, gain.view(-1, *[1] * (v.ndim - 1)), 0)
+            low, high = norm.aminmax()
+            if low.item() > _LEAST_NORM and high.item() < _GREATEST_NORM:
+                return weight
+        return self.effective_weight(name)
 
     def _divisors(self, v: Tensor) -> Tensor | None:
         """√(‖v‖² + c²) of each row `[out]`; infinite for a zero row without ballast, None for rows of extreme size."""
@@ -380,7 +407,6 @@ class WeightNormLayer(NormalizedLayer):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a weight sets g and v."""
         if name not in self.weight_names:
-            self._forget_factors(value)
             super().__setattr__(name, value)
         elif not isinstance(value, Tensor):
             raise TypeError(f"{name} is computed from g and v: it cannot be set to {type(value).__name__}")
@@ -388,13 +414,6 @@ class WeightNormLayer(NormalizedLayer):
             raise RuntimeError(f"{name} is computed from g and v, so gradients would not reach this tensor: detach it")
         else:
             self.write(name, value.detach())
-
-    def _forget_factors(self, value: Any) -> None:
-        """Called when an attribute is set: FSDP exchanges parameters, and resizes their storages."""
-        if isinstance(value, nn.Parameter):
-            vars(self).pop("_factors", None)
-            if hasattr(value, "full_tensor"):
-                vars(self)["_keeps_no_factors"] = True
 
     def __getattr__(self, name: str) -> Any:
         """As of any module; `scale`, the unit of g, gives way to an attribute of this name."""

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import wnrl
+from wnrl.weight_norm import weight_norm_layer
 from wnrl.weight_norm.factors import kept_factors, outdate
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
@@ -25,6 +26,13 @@ KINDS = {
     "attention": (lambda **k: nn.MultiheadAttention(6, 2, **k), (torch.rand(4, 3, 6),) * 3),
 }
 UNITS = ("paper", "sqrt", "log")
+
+
+@pytest.fixture(params=["factors", "small weights"], autouse=True)
+def least(request, monkeypatch):
+    """Once with the factors of the rows, as of large weights, and once with w itself."""
+    monkeypatch.setattr(weight_norm_layer, "LEAST_WEIGHTS", 0 if request.param == "factors" else 2**17)
+    return request.param
 
 
 def make(kind, units="paper", **keywords):
@@ -189,11 +197,11 @@ def test_the_watched_entries_are_not_zeros(kind):
 
 
 @pytest.mark.parametrize("size", [2.0**100, 2.0**-100])
-def test_rows_with_which_products_would_overflow_have_no_factors(size):
+def test_rows_with_which_products_would_overflow_have_no_factors(size, least):
     layer, (x,) = make("linear")
     layer.v.data.mul_(size)
     with torch.no_grad():
-        assert kept_factors(layer) is None
+        assert (kept_factors(layer) is None) == (least == "factors")
     check(layer, (1e10 * x,))
 
 
