@@ -324,8 +324,6 @@ def _check_can_be_normalized(name: str, module: nn.Module) -> None:
     if not _can_be_normalized(module):
         kinds = "a dense, convolutional or recurrent layer, attention or an embedding"
         raise ValueError(f"{_quoted(name)} is a {type(module).__name__} and cannot be normalized: choose {kinds}")
-    if not (is_embedding(module) or is_dense(module) or is_recurrent(module)):
-        return
     weight_norm_kind(module).check_plain(module)
 
 

@@ -174,9 +174,8 @@ def project(network: nn.Module) -> None:
     For `projected` and its compositions, and `weight-clip`. Since norms cannot grow, the effective learning rate does
     not decay by itself: lower it with a schedule (Lyle et al. 2024). Networks without such layers stay as they are.
     """
-    for module in network.modules():
-        if isinstance(module, Projection):
-            module.project()
+    for layer in projections(network):
+        layer.project()
 
 
 def projections(network: nn.Module) -> list[Any]:

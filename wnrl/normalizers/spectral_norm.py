@@ -13,7 +13,7 @@ from wnrl.device import without_autocast
 from wnrl.weight_norm.effective_weight import writable
 from wnrl.weight_norm.factors import keep
 from wnrl.weight_norm.normalized_layer import NormalizedLayer, mix_in, replaced
-from wnrl.weight_norm.rows import rows
+from wnrl.weight_norm.rows import rows, watched_entries
 from wnrl.weight_norm.stored_weights import Entries, Spectral, Stored, sigma
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SpectralNormalized(NormalizedLayer):
             self._iterate()
             return super().forward(*inputs, **keywords)
         own = (self.weight_orig, self.running_u)
-        weight = keep(self, own, lambda: (self.weight_orig.detach().flatten(1)[:, 0], own[1]), self.effective_weight)
+        weight = keep(self, own, lambda: (watched_entries(self, own[0].detach()), own[1]), self.effective_weight)
         if weight is None:
             return super().forward(*inputs, **keywords)
         twin = object.__new__(type(self))  # the layer itself is not changed, since threads may share it

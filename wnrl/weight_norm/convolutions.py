@@ -18,7 +18,7 @@ from wnrl.weight_norm.factors import kept_factors
 from wnrl.weight_norm.formula import effective_weight
 from wnrl.weight_norm.rows import rows
 from wnrl.weight_norm.units import gain_of_g
-from wnrl.weight_norm.weight_norm_layer import WeightNormLayer, called_as_a_whole, computed, furthest_from_zero
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer, called_as_a_whole, computed
 
 
 class _Convolution(WeightNormLayer):
@@ -84,11 +84,6 @@ class _TransposedConvolution(WeightNormLayer):
     def _divisors(self, v: Tensor) -> Tensor | None:
         """As in the base class."""
         return super()._divisors(rows(self, v))
-
-    def watched_entries(self, name: str) -> Tensor:
-        """One entry of each row of v, as a view `[groups, out/groups]`."""
-        v, groups = self.pair(name)[0].detach(), int(self.groups)
-        return furthest_from_zero(v.unflatten(0, (groups, -1)).transpose(1, 2), row_dims=2)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """`[B, in_channels, ...]` to `[B, out_channels, ...]`; `output_size` as in the plain layer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
@@ -31,6 +32,20 @@ def scale_rows(layer: nn.Module, weight: Tensor, factors: Tensor) -> Tensor:
     """`weight` with its rows multiplied by `factors` `[out]`, in the dtype of `weight`, rounded once."""
     by_row = rows(layer, weight)
     return rows(layer, (by_row * factors.view(-1, *[1] * (by_row.ndim - 1))).to(weight.dtype))
+
+
+def watched_entries(layer: nn.Module, weight: Tensor) -> Tensor:
+    """One entry of each row of `weight` of `layer`, as a view: in the column that is furthest from having a zero.
+
+    `[out]`, or `[groups, out/groups]` of a transposed convolution.
+    """
+    row_dims = 1
+    if isinstance(layer, _ConvTransposeNd):  # by groups, since rows() would copy
+        weight, row_dims = weight.unflatten(0, (layer.groups, -1)).transpose(1, 2), 2
+    least = weight.abs().amin(dim=tuple(range(row_dims)))
+    for i in reversed(torch.unravel_index(least.argmax(), least.shape)):
+        weight = weight[..., int(i)]
+    return weight
 
 
 def channel_dim(layer: nn.Module) -> int:

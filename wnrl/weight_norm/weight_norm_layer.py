@@ -21,7 +21,7 @@ from wnrl.weight_norm.effective_weight import EffectiveWeight, writable
 from wnrl.weight_norm.factors import Factors
 from wnrl.weight_norm.formula import LEAST_WEIGHTS, effective_weight, row_norm
 from wnrl.weight_norm.normalized_layer import NormalizedLayer, check_names_are_free, converted_class, replaced
-from wnrl.weight_norm.rows import row_norms, rows
+from wnrl.weight_norm.rows import row_norms, rows, watched_entries
 from wnrl.weight_norm.stored_weights import Entries, OwnPair, Pair, Stored, formed, kept_pair, letter, units_in
 from wnrl.weight_norm.units import Units, check_units, convert_g, g_of_lengths, gain_of_g, unit_scale
 from wnrl.weight_norm.wrappers import unwrapped
@@ -289,16 +289,11 @@ class WeightNormLayer(NormalizedLayer):
             kept: w or the factors.
             product: of a weight with the input, plus a bias.
         """
-        if kept.factor.ndim < kept.v.ndim:
-            return self.scaled(product(kept.v, None), kept.factor)
-        parameters = self._parameters
-        return product(kept.factor, parameters["bias"] if "bias" in parameters else cast("Tensor | None", self.bias))
-
-    def scaled(self, t: Tensor, k: Tensor) -> Tensor:
-        """k t + b in place of t = v·x."""
-        parameters = self._parameters
+        parameters, k = self._parameters, kept.factor
         bias = parameters["bias"] if "bias" in parameters else cast("Tensor | None", self.bias)
-        t = t.mul_(k)  # over positions in two passes: addcmul does not vectorize them
+        if k.ndim == kept.v.ndim:
+            return product(k, bias)
+        t = product(kept.v, None).mul_(k)  # over positions in two passes: addcmul does not vectorize them
         return t if bias is None else t.add_(bias if k.ndim == 1 else bias.view(k.shape))
 
     def factor(self, name: str, v: Tensor, g: Tensor) -> Tensor | None:
@@ -342,8 +337,8 @@ class WeightNormLayer(NormalizedLayer):
         return norm.masked_fill_(norm == 0, math.inf)
 
     def watched_entries(self, name: str) -> Tensor:
-        """One entry of each row of v, as a view: in the column that is furthest from having a zero."""
-        return furthest_from_zero(self.pair(name)[0].detach())
+        """One entry of each row of v, as a view."""
+        return watched_entries(self, self.pair(name)[0].detach())
 
     def weights_in_state(self) -> dict[str, tuple[str, ...]]:
         """As in the base class: g and v."""
@@ -429,15 +424,6 @@ def called_as_a_whole(layer: nn.Module, *inputs: Any) -> Any:
     """What torch.fx.symbolic_trace records for the call of a layer, as for torch's own: nothing of what is inside."""
     tracer = inputs[0].tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(layer), inputs, {})
-
-
-def furthest_from_zero(by_row: Tensor, row_dims: int = 1) -> Tensor:
-    """The column of v, as a view, whose least magnitude is greatest, of rows in the first `row_dims` dimensions."""
-    least = by_row.abs().amin(dim=tuple(range(row_dims)))
-    column = by_row
-    for i in reversed(torch.unravel_index(least.argmax(), least.shape)):
-        column = column[..., int(i)]
-    return column
 
 
 def computed(name: str) -> Any:

@@ -270,3 +270,18 @@ def test_writing_to_the_weight_sets_w_and_estimates_sigma_again(plain_and_input)
     assert "weight" not in dict(layer.named_parameters())
     layer.weight.sum().backward()
     assert layer.weight_orig.grad.any()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_rows_written_through_data_are_seen_while_acting(transposed):
+    plain = nn.ConvTranspose2d(4, 6, 3, groups=2) if transposed else nn.Conv2d(3, 4, 3)
+    plain = plain.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        plain.weight[:, :, 0, 0] = 0.0  # entries that would not change when a row is scaled
+    layer, x = SpectralNormalized.convert(plain).eval(), torch.randn(2, plain.in_channels, 5, 5)
+    with torch.no_grad():
+        before = layer(x)
+        (layer.weight_orig.data[:, -1] if transposed else layer.weight_orig.data[-1]).mul_(3.0)
+        acted = layer(x)
+    assert not torch.allclose(acted, before)
+    torch.testing.assert_close(acted, layer(x).detach())
