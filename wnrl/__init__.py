@@ -14,10 +14,11 @@ Policies for stable-baselines3 are in `wnrl.sb3`, networks for agents in `wnrl.n
 from wnrl.diagnostics.norms import NormDiagnostics
 from wnrl.initialization.initialize import INITIALIZATIONS, analytic_init, data_init, he_uniform_, initialize
 from wnrl.normalizers.batch_norm import BatchNormalized, MeanBatchNormalized
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.describe import describe
 from wnrl.normalizers.folding import fold, polyak, refresh, remove, unfold
 from wnrl.normalizers.layer_norm import ChannelLayerNormalized, LayerNormalized
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.parameter_groups import parameter_groups
 from wnrl.normalizers.projection import (
     ProjectedBeforeBatchNorm,

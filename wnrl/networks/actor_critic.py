@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
@@ -52,6 +52,20 @@ class _ActorCriticParts(nn.Module):
     def output_layers(self) -> tuple[nn.Module, ...]:
         """The layers that compute the outputs."""
         return (*self.policy.output_layers, *self.value.output_layers)
+
+    @property
+    def policy_layers(self) -> tuple[nn.Module, ...]:
+        """Those of them that compute the policy."""
+        return self.policy.output_layers
+
+
+class _PolicyPart(nn.ModuleList):
+    """A torso and the policy on its features, as a network of its own."""
+
+    @property
+    def policy_layers(self) -> tuple[nn.Module, ...]:
+        """The layers that compute the policy."""
+        return cast(Head, self[-1]).output_layers
 
 
 class ActorCritic(_ActorCriticParts):
@@ -196,6 +210,8 @@ def actor_critic(
             network = RecurrentActorCritic(torso, core, policy, value, obs_norm)
         if orthogonal:
             orthogonal_init(network, ORTHOGONAL_GAINS)
-    parts = [network] if value_torso is None else [nn.ModuleList([torso, policy]), nn.ModuleList([value_torso, value])]
+    parts: list[nn.Module] = [network]
+    if value_torso is not None:
+        parts = [_PolicyPart([torso, policy]), nn.ModuleList([value_torso, value])]
     normalize_each(network, parts, norm, **options)
     return network

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.wrappers import unregister_stripping
@@ -38,7 +39,7 @@ def fold(network: nn.Module, autocast_dtype: torch.dtype = torch.float32) -> nn.
             "a sharded network cannot be copied: fold it before fully_shard, and wnrl.refresh(folded, network) later"
         )
     with torch.inference_mode(False):  # the copy is to be written to later
-        folded = copy.deepcopy(network)
+        folded = deep_copy(network)
         make_plain(folded, [layer for layer in normalized_layers(folded).values() if layer.can_be_folded])
         if autocast_dtype is not torch.float32:
             for module in folded.modules():
@@ -48,6 +49,25 @@ def fold(network: nn.Module, autocast_dtype: torch.dtype = torch.float32) -> nn.
                             for parameter in layer.parameters(recurse=False):
                                 parameter.data = parameter.data.to(autocast_dtype)
         return folded
+
+
+def deep_copy(network: nn.Module) -> nn.Module:
+    """As `copy.deepcopy`, also of a network that holds results of a graph, such as a policy its last distribution.
+
+    torch refuses to copy such tensors; in the copy they are detached.
+    """
+    with _DetachedResults():
+        return copy.deepcopy(network)
+
+
+class _DetachedResults(TorchFunctionMode):
+    """Within it, deep copies of results of a graph are their values."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is not Tensor.__deepcopy__ or args[0].is_leaf:
+            return function(*args, **(kwargs or {}))
+        tensor, memo = args
+        return memo.setdefault(id(tensor), tensor.detach().clone())
 
 
 def remove(network: nn.Module) -> nn.Module:

@@ -105,6 +105,12 @@ def output_modules(network: nn.Module) -> set[nn.Module]:
     return {module for module in last if is_dense(module)}
 
 
+def policy_modules(network: nn.Module) -> set[nn.Module]:
+    """The `policy_layers` of modules of `network`, the layers that compute an actor-critic's policy; with all parts."""
+    policies = [cast(Any, module).policy_layers for module in network.modules() if hasattr(module, "policy_layers")]
+    return {part for layers in policies for layer in layers for part in layer.modules()}
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> ValueError:
     """The error for an unknown name, which lists the nearest names and all known ones."""
     names = [other for other in known if other]

@@ -5,13 +5,18 @@ from stable_baselines3 import a2c as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class ActorCriticPolicy(NormalizedPolicy, host.MlpPolicy):
     """`stable_baselines3.a2c.MlpPolicy`, normalized."""
 
 
-class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+class ActorCriticCnnPolicy(ActorCriticPolicy, host.CnnPolicy):
     """`stable_baselines3.a2c.CnnPolicy`, normalized."""
 
 
-class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+class MultiInputActorCriticPolicy(ActorCriticPolicy, host.MultiInputPolicy):
     """`stable_baselines3.a2c.MultiInputPolicy`, normalized."""
+
+
+MlpPolicy = ActorCriticPolicy
+CnnPolicy = ActorCriticCnnPolicy
+MultiInputPolicy = MultiInputActorCriticPolicy

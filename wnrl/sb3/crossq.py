@@ -4,5 +4,8 @@ from wnrl.sb3.contrib import crossq as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class CrossQPolicy(NormalizedPolicy, host.MlpPolicy):
     """`sb3_contrib.crossq.MlpPolicy`, normalized."""
+
+
+MlpPolicy = CrossQPolicy

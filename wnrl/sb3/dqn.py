@@ -5,13 +5,16 @@ from stable_baselines3 import dqn as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class DQNPolicy(NormalizedPolicy, host.MlpPolicy):
     """`stable_baselines3.dqn.MlpPolicy`, normalized."""
 
 
-class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+class CnnPolicy(DQNPolicy, host.CnnPolicy):
     """`stable_baselines3.dqn.CnnPolicy`, normalized."""
 
 
-class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+class MultiInputPolicy(DQNPolicy, host.MultiInputPolicy):
     """`stable_baselines3.dqn.MultiInputPolicy`, normalized."""
+
+
+MlpPolicy = DQNPolicy

@@ -50,7 +50,7 @@ class Learner(nn.Module):
         if hasattr(policy, "evaluate_actions"):
             discrete = isinstance(policy.action_space, spaces.Discrete)
             taken = actions.long().flatten() if discrete else actions
-            outputs = policy.evaluate_actions(obs, taken, *_host_memory(*memory))[:2]
+            outputs = policy.evaluate_actions(obs, taken, *host_memory(*memory))[:2]
         elif hasattr(policy, "critic"):
             outputs = [policy.actor._predict(obs, deterministic=True), *_values(policy.critic, obs, actions)]
         else:
@@ -69,7 +69,7 @@ class _States(NamedTuple):
     vf: tuple[Tensor, ...]
 
 
-def _host_memory(*memory: Any) -> tuple[Any, ...]:
+def host_memory(*memory: Any) -> tuple[Any, ...]:
     """Further arguments of `evaluate_actions`, for sequences of one step, from the memory of `rollout_inputs`."""
     if not memory:
         return ()

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import re
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
-from stable_baselines3.common.policies import BaseModel, BasePolicy
+from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 from torch.optim import SGD, Optimizer
 
 from wnrl.initialization.initialize import INITIALIZATIONS, initialize
+from wnrl.normalizers.conversions import NORMALIZERS
+from wnrl.normalizers.describe import remember_reasons
 from wnrl.normalizers.folding import normalized_layers
-from wnrl.normalizers.layer_kinds import is_dense, unknown_name
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.layer_kinds import unknown_name
+from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import project, projections
+from wnrl.normalizers.refusals import can_be_normalized
 from wnrl.sb3.learner import optimizers
+from wnrl.sb3.loading import accept_other_states, with_plain_weights
+from wnrl.sb3.outputs import Roles, find_roles, learner_name
 from wnrl.sb3.parts import normalize_parts
 from wnrl.weight_norm.factors import outdate
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.units import Units, check_units
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
-# In every network of the host, the last dense layer of a part with such a name is an output layer.
-_HEADS = re.compile(r"action_net|value_net|q_net|quantile_net|mu|log_std|qf\d+")
-# The parts before each head, in the order of the forward pass, in actor-critic policies and in other networks.
-_BEFORE_HEADS = {
-    "action_net": ("pi_features_extractor", "mlp_extractor.policy_net"),
-    "value_net": ("vf_features_extractor", "critic", "mlp_extractor.value_net"),
-}
-_BEFORE_OTHERS = ("features_extractor", "latent_pi")
 _OF_ITS_ALGORITHM = "each algorithm takes the policies of its own module, wnrl.sb3.ALGORITHM"
+Layers = Collection[str] | Callable[[str, nn.Module], bool]
 
 
 class NormalizedPolicy(BasePolicy):
@@ -39,18 +38,27 @@ class NormalizedPolicy(BasePolicy):
     Otherwise the host's policy stays the same. Its initialization (orthogonal or not) is that of the effective weights,
     its optimizers get the new parameters, and its target networks are converted too, so that its algorithm can copy and
     average them: g and v, and rows of `projected` layers, whose averages are not projected and a little shorter than 1.
+    A layer that cannot be normalized, such as one under torch's `spectral_norm`, stays plain, with a warning; one that
+    is normalized already, of a trained features extractor, stays as it is.
+
+    States of plain models, and of models with a normalized policy layer, can be loaded: weights are converted.
 
     Args:
         arguments: of the host's policy.
         norm: a name in `wnrl.NORMALIZERS`; `none` leaves the host's policy unchanged.
         init: `preserve` (the host's initialization), `analytic` or `he`, see `wnrl.initialize`.
-        normalize_output: whether output layers are normalized too; None: as in the paper that introduced it.
+        normalize_output: whether output layers are normalized too; None: as in the paper that introduced it, but not
+            the policy layer of actor-critics, `action_net`, under `weight` and `mean-batch`.
+        layers: names of the layers to normalize, as in `policy.named_modules()`, or a predicate of name and layer, as
+            in `wnrl.normalize`; None: all that the normalizer's source converts. Those of a target network are those of
+            its learner.
+        outputs: names of the output layers, for networks of your own; None: they are found.
         units: of g, see `wnrl.WeightNormLinear`; None: "paper" for SGD and its subclasses, under which a step of g in
             units of √n would be n times as long, "sqrt" for every other optimizer.
         keywords: of the host's policy.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a named layer that cannot be normalized.
         TypeError: an argument that the host's policy does not take, as when the algorithm has other policies.
     """
 
@@ -60,6 +68,8 @@ class NormalizedPolicy(BasePolicy):
         norm: str = "weight",
         init: str = "preserve",
         normalize_output: bool | None = None,
+        layers: Layers | None = None,
+        outputs: Collection[str] | None = None,
         units: Units | None = None,
         **keywords: Any,
     ) -> None:
@@ -71,28 +81,63 @@ class NormalizedPolicy(BasePolicy):
         self._chose_units = units is None
         if units is None:
             units = "paper" if issubclass(self.optimizer_class, SGD) else "sqrt"
-        self._normalization = {"norm": norm, "init": init, "normalize_output": normalize_output, "units": units}
+        self._output_names: dict[str, list[str]] | None = None
+        self._normalization: dict[str, Any] = {
+            "norm": norm,
+            "init": init,
+            "normalize_output": normalize_output,
+            "layers": layers,
+            "outputs": outputs,
+            "units": units,
+        }
         if norm != "none":
-            known = set(self.parameters())
-            layers = _last_hidden_layers(self) if NORMALIZERS[norm].last_hidden_only else None
-            normalize(self, norm, normalize_output=normalize_output, layers=layers, units=units)
-            normalize_parts(self)
-            for optimizer in optimizers(self):
-                _hold_the_new_parameters(optimizer, known, self)
-                if optimizer.state:  # made by the constructor (Adagrad's) for the replaced parameters: construct again
-                    options = {"lr": optimizer.defaults["lr"], **self.optimizer_kwargs}
-                    optimizer.__init__(optimizer.param_groups, **options)  # type: ignore[misc]
-            for name, module in self.named_modules():
-                if isinstance(module, WeightNormLayer) and name.partition(".")[0].endswith("_target"):
-                    vars(module)["_keeps_no_factors"] = True  # the host averages them through `.data`
+            self._normalize()
         if init != "preserve":
             initialize(self, init)
             self.equalize_targets()
 
+    def _normalize(self) -> None:
+        """Convert the layers, and what refers to them."""
+        known = set(self.parameters())
+        roles = self._find_roles()
+        _convert(self, self._normalization, roles.last_hidden | roles.outputs)
+        normalize_parts(self)
+        added = {*self.parameters()} - known
+        for optimizer in optimizers(self):
+            _hold_the_new_parameters(optimizer, known, self)
+            if optimizer.state:  # made by the constructor (Adagrad's) for the replaced parameters: construct again
+                options = {"lr": optimizer.defaults["lr"], **self.optimizer_kwargs}
+                optimizer.__init__(optimizer.param_groups, **options)  # type: ignore[misc]
+            policy_layers = [layer for layer in roles.policy if not isinstance(layer, NormalizedLayer)]
+            accept_other_states(optimizer, added, policy_layers)
+        for name, module in self.named_modules():
+            if isinstance(module, WeightNormLayer) and learner_name(name) != name:
+                vars(module)["_keeps_no_factors"] = True  # the host averages them through `.data`
+        self._plain: tuple[nn.Module, ...] | None = tuple(_plain_layers(self).values())
+
     @property
     def output_layers(self) -> tuple[nn.Module, ...]:
-        """The output layers of the host's networks."""
-        return tuple(layers[-1] for layers in _paths(self))
+        """The output layers of the networks."""
+        return self._outputs_of("outputs")
+
+    @property
+    def policy_layers(self) -> tuple[nn.Module, ...]:
+        """Those of them that compute the policy of an actor-critic."""
+        return self._outputs_of("policy")
+
+    def _find_roles(self) -> Roles:
+        """The roles of all layers; the names of output layers are kept."""
+        roles = find_roles(self, self._normalization["outputs"])
+        names = {module: name for name, module in self.named_modules()}
+        layers = {"outputs": roles.outputs, "policy": roles.policy}
+        self._output_names = {role: [name for m, name in names.items() if m in of] for role, of in layers.items()}
+        return roles
+
+    def _outputs_of(self, role: str) -> tuple[nn.Module, ...]:
+        if self._output_names is None:
+            self._find_roles()
+        modules = dict(self.named_modules())
+        return tuple(modules[name] for name in cast(Any, self._output_names)[role] if name in modules)
 
     def __getattr__(self, name: str) -> Any:
         """As of every module; the error is that of an algorithm which looks for networks of its own policies."""
@@ -116,9 +161,15 @@ class NormalizedPolicy(BasePolicy):
         outdate(self)
         if mode:
             _project_after_steps(self)
+            self._warn_of_later_layers()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *arguments: Any, **keywords: Any) -> Any:
-        """As the host's; where `units` are not given, a g that names none is in those of older versions, "sqrt"."""
+        """As the host's, also of states of other models, see `NormalizedPolicy`.
+
+        Where `units` are not given, a g that names none is in those of older versions, "sqrt".
+        """
+        units = "sqrt" if self._chose_units else self._normalization["units"]
+        state_dict = with_plain_weights(self, state_dict, units)
         metadata = getattr(state_dict, "_metadata", None)
         if metadata is not None and self._chose_units:
             layers = [name for name, module in self.named_modules() if isinstance(module, WeightNormLayer)]
@@ -134,6 +185,22 @@ class NormalizedPolicy(BasePolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), **self._normalization}
+
+    def _warn_of_later_layers(self) -> None:
+        """Once, if a subclass built layers after this class had normalized the others."""
+        before, self._plain = vars(self).get("_plain"), None
+        if before is None:
+            return
+        later = {name: layer for name, layer in _plain_layers(self).items() if layer not in before}
+        for layer in later.values():
+            remember_reasons(layer, {layer: "it was built after the policy was normalized"}, ())
+        if later:
+            warnings.warn(
+                f"{', '.join(later)} of {type(self).__name__} stay plain, since they were built after super().__init__() "
+                "had normalized the others: build them in a method that it calls, such as _build, or call "
+                "wnrl.normalize before you build the optimizer",
+                stacklevel=3,
+            )
 
 
 def _is_evaluating(module: nn.Module) -> bool:
@@ -153,21 +220,31 @@ def _check_names(norm: str, init: str, units: str | None) -> None:
         check_units(units)
 
 
-def _paths(policy: nn.Module) -> Iterator[list[nn.Module]]:
-    """The dense layers from the observation to each output of the host's networks."""
-    for network in policy.modules():
-        if isinstance(network, BaseModel):
-            parts = dict(network.named_modules(remove_duplicate=False))
-            for name, head in network.named_children():
-                if _HEADS.fullmatch(name) and not isinstance(head, BaseModel) and any(map(is_dense, head.modules())):
-                    before = [parts[part] for part in _BEFORE_HEADS.get(name, _BEFORE_OTHERS) if part in parts]
-                    yield [layer for part in (*before, head) for layer in part.modules() if is_dense(layer)]
+def _convert(policy: nn.Module, normalization: dict[str, Any], last: set[nn.Module]) -> None:
+    """Normalize the layers that are chosen; a predicate in `layers` becomes the names of those that it chose."""
+    layers: Any = normalization["layers"]
+    learners = {module: learner_name(name) for name, module in policy.named_modules()}
+    keywords = {name: normalization[name] for name in ("norm", "normalize_output", "units")}
+    before = set(normalized_layers(policy).values())
+    if callable(layers):
+        predicate = layers
+        normalize(policy, layers=lambda _, layer: predicate(learners[layer], layer), strict=False, **keywords)
+        normalization["layers"] = [
+            name for name, m in normalized_layers(policy).items() if m not in before and learners[m] == name
+        ]
+    elif layers is not None:
+        names = {layers} if isinstance(layers, str) else {*layers}
+        followers = [name for name, module in policy.named_modules() if learners[module] in names]
+        normalize(policy, layers=names.union(followers), **keywords)
+    elif NORMALIZERS[normalization["norm"]].last_hidden_only:
+        normalize(policy, layers=lambda _, layer: layer in last, strict=False, **keywords)
+    else:
+        normalize(policy, strict=False, **keywords)
 
 
-def _last_hidden_layers(policy: nn.Module) -> Callable[[str, nn.Module], bool]:
-    """Selects the layers for a normalizer that is applied to one hidden layer, the last, of each network."""
-    taken = {layer for layers in _paths(policy) for layer in layers[-2:]}
-    return lambda name, layer: layer in taken
+def _plain_layers(policy: nn.Module) -> dict[str, nn.Module]:
+    modules = policy.named_modules()
+    return {name: m for name, m in modules if can_be_normalized(m) and not isinstance(m, NormalizedLayer)}
 
 
 def _hold_the_new_parameters(optimizer: Optimizer, known: set[nn.Parameter], policy: nn.Module) -> None:

@@ -5,13 +5,18 @@ from stable_baselines3 import ppo as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class ActorCriticPolicy(NormalizedPolicy, host.MlpPolicy):
     """`stable_baselines3.ppo.MlpPolicy`, normalized."""
 
 
-class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+class ActorCriticCnnPolicy(ActorCriticPolicy, host.CnnPolicy):
     """`stable_baselines3.ppo.CnnPolicy`, normalized."""
 
 
-class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+class MultiInputActorCriticPolicy(ActorCriticPolicy, host.MultiInputPolicy):
     """`stable_baselines3.ppo.MultiInputPolicy`, normalized."""
+
+
+MlpPolicy = ActorCriticPolicy
+CnnPolicy = ActorCriticCnnPolicy
+MultiInputPolicy = MultiInputActorCriticPolicy

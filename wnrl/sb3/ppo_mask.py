@@ -4,13 +4,18 @@ from wnrl.sb3.contrib import ppo_mask as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class MaskableActorCriticPolicy(NormalizedPolicy, host.MlpPolicy):
     """`sb3_contrib.ppo_mask.MlpPolicy`, normalized."""
 
 
-class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+class MaskableActorCriticCnnPolicy(MaskableActorCriticPolicy, host.CnnPolicy):
     """`sb3_contrib.ppo_mask.CnnPolicy`, normalized."""
 
 
-class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+class MaskableMultiInputActorCriticPolicy(MaskableActorCriticPolicy, host.MultiInputPolicy):
     """`sb3_contrib.ppo_mask.MultiInputPolicy`, normalized."""
+
+
+MlpPolicy = MaskableActorCriticPolicy
+CnnPolicy = MaskableActorCriticCnnPolicy
+MultiInputPolicy = MaskableMultiInputActorCriticPolicy

@@ -33,13 +33,18 @@ class NormalizedRecurrentPolicy(NormalizedPolicy):
         return host.MlpLstmPolicy._process_sequence(features, lstm_states, episode_starts, twin)
 
 
-class MlpLstmPolicy(NormalizedRecurrentPolicy, host.MlpLstmPolicy):
+class RecurrentActorCriticPolicy(NormalizedRecurrentPolicy, host.MlpLstmPolicy):
     """`sb3_contrib.ppo_recurrent.MlpLstmPolicy`, normalized."""
 
 
-class CnnLstmPolicy(NormalizedRecurrentPolicy, host.CnnLstmPolicy):
+class RecurrentActorCriticCnnPolicy(RecurrentActorCriticPolicy, host.CnnLstmPolicy):
     """`sb3_contrib.ppo_recurrent.CnnLstmPolicy`, normalized."""
 
 
-class MultiInputLstmPolicy(NormalizedRecurrentPolicy, host.MultiInputLstmPolicy):
+class RecurrentMultiInputActorCriticPolicy(RecurrentActorCriticPolicy, host.MultiInputLstmPolicy):
     """`sb3_contrib.ppo_recurrent.MultiInputLstmPolicy`, normalized."""
+
+
+MlpLstmPolicy = RecurrentActorCriticPolicy
+CnnLstmPolicy = RecurrentActorCriticCnnPolicy
+MultiInputLstmPolicy = RecurrentMultiInputActorCriticPolicy

@@ -4,13 +4,16 @@ from wnrl.sb3.contrib import qrdqn as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class QRDQNPolicy(NormalizedPolicy, host.MlpPolicy):
     """`sb3_contrib.qrdqn.MlpPolicy`, normalized."""
 
 
-class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+class CnnPolicy(QRDQNPolicy, host.CnnPolicy):
     """`sb3_contrib.qrdqn.CnnPolicy`, normalized."""
 
 
-class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+class MultiInputPolicy(QRDQNPolicy, host.MultiInputPolicy):
     """`sb3_contrib.qrdqn.MultiInputPolicy`, normalized."""
+
+
+MlpPolicy = QRDQNPolicy

@@ -5,13 +5,16 @@ from stable_baselines3 import sac as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class SACPolicy(NormalizedPolicy, host.MlpPolicy):
     """`stable_baselines3.sac.MlpPolicy`, normalized."""
 
 
-class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+class CnnPolicy(SACPolicy, host.CnnPolicy):
     """`stable_baselines3.sac.CnnPolicy`, normalized."""
 
 
-class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+class MultiInputPolicy(SACPolicy, host.MultiInputPolicy):
     """`stable_baselines3.sac.MultiInputPolicy`, normalized."""
+
+
+MlpPolicy = SACPolicy

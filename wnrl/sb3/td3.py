@@ -5,13 +5,16 @@ from stable_baselines3 import td3 as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class TD3Policy(NormalizedPolicy, host.MlpPolicy):
     """`stable_baselines3.td3.MlpPolicy`, normalized."""
 
 
-class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+class CnnPolicy(TD3Policy, host.CnnPolicy):
     """`stable_baselines3.td3.CnnPolicy`, normalized."""
 
 
-class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+class MultiInputPolicy(TD3Policy, host.MultiInputPolicy):
     """`stable_baselines3.td3.MultiInputPolicy`, normalized."""
+
+
+MlpPolicy = TD3Policy

@@ -4,13 +4,16 @@ from wnrl.sb3.contrib import tqc as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class TQCPolicy(NormalizedPolicy, host.MlpPolicy):
     """`sb3_contrib.tqc.MlpPolicy`, normalized."""
 
 
-class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+class CnnPolicy(TQCPolicy, host.CnnPolicy):
     """`sb3_contrib.tqc.CnnPolicy`, normalized."""
 
 
-class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+class MultiInputPolicy(TQCPolicy, host.MultiInputPolicy):
     """`sb3_contrib.tqc.MultiInputPolicy`, normalized."""
+
+
+MlpPolicy = TQCPolicy

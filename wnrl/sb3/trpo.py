@@ -4,13 +4,18 @@ from wnrl.sb3.contrib import trpo as host
 from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MlpPolicy(NormalizedPolicy, host.MlpPolicy):
+class ActorCriticPolicy(NormalizedPolicy, host.MlpPolicy):
     """`sb3_contrib.trpo.MlpPolicy`, normalized."""
 
 
-class CnnPolicy(NormalizedPolicy, host.CnnPolicy):
+class ActorCriticCnnPolicy(ActorCriticPolicy, host.CnnPolicy):
     """`sb3_contrib.trpo.CnnPolicy`, normalized."""
 
 
-class MultiInputPolicy(NormalizedPolicy, host.MultiInputPolicy):
+class MultiInputActorCriticPolicy(ActorCriticPolicy, host.MultiInputPolicy):
     """`sb3_contrib.trpo.MultiInputPolicy`, normalized."""
+
+
+MlpPolicy = ActorCriticPolicy
+CnnPolicy = ActorCriticCnnPolicy
+MultiInputPolicy = MultiInputActorCriticPolicy

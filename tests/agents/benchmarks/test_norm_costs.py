@@ -13,7 +13,7 @@ from agents.benchmarks.norm_costs import (
     training_step,
 )
 from wnrl.networks.q_network import q_network
-from wnrl.normalizers.normalize import NORMALIZERS
+from wnrl.normalizers.conversions import NORMALIZERS
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ import pytest
 from agents.settings import dqn, learner, network
 from wnrl.initialization.initialize import INITIALIZATIONS
 from wnrl.networks import architecture
-from wnrl.normalizers.normalize import NORMALIZERS
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.weight_norm import units
 
 

@@ -11,8 +11,9 @@ from wnrl.diagnostics.norms import NormDiagnostics, dead_unit_metrics, minibatch
 from wnrl.networks.architecture import Architecture
 from wnrl.networks.lstm_core import LSTMCore
 from wnrl.networks.q_network import q_network
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ from wnrl.networks.lstm_core import LSTMCore
 from wnrl.networks.policy_heads import PolicyHead, ValueHead
 from wnrl.networks.q_network import q_network
 from wnrl.networks.torsos import MLP, ImpalaCNN, ResidualBlock
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.conversions import NORMALIZERS
+from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.rows import row_norms
 

@@ -19,10 +19,11 @@ from wnrl.networks.lstm_core import LSTMCore
 from wnrl.networks.policy_heads import PolicyHead, ValueHead
 from wnrl.networks.q_network import q_network
 from wnrl.networks.torsos import MLP
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.layer_kinds import WEIGHT_NORM_LAYERS
 from wnrl.normalizers.layer_norm import LayerNormalized
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm.dense import WeightNormLinear
 
 FREE = [norm for norm in NORMALIZERS if norm not in ("projected", "spectral")]

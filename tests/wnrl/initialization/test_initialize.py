@@ -9,7 +9,8 @@ from torch import nn
 
 from wnrl.initialization.initialize import INITIALIZATIONS, analytic_init, data_init, he_uniform_, initialize
 from wnrl.initialization.weighted_layers import weighted_layers
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.conversions import NORMALIZERS
+from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm.dense import WeightNormLinear
 
 

@@ -8,7 +8,8 @@ from torch.nn.utils import parametrizations, prune
 from wnrl.initialization.weighted_layers import check_lengths_are_free, layers_to_initialize, weighted_layers
 from wnrl.networks.architecture import Architecture
 from wnrl.networks.q_network import q_network
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.conversions import NORMALIZERS
+from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm.dense import WeightNormLinear
 from wnrl.weight_norm.rows import row_norms
 

@@ -17,9 +17,11 @@ from wnrl.networks.noisy import NoisyLinear
 from wnrl.networks.observation_norm import RunningNorm
 from wnrl.networks.policy_heads import GaussianPolicyHead, PolicyHead, ValueHead
 from wnrl.networks.torsos import MLP, ImpalaCNN, NatureCNN
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, polyak, refresh
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 IMAGES = torch.randint(0, 256, (5, 2, 36, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 VECTORS = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
@@ -221,12 +223,22 @@ def test_output_layers_are_found_and_the_rest_is_normalized(options, norm):
     normalizer = NORMALIZERS[norm]
     assert network.output_layers == (network.policy.layer, network.value.layer)
     outputs = [isinstance(layer, NormalizedLayer) for layer in network.output_layers]
-    assert outputs == [normalizer.normalize_output and normalizer.output is not None] * 2
+    with_output = normalizer.normalize_output and normalizer.output is not None
+    assert outputs == [with_output and norm not in ("weight", "mean-batch"), with_output]
+    assert network.policy_layers == (network.policy.layer,)
     torsos = [torso for torso in (network.torso, getattr(network, "value_torso", None)) if torso is not None]
     hidden = [normalizer.hidden is not None and not normalizer.last_hidden_only, normalizer.hidden is not None]
     for torso in torsos:
         assert [isinstance(torso.layers[i], NormalizedLayer) for i in (1, 3)] == hidden
     assert norm != "weight" or torch.allclose(call(network).value, call(small(**options)).value, atol=1e-5)
+
+
+@each_shape
+@pytest.mark.parametrize("norm", ["weight", "mean-batch"])
+@pytest.mark.parametrize(("choice", "outputs"), [(None, [False, True]), (True, [True, True]), (False, [False, False])])
+def test_the_policy_layer_stays_plain_unless_output_layers_are_chosen(options, norm, choice, outputs):
+    network = small(norm=norm, normalize_output=choice, **options)
+    assert [isinstance(layer, WeightNormLayer) for layer in network.output_layers] == outputs
 
 
 def test_layers_to_normalize_are_named_in_the_network():

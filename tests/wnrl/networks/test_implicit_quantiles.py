@@ -18,8 +18,9 @@ from wnrl.initialization.weighted_layers import weighted_layers
 from wnrl.networks.heads import DuelingLayer, HeadMLP
 from wnrl.networks.implicit_quantiles import ImplicitQuantileHead
 from wnrl.networks.noisy import NoisyLinear
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, polyak, refresh
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.spectral_norm import SpectralNormalized
 
 LAYERS = {

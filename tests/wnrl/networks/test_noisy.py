@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from wnrl.networks.noisy import Noise, NoisyLinear
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, refresh
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm.dense import WeightNormLinear
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 

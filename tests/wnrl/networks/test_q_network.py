@@ -24,8 +24,9 @@ from wnrl.networks.implicit_quantiles import ImplicitQuantileHead
 from wnrl.networks.noisy import NoisyLinear
 from wnrl.networks.q_network import QNetwork, q_network
 from wnrl.networks.torsos import MLP, ImpalaCNN, NatureCNN
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm.dense import WeightNormLinear
 
 OUTPUTS = {

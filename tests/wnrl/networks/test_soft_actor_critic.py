@@ -14,8 +14,8 @@ from wnrl.networks.policy_heads import CategoricalPolicy, PolicyHead
 from wnrl.networks.q_network import QNetwork
 from wnrl.networks.soft_actor_critic import PolicyNetwork, SoftActorCritic, soft_actor_critic
 from wnrl.networks.torsos import MLP, NatureCNN
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, polyak, refresh
-from wnrl.normalizers.normalize import NORMALIZERS
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 VECTORS = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))

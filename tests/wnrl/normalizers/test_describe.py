@@ -13,8 +13,9 @@ from torch.nn.utils import parametrizations, prune
 
 import wnrl
 from wnrl.normalizers import describe as module
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.describe import LayerDescription, describe
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 
 
 def make_network():

@@ -9,8 +9,9 @@ from torch import nn
 from tests.wnrl.normalizers.networks import images, make_network, step
 from wnrl.networks.architecture import Architecture
 from wnrl.networks.q_network import q_network
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, polyak, refresh, unfold
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import project
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from tests.wnrl.weight_norm.kinds import KINDS, loss
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, refresh, remove, unfold
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import project
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 

@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
 
 from tests.wnrl.normalizers.networks import images, make_network, step
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, polyak, remove
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm.convolutions import WeightNormConv2d
 from wnrl.weight_norm.dense import WeightNormLinear
 

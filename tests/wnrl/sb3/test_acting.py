@@ -27,8 +27,8 @@ from tests.wnrl.sb3.contract import (
     seeded_predict,
     targets,
 )
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import normalized_layers
-from wnrl.normalizers.normalize import NORMALIZERS
 from wnrl.sb3 import a2c, crossq, ddpg, dqn, ppo, ppo_mask, ppo_recurrent, qrdqn, sac, td3, tqc, trpo
 from wnrl.sb3.learner import Learner
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer

@@ -11,7 +11,7 @@ from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, IdentityEnvBox
 from stable_baselines3.td3.policies import Actor
 
-from wnrl.normalizers.normalize import NORMALIZERS
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.sb3 import crossq, dqn, qrdqn, sac, td3, tqc
 from wnrl.sb3.parts import NormalizedPart, part_class
 from wnrl.weight_norm.normalized_layer import NormalizedLayer

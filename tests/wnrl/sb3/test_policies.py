@@ -1,8 +1,10 @@
 """wnrl.sb3.policies: what holds for one algorithm of a kind holds for all; the rest is in the contract."""
 
 import copy
+import re
 import subprocess
 import sys
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +20,7 @@ from stable_baselines3.common.envs import (
     SimpleMultiObsEnv,
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
@@ -40,10 +42,12 @@ from tests.wnrl.sb3.contract import (
     targets,
     values,
 )
-from wnrl.normalizers.folding import fold
-from wnrl.normalizers.normalize import NORMALIZERS
+from wnrl.normalizers.conversions import NORMALIZERS
+from wnrl.normalizers.describe import describe
+from wnrl.normalizers.folding import fold, normalized_layers
 from wnrl.normalizers.projection import ProjectedLayer
 from wnrl.sb3.policies import NormalizedPolicy
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 ON_POLICY = {"n_steps": 8, "batch_size": 4, "n_epochs": 2}
@@ -213,7 +217,10 @@ def test_placement(name, norm):
     last = "SpectralNormLinear" if norm == "spectral" else hidden  # one layer of each network
     assert [found[path] for path in HIDDEN[name]] == [hidden] * len(HIDDEN[name])
     assert [found[path] for path in LAST_HIDDEN[name]] == [last] * len(LAST_HIDDEN[name])
-    assert [found[path] for path in OUTPUT[name]] == [output] * len(OUTPUT[name])
+    outputs = {path: output for path in OUTPUT[name]}
+    if norm in ("weight", "mean-batch") and "action_net" in outputs:
+        outputs["action_net"] = "Linear"
+    assert {path: found[path] for path in OUTPUT[name]} == outputs
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -247,7 +254,7 @@ def test_orthogonal_initialization_reaches_the_effective_weights(ortho_init, sha
     keywords = {"ortho_init": ortho_init, "share_features_extractor": share, "features_extractor_class": Own}
     model, host = make("ppo", **keywords), make("ppo", policy="MlpPolicy", **keywords)
     assert close(values(fold(model.policy)), values(host.policy))
-    weight = model.policy.action_net.effective_weight()
+    weight = make("ppo", normalize_output=True, **keywords).policy.action_net.effective_weight()
     assert torch.allclose(weight.norm(), torch.tensor(0.01), rtol=1e-3) == ortho_init
 
 
@@ -399,7 +406,8 @@ def test_a_shared_features_extractor_stays_shared():
 )
 def test_forms_of_net_arch(name, net_arch):
     model = make(name, net_arch=net_arch)
-    assert all(isinstance(m, WeightNormLayer) for m in model.policy.output_layers)
+    plain = [m for m in model.policy.output_layers if not isinstance(m, WeightNormLayer)]
+    assert plain == [*model.policy.policy_layers] == [m for m in [getattr(model.policy, "action_net", None)] if m]
     assert len(model.policy.output_layers) >= 2
     model.learn(16)
     model.predict(observations(model))
@@ -538,6 +546,193 @@ def test_policies_of_ones_own():
         AttributeError, match="'NormalizedActors' object has no attribute 'q_net'; each algorithm takes"
     ):
         make("dqn", policy=NormalizedActors)
+
+
+# What users do with their own layers
+
+
+def normalized(policy):
+    """Names of the normalized layers, without those of targets."""
+    return {name for name, m in normalized_layers(policy).items() if "_target" not in name}
+
+
+def extractor(build):
+    """A features extractor with the network that `build` makes of 1 input and 8 outputs."""
+
+    class Extractor(BaseFeaturesExtractor):
+        def __init__(self, space):
+            super().__init__(space, 8)
+            self.net = build()
+
+        def forward(self, obs):
+            return self.net(obs)
+
+    return {"features_extractor_class": Extractor}
+
+
+def tied():
+    net = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    net[4].weight = net[2].weight
+    return net
+
+
+def hooked():
+    layer = nn.Linear(1, 8)
+    layer.register_forward_hook(lambda layer, inputs, output: 2 * output)
+    return layer
+
+
+def lazy():
+    return nn.LazyLinear(8)
+
+
+def spectral():
+    return nn.utils.parametrizations.spectral_norm(nn.Linear(1, 8))
+
+
+CANNOT_BE_TAKEN = [
+    (spectral, "weight", r"stay plain: layer '\S*features_extractor.net' is parametrized", {"features_extractor.net"}),
+    (
+        tied,
+        "batch",
+        r"stay plain: the weight of layer '\S*net.2' is tied .*; the weight of layer '\S*net.4' is tied",
+        {"features_extractor.net.2", "features_extractor.net.4"},
+    ),
+    (tied, "weight", "", set()),
+    (hooked, "weight", "", set()),
+]
+
+
+@pytest.mark.parametrize(("build", "norm", "message", "plain"), CANNOT_BE_TAKEN)
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_a_layer_that_cannot_be_taken_stays_plain_with_a_warning(name, build, norm, message, plain):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = make(name, norm=norm, **extractor(build))
+    assert len(caught) == bool(message)
+    assert not message or re.search(message, str(caught[0].message))
+    prefix = "" if name == "ppo" else "actor."
+    layers = {n: m for n, m in model.policy.named_modules() if n.startswith(f"{prefix}features_extractor.net")}
+    layers = {n: m for n, m in layers.items() if isinstance(m, nn.Linear)}
+    assert {n for n, m in layers.items() if not isinstance(m, NormalizedLayer)} == {prefix + n for n in plain}
+    model.learn(16)
+    reasons = {row.name: row.reason for row in describe(model.policy).layers}
+    assert all(reasons[prefix + n] for n in plain)
+
+
+def test_layers_are_chosen_by_name_or_by_a_predicate_and_recorded(tmp_path):
+    for layers in (["critic.qf0.0", "actor.mu"], lambda name, layer: name in ("critic.qf0.0", "actor.mu")):
+        model = make("sac", layers=layers)
+        assert normalized(model.policy) == {"critic.qf0.0", "actor.mu"}
+        assert isinstance(model.policy.critic_target.qf0[0], WeightNormLayer)
+        model.policy.save(tmp_path / "policy")
+        assert normalized(type(model.policy).load(tmp_path / "policy")) == normalized(model.policy)
+        model.save(tmp_path / "model")
+        assert normalized(SAC.load(tmp_path / "model").policy) == normalized(model.policy)
+    assert normalized(make("ppo", layers="action_net").policy) == {"action_net"}
+    assert normalized(make("ppo", layers=["action_net"], norm="mean-batch").policy) == {"action_net"}
+    with pytest.raises(ValueError, match=r"unknown layer 'actor.mue' \(nearest: actor.mu"):
+        make("sac", layers=["actor.mue"])
+    with pytest.raises(ValueError, match=r"layer 'features_extractor.net' is parametrized"):
+        make("ppo", layers=["features_extractor.net"], **extractor(spectral))
+    without = make("ppo", layers=lambda name, layer: "net.2" not in name and "net.4" not in name, **extractor(tied))
+    assert "features_extractor.net.0" in normalized(without.policy)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_trained_extractor_in_a_new_policy_stays_as_it_is(frozen, tmp_path):
+    donor = make("ppo", **extractor(lambda: nn.Linear(1, 8)))
+    donor.learn(16)
+    donor.save(tmp_path / "donor")
+    values_before = {}
+
+    def build():
+        net = PPO.load(tmp_path / "donor", device="cpu").policy.features_extractor.net.requires_grad_(not frozen)
+        values_before.update(values(net))
+        return net
+
+    model = make("ppo", ortho_init=False, **extractor(build))  # the host's initialization would overwrite it
+    net = model.policy.features_extractor.net
+    assert isinstance(net, WeightNormLayer)
+    assert close(values(net), values_before)
+    assert isinstance(model.policy.mlp_extractor.policy_net[0], WeightNormLayer)
+    held = held_names(model.policy, model.policy.optimizer)
+    assert len(held) == len(set(held)) == len(list(model.policy.parameters()))
+    model.learn(16)
+    assert close(values(net), values_before) == frozen
+
+
+class Late(wnrl.sb3.ppo.MlpPolicy):
+    """Builds its networks after the class that normalizes has built its own."""
+
+    def __init__(self, observation_space, action_space, lr_schedule, **keywords):
+        super().__init__(observation_space, action_space, lr_schedule, **keywords)
+        self.mlp_extractor = MlpExtractor(self.features_dim, [8], nn.ReLU)
+        self.action_net, self.value_net = nn.Linear(8, 1), nn.Linear(8, 1)
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+
+
+LATER = ["mlp_extractor.policy_net.0", "mlp_extractor.value_net.0", "action_net", "value_net"]
+
+
+def test_layers_built_afterwards_are_listed_once():
+    model = make("ppo", policy=Late)
+    with pytest.warns(
+        UserWarning, match=f"^{', '.join(LATER)} of Late stay plain, since they were built after"
+    ) as seen:
+        model.learn(16)
+    assert len(seen) == 1
+    model.learn(16)  # no warning
+    rows = {row.name: row for row in describe(model.policy).layers}
+    assert [rows[name].normalizer for name in LATER] == ["none"] * 4
+    assert {rows[name].reason for name in LATER} == {"it was built after the policy was normalized"}
+    make("ppo", policy=Late, norm="none").learn(16)  # no warning
+    make("ppo", policy=Deeper).learn(16)  # built within: none either
+
+
+class Decayed(ActorCriticPolicy):
+    """Weight decay for weights, none for biases."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        matrices = [p for p in self.parameters() if p.ndim > 1]
+        others = [p for p in self.parameters() if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=lr_schedule(1))
+
+
+class NormalizedDecayed(NormalizedPolicy, Decayed):
+    pass
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_parameters_stay_in_the_groups_of_the_host(norm):
+    policy = make("ppo", policy=NormalizedDecayed, norm=norm).policy
+    names = {id(p): name for name, p in policy.named_parameters()}
+    decayed, others = ([names[id(p)] for p in group["params"]] for group in policy.optimizer.param_groups)
+    assert sorted(decayed + others) == sorted(names.values())
+    new = ("bias", "norm.weight", "log_std") if norm == "batch+projected" else ("bias", "log_std")
+    assert not any(name.endswith("bias") and "norm" not in name for name in decayed)
+    assert all(name.endswith(new) for name in others)
+
+
+def test_the_advice_to_use_the_cpu_is_the_hosts():
+    for policy, count in (("MlpPolicy", 1), (wnrl.sb3.ppo.MlpPolicy, 1), (Deeper, 0)):
+        model = make("ppo", policy=policy)
+        model.device = "meta"
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model._maybe_recommend_cpu()
+        assert len(caught) == count
+
+
+def test_a_policy_can_be_folded_after_learning():
+    for keywords in ({}, {"keywords": {"use_sde": True}}):
+        model = make("ppo", **keywords)
+        model.learn(16)
+        folded, obs = fold(model.policy), observations(model)
+        assert not normalized_layers(folded)
+        np.testing.assert_allclose(seeded_predict(folded, obs), seeded_predict(model.policy, obs), rtol=1e-5, atol=1e-6)
 
 
 def test_the_names_of_the_host_may_stand_for_ours(monkeypatch):

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, refresh, remove
-from wnrl.normalizers.normalize import NORMALIZERS, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import project
 from wnrl.weight_norm.attention import WeightNormMultiheadAttention
 from wnrl.weight_norm.dense import WeightNormLinear

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from wnrl.normalizers.conversions import NORMALIZERS, Options
 from wnrl.normalizers.folding import fold, polyak, refresh, unfold
-from wnrl.normalizers.normalize import NORMALIZERS, Options, normalize
+from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import project
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 

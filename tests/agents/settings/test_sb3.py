@@ -1,0 +1,32 @@
+import typing
+
+import pytest
+
+from agents.settings.flat import flat_defaults, from_flat
+from agents.settings.run import RunSettings
+from agents.settings.sb3 import Algorithm, SB3Settings
+
+
+def test_flags_have_the_names_of_the_other_scripts():
+    own = {"algo", "hyperparams", "init"}
+    assert flat_defaults(SB3Settings).keys() - own <= flat_defaults(RunSettings).keys()
+    assert {"game", "env", "life_loss", "eval_interval", "eval_episodes", "run_dir"} <= flat_defaults(
+        SB3Settings
+    ).keys()
+
+
+def test_there_are_twelve_algorithms():
+    assert len(typing.get_args(Algorithm)) == 12
+
+
+@pytest.mark.parametrize("name", ["steps", "num_envs", "log_interval"])
+def test_what_must_be_at_least_1(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        from_flat(SB3Settings, {name: 0})
+
+
+@pytest.mark.parametrize("name", ["seed", "eval_interval", "eval_episodes"])
+def test_what_must_not_be_negative(name):
+    assert vars(from_flat(SB3Settings, {name: 0}))[name] == 0
+    with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
+        from_flat(SB3Settings, {name: -1})
