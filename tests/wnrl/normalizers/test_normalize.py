@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
 
-from tests.wnrl.normalizers.networks import images, make_network, step
+from tests.wnrl.normalizers.networks import images, kinds, make_network, step
 from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, polyak, remove
 from wnrl.normalizers.normalize import normalize
@@ -26,43 +26,6 @@ def test_the_function_is_preserved_in_evaluation_mode(norm, units):
     returned = normalize(network, norm, units=units)
     assert returned is network
     torch.testing.assert_close(network(x), expected)
-
-
-# Of the convolution, the hidden and the output layer, by default and with the other choice for the output.
-PLACEMENT = {
-    "none": ("", "", "", ""),
-    "weight": ("WeightNorm", "WeightNorm", "WeightNorm", ""),
-    "mean-batch": ("MeanBatchnormWeightNorm", "MeanBatchnormWeightNorm", "WeightNorm", ""),
-    "batch": ("Batchnorm", "Batchnorm", "", None),
-    "layer": ("Layernorm", "Layernorm", "", None),
-    "layer-channels": ("ChannelLayernorm", "ChannelLayernorm", "", None),
-    "projected": ("Projected", "Projected", "", "Projected"),
-    "layer+projected": ("LayernormProjected", "LayernormProjected", "", None),
-    "batch+projected": (*["BatchnormProjected"] * 2, "", "Projected"),
-    "spectral": ("", "SpectralNorm", "", "SpectralNorm"),
-    "weight-clip": ("WeightClipped", "WeightClipped", "WeightClipped", ""),
-}
-
-
-def kinds(network):
-    """By what the convolution, the hidden and the output layer are normalized, as their classes' names have it."""
-    plain = {0: "Conv2d", 4: "Linear", 6: "Linear"}
-    assert all(isinstance(network[i], getattr(nn, name)) for i, name in plain.items())
-    assert all(type(network[i]).__name__.endswith(name) for i, name in plain.items())
-    return [type(network[i]).__name__.removesuffix(name) for i, name in plain.items()]
-
-
-@pytest.mark.parametrize("norm", NORMALIZERS)
-def test_placement(norm):
-    *default, other = PLACEMENT[norm]
-    assert kinds(normalize(make_network(), norm)) == default
-    choice = not NORMALIZERS[norm].normalize_output
-    if other is None:
-        with pytest.raises(ValueError, match="does not apply to output layers"):
-            normalize(make_network(), norm, normalize_output=choice)
-    else:
-        network = normalize(make_network(), norm, normalize_output=choice)
-        assert kinds(network) == [*default[:2], other]
 
 
 def test_heads_name_their_output_layers():

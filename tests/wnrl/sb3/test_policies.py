@@ -8,6 +8,7 @@ import warnings
 
 import gymnasium as gym
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from sb3_contrib import RecurrentPPO
@@ -23,6 +24,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 
 import wnrl.sb3.a2c
 import wnrl.sb3.dqn
@@ -733,6 +735,39 @@ def test_a_policy_can_be_folded_after_learning():
         folded, obs = fold(model.policy), observations(model)
         assert not normalized_layers(folded)
         np.testing.assert_allclose(seeded_predict(folded, obs), seeded_predict(model.policy, obs), rtol=1e-5, atol=1e-6)
+
+
+class Greedy(nn.Module):
+    """The most probable actions of a policy."""
+
+    def __init__(self, policy):
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, obs):
+        return self.policy._predict(obs, deterministic=True)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch, about tracing
+@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "spectral"])
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_traces_graphs_in_tensorboard_and_the_older_onnx_exporter(name, norm, gradients, tmp_path):
+    model = make(name, norm=norm)
+    model.learn(16)
+    obs = torch.from_numpy(observations(model))
+    network = Greedy(model.policy).eval()
+    with torch.set_grad_enabled(gradients):
+        expected = network(obs)
+        traced = torch.jit.trace(network, obs)
+        traced.save(str(tmp_path / "policy.pt"))
+        torch.onnx.export(network, (obs,), str(tmp_path / "policy.onnx"), dynamo=False)
+    with SummaryWriter(str(tmp_path)) as writer:
+        writer.add_graph(network, obs)
+    torch.testing.assert_close(torch.jit.load(str(tmp_path / "policy.pt"))(obs), expected)
+    session = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx"))
+    (actions,) = session.run(None, {session.get_inputs()[0].name: obs.numpy()})
+    np.testing.assert_allclose(actions, expected.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_names_of_the_host_may_stand_for_ours(monkeypatch):
