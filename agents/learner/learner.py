@@ -158,8 +158,18 @@ class Learner:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from `get_state`'s state."""
-        self.network.load_state_dict(state["network"])
+        """Continue from `get_state`'s state.
+
+        Raises:
+            ValueError: it is of another network, such as one with other layers normalized.
+        """
+        try:
+            self.network.load_state_dict(state["network"])
+        except RuntimeError as error:
+            raise ValueError(
+                f"the checkpoint is of another network than this version makes of the settings ({error}): evaluate the "
+                "run's model, or start a new run"
+            ) from error
         load_optimizer(self.optimizer, state["optimizer"])
         self._means.set_state(state["means"])
         self.diagnostics.set_state(state["diagnostics"])

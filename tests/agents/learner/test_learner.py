@@ -122,6 +122,12 @@ def test_goes_on_from_a_state_of_version_0_1(norm):
     assert differences(learner.get_state(), other.get_state()) == []
 
 
+def test_a_state_of_another_network_is_refused():
+    learner, other = make("weight"), make("none")
+    with pytest.raises(ValueError, match=r"(?s)the checkpoint is of another network .*evaluate the run's model, or start"):
+        other.set_state(learner.get_state())
+
+
 @pytest.mark.parametrize("left_out", [None, "network", "optimizer", "num_updates", "means", "diagnostics"])
 def test_goes_on_from_a_state_and_each_part_of_it_matters(left_out):
     learner, other = make("weight"), make("weight", seed=1)
