@@ -22,6 +22,9 @@ from wnrl.initialization.data import data_init
 from wnrl.sb3.learner import Inputs, Learner, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
 from wnrl.sb3.policies import NormalizedPolicy
 
+_NOISE = "norm/minibatch_noise"
+_TABLES = ("stdout", "log")  # the host's names for its tables
+
 
 class DataDependentInit(BaseCallback):
     """Initializes the policy by `wnrl.data_init` on the first observations, before the first update.
@@ -124,7 +127,8 @@ class NormDiagnostics(BaseCallback):
     LAYER is the layer's name in the policy; target networks are not measured. Besides `norm_metrics` (with the learning
     rate of the layer's optimizer) these are `norm/LAYER/angle` of the first step of the layer's optimizer since the
     last reading, and `norm/LAYER/dead` and `norm/minibatch_noise` on observations from the host's buffer: twice as many
-    as in a minibatch, but at most the whole rollout.
+    as in a minibatch, but at most the whole rollout. The host's printed table and its `log.txt` show the noise alone,
+    since they cut long names and refuse those that become equal; TensorBoard, csv and json files get everything.
 
     Learning stays the same to the bit: the global generators of NumPy and torch keep their states.
 
@@ -159,7 +163,7 @@ class NormDiagnostics(BaseCallback):
         self._next = self.num_timesteps + self.interval
         metrics = self._read()
         for tag, metric in zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True):
-            self.logger.record(tag, metric)
+            self.logger.record(tag, metric, exclude=None if tag == _NOISE else _TABLES)
 
     def _on_training_end(self) -> None:
         self._hooks.close()
@@ -173,7 +177,7 @@ class NormDiagnostics(BaseCallback):
             metrics |= norms.dead_unit_metrics(self._learner, rows, self._forward)
             if len(rows) > 1:
                 noise = norms.minibatch_noise(self._learner, rows, self._forward, generator)
-                metrics["norm/minibatch_noise"] = noise
+                metrics[_NOISE] = noise
         self._inputs = ()
         return metrics
 

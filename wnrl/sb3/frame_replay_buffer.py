@@ -14,12 +14,15 @@ from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.her import HerReplayBuffer
 from torch import Tensor
 
 from wnrl.device import free_memory
 
 __all__ = ["FrameReplayBuffer"]
 
+_HER = "FrameReplayBuffer holds images without goals, use stable-baselines3's HerReplayBuffer for HER"
+_ARGUMENTS_OF_HER = ("env", "n_sampled_goal", "goal_selection_strategy", "copy_info_dict")
 _SLACK = 256  # spare frames per environment allowed beyond one per stored step
 
 
@@ -45,7 +48,13 @@ class FrameReplayBuffer(NStepReplayBuffer):
 
     Raises:
         ValueError: an unsupported space, `stack` or mode.
+        TypeError: an argument of another buffer; a subclass that is a `HerReplayBuffer` too.
     """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if issubclass(cls, HerReplayBuffer):
+            raise TypeError(f"{cls.__name__}: {_HER}")
 
     def __init__(
         self,
@@ -60,7 +69,11 @@ class FrameReplayBuffer(NStepReplayBuffer):
         n_steps: int = 1,
         gamma: float = 0.99,
         stack: int | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            hint = "" if unknown.keys().isdisjoint(_ARGUMENTS_OF_HER) else f": {_HER}"
+            raise TypeError(f"FrameReplayBuffer takes no {', '.join(unknown)}{hint}")
         layout = _layout(observation_space, stack)
         if optimize_memory_usage:
             raise ValueError("FrameReplayBuffer stores frames once anyway: leave optimize_memory_usage=False")
@@ -155,6 +168,8 @@ class _Layout(NamedTuple):
 def _layout(space: spaces.Space, stack: int | None) -> _Layout:
     """The layout of frames in images of `space`."""
     if not (isinstance(space, spaces.Box) and is_image_space(space, normalized_image=True)):
+        if isinstance(space, spaces.Dict) and "desired_goal" in space.spaces:
+            raise ValueError(f"{_HER}, got {space}")
         host = "DictReplayBuffer" if isinstance(space, spaces.Dict) else "ReplayBuffer"
         raise ValueError(f"FrameReplayBuffer holds images [C, H, W], got {space}: use stable-baselines3's {host}")
     axis = 0 if is_image_space_channels_first(space) else 2

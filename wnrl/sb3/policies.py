@@ -26,7 +26,7 @@ from wnrl.sb3.parts import normalize_parts
 from wnrl.weight_norm.factors import outdate
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.units import Units, check_units
-from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer, change_units
 
 _OF_ITS_ALGORITHM = "each algorithm takes the policies of its own module, wnrl.sb3.ALGORITHM"
 Layers = Collection[str] | Callable[[str, nn.Module], bool]
@@ -100,7 +100,12 @@ class NormalizedPolicy(BasePolicy):
         """Convert the layers, and what refers to them."""
         known = set(self.parameters())
         roles = self._find_roles()
+        donors = {*normalized_layers(self).values()}
         _convert(self, self._normalization, roles.last_hidden | roles.outputs)
+        if self._chose_units:
+            new = {name: layer for name, layer in self.named_modules() if layer not in donors}
+            weighted = {name: layer for name, layer in new.items() if isinstance(layer, WeightNormLayer)}
+            change_units([layer for name, layer in weighted.items() if self._in_paper_units(name)], "paper")
         normalize_parts(self)
         added = {*self.parameters()} - known
         for optimizer in optimizers(self):
@@ -186,6 +191,10 @@ class NormalizedPolicy(BasePolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), **self._normalization}
 
+    def _in_paper_units(self, name: str) -> bool:
+        """Whether that layer has g in the paper's units, where none are given, whatever the optimizer."""
+        return False
+
     def _warn_of_later_layers(self) -> None:
         """Once, if a subclass built layers after this class had normalized the others."""
         before, self._plain = vars(self).get("_plain"), None
@@ -196,9 +205,9 @@ class NormalizedPolicy(BasePolicy):
             remember_reasons(layer, {layer: "it was built after the policy was normalized"}, ())
         if later:
             warnings.warn(
-                f"{', '.join(later)} of {type(self).__name__} stay plain, since they were built after super().__init__() "
-                "had normalized the others: build them in a method that it calls, such as _build, or call "
-                "wnrl.normalize before you build the optimizer",
+                f"{', '.join(later)} of {type(self).__name__} stay plain, since they were built after "
+                "super().__init__() had normalized the others: build them in a method that it calls, such as _build, "
+                "or call wnrl.normalize before you build the optimizer",
                 stacklevel=3,
             )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 from wnrl.weight_norm.effective_weight import EffectiveWeight, writable
-from wnrl.weight_norm.factors import Factors
+from wnrl.weight_norm.factors import Factors, outdate
 from wnrl.weight_norm.formula import LEAST_WEIGHTS, effective_weight, row_norm
 from wnrl.weight_norm.normalized_layer import NormalizedLayer, check_names_are_free, converted_class, replaced
 from wnrl.weight_norm.rows import row_norms, rows, watched_entries
@@ -439,3 +439,28 @@ def computed(name: str) -> Any:
         raise AttributeError(f"{name} is computed from g and v and cannot be deleted: call wnrl.remove(network) first")
 
     return property(read, fdel=delete, doc="The effective weight, differentiable in g and v; writing to it sets them.")
+
+
+@torch.no_grad()
+def change_units(layers: Iterable[WeightNormLayer], units: Units) -> None:
+    """Store the g of these layers in other units, in place: the weights stay the same, up to rounding.
+
+    Args:
+        layers: those that share a g have to be changed together.
+        units: see `WeightNormLayer`.
+
+    Raises:
+        ValueError: unknown units, or a length of 0 or less in "log" units.
+    """
+    check_units(units)
+    changed: set[Tensor] = set()
+    for layer in layers:
+        for name in layer.weight_names:
+            v, g = layer.pair(name)
+            scale = unit_scale(rows(layer, v), units)
+            if g not in changed:
+                g.copy_(convert_g(g, layer._scales[name], layer.units, units, scale))
+                changed.add(g)
+            layer._scales[name] = scale
+        layer.units = units
+        outdate(layer)

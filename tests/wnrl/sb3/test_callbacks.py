@@ -1,18 +1,26 @@
 """wnrl.sb3.callbacks: the paper's initialization, and metrics in the host's logger."""
 
+import csv
+import json
 from functools import partial
+from importlib import import_module
 
 import numpy as np
 import pytest
+import sb3_contrib
+import stable_baselines3
 import torch
+from gymnasium.wrappers import TimeLimit
 from sb3_contrib import CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, IdentityEnvBox, SimpleMultiObsEnv
-from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.logger import KVWriter, Logger, configure
 from stable_baselines3.common.vec_env import VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.wnrl.sb3.contract import environment
+from wnrl.diagnostics.norms import norm_metrics
 from wnrl.initialization.weighted_layers import layers_to_initialize
 from wnrl.normalizers.folding import fold
 from wnrl.sb3 import DataDependentInit, NormDiagnostics, a2c, callbacks, crossq, dqn, ppo, ppo_mask, ppo_recurrent, sac
@@ -347,3 +355,89 @@ def test_metrics_are_in_tensorboard(tmp_path):
     model.learn(48, callback=[DataDependentInit(16), NormDiagnostics(16)])
     events = EventAccumulator(str(tmp_path / "PPO_1")).Reload()
     assert "norm/mlp_extractor.policy_net.0/g" in events.Tags()["scalars"]
+
+
+EVERY_FOURTH = {**OFF_POLICY, "learning_starts": 8, "train_freq": 4}
+ALGORITHMS = {  # class: module of wnrl.sb3, and keywords
+    "DQN": ("dqn", EVERY_FOURTH),
+    "QRDQN": ("qrdqn", EVERY_FOURTH),
+    "A2C": ("a2c", {}),
+    "PPO": ("ppo", PPO_NUMBERS),
+    "TRPO": ("trpo", {"n_steps": 16, "batch_size": 16}),
+    "MaskablePPO": ("ppo_mask", PPO_NUMBERS),
+    "RecurrentPPO": ("ppo_recurrent", PPO_NUMBERS),
+    "SAC": ("sac", EVERY_FOURTH),
+    "TD3": ("td3", EVERY_FOURTH),
+    "DDPG": ("ddpg", EVERY_FOURTH),
+    "TQC": ("tqc", EVERY_FOURTH),
+    "CrossQ": ("crossq", EVERY_FOURTH),
+}
+CONTINUOUS = ("SAC", "TD3", "DDPG", "TQC", "CrossQ")
+FILES = ["log", "csv", "json", "tensorboard"]
+
+
+def policies_of(algorithm):
+    """The three names of the host's policies; CrossQ has one."""
+    suffix = "LstmPolicy" if algorithm == "RecurrentPPO" else "Policy"
+    return [f"Mlp{suffix}"] if algorithm == "CrossQ" else [f"{kind}{suffix}" for kind in ("Mlp", "Cnn", "MultiInput")]
+
+
+def verbose_model(algorithm, policy, norm):
+    module, keywords = ALGORITHMS[algorithm]
+    package = stable_baselines3 if hasattr(stable_baselines3, algorithm) else sb3_contrib
+    kind = getattr(import_module(f"wnrl.sb3.{module}"), policy)
+    env = TimeLimit(environment(policy, algorithm not in CONTINUOUS, algorithm == "MaskablePPO"), 5)
+    small = {} if "Mlp" in policy else {"features_extractor_kwargs": {"cnn_output_dim": 8}}
+    small = {"features_extractor_kwargs": {"features_dim": 8}} if "Cnn" in policy else small
+    keywords = {**keywords, "policy_kwargs": {"norm": norm, "net_arch": [8], **small}}
+    return getattr(package, algorithm)(kind, env, verbose=1, seed=0, device="cpu", **keywords)
+
+
+def norm_tags(entries):
+    return {tag for tag, value in entries.items() if tag.startswith("norm/") and value not in ("", None)}
+
+
+def tags_in_files(folder):
+    """Those of the normalizer in csv, json and TensorBoard files."""
+    rows = [*csv.DictReader((folder / "progress.csv").read_text().splitlines())]
+    lines = [json.loads(line) for line in (folder / "progress.json").read_text().splitlines()]
+    events = EventAccumulator(str(folder)).Reload().Tags()["scalars"]
+    return [
+        set().union(*map(norm_tags, rows)),
+        set().union(*map(norm_tags, lines)),
+        norm_tags(dict.fromkeys(events, 1)),
+    ]
+
+
+def check_logs(algorithm, policy, norm, folder, printed):
+    """Trains with the host's table and all files; returns the tags that the files hold."""
+    model = verbose_model(algorithm, policy, norm)
+    model.set_logger(configure(str(folder), ["stdout", *FILES]))
+    masks = {"use_masking": False} if algorithm == "MaskablePPO" else {}
+    model.learn(40, callback=NormDiagnostics(8), log_interval=1, **masks)
+    model.logger.close()
+    for table in (printed.readouterr().out, (folder / "log.txt").read_text()):
+        assert "|    minibatch_noise" in table
+        assert "w_norm" not in table
+        assert "..." not in table
+    in_csv, in_json, in_events = tags_in_files(folder)
+    layers = {tag for tag in norm_metrics(Learner(model.policy), 0.0) if "features_extractor" not in tag}
+    assert layers < in_csv == in_json == in_events  # a shared extractor is measured once
+    return in_csv
+
+
+@pytest.mark.parametrize("norm", ["weight", "none"])
+def test_the_hosts_table_leaves_the_layers_to_the_files(norm, tmp_path, capsys):
+    tags = check_logs("DQN", "CnnPolicy", norm, tmp_path, capsys)
+    layers = ["features_extractor.cnn.0", "features_extractor.cnn.2", "features_extractor.cnn.4"]
+    assert {f"norm/q_net.{layer}/angle" for layer in [*layers, "features_extractor.linear.0", "q_net.0"]} < tags
+    assert "norm/minibatch_noise" in tags
+    verbose_model("DQN", "CnnPolicy", norm).learn(20, callback=NormDiagnostics(1), log_interval=1)  # its own logger
+    assert "|    minibatch_noise" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["weight", "none"])
+@pytest.mark.parametrize(("algorithm", "policy"), [(name, kind) for name in ALGORITHMS for kind in policies_of(name)])
+def test_every_algorithm_prints_its_table(algorithm, policy, norm, tmp_path, capsys):
+    check_logs(algorithm, policy, norm, tmp_path, capsys)

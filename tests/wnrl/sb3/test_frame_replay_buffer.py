@@ -4,18 +4,32 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import ale_py
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stable_baselines3 import DQN, SAC
+from sb3_contrib import QRDQN, TQC, CrossQ
+from stable_baselines3 import DDPG, DQN, SAC, TD3
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
-from stable_baselines3.common.envs import FakeImageEnv
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv
+from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecEnv,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecNormalize,
+    VecTransposeImage,
+)
+from stable_baselines3.her import HerReplayBuffer
 
+from wnrl.sb3.atari_vec_env import AtariVecEnv
 from wnrl.sb3.frame_replay_buffer import FrameReplayBuffer
 
 DEVICES = [
@@ -38,6 +52,7 @@ class Stream:
         dtype: type = np.uint8,
         padding: str = "zeros",  # before an episode's first frame: zeros, repeats, frames
         terminal: bool = True,  # whether next_obs is the terminal observation where an episode ended
+        after_end: str = "first",  # the stack then: of a first frame, the same, one frame further, all but one blanked
         channels_last_memory: bool = False,
         p_end: float = 0.2,
         seed: int = 0,
@@ -45,7 +60,7 @@ class Stream:
         self.rng = np.random.default_rng(seed)
         self.num_envs, self.stack, self.axis, self.dtype = num_envs, stack, axis, dtype
         self.frame, self.padding, self.terminal, self.p_end = (colours, size, size + 1), padding, terminal, p_end
-        self.channels_last_memory = channels_last_memory
+        self.channels_last_memory, self.after_end = channels_last_memory, after_end
         shape = (stack * colours, size, size + 1)
         shape = shape if axis == 0 else (*shape[1:], shape[0])
         self.space = spaces.Box(0, 255, shape, np.uint8) if dtype == np.uint8 else spaces.Box(-10, 10, shape, dtype)
@@ -64,6 +79,16 @@ class Stream:
             frames[:] = frames[-1]
         return frames
 
+    def restarted(self, stack: np.ndarray) -> np.ndarray:
+        """The stack after one that ended an episode, as at a lost life: in the emulator the game goes on."""
+        if self.after_end == "first":
+            return self.first()
+        if self.after_end == "further":
+            return np.concatenate((stack[1:], self.new(stack[-1])[None]))
+        stack = stack.copy()
+        stack[:-1] *= self.after_end == "same"
+        return stack
+
     def seen(self, stacks: np.ndarray) -> np.ndarray:
         """Observations as an environment gives them."""
         obs = stacks.reshape(self.num_envs, -1, *self.frame[1:])
@@ -79,7 +104,7 @@ class Stream:
         infos = [{"TimeLimit.truncated": bool(t)} if d else {} for d, t in zip(done, cut, strict=True)]
         self.stacks, next_stacks = after.copy(), after.copy()
         for env in np.flatnonzero(done | left):  # left: an episode given up, as when learning begins again
-            self.stacks[env] = self.first()
+            self.stacks[env] = self.restarted(after[env])
             if done[env] and not self.terminal:
                 next_stacks[env] = self.stacks[env]
         action, reward = self.rng.integers(0, 5, self.num_envs), self.rng.normal(size=self.num_envs)
@@ -137,6 +162,7 @@ def assert_holds_the_same(ours: Any, host: Any) -> None:
     dtype=st.sampled_from([np.uint8, np.float32]),
     padding=st.sampled_from(["zeros", "repeats", "frames"]),
     terminal=st.booleans(),
+    after_end=st.sampled_from(["first", "same", "further", "blanked"]),
     channels_last_memory=st.booleans(),
     p_end=st.sampled_from([0.02, 0.2, 0.7]),
     buffer_size=st.integers(1, 40),
@@ -210,10 +236,27 @@ def screens(num_envs: int = 1, **kwargs: Any) -> VecEnv:
     return VecFrameStack(DummyVecEnv([lambda i=i: Screen(i, **kwargs) for i in range(num_envs)]), 4)
 
 
+class LosesLives(VecEnvWrapper):
+    """Says `done` at every lost life, here where a screen begins bright, while the stack of frames goes on."""
+
+    ends = 0
+
+    def reset(self) -> np.ndarray:
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        obs, rewards, dones, infos = self.venv.step_wait()
+        for env in np.flatnonzero(~dones & (obs[:, 0, 0, -1] > 200)):
+            dones[env], infos[env]["terminal_observation"] = True, obs[env].copy()
+            LosesLives.ends += 1
+        return obs, rewards, dones, infos
+
+
 def model(kind: Any, env: VecEnv, host: bool, *, stack: int | None = None, **kwargs: Any) -> Any:
     """A small model, with the host's buffer or ours."""
     extractor = {"features_dim": 16, "normalized_image": True}
     policy = {
+        "features_extractor_class": NatureCNN,
         "net_arch": [8],
         "features_extractor_kwargs": extractor,
         "normalize_images": env.observation_space.high.max() > 99,
@@ -224,7 +267,7 @@ def model(kind: Any, env: VecEnv, host: bool, *, stack: int | None = None, **kwa
         n_steps = kwargs.pop("n_steps", 1)
         buffer |= {"n_steps": n_steps, "gamma": 0.99} if n_steps > 1 else {}
         kwargs |= {"replay_buffer_class": FrameReplayBuffer, "replay_buffer_kwargs": buffer}
-    return kind("CnnPolicy", env, policy_kwargs=policy, **(common | kwargs))
+    return kind("MlpPolicy" if kind is CrossQ else "CnnPolicy", env, policy_kwargs=policy, **(common | kwargs))
 
 
 def assert_learns_the_same(kind: Any, steps: int, make_env: Any, **kwargs: Any) -> None:
@@ -255,8 +298,44 @@ def test_dqn_learns_the_same_from_normalized_screens() -> None:
     assert_learns_the_same(DQN, 200, lambda: VecNormalize(VecTransposeImage(screens())))
 
 
-def test_sac_learns_the_same_parameters_bit_for_bit() -> None:
-    assert_learns_the_same(SAC, 140, lambda: screens(discrete=False))
+@pytest.mark.parametrize("kind", [QRDQN, SAC, TD3, DDPG, TQC, CrossQ])
+def test_every_algorithm_learns_the_same_parameters_bit_for_bit(kind: Any) -> None:
+    assert_learns_the_same(kind, 140, lambda: screens(discrete=kind is QRDQN))
+
+
+def test_dqn_learns_the_same_where_a_lost_life_ends_an_episode_and_the_stack_goes_on() -> None:
+    before = LosesLives.ends
+    assert_learns_the_same(DQN, 200, lambda: LosesLives(screens(2)))
+    assert LosesLives.ends > before + 20
+
+
+def atari_wrappers() -> VecEnv:
+    gym.register_envs(ale_py)
+    return VecFrameStack(make_atari_env("BreakoutNoFrameskip-v4", 2, seed=0), 4)
+
+
+@pytest.mark.parametrize("make_env", [atari_wrappers, lambda: AtariVecEnv("Breakout", 2, seed=0)])
+def test_dqn_learns_the_same_from_atari(make_env: Any) -> None:
+    env = make_env()
+    learner = model(DQN, env, host=False)
+    host = ReplayBuffer(130, learner.observation_space, learner.action_space, "cpu", 2)
+    ours, lost = learner.replay_buffer, 0
+    add = type(ours).add
+
+    def add_to_both(obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: Any) -> None:
+        nonlocal lost
+        add(ours, obs, next_obs, action, reward, done, infos)
+        host.add(obs, next_obs, action, reward, done, infos)
+        lost += sum(bool(ended) and info["lives"] > 0 for ended, info in zip(done, infos, strict=True))
+
+    ours.add = add_to_both
+    for _ in range(4):
+        learner.learn(60, reset_num_timesteps=False)
+        assert_holds_the_same(ours, host)
+        assert_same(draw(ours), draw(host))
+    env.close()
+    assert host.full
+    assert lost > 1
 
 
 def test_a_saved_buffer_goes_on_in_another_model(tmp_path: Path) -> None:
@@ -407,3 +486,38 @@ def test_too_large_a_buffer_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> Non
     space = spaces.Box(0, 255, (4, 84, 84), np.uint8)
     with pytest.warns(UserWarning, match=r"buffer_size needs 1\.4 GB, cpu has 1\.0 GB free"):
         FrameReplayBuffer(200_000, space, ACTIONS, "cpu")
+
+
+def goals(**keywords: Any) -> BitFlippingEnv:
+    return BitFlippingEnv(4, **keywords)
+
+
+HER = r"FrameReplayBuffer holds images without goals, use stable-baselines3's HerReplayBuffer for HER"
+
+
+def test_goals_are_refused_and_hindsight_replay_named() -> None:
+    with pytest.raises(ValueError, match=f"^{HER}, got Dict.*desired_goal"):
+        DQN("MultiInputPolicy", goals(), replay_buffer_class=FrameReplayBuffer)
+    with pytest.raises(ValueError, match=f"^{HER}"):
+        SAC("MultiInputPolicy", goals(continuous=True), replay_buffer_class=FrameReplayBuffer)
+
+
+@pytest.mark.parametrize(
+    "of_her", [{"n_sampled_goal": 4}, {"goal_selection_strategy": "future"}, {"copy_info_dict": True}, {"env": None}]
+)
+@pytest.mark.parametrize("env", [goals, screens])
+def test_arguments_of_hindsight_replay_are_refused(of_her: dict[str, Any], env: Any) -> None:
+    policy = "CnnPolicy" if env is screens else "MultiInputPolicy"
+    with pytest.raises(TypeError, match=f"^FrameReplayBuffer takes no {next(iter(of_her))}: {HER}$"):
+        DQN(policy, env(), replay_buffer_class=FrameReplayBuffer, replay_buffer_kwargs=of_her)
+
+
+def test_an_unknown_argument_is_named_alone() -> None:
+    with pytest.raises(TypeError, match=r"^FrameReplayBuffer takes no goals, size$"):
+        FrameReplayBuffer(10, IMAGE, ACTIONS, "cpu", goals=1, size=2)
+
+
+@pytest.mark.parametrize("bases", [(FrameReplayBuffer, HerReplayBuffer), (HerReplayBuffer, FrameReplayBuffer)])
+def test_a_buffer_of_both_kinds_is_refused(bases: tuple[type, type]) -> None:
+    with pytest.raises(TypeError, match=f"^Both: {HER}$"):
+        type("Both", bases, {})

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 from sb3_contrib import TRPO
+from stable_baselines3.common.callbacks import ConvertCallback
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import IdentityEnv, IdentityEnvMultiBinary, IdentityEnvMultiDiscrete
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.utils import safe_mean
 
 import wnrl.sb3.trpo
-from tests.wnrl.sb3.contract import ON_POLICY, PolicyContract
+from tests.wnrl.sb3.contract import ON_POLICY, PolicyContract, Small, close, values
 from wnrl.normalizers.folding import fold
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 
 class TestTRPOPolicies(PolicyContract):
@@ -44,6 +48,75 @@ def test_the_first_step_of_the_policy_layer_is_the_hosts(kind, seed):
     assert cosine(normalized, hosts) < cosine(ours, hosts) - 0.03  # short rows turn around
 
 
+LAYERS = ["mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2", "action_net"]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("damping", [0.1, 1e-3])
+def test_the_first_step_of_the_hidden_layers_is_the_hosts_in_the_papers_units(damping, seed):
+    def steps(policy, **policy_keywords):
+        model = TRPO(
+            policy,
+            "CartPole-v1",
+            seed=seed,
+            device="cpu",
+            n_steps=256,
+            cg_damping=damping,
+            policy_kwargs=policy_keywords,
+        )
+        weights = [model.policy.get_submodule(name) for name in LAYERS]
+        before = [layer.weight.detach().clone() for layer in weights]
+        model.learn(256)
+        return [(layer.weight.detach() - old).flatten() for layer, old in zip(weights, before, strict=True)]
+
+    hosts, ours = steps("MlpPolicy"), steps(wnrl.sb3.trpo.MlpPolicy)
+    root = steps(wnrl.sb3.trpo.MlpPolicy, units="sqrt")
+    assert all(cosine(*pair) > 0.99 for pair in zip(ours, hosts, strict=True))
+    assert ours[1].norm() / hosts[1].norm() == pytest.approx(1, abs=0.05)
+    assert cosine(root[1], hosts[1]) < 0.5
+    assert root[1].norm() / hosts[1].norm() > 3
+
+
+def units(policy):
+    return {name: m.units for name, m in policy.named_modules() if isinstance(m, WeightNormLayer)}
+
+
+def test_units_of_actor_and_critic(tmp_path):
+    model = TRPO(wnrl.sb3.trpo.MlpPolicy, IdentityEnv(3), device="cpu", n_steps=8, batch_size=8)
+    plain = TRPO("MlpPolicy", IdentityEnv(3), device="cpu", n_steps=8, batch_size=8, seed=1)
+    expected = {
+        **{f"mlp_extractor.policy_net.{i}": "paper" for i in (0, 2)},
+        **{f"mlp_extractor.value_net.{i}": "sqrt" for i in (0, 2)},
+        "value_net": "sqrt",
+    }
+    assert units(model.policy) == expected
+    model.learn(8)
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy")
+    loaded = TRPO.load(tmp_path / "model").policy, wnrl.sb3.trpo.MlpPolicy.load(tmp_path / "policy")
+    for policy in loaded:
+        assert units(policy) == expected
+        assert close(values(policy), values(model.policy))
+    for keywords in ({"units": "sqrt"}, {"units": "log"}):
+        given = TRPO(wnrl.sb3.trpo.MlpPolicy, IdentityEnv(3), device="cpu", policy_kwargs=keywords)
+        assert {*units(given.policy).values()} == {keywords["units"]}
+        given.policy.load_state_dict(plain.policy.state_dict())
+        model.policy.load_state_dict(given.policy.state_dict())
+        assert close(values(fold(model.policy)), values(plain.policy))
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_features_extractors_of_the_critic_alone_keep_the_units_of_its_optimizer(share):
+    keywords = {"share_features_extractor": share, "features_extractor_kwargs": {"features_dim": 8}}
+    policy = TRPO(wnrl.sb3.trpo.CnnPolicy, Small(True), device="cpu", policy_kwargs=keywords).policy
+    assert {m.units for m in weighted(policy.pi_features_extractor)} == {"paper"}
+    assert {m.units for m in weighted(policy.vf_features_extractor)} == {"paper" if share else "sqrt"}
+
+
+def weighted(module):
+    return [m for m in module.modules() if isinstance(m, WeightNormLayer)]
+
+
 @pytest.mark.slow
 def test_no_line_search_fails_on_cartpole():
     failed = 0
@@ -63,3 +136,33 @@ def test_no_line_search_fails_on_cartpole():
         failed += sum(success < 1 for success in successes)
     print(f"\nfailed line searches: {failed} of 100")
     assert failed == 0
+
+
+REGION = {"n_steps": 512, "batch_size": 512, "gae_lambda": 0.98, "n_critic_updates": 20, "learning_rate": 1e-3}
+
+
+def curve(policy, damping, seed, **policy_keywords):
+    """The mean over 10 rollouts of the mean return of the last 100 games."""
+    environments = make_vec_env("CartPole-v1", 2, seed=seed)
+    keywords = {"seed": seed, "device": "cpu", "cg_damping": damping, "policy_kwargs": policy_keywords, **REGION}
+    model, returns = TRPO(policy, environments, **keywords), []
+    see = ConvertCallback(lambda names, _: True)
+    see._on_rollout_end = lambda: returns.append(safe_mean([game["r"] for game in model.ep_info_buffer]))
+    model.learn(10_240, callback=see)
+    assert len(returns) == 10
+    return np.mean(returns)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damping", [1e-3, 0.1])
+def test_actors_in_the_papers_units_lose_less_than_in_units_of_the_root(damping):
+    seeds, ours = range(10), wnrl.sb3.trpo.MlpPolicy
+    hosts = np.array([curve("MlpPolicy", damping, seed) for seed in seeds])
+    paper = np.array([curve(ours, damping, seed) for seed in seeds])
+    root = np.array([curve(ours, damping, seed, units="sqrt") for seed in seeds])
+    for name, curves in (("actor in the paper's units", paper), ("units of the root", root)):
+        change = curves - hosts
+        error = change.std(ddof=1) / np.sqrt(len(seeds))
+        print(f"\ndamping {damping}, plain {hosts.mean():.1f}; {name}: {change.mean():+.1f} ± {error:.1f}")
+    if damping == 1e-3:
+        assert (paper - root).mean() > 2 * (paper - root).std(ddof=1) / np.sqrt(len(seeds))

@@ -15,7 +15,7 @@ from wnrl.normalizers.normalize import normalize
 from wnrl.weight_norm.dense import WeightNormLinear
 from wnrl.weight_norm.recurrent import WeightNormLSTM
 from wnrl.weight_norm.rows import rows
-from wnrl.weight_norm.weight_norm_layer import letter
+from wnrl.weight_norm.weight_norm_layer import change_units, letter
 
 UNITS = ("paper", "sqrt", "log")
 BALLAST = 0.8
@@ -164,6 +164,43 @@ def test_a_negative_g_turns_the_row(kind, unit):
         torch.testing.assert_close(layer(**x), y)
     torch.testing.assert_close(fold(layer)(**x), y)
     torch.testing.assert_close(remove(layer)(**x), y)
+
+
+@pytest.mark.parametrize("new", UNITS)
+@pytest.mark.parametrize("old", UNITS)
+@pytest.mark.parametrize("ballast", [0.0, BALLAST])
+def test_units_are_changed_in_place_with_the_same_weights(kind, old, new, ballast):
+    layer = convert(KINDS[kind][0](), old, ballast)
+    weights = {name: layer.effective_weight(name).detach().clone() for name in layer.weight_names}
+    parameters, expected = [*layer.parameters()], convert(KINDS[kind][0](), new, ballast)
+    with torch.no_grad():
+        layer.effective_weight(layer.weight_names[0])  # may keep factors
+    change_units([layer], new)
+    assert layer.units == new
+    assert [*layer.parameters()] == parameters
+    for name, weight in weights.items():
+        torch.testing.assert_close(layer.effective_weight(name), weight)
+        with torch.no_grad():
+            torch.testing.assert_close(layer.effective_weight(name), weight)
+        assert layer._scales[name] == expected._scales[name]
+    loaded = convert(KINDS[kind][0](), new, ballast)
+    loaded.load_state_dict(layer.state_dict())
+    for name, weight in weights.items():
+        torch.testing.assert_close(loaded.effective_weight(name), weight)
+
+
+def test_units_of_layers_that_share_g_are_changed_once():
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    network[1].weight = network[0].weight
+    normalize(network, "weight", units="sqrt")
+    weight, g = network[0].weight.detach().clone(), network[0].g.detach().clone()
+    change_units(network, "paper")
+    assert network[0].g is network[1].g
+    torch.testing.assert_close(network[0].g.detach(), 2 * g)
+    for layer in network:
+        torch.testing.assert_close(layer.weight.detach(), weight)
+    with pytest.raises(ValueError, match="units"):
+        change_units(network, "metres")
 
 
 def test_a_dynamic_class_is_made_again_where_it_is_missing():
