@@ -118,7 +118,7 @@ class NormalizedPolicy(BasePolicy):
         for name, module in self.named_modules():
             if isinstance(module, WeightNormLayer) and learner_name(name) != name:
                 vars(module)["_keeps_no_factors"] = True  # the host averages them through `.data`
-        self._plain: tuple[nn.Module, ...] | None = tuple(_plain_layers(self).values())
+        self._built: tuple[nn.Module, ...] | None = tuple(_layers(self).values())
 
     @property
     def output_layers(self) -> tuple[nn.Module, ...]:
@@ -173,6 +173,8 @@ class NormalizedPolicy(BasePolicy):
 
         Where `units` are not given, a g that names none is in those of older versions, "sqrt".
         """
+        if "_normalization" not in vars(self):  # while the host builds its networks
+            return super().load_state_dict(state_dict, *arguments, **keywords)
         units = "sqrt" if self._chose_units else self._normalization["units"]
         state_dict = with_plain_weights(self, state_dict, units)
         metadata = getattr(state_dict, "_metadata", None)
@@ -197,10 +199,11 @@ class NormalizedPolicy(BasePolicy):
 
     def _warn_of_later_layers(self) -> None:
         """Once, if a subclass built layers after this class had normalized the others."""
-        before, self._plain = vars(self).get("_plain"), None
+        before, self._built = vars(self).get("_built"), None
         if before is None:
             return
-        later = {name: layer for name, layer in _plain_layers(self).items() if layer not in before}
+        plain = {name: layer for name, layer in _layers(self).items() if not isinstance(layer, NormalizedLayer)}
+        later = {name: layer for name, layer in plain.items() if layer not in before}
         for layer in later.values():
             remember_reasons(layer, {layer: "it was built after the policy was normalized"}, ())
         if later:
@@ -251,9 +254,9 @@ def _convert(policy: nn.Module, normalization: dict[str, Any], last: set[nn.Modu
         normalize(policy, strict=False, **keywords)
 
 
-def _plain_layers(policy: nn.Module) -> dict[str, nn.Module]:
-    modules = policy.named_modules()
-    return {name: m for name, m in modules if can_be_normalized(m) and not isinstance(m, NormalizedLayer)}
+def _layers(policy: nn.Module) -> dict[str, nn.Module]:
+    """Layers that are or can be normalized."""
+    return {name: module for name, module in policy.named_modules() if can_be_normalized(module)}
 
 
 def _hold_the_new_parameters(optimizer: Optimizer, known: set[nn.Parameter], policy: nn.Module) -> None:

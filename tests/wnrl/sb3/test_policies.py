@@ -46,7 +46,7 @@ from tests.wnrl.sb3.contract import (
 )
 from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.describe import describe
-from wnrl.normalizers.folding import fold, normalized_layers
+from wnrl.normalizers.folding import fold, normalized_layers, remove
 from wnrl.normalizers.projection import ProjectedLayer
 from wnrl.sb3.policies import NormalizedPolicy
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
@@ -690,6 +690,26 @@ def test_layers_built_afterwards_are_listed_once():
     assert {rows[name].reason for name in LATER} == {"it was built after the policy was normalized"}
     make("ppo", policy=Late, norm="none").learn(16)  # no warning
     make("ppo", policy=Deeper).learn(16)  # built within: none either
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fold(make("ppo").policy).set_training_mode(True)  # plain again, but not built since
+        plain = make("ppo")
+        remove(plain.policy)
+        plain.policy.set_training_mode(True)
+
+
+class Pretrained(wnrl.sb3.ppo.MlpPolicy):
+    """Loads the state of a plain model as soon as its networks are built."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        self.load_state_dict(make("ppo", policy="MlpPolicy", seed=7).policy.state_dict())
+
+
+def test_a_state_may_be_loaded_before_the_networks_are_normalized():
+    policy = make("ppo", policy=Pretrained).policy
+    assert isinstance(policy.value_net, WeightNormLayer)
+    assert close(values(fold(policy)), values(make("ppo", policy="MlpPolicy", seed=7).policy))
 
 
 class Decayed(ActorCriticPolicy):
