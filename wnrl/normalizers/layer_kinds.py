@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
@@ -95,7 +95,7 @@ def output_modules(network: nn.Module) -> set[nn.Module]:
 
     A network without heads that ends with a recurrent layer has none.
     """
-    heads = [cast(Any, module).output_layers for module in network.modules() if hasattr(module, "output_layers")]
+    heads = _declared(network, "output_layers")
     if heads:
         for layer in (layer for head in heads for layer in head):
             if not isinstance(layer, nn.Module):
@@ -107,8 +107,20 @@ def output_modules(network: nn.Module) -> set[nn.Module]:
 
 def policy_modules(network: nn.Module) -> set[nn.Module]:
     """The `policy_layers` of modules of `network`, the layers that compute an actor-critic's policy; with all parts."""
-    policies = [cast(Any, module).policy_layers for module in network.modules() if hasattr(module, "policy_layers")]
-    return {part for layers in policies for layer in layers for part in layer.modules()}
+    policies = _declared(network, "policy_layers")
+    layers = [layer for layers in policies for layer in layers if isinstance(layer, nn.Module)]
+    return {part for layer in layers for part in layer.modules()}
+
+
+def _declared(network: nn.Module, name: str) -> list[Any]:
+    """What modules of `network` list under `name`, or as a policy of `wnrl.sb3`, whose attributes are its users'."""
+    found = []
+    for module in network.modules():
+        layers = getattr(module, f"_wnrl_{name}", None)
+        layers = getattr(module, name, None) if layers is None else layers
+        if isinstance(layers, (tuple, list, set)):  # not a child, or a number, that happens to have that name
+            found.append(layers)
+    return found
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> ValueError:

@@ -85,9 +85,12 @@ def _values(critic: Any, obs: Any, actions: Tensor) -> list[Tensor]:
 
 
 def optimizers(policy: nn.Module) -> list[Optimizer]:
-    """The optimizers of the policy and of its parts, each once."""
-    held = [value for module in policy.modules() for value in vars(module).values() if isinstance(value, Optimizer)]
-    return list(dict.fromkeys(held))
+    """The optimizers of the policy and of its parts, each once, also those in lists, in dicts and in other objects."""
+    held = [value for module in policy.modules() for value in vars(module).values()]
+    held += [value for several in held if isinstance(several, (list, tuple)) for value in several]
+    held += [value for several in held if isinstance(several, dict) for value in several.values()]
+    held += [value for one in held if hasattr(one, "__dict__") for value in vars(one).values()]
+    return [one for one in {id(value): value for value in held}.values() if isinstance(one, Optimizer)]
 
 
 def copy_policy(policy: BasePolicy) -> BasePolicy:

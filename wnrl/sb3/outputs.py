@@ -69,26 +69,27 @@ def find_roles(policy: nn.Module, outputs: Iterable[str] | None = None) -> Roles
     for network in policy.modules():
         if isinstance(network, BaseModel):
             paths = list(_paths(network))
-            unexplained = _unexplained(network, paths) if outputs is None else []
-            roles.update(_traced_roles(network, unexplained) if unexplained else _named_roles(paths))
+            unexplained = _unexplained(network, paths)
+            roles.update(_traced_roles(network, unexplained, outputs is None) if unexplained else _named_roles(paths))
     if outputs is not None:
         roles.outputs = _layers_of(policy, outputs)
         roles.policy &= roles.outputs
     return roles
 
 
-def learner_name(name: str) -> str:
-    """The name of the layer that a layer of a target network follows: `q_net.0` for `q_net_target.0`."""
+def learner_name(policy: nn.Module, name: str) -> str:
+    """The name of the layer that a layer of a target network follows: `q_net.0` for `q_net_target.0`; else its own."""
     network, dot, rest = name.partition(".")
-    return f"{network.removesuffix('_target')}{dot}{rest}"
+    learner = network.removesuffix("_target")
+    return f"{learner}{dot}{rest}" if learner in policy._modules else name
 
 
 def _layers_of(policy: nn.Module, names: Iterable[str]) -> set[nn.Module]:
     layers = {name: module for name, module in policy.named_modules(remove_duplicate=False) if is_dense(module)}
-    names = {*names}
+    names = {names} if isinstance(names, str) else {*names}
     for name in names - {*layers}:
         raise unknown_name("output layer", name, layers)
-    return {module for name, module in layers.items() if learner_name(name) in names}
+    return {module for name, module in layers.items() if learner_name(policy, name) in names}
 
 
 def _paths(network: nn.Module) -> Iterator[tuple[str, list[nn.Module]]]:
@@ -133,26 +134,30 @@ def _is_chain(module: nn.Module) -> bool:
     return not any(is_dense(part) for part in module.modules() if part is not module)
 
 
-def _traced_roles(network: BaseModel, unexplained: list[nn.Module]) -> Roles:
-    """The roles of the layers of a network of which a copy is called."""
+def _traced_roles(network: BaseModel, unexplained: list[nn.Module], warn: bool) -> Roles:
+    """The roles of the layers of a network of which a copy is called; if that fails there may be a warning."""
     names = {name: module for name, module in network.named_modules() if is_dense(module)}
     try:
         copied = deep_copy(network)
         roles = _trace(copied, {copied.get_submodule(name): module for name, module in names.items()})
     except Exception as error:  # of code that is not ours
-        listed = ", ".join(name for name, module in names.items() if module in unexplained)
-        warnings.warn(
-            f"which layers of {type(network).__name__} are output layers is not known, since a call of it failed "
-            f"({type(error).__name__}: {error}); {listed} count as such: name the output layers by "
-            "policy_kwargs=dict(outputs=[...])",
-            stacklevel=2,
-        )
+        if warn:
+            listed = ", ".join(name for name, module in names.items() if module in unexplained)
+            warnings.warn(
+                f"which layers of {type(network).__name__} are output layers is not known, since a call of it failed "
+                f"({type(error).__name__}: {error}); {listed} count as such: name the output layers by "
+                "policy_kwargs=dict(outputs=[...])",
+                stacklevel=2,
+            )
         roles = _named_roles(_paths(network))
         roles.outputs |= {*unexplained}
+        if hasattr(network, "evaluate_actions"):
+            roles.policy |= {*unexplained}
     own = {*_own_modules(network)}
     return Roles(roles.outputs & own, roles.policy & own, roles.last_hidden & own)
 
 
+@torch.enable_grad()
 def _trace(network: Any, layers: Mapping[nn.Module, nn.Module]) -> Roles:
     """The roles of `layers`, keyed by those of `network`, from a call of it in which the graph is cut at each layer."""
     results: dict[nn.Module, list[Tensor]] = {}
@@ -167,7 +172,7 @@ def _trace(network: Any, layers: Mapping[nn.Module, nn.Module]) -> Roles:
     for layer in layers:
         layer.register_forward_hook(cut)
     devices = [network.device] if network.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+    with torch.random.fork_rng(devices=devices):
         policy, others = _outputs(network.eval())
     roles = Roles(outputs=_reached([*policy, *others], results), policy=_reached(policy, results))
     roles.outputs |= {*layers.values()} - {*results}

@@ -52,7 +52,7 @@ class NormalizedPolicy(BasePolicy):
         layers: names of the layers to normalize, as in `policy.named_modules()`, or a predicate of name and layer, as
             in `wnrl.normalize`; None: all that the normalizer's source converts. Those of a target network are those of
             its learner.
-        outputs: names of the output layers, for networks of your own; None: they are found.
+        outputs: names of the output layers, or one name, for networks of your own; None: they are found.
         units: of g, see `wnrl.WeightNormLinear`; None: "paper" for SGD and its subclasses, under which a step of g in
             units of √n would be n times as long, "sqrt" for every other optimizer.
         keywords: of the host's policy.
@@ -69,7 +69,7 @@ class NormalizedPolicy(BasePolicy):
         init: str = "preserve",
         normalize_output: bool | None = None,
         layers: Layers | None = None,
-        outputs: Collection[str] | None = None,
+        outputs: str | Collection[str] | None = None,
         units: Units | None = None,
         **keywords: Any,
     ) -> None:
@@ -80,7 +80,7 @@ class NormalizedPolicy(BasePolicy):
             raise TypeError(f"{type(self).__module__}: {error}; {_OF_ITS_ALGORITHM}") from error
         self._chose_units = units is None
         if units is None:
-            units = "paper" if issubclass(self.optimizer_class, SGD) else "sqrt"
+            units = "paper" if any(isinstance(one, SGD) for one in optimizers(self)) else "sqrt"
         self._output_names: dict[str, list[str]] | None = None
         self._normalization: dict[str, Any] = {
             "norm": norm,
@@ -91,12 +91,12 @@ class NormalizedPolicy(BasePolicy):
             "units": units,
         }
         if norm != "none":
-            self._normalize()
+            self._normalize_networks()
         if init != "preserve":
             initialize(self, init)
             self.equalize_targets()
 
-    def _normalize(self) -> None:
+    def _normalize_networks(self) -> None:
         """Convert the layers, and what refers to them."""
         known = set(self.parameters())
         roles = self._find_roles()
@@ -110,23 +110,20 @@ class NormalizedPolicy(BasePolicy):
         added = {*self.parameters()} - known
         for optimizer in optimizers(self):
             _hold_the_new_parameters(optimizer, known, self)
-            if optimizer.state:  # made by the constructor (Adagrad's) for the replaced parameters: construct again
-                options = {"lr": optimizer.defaults["lr"], **self.optimizer_kwargs}
-                optimizer.__init__(optimizer.param_groups, **options)  # type: ignore[misc]
             policy_layers = [layer for layer in roles.policy if not isinstance(layer, NormalizedLayer)]
             accept_other_states(optimizer, added, policy_layers)
         for name, module in self.named_modules():
-            if isinstance(module, WeightNormLayer) and learner_name(name) != name:
+            if isinstance(module, WeightNormLayer) and learner_name(self, name) != name:
                 vars(module)["_keeps_no_factors"] = True  # the host averages them through `.data`
         self._built: tuple[nn.Module, ...] | None = tuple(_layers(self).values())
 
     @property
-    def output_layers(self) -> tuple[nn.Module, ...]:
+    def _wnrl_output_layers(self) -> tuple[nn.Module, ...]:
         """The output layers of the networks."""
         return self._outputs_of("outputs")
 
     @property
-    def policy_layers(self) -> tuple[nn.Module, ...]:
+    def _wnrl_policy_layers(self) -> tuple[nn.Module, ...]:
         """Those of them that compute the policy of an actor-critic."""
         return self._outputs_of("policy")
 
@@ -155,8 +152,8 @@ class NormalizedPolicy(BasePolicy):
         """Copy the parameters and buffers of each learner to its target network."""
         networks = dict(self.named_children())
         for name, target in networks.items():
-            if name.endswith("_target"):
-                target.load_state_dict(networks[name.removesuffix("_target")].state_dict())
+            if (learner := learner_name(self, name)) != name:
+                target.load_state_dict(networks[learner].state_dict())
 
     def set_training_mode(self, mode: bool) -> None:
         """As the host's; going into training mode, projections are set up."""
@@ -235,7 +232,7 @@ def _check_names(norm: str, init: str, units: str | None) -> None:
 def _convert(policy: nn.Module, normalization: dict[str, Any], last: set[nn.Module]) -> None:
     """Normalize the layers that are chosen; a predicate in `layers` becomes the names of those that it chose."""
     layers: Any = normalization["layers"]
-    learners = {module: learner_name(name) for name, module in policy.named_modules()}
+    learners = {module: learner_name(policy, name) for name, module in policy.named_modules()}
     keywords = {name: normalization[name] for name in ("norm", "normalize_output", "units")}
     before = set(normalized_layers(policy).values())
     if callable(layers):
@@ -281,6 +278,11 @@ def _hold_the_new_parameters(optimizer: Optimizer, known: set[nn.Parameter], pol
         found = dict.fromkeys(new for old in group["params"] for new in together.get(old, [old]))
         group["params"] = [parameter for parameter in found if parameter not in seen]
         seen.update(found)
+    if optimizer.state:  # made by the constructor, as Adagrad's
+        new = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter not in known]
+        kind = next((one for one in type(optimizer).__mro__ if one.__module__.startswith("torch.optim")), Optimizer)
+        if new and kind is not Optimizer:
+            optimizer.state.update(kind(new, **optimizer.defaults).state)
 
 
 def _project_after_steps(policy: nn.Module) -> None:

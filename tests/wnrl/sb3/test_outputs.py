@@ -182,6 +182,9 @@ def test_the_policy_layer_of_an_actor_critic_is_the_one_that_its_actions_come_fr
     assert isinstance(model.policy.trunk, NormalizedLayer)
     assert isinstance(model.policy.value_net, NormalizedLayer)
     model.learn(16)
+    keywords = {"net_arch": [8], "outputs": ["actor_head", "value_net"]}
+    named = PPO(Mine, IdentityEnv(3), device="cpu", n_steps=8, batch_size=8, policy_kwargs=keywords)
+    assert type(named.policy.actor_head) is nn.Linear
 
 
 class Residual(MlpExtractor):
@@ -203,7 +206,7 @@ def test_extractors_of_ones_own_are_hidden():
     policy = PPO(Mine, IdentityEnv(3), device="cpu", policy_kwargs={"norm": "spectral"}).policy
     found = {name for name, m in policy.named_modules() if isinstance(m, NormalizedLayer)}
     assert found == {"mlp_extractor.after", "mlp_extractor.value_net.0"}  # the last hidden layers
-    assert {*map(id, policy.output_layers)} == {id(policy.action_net), id(policy.value_net)}
+    assert {*map(id, policy._wnrl_output_layers)} == {id(policy.action_net), id(policy.value_net)}
 
 
 class OwnActor(Actor):
@@ -257,6 +260,7 @@ def test_outputs_by_name_take_the_place_of_those_that_are_found():
     assert isinstance(model.q_net.advantage, NormalizedLayer)
     assert isinstance(model.q_net_target.advantage, NormalizedLayer)
     assert type(model.q_net.value) is nn.Linear
+    assert isinstance(dqn(Dueling, "layer", outputs="q_net.value").q_net.advantage, NormalizedLayer)
     with pytest.raises(ValueError, match=r"unknown output layer 'q_net.values' \(nearest: q_net.value"):
         dqn(Dueling, outputs=["q_net.values"])
 
@@ -282,7 +286,7 @@ def calls(monkeypatch, *kinds):
 def test_networks_of_the_host_are_not_called(algorithm, policy, env, monkeypatch):
     counted = calls(monkeypatch, nn.Linear)
     for net_arch in ([], [8], [8, 8]):
-        assert len(algorithm(policy, env(), policy_kwargs={"net_arch": net_arch}).policy.output_layers) >= 2
+        assert len(algorithm(policy, env(), policy_kwargs={"net_arch": net_arch}).policy._wnrl_output_layers) >= 2
     assert not counted
 
 
@@ -320,5 +324,8 @@ def test_features_extractors_of_ones_own_are_hidden_and_not_called():
 
 
 def test_the_learner_of_a_layer():
-    names = {"q_net_target.q_net.0": "q_net.q_net.0", "q_net.x_target": "q_net.x_target", "critic_target": "critic"}
-    assert {name: learner_name(name) for name in names} == names
+    policy = DQN("MlpPolicy", IdentityEnv(3), device="cpu").policy
+    policy.rnd_target = nn.Linear(1, 1)
+    names = {"q_net_target.q_net.0": "q_net.q_net.0", "q_net.x_target": "q_net.x_target", "q_net_target": "q_net"}
+    names |= {"rnd_target": "rnd_target"}
+    assert {name: learner_name(policy, name) for name in names} == names

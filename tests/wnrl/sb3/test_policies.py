@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -408,9 +409,9 @@ def test_a_shared_features_extractor_stays_shared():
 )
 def test_forms_of_net_arch(name, net_arch):
     model = make(name, net_arch=net_arch)
-    plain = [m for m in model.policy.output_layers if not isinstance(m, WeightNormLayer)]
-    assert plain == [*model.policy.policy_layers] == [m for m in [getattr(model.policy, "action_net", None)] if m]
-    assert len(model.policy.output_layers) >= 2
+    plain = [m for m in model.policy._wnrl_output_layers if not isinstance(m, WeightNormLayer)]
+    assert plain == [*model.policy._wnrl_policy_layers] == [m for m in [getattr(model.policy, "action_net", None)] if m]
+    assert len(model.policy._wnrl_output_layers) >= 2
     model.learn(16)
     model.predict(observations(model))
 
@@ -736,6 +737,89 @@ def test_parameters_stay_in_the_groups_of_the_host(norm):
     new = ("bias", "norm.weight", "log_std") if norm == "batch+projected" else ("bias", "log_std")
     assert not any(name.endswith("bias") and "norm" not in name for name in decayed)
     assert all(name.endswith(new) for name in others)
+
+
+class OwnNames(wnrl.sb3.ppo.MlpPolicy):
+    """Has attributes and a method of names that are ours elsewhere, and a target of no learner."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        self.output_layers, self.policy_layers = nn.Linear(1, 1), [64, 64]
+        self.rnd_target = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 4))
+        self.normalized = self._normalize(2.0)
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1))
+
+    def _normalize(self, value):
+        return value / 2
+
+
+@pytest.mark.parametrize("norm", ["none", "weight", "batch", "layer"])
+def test_names_of_the_users_own_are_in_nobodys_way(norm):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = make("ppo", policy=OwnNames, norm=norm, init="he" if norm != "layer" else "preserve")
+        model.learn(16)
+    assert isinstance(model.policy.output_layers, nn.Linear)
+    assert model.policy.policy_layers == [64, 64]
+    assert model.policy._normalize(4) == 2
+    assert isinstance(model.policy.mlp_extractor.policy_net[0], NormalizedLayer) == (norm != "none")
+
+
+class Lookahead:
+    """An optimizer around another, which is not one to torch."""
+
+    def __init__(self, optimizer):
+        self.inner = optimizer
+        self.param_groups = optimizer.param_groups
+
+    def __getattr__(self, name):
+        return getattr(vars(self)["inner"], name)
+
+
+class OwnAdagrad(torch.optim.Adagrad):
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, lr, initial_accumulator_value=0.5)
+
+
+def with_optimizer(wrap):
+    class Policy(wnrl.sb3.ppo.MlpPolicy):
+        def _build(self, lr_schedule):
+            super()._build(lr_schedule)
+            wrap(self)
+
+    return Policy
+
+
+def in_a_dict(policy):
+    policy.all_optimizers = {"adam": vars(policy).pop("optimizer")}
+    type(policy).optimizer = property(lambda self: self.all_optimizers["adam"])
+
+
+def wrapped_in_another(policy):
+    policy.optimizer = Lookahead(policy.optimizer)
+
+
+@pytest.mark.parametrize("norm", ["weight", "batch"])
+@pytest.mark.parametrize("wrap", [in_a_dict, wrapped_in_another])
+def test_optimizers_in_other_objects_hold_the_new_parameters(norm, wrap):
+    model = make("ppo", policy=with_optimizer(wrap), norm=norm)
+    held = [parameter for group in model.policy.optimizer.param_groups for parameter in group["params"]]
+    assert {*map(id, held)} == {*map(id, model.policy.parameters())}
+    model.learn(16)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [partial(torch.optim.AdamW, betas=(0.8, 0.9)), lambda *a, **k: torch.optim.SGD(*a, **k), OwnAdagrad]
+)
+def test_whatever_makes_an_optimizer_may_be_its_class(optimizer):
+    model = make("ppo", optimizer_class=optimizer)
+    held = model.policy.optimizer
+    expected = "paper" if isinstance(held, torch.optim.SGD) else "sqrt"
+    assert {m.units for m in model.policy.modules() if isinstance(m, WeightNormLayer)} == {expected}
+    if optimizer is OwnAdagrad:
+        assert all(float(state["sum"].min()) == float(state["sum"].max()) == 0.5 for state in held.state.values())
+        assert len(held.state) == len([*model.policy.parameters()])
+    model.learn(16)
 
 
 def test_the_advice_to_use_the_cpu_is_the_hosts():
