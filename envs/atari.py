@@ -23,7 +23,7 @@ class Atari(Environment):
     last two is taken, and resized by area interpolation. Rewards are the game's own, not clipped. As there, the frame
     in which an episode ends is not rendered: its final observation shows the frames before it.
 
-    Every time step has its own arrays, which later steps do not overwrite.
+    Every time step has its own arrays, which later steps do not overwrite. ``action_meanings`` names the actions.
 
     Args:
         game: Gymnasium's name or the ROM id, see `envs.games`.
@@ -80,10 +80,11 @@ class Atari(Environment):
         actions = self._emulators.single_action_space
         assert isinstance(actions, Discrete)
         self.num_actions = int(actions.n)
+        self.action_meanings = [action.name for action in self._emulators.ale.get_action_set()]
         self.obs_shape = (stack, 84, 84)
         self.obs_dtype = np.dtype(np.uint8)
         self._last: np.ndarray | None = None  # [N]
-        self._lives = np.zeros(num_envs, np.int32)
+        self._lives, self._frames = (np.zeros(num_envs, np.int32) for _ in range(2))
         self._picture = np.zeros((*_SCREEN, 3), np.uint8)
 
     def reset(self, seed: int | None = None) -> TimeStep:
@@ -93,8 +94,26 @@ class Atari(Environment):
         if self._camera is not None:
             self._picture = self._camera.reset(seed=seed)[0][0, 0]
         self._last = np.zeros(self.num_envs, np.bool_)
-        self._lives = info["lives"]
+        self._lives, self._frames = info["lives"], info["episode_frame_number"]
         return first_rows(obs)
+
+    def restart(self) -> np.ndarray:
+        """Start the next episodes at once where the last row was ``last``; the next step makes no ``first`` row then.
+
+        Returns:
+            Their first observations there, and elsewhere the observations of the last row, ``[N, stack, 84, 84]``.
+
+        Raises:
+            RuntimeError: before the first ``reset()``.
+        """
+        if self._last is None:
+            raise RuntimeError("reset() comes before restart()")
+        ended, self._last = self._last, np.zeros(self.num_envs, np.bool_)
+        obs, info = self._emulators.reset(options={"reset_mask": ended})
+        if self._camera is not None and ended[0]:
+            self._picture = self._camera.reset()[0][0, 0]
+        self._lives, self._frames = info["lives"], info["episode_frame_number"]
+        return obs
 
     def step(self, action: np.ndarray) -> TimeStep:
         self.send(action)
@@ -115,9 +134,19 @@ class Atari(Environment):
             self._picture = self._camera.recv()[0][0, 0]
         first, self._last = self._last, terminated | truncated
         lost_life = (info["lives"] < self._lives) & ~first
-        self._lives = info["lives"]
+        self._lives, self._frames = info["lives"], info["episode_frame_number"]
         end = terminated | lost_life if self.life_loss else terminated
         return TimeStep(obs, reward.astype(np.float32), (~end).astype(np.float32), first, self._last.copy())
+
+    @property
+    def lives(self) -> np.ndarray:
+        """Lives left at the last row, ``[N]`` int32; 0 in games that have none."""
+        return self._lives
+
+    @property
+    def episode_frames(self) -> np.ndarray:
+        """Emulator frames from the start of each game to the last row, its no-ops included, ``[N]`` int32."""
+        return self._frames
 
     def render(self) -> np.ndarray:
         if self._camera is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 import gymnasium
@@ -11,8 +12,10 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import FlattenObservation, TransformObservation
 
-from envs.games import game_name
+from envs.games import game_name, game_names
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, clip_action, first_rows
+
+_VARIANT = re.compile(r"(-ram)?(Deterministic|NoFrameskip)?-v\d+$")  # of an Atari id, after the game
 
 
 class Gym(Environment):
@@ -85,7 +88,7 @@ class Gym(Environment):
 
 def _make(id: str, num_envs: int, render_mode: str | None, kwargs: dict[str, Any]) -> SyncVectorEnv:
     """Make the vector environment; any failure is a ValueError with a one-line message."""
-    _refuse_atari(id)
+    refuse_atari(id)
     try:
         env = gymnasium.make_vec(
             id,
@@ -133,12 +136,17 @@ def _channels_first(env: gymnasium.Env, space: spaces.Box) -> gymnasium.Wrapper:
     return TransformObservation(env, lambda obs: np.ascontiguousarray(obs.transpose(2, 0, 1)), turned)
 
 
-def _refuse_atari(id: str) -> None:
-    spec = gymnasium.registry.get(id)
-    if spec is not None and str(spec.entry_point).startswith("ale_py"):
-        name = game_name(spec.kwargs["game"])
-        raise ValueError(f"{id} is an Atari game: use --game {name} (game={name!r}), not --env")
-    if id.startswith("ALE/"):
+def refuse_atari(id: str) -> None:
+    """Raise ValueError where that is the id of an Atari game, whose environments have a frame skip of their own."""
+    name = id.rpartition(":")[2]  # without the module that registers it
+    spec = gymnasium.registry.get(name)
+    if spec is None:
+        game = _VARIANT.sub("", name.removeprefix("ALE/"))
+    else:
+        game = game_name(spec.kwargs["game"]) if str(spec.entry_point).startswith("ale_py") else ""
+    if game in game_names():
+        raise ValueError(f"{id} is an Atari game: use --game {game} (game={game!r}), not --env")
+    if name.startswith("ALE/"):
         raise ValueError(f"{id} is an Atari id: use --game NAME (game='Breakout'), not --env")
 
 

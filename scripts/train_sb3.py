@@ -1,8 +1,8 @@
-"""Train an algorithm of stable-baselines3 with normalized networks: python scripts/train_sb3.py --algo ppo"""
+"""Train stable-baselines3's algorithms, normalized: python scripts/train_sb3.py --game Pong --algo dqn"""
 
 from __future__ import annotations
 
-from agents.commands.sb3 import main
+from agents.commands.sb3.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main(__doc__ or ""))

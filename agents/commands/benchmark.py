@@ -23,6 +23,7 @@ Benchmark = (
     | Annotated[commands.Replays, tyro.conf.subcommand("replay")]
     | Annotated[commands.Norms, tyro.conf.subcommand("norms")]
     | Annotated[commands.Emulation, tyro.conf.subcommand("env")]
+    | Annotated[commands.SB3Atari, tyro.conf.subcommand("sb3-atari")]
     | Annotated[commands.Start, tyro.conf.subcommand("start")]
     | Annotated[commands.UpdateCalls, tyro.conf.subcommand("calls")]
 )

@@ -64,6 +64,10 @@ def play_saved_model(settings: EvaluateSettings) -> str:
         ValueError: there is no such run, model or device, or video needs what is not installed.
     """
     directory = RunDirectory.open(settings.run_dir)
+    if directory.config.get("library") == "stable-baselines3":
+        from agents.commands.sb3.saved_policy import play_saved_policy  # brings the library
+
+        return play_saved_policy(directory, settings)
     model = read_saved_model(directory.path, settings.model, resolve_device(settings.device))
     play = model.description["play"] | ({} if settings.epsilon is None else {"epsilon": settings.epsilon})
     render = {"render_mode": "rgb_array"} if settings.video else {}

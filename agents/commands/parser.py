@@ -40,7 +40,7 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
         ValueError: a value is out of its range, no task is named, or a resumed run's settings are changed.
     """
     kind = TrainSettings[spec.settings]  # type: ignore[name-defined]
-    flags = _given(argv)
+    flags = given_flags(argv)
     if "resume" in flags:
         base = _resumed(kind, Path(flags["resume"]))
     else:
@@ -83,7 +83,7 @@ def fail(error: BaseException | str) -> NoReturn:
     raise SystemExit(2)
 
 
-def _given(argv: list[str] | None) -> dict[str, str]:
+def given_flags(argv: list[str] | None) -> dict[str, str]:
     """The given flags by name, with the text after each; the defaults of others depend on them."""
     flags: dict[str, str] = {}
     name = ""

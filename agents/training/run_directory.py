@@ -28,25 +28,26 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
 
     @classmethod
-    def create(cls, path: Path, config: Mapping[str, Any]) -> RunDirectory:
+    def create(cls, path: Path, config: Mapping[str, Any], *, resumable: bool = True) -> RunDirectory:
         """Make the folder and write `config.json`: the configuration, the command, the versions, the commit.
 
         Args:
             path: of the folder.
             config: JSON-able; usually the agent's name and every setting.
+            resumable: whether the run leaves checkpoints.
 
         Raises:
             ValueError: the folder holds a run already, or cannot be written to.
         """
         if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
-            raise ValueError(
-                f"{path} already holds files: choose another --run-dir, or continue a run with --resume {path}"
-            )
+            advice = f", or continue a run with --resume {path}" if resumable else ""
+            raise ValueError(f"{path} already holds files: choose another --run-dir{advice}")
         try:
             path.mkdir(parents=True, exist_ok=True)
             written = {**config, "command": sys.argv, **provenance()}
             (path / "config.json").write_text(json.dumps(written, indent=2) + "\n")
-            (path / "checkpoints").mkdir()
+            if resumable:
+                (path / "checkpoints").mkdir()
         except OSError as error:
             raise ValueError(f"cannot write the run to {path}: {error.strerror}") from error
         return cls(path)

@@ -38,11 +38,25 @@ def read_saved_model(run_dir: Path, model: str, device: torch.device) -> SavedMo
     Raises:
         ValueError: the run has no such model yet, or its file is damaged.
     """
+    name = find_model(run_dir, model)
+    tensors, description = read_model(run_dir / name)
+    network = fold(make_network(description["network"]))
+    network.load_state_dict(tensors)
+    return SavedModel(network.to(device).eval(), description, name)
+
+
+def find_model(run_dir: Path, model: str) -> str:
+    """Name of the files of a run's model: `best` or `model`.
+
+    Args:
+        run_dir: folder of the run.
+        model: `best`, `last`, or `auto`: the best where there is one, else the last.
+
+    Raises:
+        ValueError: the run has no such model yet.
+    """
     names = {"best": ["best"], "last": ["model"], "auto": ["best", "model"]}[model]
     found = [name for name in names if (run_dir / f"{name}.json").is_file()]
     if not found:
         raise ValueError(f"{run_dir} has no {' or '.join(names)}.safetensors yet: train it longer")
-    tensors, description = read_model(run_dir / found[0])
-    network = fold(make_network(description["network"]))
-    network.load_state_dict(tensors)
-    return SavedModel(network.to(device).eval(), description, found[0])
+    return found[0]

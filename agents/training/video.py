@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Protocol
 
-from envs import Environment, TimeStep
+import numpy as np
+
+from envs import TimeStep
+
+
+class Rendering(Protocol):
+    """Environments that show environment 0, as those of `envs` do."""
+
+    frame_skip: int
+    """Emulator frames per step; 1 where there is no emulator."""
+
+    def render(self) -> np.ndarray:
+        """The picture, `[H, W, 3]` uint8; raises RuntimeError where there is none."""
 
 
 class Video:
@@ -19,7 +32,7 @@ class Video:
         ValueError: the packages that write videos are not installed.
     """
 
-    def __init__(self, environment: Environment, path: Path) -> None:
+    def __init__(self, environment: Rendering, path: Path) -> None:
         try:
             import imageio.v2 as imageio
 
@@ -38,15 +51,22 @@ class Video:
         Raises:
             ValueError: the environment cannot render.
         """
-        if not self._recording:
-            return
+        if self._recording:
+            self.record()
+            self._recording = not timestep.last[0]
+
+    def record(self) -> None:
+        """Add the present picture.
+
+        Raises:
+            ValueError: the environment cannot render.
+        """
         try:
             self._writer.append_data(self._environment.render())
         except RuntimeError as error:
             self.close()
             self._path.unlink(missing_ok=True)
             raise ValueError(f"no video: {error}") from error
-        self._recording = not timestep.last[0]
 
     def close(self) -> Path:
         """Finish the file and return its path."""

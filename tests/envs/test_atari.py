@@ -274,3 +274,57 @@ def test_wrong_actions_and_calls_are_told():
 def test_wrong_arguments_are_told(wrong, message):
     with pytest.raises(ValueError, match="^" + message.replace("?", r"\?") + "$"):
         Atari(**{"game": "Breakout", **wrong})
+
+
+def test_a_restart_begins_the_next_episode_instead_of_the_next_step():
+    """The rows of next-step autoreset without the reset steps, whose actions are ignored."""
+    options = {"noop_max": 8, "max_frames": 60, "sticky_actions": 0.25, "render_mode": "rgb_array"}
+    env, truth = (Atari("Breakout", 3, **options) for _ in range(2))
+    rng, starts = np.random.default_rng(0), 0
+    step, true_step = env.reset(seed=3), truth.reset(seed=3)
+    for _ in range(50):
+        if true_step.last.any():
+            np.testing.assert_array_equal(step.last, true_step.last)
+            true_step = truth.step(np.zeros(3, int))
+            np.testing.assert_array_equal(env.restart(), true_step.obs, strict=True)
+            np.testing.assert_array_equal(env.lives, truth.lives)
+            np.testing.assert_array_equal(env.episode_frames, truth.episode_frames)
+            np.testing.assert_array_equal(env.render(), truth.render())
+            starts += true_step.first.sum()
+        action = rng.integers(0, 4, 3)
+        step, true_step = env.step(action), truth.step(action)
+        assert_same(step, true_step)
+        np.testing.assert_array_equal(env.render(), truth.render())
+    assert starts == 3 * 3
+
+
+def test_a_restart_leaves_other_environments_as_they_are():
+    env, truth = (Atari("Breakout", 2, noop_max=0, render_mode="rgb_array") for _ in range(2))
+    rng, step = np.random.default_rng(1), env.reset()
+    truth.reset()
+    while not step.last.any():
+        action = rng.integers(0, 4, 2)
+        step, true_step = env.step(action), truth.step(action)
+        np.testing.assert_array_equal(env.restart()[~step.last], step.obs[~step.last])
+        if not step.last[0]:
+            np.testing.assert_array_equal(env.render(), truth.render())
+        if not step.last.any():
+            assert_same(step, true_step)
+    (other,) = np.flatnonzero(~step.last)
+    for _ in range(5):
+        step, true_step = env.step(np.array([2, 2])), truth.step(np.array([2, 2]))
+        np.testing.assert_array_equal(step.obs[other], true_step.obs[other])
+        assert not step.first.any()
+
+
+def test_lives_and_frames_are_those_of_the_last_row():
+    env = Atari("Breakout", 1, noop_max=0)
+    assert env.action_meanings == ["NOOP", "FIRE", "RIGHT", "LEFT"]
+    env.reset()
+    assert (env.lives.tolist(), env.episode_frames.tolist()) == ([5], [1])  # FIRE
+    while env.lives[0] == 5:
+        env.step(np.array([0]))
+    assert env.lives.tolist() == [4]
+    assert env.episode_frames[0] % 4 == 1
+    with pytest.raises(RuntimeError, match=r"reset\(\) comes before restart\(\)"):
+        Atari("Breakout").restart()

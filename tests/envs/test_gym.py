@@ -238,6 +238,9 @@ def test_observations_of_no_fixed_size_are_refused():
         ("nomodule:X-v0", r"^cannot make nomodule:X-v0: No module named 'nomodule'\..*$"),
         ("ALE/SpaceInvaders-v5", r"^ALE/SpaceInvaders-v5 is an Atari game: use --game SpaceInvaders "),
         ("PongNoFrameskip-v4", r"^PongNoFrameskip-v4 is an Atari game: use --game Pong "),
+        ("ale_py:ALE/Pong-v5", r"^ale_py:ALE/Pong-v5 is an Atari game: use --game Pong "),
+        ("PongDeterministic-v4", r"^PongDeterministic-v4 is an Atari game: use --game Pong "),
+        ("Pong-ramNoFrameskip-v4", r"^Pong-ramNoFrameskip-v4 is an Atari game: use --game Pong "),
         ("ALE/Nothing", r"^ALE/Nothing is an Atari id: use --game NAME"),
     ],
 )

@@ -40,6 +40,16 @@ def test_help(agent):
         assert flag in out
 
 
+def test_help_of_the_algorithms_of_stable_baselines3():
+    out, errors, end = answer("sb3", "--help")
+    assert (errors, end) == ([], "code 0")
+    for flag in ("train_sb3.py [-h]", "--algo {a2c,", "--game NAME", "--hyperparams NAME:VALUE"):
+        assert flag in out
+    out, (line,), end = answer("sb3", "--algo", "ppo")
+    assert (out, end) == ("", "code 2")
+    assert line.startswith("train_sb3.py: error: name the task: --game Breakout")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -2,11 +2,23 @@
 
 `wnrl.sb3.ALGORITHM` has the host's class names: `from wnrl.sb3.dqn import CnnPolicy` for
 `from stable_baselines3.dqn import CnnPolicy`. There are also callbacks (`DataDependentInit`,
-`NormDiagnostics`), a replay buffer (`FrameReplayBuffer`) and `export`.
+`NormDiagnostics`), Atari games (`AtariVecEnv`), a replay buffer (`FrameReplayBuffer`), and files of trained policies
+(`save_policy`, `load_policy`, `export`).
 """
 
+from wnrl.sb3.atari_vec_env import AtariVecEnv
 from wnrl.sb3.callbacks import DataDependentInit, NormDiagnostics
 from wnrl.sb3.export import Exported, export
 from wnrl.sb3.frame_replay_buffer import FrameReplayBuffer
+from wnrl.sb3.policy_files import load_policy, save_policy
 
-__all__ = ["DataDependentInit", "Exported", "FrameReplayBuffer", "NormDiagnostics", "export"]
+__all__ = [
+    "AtariVecEnv",
+    "DataDependentInit",
+    "Exported",
+    "FrameReplayBuffer",
+    "NormDiagnostics",
+    "export",
+    "load_policy",
+    "save_policy",
+]

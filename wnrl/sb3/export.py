@@ -15,17 +15,13 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import Tensor, nn
 
-from wnrl.checkpoints.tensor_files import write_model
-from wnrl.normalizers.folding import fold
-from wnrl.sb3.learner import copy_policy
+from wnrl.sb3.policy_files import acting_part, write_policy
 
 __all__ = ["Exported", "export"]
 
 _PACKAGES = ("onnx", "onnxscript")
-_NOT_ACTING = ("critic", "lstm_critic", "value_net", "vf_features_extractor")
 _BATCH = 2  # examples while it is traced; 1 would become a constant
 
 
@@ -40,13 +36,13 @@ class Exported(NamedTuple):
 def export(model: BaseAlgorithm, path: str | Path) -> Exported:
     """Write the acting policy, folded and deterministic, to `PATH.safetensors`, `PATH.json` and `PATH.onnx`.
 
-    The first two are those of `write_model`: the tensors under the policy's names, without critics and targets, and a
-    description. The ONNX graph computes the actions of `model.predict(obs, deterministic=True)`, up to rounding,
-    including one-hot encoding, the scaling of images, and clipping or scaling to the action space. Its inputs are
-    observations as in `model.observation_space`, `[B, *shape]` of its dtype for any B: images channel-first, those of a
-    `VecNormalize` environment normalized. They are named `obs`, or by the keys of a `Dict` space. Its output is
-    `action`, `[B, *action_space.shape]`. A recurrent policy has further inputs `hidden` and `cell`, each
-    `[layers, B, units]`, and `episode_start`, `[B]` float, and outputs `next_hidden` and `next_cell`.
+    The first two are those of `save_policy`, which needs no further package. The ONNX graph computes the actions of
+    `model.predict(obs, deterministic=True)`, up to rounding, including one-hot encoding, the scaling of images, and
+    clipping or scaling to the action space. Its inputs are observations as in `model.observation_space`, `[B, *shape]`
+    of its dtype for any B: images channel-first, those of a `VecNormalize` environment normalized. They are named
+    `obs`, or by the keys of a `Dict` space. Its output is `action`, `[B, *action_space.shape]`. A recurrent policy has
+    further inputs `hidden` and `cell`, each `[layers, B, units]`, and `episode_start`, `[B]` float, and outputs
+    `next_hidden` and `next_cell`.
 
     Args:
         model: of any algorithm of stable-baselines3 or sb3-contrib with a policy network, plain or of `wnrl.sb3`.
@@ -63,13 +59,13 @@ def export(model: BaseAlgorithm, path: str | Path) -> Exported:
     """
     _check_packages()
     files = Exported(*(Path(f"{path}.{kind}") for kind in Exported._fields))
-    policy = _acting_part(model.policy)
+    policy = acting_part(model.policy)
     network = _Recurrent(policy) if hasattr(policy, "lstm_actor") else _Feedforward(policy)
     _check_keys(network)
     inputs = network.example_inputs()
     program = _onnx_program(network, inputs)
-    tensors = {**dict(policy.named_parameters()), **dict(policy.named_buffers())}
-    write_model(path, tensors, _description(model, inputs, network.outputs))
+    dtypes = {name: str(example.dtype).removeprefix("torch.") for name, example in inputs.items()}
+    write_policy(policy, model, path, {"inputs": dtypes, "outputs": list(network.outputs)})
     program.save(files.onnx)
     return files
 
@@ -80,17 +76,6 @@ def _check_packages() -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise ImportError(f'export needs the package {name}: pip install "wnrl[onnx]"') from error
-
-
-def _acting_part(policy: BasePolicy) -> BasePolicy:
-    """A folded copy on the CPU, in evaluation mode, without the parts that do not act."""
-    part = cast(Any, copy_policy(policy))
-    for name, _ in list(part.named_children()):
-        if name in _NOT_ACTING or name.endswith("_target"):
-            setattr(part, name, None)
-    if isinstance(getattr(part, "mlp_extractor", None), MlpExtractor):
-        part.mlp_extractor.value_net = nn.Identity()
-    return cast(Any, fold(part)).cpu().eval()
 
 
 class _Network(nn.Module):
@@ -188,16 +173,24 @@ def _onnx_program(network: _Network, inputs: Mapping[str, Tensor]) -> torch.onnx
         name = type(network.policy).__name__
         raise ValueError(f"{name} cannot be an ONNX graph: it branches on values or uses what ONNX lacks") from error
     assert program is not None
-    _set_apart(program, inputs)
+    _set_apart(program)
     return program
 
 
-def _set_apart(program: torch.onnx.ONNXProgram, inputs: Mapping[str, Tensor]) -> None:
-    """Rename results inside the graph to which the exporter gave the name of an input."""
-    for node in program.model.graph:
-        for value in node.outputs:
-            if value.name in inputs:
-                value.name = f"{value.name}.result"
+def _set_apart(program: torch.onnx.ONNXProgram) -> None:
+    """Rename weights and results inside the graph, and its subgraphs, that have the name of an input or output."""
+    graph = program.model.graph
+    outside, inside = {*graph.inputs, *graph.outputs}, []
+    for part in (graph, *graph.subgraphs()):
+        results = (result for node in part for result in node.outputs)
+        inside += [value for value in (*part.inputs, *part.initializers.values(), *results) if value not in outside]
+    names, taken = {value.name for value in outside}, {value.name for value in (*outside, *inside)}
+    for value in inside:
+        if (name := value.name) in names:
+            while name in taken:
+                name = f"{name}_"
+            taken.add(name)
+            value.name = name
 
 
 def _shape(space: spaces.Space) -> tuple[int, ...]:
@@ -219,16 +212,3 @@ def _quiet() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         torch.distributions.Distribution.set_default_validate_args(checks)
-
-
-def _description(model: BaseAlgorithm, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> dict[str, Any]:
-    kind = type(model.policy)
-    return {
-        "algorithm": type(model).__name__,
-        "policy": f"{kind.__module__}.{kind.__qualname__}",
-        "observation_space": str(model.observation_space),
-        "action_space": str(model.action_space),
-        "inputs": {name: str(example.dtype).removeprefix("torch.") for name, example in inputs.items()},
-        "outputs": list(outputs),
-        "num_timesteps": model.num_timesteps,
-    }

@@ -31,6 +31,13 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
         RunDirectory.create(tmp_path / "mine", CONFIG)
 
 
+def test_a_run_without_checkpoints_has_no_folder_for_them_and_no_advice_to_resume(tmp_path):
+    directory = RunDirectory.create(tmp_path / "run", CONFIG, resumable=False)
+    assert [path.name for path in directory.path.iterdir()] == ["config.json"]
+    with pytest.raises(ValueError, match=r"run already holds files: choose another --run-dir$"):
+        RunDirectory.create(tmp_path / "run", CONFIG, resumable=False)
+
+
 def test_an_empty_folder_can_be_used(tmp_path):
     RunDirectory.create(tmp_path, CONFIG)
     assert (tmp_path / "config.json").is_file()

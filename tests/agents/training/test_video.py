@@ -42,6 +42,15 @@ def test_what_skips_no_frames_is_shown_at_30_a_second(tmp_path):
     assert frames_of(video.close())[1] == 30
 
 
+def test_pictures_are_recorded_one_by_one_too(tmp_path):
+    environment = Coloured(7)
+    video = Video(environment, tmp_path / "a.mp4")
+    environment.reset()
+    video.record()
+    video.record()
+    assert len(frames_of(video.close())[0]) == 2
+
+
 def test_what_has_no_picture_is_refused_and_leaves_no_file(tmp_path):
     environment = Clockwork(7)
     video = Video(environment, tmp_path / "videos" / "a.mp4")

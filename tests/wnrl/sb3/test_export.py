@@ -1,6 +1,7 @@
 """wnrl.sb3.export: files that act as the model does."""
 
 import json
+import random
 import sys
 from functools import partial
 
@@ -18,10 +19,13 @@ from stable_baselines3.common.envs import (
     IdentityEnvMultiDiscrete,
     SimpleMultiObsEnv,
 )
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from wnrl.checkpoints.tensor_files import read_model
 from wnrl.sb3 import crossq, dqn, export, ppo, ppo_mask, ppo_recurrent, qrdqn, sac, td3, tqc
 
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
@@ -164,7 +168,7 @@ def test_the_tensors_are_folded_and_those_that_act(exported):
     assert all(name.startswith("actor.") and name.rpartition(".")[2] not in ("g", "v") for name in tensors)
     assert json.loads(files.json.read_text()) == meta
     assert meta["algorithm"] == "SAC"
-    assert meta["policy"] == "wnrl.sb3.sac.MlpPolicy"
+    assert meta["policy"] == "wnrl.sb3.sac.SACPolicy"
     assert meta["inputs"] == {"obs": "float32"}
 
 
@@ -184,8 +188,111 @@ def test_a_model_goes_on_learning(exported):
     assert model.num_timesteps == 24
 
 
-def test_keys_of_observations_may_be_names_that_the_exporter_gives(tmp_path):
-    model = learned(PPO, ppo.MultiInputPolicy, partial(Keyed, "cat", "linear", "hidden", "val_0"), ON_POLICY)
+class Joined(BaseFeaturesExtractor):
+    """Observations side by side, under keys with dots too, which the host's own extractor refuses."""
+
+    def __init__(self, space):
+        super().__init__(space, sum(get_flattened_obs_dim(part) for part in space.values()))
+
+    def forward(self, obs):
+        return torch.cat([obs[key].flatten(1) for key in sorted(obs)], dim=1)
+
+
+class Conditional(Joined):
+    """With a branch, which becomes subgraphs."""
+
+    def forward(self, obs):
+        joined = super().forward(obs)
+        if torch.compiler.is_exporting():
+            return torch.cond(joined.sum() > 0, self.positive, self.negative, (joined,))
+        return self.positive(joined) if joined.sum() > 0 else self.negative(joined)
+
+    def positive(self, joined):
+        return torch.sinh(joined) * 2
+
+    def negative(self, joined):
+        return torch.cosh(joined) - 3
+
+
+class Choosing(Keyed):
+    action_space = gym.spaces.Discrete(3)
+
+
+class Mixed(Keyed):
+    """Every third observation is an image, every third one of some values."""
+
+    def __init__(self, *keys):
+        super().__init__(*keys)
+        kinds = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(0, 255, (1, 9, 9), np.uint8), gym.spaces.Discrete(3)
+        self.observation_space = gym.spaces.Dict({key: kinds[i % 3] for i, key in enumerate(keys)})
+
+
+def joined(extractor=Joined, **keywords):
+    return {**keywords, "policy_kwargs": {"features_extractor_class": extractor, "net_arch": [4]}}
+
+
+KEYED = {
+    "ppo": (PPO, ppo.MultiInputPolicy, Keyed, joined(**ON_POLICY)),
+    "ppo-branch": (PPO, ppo.MultiInputPolicy, Keyed, joined(Conditional, **ON_POLICY)),
+    "ppo-mixed": (PPO, ppo.MultiInputPolicy, Mixed, joined(**ON_POLICY)),
+    "dqn": (DQN, dqn.MultiInputPolicy, Choosing, joined(**OFF_POLICY)),
+    "sac": (SAC, sac.MultiInputPolicy, Keyed, joined(**OFF_POLICY)),
+    "td3": (TD3, td3.MultiInputPolicy, Keyed, joined(**OFF_POLICY)),
+    "tqc": (TQC, tqc.MultiInputPolicy, Keyed, joined(**OFF_POLICY)),
+    "qrdqn": (QRDQN, qrdqn.MultiInputPolicy, Choosing, joined(**OFF_POLICY)),
+}
+
+
+def names_inside(graph):
+    """Of the weights, results, nodes and operators of a graph and its subgraphs."""
+    names = {weight.name for weight in graph.initializer}
+    for node in graph.node:
+        names |= {node.name, node.op_type, *node.output}
+        names = names.union(*(names_inside(attribute.g) for attribute in node.attribute if attribute.HasField("g")))
+    return names - {""}
+
+
+def exported_under(keys, case, path):
+    algorithm, policy, env, keywords = KEYED[case]
+    model = learned(algorithm, policy, partial(env, *keys), keywords)
+    return model, export(model, path)
+
+
+def own_names(case, path, number=32):
+    """That many keys of observations, all or most of them names inside the graph of such a policy."""
+    _, files = exported_under([f"key{i}" for i in range(number)], case, path)
+    names = sorted(names_inside(onnx.load(files.onnx).graph) - {"action"})
+    assert len(names) > 20
+    keys = random.Random(0).sample(names, min(len(names), number))
+    return keys + [f"key{i}" for i in range(number - len(keys))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", KEYED)
+def test_keys_of_observations_may_be_any_name_inside_the_graph(case, tmp_path):
+    keys = own_names(case, tmp_path / "plain")
+    model, files = exported_under(keys, case, tmp_path / "keyed")
+    onnx.checker.check_model(str(files.onnx), full_check=True)
+    assert set(keys) == {value.name for value in onnx.load(files.onnx).graph.input}
+    assert_acts_as(model, files)
+
+
+NAMES = "low", "low_", "high", "val_0", "cat", "linear", "mean", "relu", "tanh", "hidden", "node_cat", "Gemm"
+
+
+def test_keys_of_observations_may_be_names_that_the_exporter_gives(tmp_path, monkeypatch):
+    keys = *NAMES, "policy.mlp_extractor.policy_net.0.weight", "policy.action_net.bias"
+    model, files = exported_under(keys, "ppo", tmp_path / "keyed")
+    onnx.checker.check_model(str(files.onnx), full_check=True)
+    assert_acts_as(model, files)
+    monkeypatch.setattr(sys.modules["wnrl.sb3.export"], "_set_apart", lambda program: None)
+    with pytest.raises(Exception, match=r"Duplicate|must be unique|SSA|shape"):
+        session(export(model, tmp_path / "clashing"))
+
+
+@pytest.mark.slow
+def test_the_hosts_extractor_takes_keys_that_the_exporter_gives(tmp_path):
+    model = learned(PPO, ppo.MultiInputPolicy, partial(Keyed, *NAMES), ON_POLICY)
     assert_acts_as(model, export(model, tmp_path / "policy"))
 
 
@@ -214,6 +321,6 @@ def test_a_policy_that_branches_on_values_is_refused(tmp_path):
 
     kind = {"activation_fn": Branching}
     model = PPO(ppo.MlpPolicy, IdentityEnvBox(), device="cpu", policy_kwargs=kind, **ON_POLICY)
-    with pytest.raises(ValueError, match="MlpPolicy cannot be an ONNX graph: it branches on values"):
+    with pytest.raises(ValueError, match="ActorCriticPolicy cannot be an ONNX graph: it branches on values"):
         export(model, tmp_path / "policy")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pytest
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from agents.commands.sb3 import CONTRIB
+from agents.commands.sb3.algorithms import CONTRIB
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,1 @@
+"""The command that trains algorithms of stable-baselines3, and plays what they have learned."""

@@ -1,0 +1,68 @@
+"""The command line of a run with an algorithm of stable-baselines3, and how it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agents.commands.parser import fail, given_flags, read
+from agents.commands.signals import StopSignal
+from agents.settings.flat import from_flat
+from agents.settings.presets.sb3 import sb3_preset
+from agents.settings.sb3 import SB3Settings
+
+if TYPE_CHECKING:
+    from agents.commands.sb3.sb3_run import SB3Run
+
+
+def main(description: str) -> int:
+    """Train, save and evaluate, as `scripts/train_sb3.py` does.
+
+    Returns:
+        The exit code: 0, 2 for a wrong command line, or 128 + the number of the signal that stopped the run.
+    """
+    stop, run = StopSignal(), None
+    try:
+        settings = parse_sb3(description)
+        from agents.commands.sb3.sb3_run import SB3Run  # brings torch and stable-baselines3, which --help does without
+
+        run = SB3Run(settings, stop)
+        with run, stop:
+            return _train(run, stop)
+    except (ValueError, TypeError, AssertionError, ImportError) as error:
+        if run is not None and run.steps:
+            raise
+        fail(error)  # an argument does not fit, which the library reports by any of these
+    except KeyboardInterrupt:
+        return 130
+
+
+def _train(run: SB3Run, stop: StopSignal) -> int:
+    path = run.directory.path
+    print(f"training in {path}", flush=True)
+    run.learn()
+    run.save()
+    print(f"model of step {run.steps:,}: {path / 'model.zip'}", flush=True)
+    if not stop() and (result := run.evaluate()):
+        print(result)
+    if stop():
+        print(f"stopped at step {run.steps:,}: python scripts/evaluate.py {path} evaluates the model", flush=True)
+    else:
+        print(f"finished {run.steps:,} steps: python scripts/evaluate.py {path} evaluates the model", flush=True)
+    return stop.exit_code
+
+
+def parse_sb3(description: str, argv: list[str] | None = None) -> SB3Settings:
+    """The settings of a run from a command line; defaults depend on the algorithm and on whether there is a --game.
+
+    Args:
+        description: one line above the help.
+        argv: the arguments; the process's own by default.
+
+    Raises:
+        ValueError: a value is out of its range, or no task is named.
+    """
+    flags = given_flags(argv)
+    defaults = sb3_preset(flags.get("algo", "ppo"), game="game" in flags)
+    settings = read(SB3Settings, description, argv, from_flat(SB3Settings, defaults))
+    settings.task.name  # noqa: B018 - refuses a run without a task
+    return settings

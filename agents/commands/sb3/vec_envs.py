@@ -1,0 +1,74 @@
+"""Environments as stable-baselines3 takes them, for training and for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
+
+from agents.settings.run import TaskSettings
+from envs.gym import refuse_atari
+from wnrl.sb3 import AtariVecEnv
+
+Task = Mapping[str, Any]
+"""`game` or `env`, the other None, and `emulator`, the options of a game: part of a saved policy's description."""
+
+
+def describe_task(settings: TaskSettings) -> dict[str, Any]:
+    """The task as JSON holds it."""
+    options = settings.emulator_options
+    if settings.game is not None:
+        options["terminal_on_life_loss"] = settings.life_loss
+    return {"game": settings.game, "env": settings.env, "emulator": options}
+
+
+def make_training_envs(task: Task, num_envs: int, seed: int) -> VecEnv:
+    """Environments to learn in: the rewards of a game are clipped to their sign.
+
+    Raises:
+        ValueError: an unknown task, or an Atari id as `env`.
+    """
+    return _make(task, num_envs, seed, clip_reward=True)
+
+
+def make_evaluation_envs(task: Task, num_envs: int, seed: int, *, pictures: bool = False) -> VecEnv:
+    """Environments for true scores: rewards are not clipped.
+
+    Where a lost life is `done` in training it is here too, since FIRE is then pressed for the agent, which has not
+    learned to. `infos` have an `episode` at the end of whole games alone.
+
+    Args:
+        task: see `Task`.
+        num_envs: N.
+        seed: of the first; the others have the following ones.
+        pictures: whether environment 0 has pictures to show.
+
+    Raises:
+        ValueError: an unknown task, or an Atari id as `env`.
+    """
+    return _make(task, num_envs, seed, clip_reward=False, **({"render_mode": "rgb_array"} if pictures else {}))
+
+
+def _make(task: Task, num_envs: int, seed: int, *, clip_reward: bool, **options: Any) -> VecEnv:
+    if task["game"] is not None:
+        return AtariVecEnv(task["game"], num_envs, seed=seed, clip_reward=clip_reward, **task["emulator"], **options)
+    refuse_atari(task["env"])
+    try:
+        return _channels_first(make_vec_env(task["env"], num_envs, seed=seed, env_kwargs=options))
+    except gymnasium.error.Error as error:
+        raise ValueError(error) from error
+
+
+def _channels_first(environment: VecEnv) -> VecEnv:
+    """With images transposed as an algorithm of the library has them."""
+    space = environment.observation_space
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+    images = [part for part in parts if isinstance(part, spaces.Box) and is_image_space(part)]
+    if any(not is_image_space_channels_first(part) for part in images):
+        return VecTransposeImage(environment)
+    return environment

@@ -1,0 +1,129 @@
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from agents.commands.sb3 import sb3_run
+from agents.commands.sb3.command import main, parse_sb3
+from agents.training.run_directory import RunDirectory
+
+
+def parsed(*arguments):
+    return parse_sb3("A program.", list(map(str, arguments)))
+
+
+def test_defaults_depend_on_the_algorithm_and_the_task():
+    cartpole, pong, a2c = parsed("--env", "CartPole-v1"), parsed("--game", "Pong"), parsed("--algo=a2c", "--game=Pong")
+    assert [(run.steps, run.num_envs) for run in (cartpole, pong, a2c)] == [(100_000, 1), (10**7, 8), (10**7, 16)]
+    assert [run.eval_interval for run in (cartpole, pong)] == [10_000, 250_000]
+    assert parsed("--algo", "ppo_recurrent", "--game", "Pong").task.life_loss is False
+
+
+def test_what_is_given_wins():
+    run = parsed("--game", "Pong", "--steps", 5, "--num-envs", 2, "--hyperparams", "n_steps:4", "gamma:0.5")
+    assert (run.steps, run.num_envs, run.hyperparams) == (5, 2, ("n_steps:4", "gamma:0.5"))
+
+
+@pytest.mark.parametrize("task", [[], ["--game", "Pong", "--env", "CartPole-v1"]])
+def test_the_task_is_one_game_or_one_environment(task):
+    with pytest.raises(
+        ValueError, match=r"name the task: --game Breakout for Atari or --env CartPole-v1, one of the two"
+    ):
+        parsed(*task)
+
+
+class Run:
+    """A run that is stopped, or fails, at some point."""
+
+    def __init__(self, at="", error=None, steps=0, signalled=None):
+        self._at, self._error, self._signalled, self.steps = at, error, signalled, steps
+        self.events = []
+
+    def __call__(self, settings, stop):
+        self._stop = stop
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.events.append("close")
+
+    def __getattr__(self, name):
+        if name == "directory":
+            return RunDirectory(Path("place"))
+
+        def part():
+            self.events.append(name)
+            if name == self._at:
+                if self._error:
+                    raise self._error
+                signal.raise_signal(self._signalled)
+                return None
+            return "the result" if name == "evaluate" else None
+
+        return part
+
+
+def call(monkeypatch, run):
+    monkeypatch.setattr(sb3_run, "SB3Run", run)
+    monkeypatch.setattr(sys, "argv", ["train_sb3.py", "--env", "CartPole-v1"])
+    return main("A program.")
+
+
+def test_a_run_is_saved_before_it_is_evaluated(monkeypatch, capsys):
+    run = Run(steps=1_200)
+    assert call(monkeypatch, run) == 0
+    assert run.events == ["learn", "save", "evaluate", "close"]
+    assert capsys.readouterr().out.splitlines() == [
+        "training in place",
+        "model of step 1,200: place/model.zip",
+        "the result",
+        "finished 1,200 steps: python scripts/evaluate.py place evaluates the model",
+    ]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("at", "events"),
+    [
+        ("learn", ["learn", "save", "close"]),
+        ("save", ["learn", "save", "close"]),
+        ("evaluate", ["learn", "save", "evaluate", "close"]),
+    ],
+)
+def test_a_signal_ends_the_run_with_everything_saved(at, events, number, code, monkeypatch, capsys):
+    run = Run(at, signalled=number, steps=7)
+    assert call(monkeypatch, run) == code
+    assert run.events == events
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "stopped at step 7: python scripts/evaluate.py place evaluates the model"
+
+
+def test_a_second_signal_stops_at_once(monkeypatch):
+    class Twice(Run):
+        def learn(self):
+            signal.raise_signal(signal.SIGINT)
+            assert self._stop()
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError
+
+    run = Twice(steps=7)
+    assert call(monkeypatch, run) == 130
+    assert run.events == ["close"]
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, AssertionError, ImportError])
+def test_what_goes_wrong_before_the_first_step_is_one_line(kind, monkeypatch, capsys):
+    run = Run("learn", kind("a reason\nof two lines"))
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, run)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "train_sb3.py: error: a reason of two lines\n"
+    assert run.events == ["learn", "close"]
+
+
+def test_what_goes_wrong_later_is_shown_in_full(monkeypatch):
+    with pytest.raises(ValueError, match="a fault"):
+        call(monkeypatch, Run("learn", ValueError("a fault"), steps=1))
