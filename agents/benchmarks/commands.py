@@ -14,6 +14,7 @@ from agents.benchmarks.norm_costs import norm_costs, norm_table
 from agents.benchmarks.profiling import profile_run, profile_table
 from agents.benchmarks.races import RACES, WARMUP, RaceTask, our_side, our_trainer, sb3_side
 from agents.benchmarks.replay_costs import replay_costs, replay_table
+from agents.benchmarks.sb3_atari import learning_rates, playing_rates, score_table
 from agents.benchmarks.startup import start_table, start_times
 from agents.benchmarks.timing import in_turn, medians, rate
 from agents.benchmarks.update_calls import calls_table, update_calls
@@ -198,6 +199,32 @@ class Emulation(Timing):
         task = RaceTask(self.game, None, self.device, self.precision)
         figures = emulation_rates(task, num_envs=self.num_envs, steps=self.steps, rounds=self.rounds)
         return figures, rate_table(figures["summary"])
+
+
+@dataclass(frozen=True)
+class SB3Atari(Timing):
+    """stable-baselines3 on an Atari game with its own environments and with wnrl.sb3.AtariVecEnv."""
+
+    game: str = "Breakout"
+    """Atari game."""
+    algo: Literal["random", "dqn", "qrdqn", "ppo", "a2c"] = "random"
+    """Algorithm, with the settings of its race, or random actions without a network."""
+    num_envs: int = 8
+    """Parallel environments, stepped together."""
+    steps: int = 4_096
+    """Steps per timing; an algorithm learns on from one timing to the next."""
+    seed: int = 0
+    """Of the algorithm and its environments."""
+
+    def measure(self, device: torch.device) -> Figures:
+        """Steps per second with each kind of environments, and the scores of an algorithm."""
+        task = RaceTask(self.game, None, self.device, self.precision)
+        sizes = {"num_envs": self.num_envs, "steps": self.steps, "rounds": self.rounds}
+        if self.algo == "random":
+            figures = playing_rates(task, **sizes)
+            return figures, rate_table(figures["summary"])
+        figures = learning_rates(task, self.algo, seed=self.seed, **sizes)
+        return figures, f"{rate_table(figures['summary'])}\n\n{score_table(figures)}"
 
 
 @dataclass(frozen=True)

@@ -134,16 +134,16 @@ def sb3_side(race: Race, task: RaceTask) -> Advance:
     return advance
 
 
-def sb3_model(race: Race, task: RaceTask) -> Any:
-    """The agent of stable-baselines3 with its environments.
+def sb3_model(race: Race, task: RaceTask, environment: Any = None, seed: int = 0) -> Any:
+    """The agent of stable-baselines3, with its environments if it is given no others.
 
     Raises:
         ValueError: the algorithm is one of sb3-contrib, which is not installed.
     """
     algorithm = _algorithm(race.sb3_algorithm)
     policy = f"{'Cnn' if task.game else 'Mlp'}{'Lstm' if race.sb3_recurrent else ''}Policy"
-    environment = sb3_environment(task, race.num_envs)
-    return algorithm(policy, environment, device=resolve_device(task.device), seed=0, **race.sb3_settings)
+    environment = environment or sb3_environment(task, race.num_envs)
+    return algorithm(policy, environment, device=resolve_device(task.device), seed=seed, **race.sb3_settings)
 
 
 def _algorithm(name: str) -> Any:
@@ -157,14 +157,13 @@ def _algorithm(name: str) -> Any:
         raise ValueError(f'{name} needs sb3-contrib: pip install "wnrl[contrib]"') from error
 
 
-def sb3_environment(task: RaceTask, num_envs: int) -> Any:
+def sb3_environment(task: RaceTask, num_envs: int, vec_env_cls: Any = None) -> Any:
     """Environments with the wrappers of stable-baselines3, the emulator set up as for ours."""
     from stable_baselines3.common.env_util import make_atari_env, make_vec_env
     from stable_baselines3.common.vec_env import VecFrameStack
 
     if task.env is not None:
         return make_vec_env(task.env, num_envs, seed=0)
-    import ale_py  # noqa: F401  (registers the games)
-
     emulator = {"frameskip": 1, "repeat_action_probability": 0.0}
-    return VecFrameStack(make_atari_env(f"ALE/{task.game}-v5", num_envs, seed=0, env_kwargs=emulator), 4)
+    game = f"ale_py:ALE/{task.game}-v5"  # imports ale_py, which registers the games, in another process too
+    return VecFrameStack(make_atari_env(game, num_envs, seed=0, env_kwargs=emulator, vec_env_cls=vec_env_cls), 4)

@@ -42,3 +42,19 @@ def test_the_calls_of_an_update_are_counted():
     assert figures["median"]["calls"] > figures["median"]["functions"] > figures["median"]["files"] > 1
     assert "jumps between files" in table
     assert len(table.splitlines()) == 6 + len(figures["calls"])
+
+
+def test_the_hosts_atari_environments_are_played_or_learned_in(monkeypatch):
+    found = []
+
+    def figures(task, *algorithm, **sizes):
+        found.append((task.game, algorithm, sizes))
+        return {"summary": {"A": {"median": 2.0, "ratio": 1.0}}, "scores": {"A": [(10, 0.5), (20, 1.5)]}}
+
+    monkeypatch.setattr(commands, "playing_rates", figures)
+    monkeypatch.setattr(commands, "learning_rates", figures)
+    assert "scores" in commands.SB3Atari(game="Pong", steps=5).measure(CPU)[0]
+    _, table = commands.SB3Atari(algo="ppo", seed=3, num_envs=2, rounds=1).measure(CPU)
+    assert found[0] == ("Pong", (), {"num_envs": 8, "steps": 5, "rounds": 7})
+    assert found[1] == ("Breakout", ("ppo",), {"num_envs": 2, "steps": 4_096, "rounds": 1, "seed": 3})
+    assert table.splitlines()[-1].split() == ["20", "1.5"]
