@@ -26,7 +26,7 @@ class NetworkSettings:
     units: Units = "auto"
     """Weight norm: a row of n weights has length g (paper), √n g (sqrt) or exp(g) (log); auto: sqrt, for sgd paper."""
     normalize_output: bool | None = None
-    """Normalize output layers too; None: as in the normalizer's paper, but not policy layers under weight, mean-batch."""
+    """Normalize output layers too; None: as in its paper, but not policy layers under weight and mean-batch."""
     torso: TorsoName = "auto"
     """Feature extractor: nature or impala (images), mlp, or auto: nature for images, mlp for anything else."""
     impala_width: int = 1
