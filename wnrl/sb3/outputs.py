@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -200,7 +201,8 @@ def _outputs(network: Any) -> tuple[list[Any], list[Any]]:
         taken = actions.long().flatten() if discrete else actions
         values, *policy = network.evaluate_actions(obs, taken, *_memory(network, len(actions)))
         return policy, [values]
-    takes_actions = hasattr(network, "q_networks")  # a critic
+    required = [p for p in inspect.signature(network.forward).parameters.values() if p.default is p.empty]
+    takes_actions = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in required) > 1  # a critic
     outputs = network(obs, actions) if takes_actions else network(obs)
     return [], tree_leaves(outputs)
 

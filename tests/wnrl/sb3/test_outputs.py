@@ -6,7 +6,7 @@ import torch
 from sb3_contrib import TQC, RecurrentPPO
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BaseModel
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from stable_baselines3.sac.policies import Actor, SACPolicy
@@ -235,6 +235,32 @@ def test_the_actor_of_sac_and_layers_that_are_never_called():
         "policy": set(),
         "last_hidden": {"actor.before_mu", "actor.latent_pi.0", *(f"{name}.0" for name in critics)},
     }
+
+
+class Ensemble(BaseModel):
+    """A critic of a form of its own."""
+
+    def __init__(self, *, net_arch, features_dim, activation_fn, n_critics, share_features_extractor, **keywords):
+        super().__init__(**keywords)
+        self.body = nn.Sequential(nn.Linear(features_dim + 1, 8), nn.ReLU())
+        self.head = nn.Linear(8, n_critics)
+
+    def forward(self, obs, action):
+        features = self.extract_features(obs, self.features_extractor)
+        return tuple(self.head(self.body(torch.cat([features, action], dim=1))).split(1, dim=1))
+
+
+def test_a_critic_of_ones_own_gets_actions():
+    class Own(wnrl.sb3.sac.MlpPolicy):
+        def make_critic(self, features_extractor=None):
+            return Ensemble(**self._update_features_extractor(self.critic_kwargs, features_extractor))
+
+    keywords = {"net_arch": [8], "norm": "layer"}
+    model = SAC(Own, IdentityEnvBox(), device="cpu", policy_kwargs=keywords, **OFF_POLICY)
+    assert isinstance(model.critic.body[0], NormalizedLayer)
+    assert isinstance(model.critic_target.body[0], NormalizedLayer)
+    assert type(model.critic.head) is type(model.critic_target.head) is nn.Linear
+    model.learn(16)
 
 
 def test_a_call_that_fails_is_a_warning_and_what_is_unknown_stays_an_output_layer():
