@@ -6,7 +6,7 @@ import copy
 import inspect
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from wnrl.normalizers.folding import deep_copy
-from wnrl.normalizers.layer_kinds import is_dense, unknown_name
+from wnrl.normalizers.layer_kinds import is_dense, is_embedding, is_recurrent, is_without_weight, unknown_name
 from wnrl.sb3.learner import host_memory
+from wnrl.weight_norm.stored_weights import weights_in
 
 # In every network of the host, the last dense layer of a part with such a name is an output layer.
 _HEADS = re.compile(r"action_net|value_net|q_net|quantile_net|mu|log_std|qf\d+")
@@ -60,21 +61,25 @@ def find_roles(policy: nn.Module, outputs: Iterable[str] | None = None) -> Roles
 
     Args:
         policy: of any algorithm of stable-baselines3 or sb3-contrib.
-        outputs: names of the output layers, as in `policy.named_modules()`; None: they are found. Those of a target
-            network are those of its learner.
+        outputs: names of the output layers of some networks, as in `policy.named_modules()`; those of the others, or
+            all if None, are found. Those of a target network are those of its learner.
 
     Raises:
         ValueError: a name that is not one of a dense or convolutional layer.
     """
+    named = set() if outputs is None else _layers_of(policy, outputs)
     roles = Roles()
     for network in policy.modules():
         if isinstance(network, BaseModel):
-            paths = list(_paths(network))
+            paths, own = list(_paths(network)), {*_own_modules(network)}
             unexplained = _unexplained(network, paths)
-            roles.update(_traced_roles(network, unexplained, outputs is None) if unexplained else _named_roles(paths))
-    if outputs is not None:
-        roles.outputs = _layers_of(policy, outputs)
-        roles.policy &= roles.outputs
+            names = [name for name, module in policy.named_modules() if module in unexplained]
+            listed = [name for name in names if not named & own and learner_name(policy, name) == name]
+            found = _traced_roles(network, unexplained, listed) if unexplained else _named_roles(paths)
+            if named & own:
+                found.outputs = named & own
+                found.policy &= named
+            roles.update(found)
     return roles
 
 
@@ -90,6 +95,7 @@ def _layers_of(policy: nn.Module, names: Iterable[str]) -> set[nn.Module]:
     names = {names} if isinstance(names, str) else {*names}
     for name in names - {*layers}:
         raise unknown_name("output layer", name, layers)
+    names = {learner_name(policy, name) for name in names}
     return {module for name, module in layers.items() if learner_name(policy, name) in names}
 
 
@@ -97,9 +103,16 @@ def _paths(network: nn.Module) -> Iterator[tuple[str, list[nn.Module]]]:
     """The head's name and the dense layers from the observation to it, of each head of a network of the host's form."""
     parts = dict(network.named_modules(remove_duplicate=False))
     for name, head in network.named_children():
-        if _HEADS.fullmatch(name) and not isinstance(head, BaseModel) and any(map(is_dense, head.modules())):
+        if _HEADS.fullmatch(name) and not isinstance(head, BaseModel) and any(map(_has_weight, head.modules())):
             before = [parts[part] for part in _BEFORE_HEADS.get(name, _BEFORE_OTHERS) if part in parts]
-            yield name, [layer for part in (*before, head) for layer in part.modules() if is_dense(layer)]
+            yield name, [layer for part in (*before, head) for layer in part.modules() if _has_weight(layer)]
+
+
+def _has_weight(module: nn.Module) -> bool:
+    """Whether it is a dense layer, or another that computes its outputs by weights of its own."""
+    if is_recurrent(module) or is_embedding(module):
+        return False
+    return is_dense(module) or is_without_weight(module) or bool(weights_in(module))
 
 
 def _named_roles(paths: Iterable[tuple[str, list[nn.Module]]]) -> Roles:
@@ -135,18 +148,17 @@ def _is_chain(module: nn.Module) -> bool:
     return not any(is_dense(part) for part in module.modules() if part is not module)
 
 
-def _traced_roles(network: BaseModel, unexplained: list[nn.Module], warn: bool) -> Roles:
-    """The roles of the layers of a network of which a copy is called; if that fails there may be a warning."""
-    names = {name: module for name, module in network.named_modules() if is_dense(module)}
+def _traced_roles(network: BaseModel, unexplained: list[nn.Module], listed: Collection[str]) -> Roles:
+    """The roles of the layers of a network of which a copy is called; if that fails, a warning lists some names."""
+    names = {name: module for name, module in network.named_modules() if _has_weight(module)}
     try:
         copied = deep_copy(network)
         roles = _trace(copied, {copied.get_submodule(name): module for name, module in names.items()})
     except Exception as error:  # of code that is not ours
-        if warn:
-            listed = ", ".join(name for name, module in names.items() if module in unexplained)
+        if listed:
             warnings.warn(
                 f"which layers of {type(network).__name__} are output layers is not known, since a call of it failed "
-                f"({type(error).__name__}: {error}); {listed} count as such: name the output layers by "
+                f"({type(error).__name__}: {error}); {', '.join(listed)} count as such: name the output layers by "
                 "policy_kwargs=dict(outputs=[...])",
                 stacklevel=2,
             )
@@ -164,7 +176,9 @@ def _trace(network: Any, layers: Mapping[nn.Module, nn.Module]) -> Roles:
     results: dict[nn.Module, list[Tensor]] = {}
     inputs: dict[nn.Module, list[Tensor]] = {}
 
-    def cut(layer: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
+    def cut(layer: nn.Module, arguments: tuple[Any, ...], output: Any) -> Tensor | None:
+        if not isinstance(output, Tensor):
+            return None
         leaf = output.detach().requires_grad_()
         results.setdefault(layers[layer], []).append(leaf)
         inputs.setdefault(layers[layer], []).extend(tree_leaves(arguments))

@@ -263,6 +263,51 @@ def test_a_critic_of_ones_own_gets_actions():
     model.learn(16)
 
 
+def test_outputs_of_one_network_leave_those_of_the_others_as_they_are():
+    class Own(wnrl.sb3.sac.MlpPolicy):
+        def make_critic(self, features_extractor=None):
+            return Ensemble(**self._update_features_extractor(self.critic_kwargs, features_extractor))
+
+    for name in ("critic.head", "critic_target.head"):
+        keywords = {"net_arch": [8], "norm": "batch", "outputs": [name]}
+        policy = SAC(Own, IdentityEnvBox(), device="cpu", policy_kwargs=keywords).policy
+        assert type(policy.actor.mu) is type(policy.actor.log_std) is nn.Linear
+        assert type(policy.critic.head) is type(policy.critic_target.head) is nn.Linear
+        assert isinstance(policy.critic.body[0], NormalizedLayer)
+
+
+class Own(nn.Module):
+    """A layer that torch does not know."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.weight_mu = nn.Parameter(torch.ones(outputs, inputs))
+
+    def forward(self, x):
+        return x @ self.weight_mu.T
+
+
+@pytest.mark.parametrize("head", [Own, lambda i, o: nn.utils.parametrizations.spectral_norm(nn.Linear(i, o))])
+@pytest.mark.filterwarnings("ignore:these layers stay plain")
+def test_what_is_before_a_head_of_another_kind_is_hidden(head):
+    class Network(QNetwork):
+        def __init__(self, *arguments, **keywords):
+            super().__init__(*arguments, **keywords)
+            self.q_net[-1] = head(8, 3)
+
+    for norm in ("layer", "spectral"):
+        assert isinstance(dqn(Network, norm).q_net.q_net[0], NormalizedLayer)
+
+    class Mine(wnrl.sb3.ppo.MlpPolicy):
+        def _build(self, lr_schedule):
+            super()._build(lr_schedule)
+            self.action_net = head(8, 3)
+            self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1))
+
+    policy = PPO(Mine, IdentityEnv(3), device="cpu", policy_kwargs={"net_arch": [8]}).policy
+    assert isinstance(policy.mlp_extractor.policy_net[0], NormalizedLayer)
+
+
 def test_a_call_that_fails_is_a_warning_and_what_is_unknown_stays_an_output_layer():
     class Failing(Dueling):
         ready = False
@@ -272,7 +317,9 @@ def test_a_call_that_fails_is_a_warning_and_what_is_unknown_stays_an_output_laye
                 raise RuntimeError("not yet")
             return super().forward(obs)
 
-    with pytest.warns(UserWarning, match=r"of Failing .* \(RuntimeError: not yet\); advantage, value count as such"):
+    with pytest.warns(
+        UserWarning, match=r"of Failing .* \(RuntimeError: not yet\); q_net.advantage, q_net.value count"
+    ):
         model = dqn(Failing, "mean-batch")
     assert type(model.q_net.advantage) is type(model.q_net.value) is WeightNormLinear  # not of the outputs' means
     model = dqn(Failing, "layer", outputs=["q_net.advantage", "q_net.value"])  # no warning
