@@ -5,7 +5,9 @@ from importlib import import_module
 import numpy as np
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import IdentityEnvMultiBinary
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.commands.sb3.algorithms import CONTRIB
 
@@ -77,3 +79,22 @@ def test_learns_its_easy_task_as_well_as_the_policy_of_the_host(algorithm):
     error = np.sqrt((hosts.var(ddof=1) + ours.var(ddof=1)) / len(SEEDS))  # of the difference of the means
     margin = 0.02 * abs(SOLVED[environment])
     assert ours.mean() >= min(hosts.mean() - 2 * error, SOLVED[environment]) - margin
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
+def test_several_bits_are_learned_as_well_as_by_the_policy_of_the_host(algorithm):
+    """As `test_identity.py` of the host, which has one seed."""
+    keywords = {"n_epochs": 4, "n_steps": 256} if algorithm == "ppo" else {}
+    kind = getattr(import_module("stable_baselines3"), _class(algorithm))
+    scores = {}
+    for module in ("stable_baselines3", "wnrl.sb3"):
+        policy, scores[module] = import_module(f"{module}.{algorithm}").MlpPolicy, []
+        for seed in range(8):
+            np.random.seed(seed)
+            env = DummyVecEnv([lambda: IdentityEnvMultiBinary(4)])
+            model = kind(policy, env, gamma=0.4, learning_rate=0.002, seed=seed, device="cpu", **keywords).learn(1_200)
+            scores[module].append(evaluate_policy(model, env, n_eval_episodes=20, warn=False)[0])
+    hosts, ours = (np.array(each) for each in scores.values())
+    for name, each in scores.items():
+        print(f"\n{_class(algorithm)} {name}: {np.mean(each):.1f}, above 90 {sum(s > 90 for s in each)} of {len(each)}")
+    assert ours.mean() >= hosts.mean() - 2 * np.sqrt((hosts.var(ddof=1) + ours.var(ddof=1)) / len(ours))
