@@ -12,33 +12,37 @@ from torch.optim import Optimizer
 
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.stored_weights import convert_plain_entries, weights_in
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 Layout = list[list[nn.Parameter | None]]  # of each parameter group that was saved, the parameters that they are now
 
 
-def with_plain_weights(policy: nn.Module, state: Mapping[str, Any], units: str) -> dict[str, Any]:
-    """The state dict, with plain weights for the plain layers of `policy` for which it has g and v.
+def with_own_layout(policy: nn.Module, state: Mapping[str, Any], units: str) -> dict[str, Any]:
+    """The state dict, with plain weights where a layer of `policy` is plain, and with the units of each g.
 
     Args:
         policy: plain or normalized.
-        state: for it, or for one with other normalized layers.
-        units: of a g for which `state` names none.
+        state: for it, or for one with other normalized layers. Without metadata, as in a `dict` of a state dict, each g
+            of a normalized layer is taken in the layer's own units.
+        units: of a g for which the metadata names none, and of a g that becomes plain.
 
     Raises:
         ValueError: a weight in no known form.
     """
-    metadata = getattr(state, "_metadata", {})
+    metadata = getattr(state, "_metadata", None)
+    named = {} if metadata is None else dict(metadata)
     converted: Any = OrderedDict(state)
     for name, layer in policy.named_modules(remove_duplicate=False):
-        prefix = f"{name}."
-        if isinstance(layer, NormalizedLayer) or not weights_in(layer) or f"{prefix}g" not in state:
-            continue
-        own = {key.removeprefix(prefix): converted.pop(key) for key in state if key.startswith(prefix)}
-        problems = convert_plain_entries(layer, own, {"units": units, **metadata.get(name, {})})
-        if problems:
-            raise ValueError(f"layer {name!r}: {'; '.join(problems)}")
-        converted.update({prefix + key: value for key, value in own.items()})
-    converted._metadata = metadata
+        prefix, about = f"{name}.", {"units": units, **named.get(name, {})}
+        if isinstance(layer, WeightNormLayer):
+            named[name] = about
+        elif not isinstance(layer, NormalizedLayer) and weights_in(layer) and f"{prefix}g" in state:
+            own = {key.removeprefix(prefix): converted.pop(key) for key in state if key.startswith(prefix)}
+            if problems := convert_plain_entries(layer, own, about):
+                raise ValueError(f"layer {name!r}: {'; '.join(problems)}")
+            converted.update({prefix + key: value for key, value in own.items()})
+    if metadata is not None:
+        converted._metadata = named
     return converted
 
 

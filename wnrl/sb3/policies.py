@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import project, projections
 from wnrl.normalizers.refusals import can_be_normalized
 from wnrl.sb3.learner import optimizers
-from wnrl.sb3.loading import accept_other_states, with_plain_weights
+from wnrl.sb3.loading import accept_other_states, with_own_layout
 from wnrl.sb3.outputs import Roles, find_roles, learner_name
 from wnrl.sb3.parts import normalize_parts
 from wnrl.weight_norm.factors import outdate
@@ -173,14 +172,7 @@ class NormalizedPolicy(BasePolicy):
         if "_normalization" not in vars(self):  # while the host builds its networks
             return super().load_state_dict(state_dict, *arguments, **keywords)
         units = "sqrt" if self._chose_units else self._normalization["units"]
-        state_dict = with_plain_weights(self, state_dict, units)
-        metadata = getattr(state_dict, "_metadata", None)
-        if metadata is not None and self._chose_units:
-            layers = [name for name, module in self.named_modules() if isinstance(module, WeightNormLayer)]
-            state_dict = OrderedDict(state_dict)
-            named = {name: {"units": "sqrt", **metadata.get(name, {})} for name in layers}
-            cast(Any, state_dict)._metadata = {**metadata, **named}
-        return super().load_state_dict(state_dict, *arguments, **keywords)
+        return super().load_state_dict(with_own_layout(self, state_dict, units), *arguments, **keywords)
 
     def load_from_vector(self, vector: Any) -> None:
         """As the host's, which writes through `.data`."""

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import RecurrentPPO
+from sb3_contrib import TRPO, RecurrentPPO
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox
 
@@ -14,6 +14,7 @@ import wnrl.sb3.dqn
 import wnrl.sb3.ppo
 import wnrl.sb3.ppo_recurrent
 import wnrl.sb3.sac
+import wnrl.sb3.trpo
 from tests.wnrl.sb3.contract import OFF_POLICY, Small, close, observations, optimizers, seeded_predict, values
 from wnrl.normalizers.folding import fold
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
@@ -156,6 +157,19 @@ def test_models_with_a_normalized_policy_layer_are_loaded(kind, norm, tmp_path):
     assert torch.equal(moments["action_net.weight"]["exp_avg"], theirs["action_net.v"]["exp_avg"])
     assert torch.equal(moments["value_net.g"]["exp_avg"], theirs["value_net.g"]["exp_avg"])
     model.learn(24)
+
+
+@pytest.mark.parametrize("keywords", [{"optimizer_class": torch.optim.SGD}, {"units": "paper"}, {}])
+@pytest.mark.parametrize(("algorithm", "module"), [(TRPO, wnrl.sb3.trpo), (PPO, wnrl.sb3.ppo)])
+def test_a_dict_of_a_state_is_in_the_units_of_the_layers(algorithm, module, keywords):
+    policy = algorithm(module.MlpPolicy, IdentityEnvBox(), seed=1, device="cpu", policy_kwargs=dict(keywords)).policy
+    before, state = values(fold(policy)), {name: value.clone() for name, value in policy.state_dict().items()}
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            parameter.mul_(0.5 if name.endswith(".g") else 1.0)
+    assert not close(values(fold(policy)), before)
+    policy.load_state_dict(state)
+    assert close(values(fold(policy)), before)
 
 
 def test_what_fits_nothing_is_refused_as_by_the_host():
