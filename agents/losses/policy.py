@@ -13,6 +13,8 @@ from torch import Tensor
 
 from agents.losses.shapes import check_shapes
 
+_LARGE_LOG_RATIO = 80.0  # e^88.7 overflows in float32, and 0 · ∞ is NaN in the gradient of a clipped ratio
+
 
 def policy_gradient_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
     """−log π(a|s) × advantage (Sutton et al. 2000; A2C, Mnih et al. 2016).
@@ -49,9 +51,12 @@ def clipped_surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor,
     """
     if not log_prob.shape == old_log_prob.shape == advantage.shape == (log_prob.numel(),):
         check_shapes("clipped_surrogate", "[B], [B], [B]", log_prob, old_log_prob, advantage)
-    ratio, advantage = (log_prob - old_log_prob.detach()).exp(), advantage.detach()
+    log_ratio, advantage = log_prob - old_log_prob.detach(), advantage.detach()
+    ratio = log_ratio.clamp(max=_LARGE_LOG_RATIO).exp()
     bounds: Any = 1 - clip, 1 + clip
-    return -torch.minimum(ratio * advantage, ratio.clamp(*bounds) * advantage)
+    loss = -torch.minimum(ratio * advantage, ratio.clamp(*bounds) * advantage)
+    unbounded = (log_ratio > _LARGE_LOG_RATIO) & (advantage < 0)  # −r A = exp(log r + log |A|), where r may overflow
+    return torch.where(unbounded, torch.where(unbounded, log_ratio + (-advantage).log(), 0.0).exp(), loss)
 
 
 def value_loss(value: Tensor, target: Tensor) -> Tensor:

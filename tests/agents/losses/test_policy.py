@@ -41,6 +41,33 @@ def test_clipped_surrogate_stops_pushing_where_it_pushed_far_enough():
     torch.testing.assert_close(log_prob.grad, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("log_ratio", "advantage", "loss", "gradient"),
+    [
+        (0.0, 1.0, -1.0, -1.0),
+        (100.0, 1.0, -1.2, 0.0),  # clipped: e^100 = 2.7e43 is no float32
+        (1000.0, 1e-30, -1.2e-30, 0.0),  # nor is e^1000 a float64
+        (100.0, 0.0, 0.0, 0.0),
+        (1000.0, 0.0, 0.0, 0.0),
+        (100.0, -1e-10, 2.6881171e33, 2.6881171e33),  # −r A itself is one
+        (90.0, -1e-3, 1.2204033e36, 1.2204033e36),
+        (81.0, -2.0, 3.0121946e35, 3.0121946e35),
+        (79.0, -2.0, 4.0765621e34, 4.0765621e34),
+        (79.0, 1e5, -1.2e5, 0.0),  # r A is none
+        (-100.0, -1.0, 0.8, 0.0),
+        (-1000.0, -1.0, 0.8, 0.0),
+        (-1000.0, 1.0, 0.0, 0.0),
+    ],
+)
+def test_clipped_surrogate_where_the_ratio_overflows(dtype, log_ratio, advantage, loss, gradient):
+    log_prob = torch.tensor([log_ratio], dtype=dtype, requires_grad=True)
+    value = clipped_surrogate(log_prob, torch.zeros(1, dtype=dtype), torch.tensor([advantage], dtype=dtype), 0.2)
+    value.backward()
+    assert value.item() == pytest.approx(loss, rel=1e-5)
+    assert log_prob.grad.item() == pytest.approx(gradient, rel=1e-5)
+
+
 def test_before_the_first_update_the_surrogate_is_the_policy_gradient():
     log_prob, advantage = randn(8).requires_grad_(), randn(8, seed=1)
     (surrogate,) = torch.autograd.grad(clipped_surrogate(log_prob, log_prob, advantage, 0.2).sum(), log_prob)
