@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 class TerminalProgress:
-    """Shows steps, frames per second, return and remaining time.
+    """Shows steps, frames (or steps) per second, return and remaining time.
 
     Args:
         bar: draw a bar instead of a line per row of metrics; by default where stderr is a terminal.
@@ -55,11 +55,14 @@ NAMES = {
     "rollout/exploration_rate": ("epsilon", "{:.2f}"),
     "train/loss": ("loss", "{:.4f}"),
     "time/frames_per_second": ("frames/s", "{:,.0f}"),
+    "time/fps": ("steps/s", "{:,.0f}"),
     "eval/mean_reward": ("evaluation return", "{:.1f}"),
     "eval/mean_ep_length": ("evaluation length", "{:.0f}"),
 }
 
 
 def metrics_line(metrics: Mapping[str, float]) -> str:
-    """The metrics that a person watches, as one line."""
+    """The metrics that a person watches, as one line; steps/s only where there are no frames."""
+    if "time/frames_per_second" in metrics:
+        metrics = {tag: value for tag, value in metrics.items() if tag != "time/fps"}
     return ", ".join(f"{name} {form.format(metrics[tag])}" for tag, (name, form) in NAMES.items() if tag in metrics)

@@ -20,10 +20,13 @@ Report = Callable[[int, dict[str, float]], None]  # called with the step and met
 class Log:
     """Reports the run's metrics at an interval.
 
+    `time/fps` is steps per second of wall time since the run was started or resumed, evaluations and checkpoints
+    included, as stable-baselines3 counts it; `time/training_fps` is that of training alone, since the previous row.
+
     Args:
         report: called with the step and the metrics.
         interval: in steps.
-        frame_skip: emulator frames per step.
+        frame_skip: emulator frames per step; 1 where there are none.
     """
 
     def __init__(self, report: Report, interval: int, frame_skip: int) -> None:
@@ -39,13 +42,17 @@ class Log:
             self._last = (trainer.steps, trainer.seconds)
             self._report(trainer.steps, self._metrics(trainer, steps / max(seconds, 1e-9)))
 
-    def _metrics(self, trainer: Trainer, fps: float) -> dict[str, float]:
+    def _metrics(self, trainer: Trainer, training_fps: float) -> dict[str, float]:
+        elapsed = trainer.wall_seconds
+        fps = (trainer.steps - trainer.first_step) / max(elapsed, 1e-9)
         metrics = {
             **trainer.agent.metrics(trainer.steps),
             "time/fps": fps,
-            "time/frames_per_second": fps * self._frame_skip,
-            "time/time_elapsed": trainer.seconds,
+            "time/training_fps": training_fps,
+            "time/time_elapsed": elapsed,
         }
+        if self._frame_skip > 1:
+            metrics["time/frames_per_second"] = fps * self._frame_skip
         if trainer.statistics.mean_score == trainer.statistics.mean_score:  # nan before the first episode has ended
             metrics["rollout/ep_rew_mean"] = trainer.statistics.mean_score
             metrics["rollout/ep_len_mean"] = trainer.statistics.mean_length
@@ -56,11 +63,12 @@ class Evaluation:
     """Plays whole games at an interval with an environment of its own, and keeps the best model.
 
     Args:
-        play: plays with a policy and returns the games; none where it was stopped.
+        play: plays with a policy and returns the games, or None where it was stopped.
         policy: of the agent, for the evaluation at a step.
         interval: in steps; 0 never evaluates.
         report: called with the step and the metrics.
         keep_best: called with the step and the mean score when that is the best so far.
+        message: called with a line of text when no game ended in an evaluation, which then has no score.
 
     Attributes:
         best: the best mean score so far.
@@ -69,15 +77,16 @@ class Evaluation:
 
     def __init__(
         self,
-        play: Callable[[Policy], list[Episode]],
+        play: Callable[[Policy], list[Episode] | None],
         policy: Callable[[int], Policy],
         interval: int,
         *,
         report: Report,
         keep_best: Callable[[int, float], None],
+        message: Callable[[str], None],
     ) -> None:
         self._play, self._policy, self._clock = play, policy, Every(interval)
-        self._report, self._keep_best = report, keep_best
+        self._report, self._keep_best, self._message = report, keep_best, message
         self.best = -np.inf
         self.done = 0
 
@@ -86,9 +95,12 @@ class Evaluation:
         if not self._clock.ticks(self.done, trainer.steps):
             return
         episodes = self._play(self._policy(trainer.steps))
-        if not episodes:
+        if episodes is None:
             return
         self.done = trainer.steps
+        if not episodes:
+            self._message(f"evaluation at step {trainer.steps:,}: no game ended, so there is no score")
+            return
         metrics = {
             "eval/mean_reward": float(np.mean([episode.score for episode in episodes])),
             "eval/mean_ep_length": float(np.mean([episode.length for episode in episodes])),

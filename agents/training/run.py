@@ -105,7 +105,12 @@ class Run:
     def _callbacks(self) -> list[Callback]:
         run = self._settings.run
         self._evaluation = Evaluation(
-            self._play, self._policy, run.eval_interval, report=self._report, keep_best=self._keep_best
+            self._play,
+            self._policy,
+            run.eval_interval,
+            report=self._report,
+            keep_best=self._keep_best,
+            message=self._warn,
         )
         checkpointing = Checkpointing(self._checkpoints, run.checkpoint_interval, self._state, self._warn)
         if self._ranks.rank:
@@ -186,8 +191,8 @@ class Run:
     def _policy(self, step: int) -> Policy:
         return self._agent.policy(np.random.default_rng([self._settings.run.seed, 2, step]))
 
-    def _play(self, policy: Policy) -> list[Episode]:
-        """The games of one evaluation; none when a stop is asked for meanwhile."""
+    def _play(self, policy: Policy) -> list[Episode] | None:
+        """The games of one evaluation; None when a stop is asked for meanwhile."""
         run = self._settings.run
         seed = EVALUATION_SEED + run.seed
         number = run.num_envs if run.eval_steps else min(run.num_envs, run.eval_episodes)
@@ -199,7 +204,7 @@ class Run:
                 episodes = evaluate(policy, environment, episodes=run.eval_episodes, seed=seed, stopped=self._stop)
         finally:
             environment.close()
-        return [] if self._stop() else episodes
+        return None if self._stop() else episodes
 
     def _keep_best(self, step: int, score: float) -> None:
         self._save_model("best", step, score)

@@ -27,6 +27,11 @@ class Trainer:
         seed: of the environment.
         callbacks: called in order after each vector step.
         ranks: the processes that share the run; their steps are counted together.
+
+    Attributes:
+        steps: steps made so far.
+        seconds: time spent in them so far, without callbacks.
+        first_step: steps that had been made when the last `run` began.
     """
 
     def __init__(
@@ -42,12 +47,14 @@ class Trainer:
         self.statistics = EpisodeStatistics(environment.num_envs)
         self.steps = 0
         self.seconds = 0.0
+        self.first_step, self._began = 0, time.perf_counter()
         self._seed = seed  # of the environment
         self._ranks = ranks or OneProcess()
         self._timestep: TimeStep | None = None
 
     def run(self, total_steps: int, stopped: Callable[[], bool] = lambda: False) -> None:
         """Continue until `total_steps` steps have been made in all, or `stopped()` is true in any process."""
+        self.first_step, self._began = self.steps, time.perf_counter()
         timestep = self._timestep or self._start()
         while self.steps < total_steps and not self._ranks.sum(stopped()):
             clock = time.perf_counter()
@@ -64,6 +71,11 @@ class Trainer:
             self.seconds += time.perf_counter() - clock
             for callback in self.callbacks:
                 callback(self, before)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall time since the last `run` began, callbacks included."""
+        return time.perf_counter() - self._began
 
     def _start(self) -> TimeStep:
         """The first rows; after a resume without the environment's state, those of new games with another seed."""

@@ -40,7 +40,8 @@ TAGS = {
     "train/td_error",
     "train/grad_norm",
     "time/fps",
-    "time/frames_per_second",
+    "time/training_fps",
+    "time/time_elapsed",
     *(f"norm/{layer}/{figure}" for layer in ("torso.layers.1", "head") for figure in ("g", "v_norm", "effective_lr")),
 }
 
@@ -60,6 +61,8 @@ def test_a_run_says_what_it_does(whole):
     lines = result.out.splitlines()
     assert lines[0] == f"training in {run_dir}"
     assert lines[1].startswith("step 6")
+    assert "steps/s" in lines[1]
+    assert "frames/s" not in result.out  # the chain has none
     assert any("evaluation return" in line for line in lines)
     assert lines[-1].endswith(f"steps: python scripts/evaluate.py {run_dir} evaluates the model")
     assert result.err == ""
@@ -92,7 +95,7 @@ def test_events_and_table_hold_the_same_scalars(whole):
     events = EventAccumulator(str(run_dir)).Reload()
     rows = read_progress(run_dir)
     assert set(events.Tags()["scalars"]) >= TAGS
-    for tag in TAGS - {"time/fps", "time/frames_per_second"}:
+    for tag in TAGS - {"time/fps", "time/training_fps", "time/time_elapsed"}:
         curve = [(event.step, event.value) for event in events.Scalars(tag)]
         table = [(int(row["step"]), np.float32(row[tag])) for row in rows if row[tag]]
         assert curve == table

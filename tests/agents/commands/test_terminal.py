@@ -3,6 +3,7 @@ import pytest
 from agents.commands.terminal import TerminalProgress, metrics_line
 
 METRICS = {
+    "time/fps": 3086.4,
     "time/frames_per_second": 12345.6,
     "rollout/ep_rew_mean": 1.25,
     "rollout/exploration_rate": 0.456,
@@ -13,6 +14,7 @@ METRICS = {
 
 def test_the_line_shows_what_a_person_watches():
     assert metrics_line(METRICS) == "return 1.2, epsilon 0.46, loss 0.0123, frames/s 12,346"
+    assert metrics_line({"time/fps": 3086.4}) == "steps/s 3,086"  # where there are no frames
     evaluation = {"eval/mean_reward": 3.0, "eval/mean_ep_length": 9.6}
     assert metrics_line(evaluation) == "evaluation return 3.0, evaluation length 10"
     assert metrics_line({}) == ""

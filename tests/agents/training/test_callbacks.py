@@ -1,6 +1,7 @@
 import pytest
 
 from agents.training.callbacks import Checkpointing, Evaluation, Log
+from agents.training.trainer import Trainer
 from envs import Episode
 from tests.agents.environments import Clockwork
 from tests.agents.training.recorder import Recorder, run
@@ -40,6 +41,7 @@ def test_callbacks_fire_once_an_interval(num_envs):
             50,
             report=lambda step, metrics: evaluated.append(step),
             keep_best=silent,
+            message=print,
         ),
     )
     due = {
@@ -53,37 +55,69 @@ def test_callbacks_fire_once_an_interval(num_envs):
 
 
 def test_an_interval_of_0_never_fires():
-    never = Checkpointing(None, 0, None, None), Evaluation(None, None, 0, report=None, keep_best=None)
+    never = Checkpointing(None, 0, None, None), Evaluation(None, None, 0, report=None, keep_best=None, message=None)
     run(Clockwork(5), 30, *never)
 
 
 class Clock:
     """Stands for a trainer whose time is set by hand."""
 
-    def __init__(self, steps, seconds):
-        self.steps, self.seconds = steps, seconds
+    def __init__(self, steps, seconds, wall_seconds=1.0, first_step=0):
+        self.steps, self.seconds, self.wall_seconds, self.first_step = steps, seconds, wall_seconds, first_step
         self.agent, self.statistics = Recorder(), run(Clockwork(2), 1).statistics
 
 
-def test_speed_is_of_the_steps_since_the_last_row():
+def speeds(table, *names):
+    return [tuple(row[f"time/{name}"] for name in names) for _, row in table.rows]
+
+
+def test_speed_is_of_wall_time_since_the_start_and_that_of_training_of_the_steps_since_the_last_row():
+    """Evaluations and checkpoints take 8 of the 10 seconds."""
     table = Table()
     log, trainer = Log(table.write, 100, 4), Clock(60, 1.0)
     log(trainer, 0)
-    trainer.steps, trainer.seconds = 100, 2.0
+    trainer.steps, trainer.seconds, trainer.wall_seconds = 100, 2.0, 2.0
     log(trainer, 60)
-    trainer.steps, trainer.seconds = 200, 2.5
+    trainer.steps, trainer.seconds, trainer.wall_seconds = 200, 2.5, 10.0
     log(trainer, 100)
-    speeds = [(row["time/fps"], row["time/frames_per_second"], row["time/time_elapsed"]) for _, row in table.rows]
-    assert speeds == [(50, 200, 2.0), (200, 800, 2.5)]
+    assert speeds(table, "fps", "training_fps", "frames_per_second", "time_elapsed") == [
+        (50, 50, 200, 2),
+        (20, 200, 80, 10),
+    ]
 
 
 def test_speed_after_a_resume_leaves_the_earlier_sessions_out():
-    table, trainer = Table(), Clock(1_040, 500.0)
+    table, trainer = Table(), Clock(1_040, 500.0, first_step=1_000)
     log = Log(table.write, 100, 1)
     log(trainer, 1_000)
-    trainer.steps, trainer.seconds = 1_100, 501.0
+    trainer.steps, trainer.seconds, trainer.wall_seconds = 1_100, 501.0, 4.0
     log(trainer, 1_040)
-    assert table.rows[0][1]["time/fps"] == 100
+    assert speeds(table, "fps", "training_fps", "time_elapsed") == [(25, 100, 4)]
+
+
+def test_where_there_are_no_frames_none_are_counted():
+    table = Table()
+    run(Clockwork(1000), 10, Log(table.write, 10, 1))
+    assert "time/fps" in table.rows[0][1]
+    assert "time/frames_per_second" not in table.rows[0][1]
+
+
+@pytest.mark.parametrize("first", [0, 30])
+def test_time_spent_in_callbacks_is_in_the_speed_but_not_in_that_of_training(first, monkeypatch):
+    """A step takes 1 s and a callback 4 s by this clock."""
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    table, environment = Table(), Clockwork(1000)
+    log = Log(table.write, 10, 1)
+    trainer = Trainer(Recorder(), environment, seed=0, callbacks=[lambda trainer, before: now.append(now.pop() + 4)])
+    trainer.callbacks.append(log)
+    recv = environment.recv
+    environment.recv = lambda: (now.append(now.pop() + 1), recv())[1]
+    trainer.steps = first
+    now[0] += 1_000  # between its making and its start
+    trainer.run(first + 20)
+    assert speeds(table, "fps", "time_elapsed") == [(0.2, 50), (0.2, 100)]
+    assert speeds(table, "training_fps")[-1] == (1,)
 
 
 def test_scores_are_logged_once_a_game_has_ended():
@@ -95,14 +129,15 @@ def test_scores_are_logged_once_a_game_has_ended():
 
 
 def test_evaluation_writes_means_and_keeps_the_best():
-    table, best = Table(), []
-    scores = iter([[1.0, 2.0], [5.0], [], [3.0], [4.0], [6.0]])
+    table, best, said = Table(), [], []
+    scores = iter([[1.0, 2.0], [5.0], None, [3.0], [4.0], [6.0]])
     evaluation = Evaluation(
-        lambda policy: [Episode(0, score, 10 * index + 10) for index, score in enumerate(next(scores))],
+        lambda policy: games(next(scores)),
         lambda step: None,
         10,
         report=table.write,
         keep_best=lambda step, score: best.append((step, score)),
+        message=said.append,
     )
     run(Clockwork(1000), 50, evaluation)
     assert table.rows == [
@@ -113,11 +148,38 @@ def test_evaluation_writes_means_and_keeps_the_best():
         (50, {"eval/mean_reward": 6, "eval/mean_ep_length": 10}),
     ]
     assert best == [(10, 1.5), (20, 5), (50, 6)]
+    assert said == []
     assert evaluation.get_state() == {"best": 6, "done": 50}
 
 
+def games(scores):
+    """Games with these scores, or None for an evaluation that was stopped."""
+    return scores and [Episode(0, score, 10 * index + 10) for index, score in enumerate(scores)]
+
+
+def test_an_evaluation_in_which_no_game_ended_is_done_and_has_no_score():
+    table, best, said, played = Table(), [], [], []
+    scores = iter([[], [2.0], [], [], [1.0]])
+    evaluation = Evaluation(
+        lambda policy: played.append(policy) or games(next(scores)),
+        lambda step: step,
+        1_000,
+        report=table.write,
+        keep_best=lambda step, score: best.append((step, score)),
+        message=said.append,
+    )
+    run(Clockwork(2000), 5_000, evaluation)
+    assert played == [1_000, 2_000, 3_000, 4_000, 5_000]
+    assert [step for step, _ in table.rows] == [2_000, 5_000]
+    assert best == [(2_000, 2)]
+    assert said == [
+        f"evaluation at step {step}: no game ended, so there is no score" for step in ("1,000", "3,000", "4,000")
+    ]
+    assert evaluation.get_state() == {"best": 2, "done": 5_000}
+
+
 def test_evaluation_continues_from_its_state():
-    evaluation = Evaluation(None, None, 10, report=None, keep_best=None)
+    evaluation = Evaluation(None, None, 10, report=None, keep_best=None, message=None)
     evaluation.set_state({"best": 5.0, "done": 20})
     assert (evaluation.best, evaluation.done) == (5, 20)
     run(Clockwork(1000), 29, lambda trainer, before: evaluation(trainer, before) if trainer.steps > 20 else None)

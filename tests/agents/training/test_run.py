@@ -14,6 +14,7 @@ from agents.runtime.distributed import OneProcess
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat, replace
 from agents.settings.run import TrainSettings
+from agents.training import run as run_module
 from agents.training.protocols import NullProgress
 from agents.training.run import Run
 from envs import Chain
@@ -186,7 +187,7 @@ def test_a_second_call_continues_to_the_bit(settings):
         run.learn(100)
     assert run.steps == 100
     assert rows(settings) == rows(whole)
-    assert [row["step"] for row in rows(settings)] == ["20", "40", "40", "60", "80", "80", "100"]
+    assert [row["step"] for row in rows(settings)] == ["20", "40", "60", "80", "100"]
     assert [{tag: row[tag] for tag in first[0]} for row in rows(settings)[: len(first)]] == first
     assert differences(model(settings), model(whole)) == []
     (step, parts), (last, at_once) = state(settings), state(whole)
@@ -262,12 +263,44 @@ def test_what_is_shown(settings):
 
 def test_what_is_shown_is_what_is_written(settings):
     display, shown = Display(), []
-    display.report = lambda step, metrics: shown.append({"step": step, **metrics})
+    display.report = lambda step, metrics: shown.append((step, metrics))
     learn(replace(settings, log_interval=20, eval_interval=30, eval_episodes=1), progress=display)
+    assert [step for step, _ in shown] == [20, 30, 40, 60, 60]
+    assert table(settings) == [
+        {"step": step, **{tag: value for at, metrics in shown if at == step for tag, value in metrics.items()}}
+        for step in (20, 30, 40, 60)
+    ]
+
+
+def table(settings):
+    """Rows of `progress.csv` as numbers, without empty cells."""
     with (settings.run.run_dir / "progress.csv").open(newline="") as file:
-        written = [{tag: float(value) for tag, value in row.items() if value} for row in csv.DictReader(file)]
-    assert written == shown
-    assert [row["step"] for row in shown] == [20, 30, 40, 60, 60]
+        return [{tag: float(value) for tag, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def test_a_step_has_one_row_over_a_resume_too(settings):
+    """The run stops at a step at which it has just been logged and evaluated."""
+    settings = replace(settings, log_interval=20, eval_interval=20, eval_episodes=1)
+    learn(settings)
+    learn(replace(settings, steps=100, resume=settings.run.run_dir))
+    written = table(settings)
+    assert [row["step"] for row in written] == [20, 40, 60, 80, 100]
+    assert all({"time/fps", "eval/mean_reward"} <= row.keys() for row in written)
+
+
+def test_an_evaluation_by_steps_in_which_no_game_ends_is_made_once(settings, monkeypatch):
+    made, display = [], Display()
+    play = run_module.evaluate_steps
+    monkeypatch.setattr(run_module, "evaluate_steps", lambda *args, **options: made.append(1) or play(*args, **options))
+    learn(replace(settings, eval_interval=30, eval_steps=2), progress=display)  # a walk to the end takes 4
+    assert len(made) == 2
+    assert [call[1] for call in display.calls if call[0] == "message"][1:] == [
+        "evaluation at step 30: no game ended, so there is no score",
+        "evaluation at step 60: no game ended, so there is no score",
+    ]
+    assert not any("eval/mean_reward" in row for row in table(settings))
+    assert not (settings.run.run_dir / "best.json").exists()
+    assert state(settings)[1]["evaluation"]["done"] == 60
 
 
 def test_a_damaged_checkpoint_is_reported_and_the_one_before_taken(settings):

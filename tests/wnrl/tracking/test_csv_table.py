@@ -54,3 +54,38 @@ def test_each_row_is_in_the_file_at_once_and_nothing_else_is_left(tmp_path):
     table.append({"step": 1, "a": 1})
     assert len(rows(tmp_path / "p.csv")) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
+
+
+def test_values_of_one_step_are_one_row(tmp_path):
+    table = CsvTable(tmp_path / "p.csv")
+    table.append({"step": 10, "a": 1.5})
+    table.append({"step": 10, "b": 2.5})  # a new column
+    table.append({"step": 20, "a": 3.0})
+    table.append({"step": 20, "b": 4.0})  # a column that is there
+    table.append({"step": 20, "a": 3.25})
+    table.append({"step": 30, "b": 5.0})
+    assert (tmp_path / "p.csv").read_text().splitlines() == ["step,a,b", "10,1.5,2.5", "20,3.25,4.0", "30,,5.0"]
+
+
+def test_a_row_that_becomes_shorter_leaves_nothing_behind(tmp_path):
+    table = CsvTable(tmp_path / "p.csv")
+    table.append({"step": 10, "a": 0.123456789})
+    table.append({"step": 10, "a": 1})
+    assert (tmp_path / "p.csv").read_bytes() == b"step,a\r\n10,1\r\n"
+
+
+def test_values_of_one_step_are_one_row_over_a_resume(tmp_path):
+    """Also where the file has two rows of a step, as older versions wrote them."""
+    (tmp_path / "p.csv").write_text("step,a,b\n10,1.0,\n10,,2.0\n20,3.0,\n30,9.0,\n")
+    table = CsvTable(tmp_path / "p.csv", last_step=20)
+    assert rows(tmp_path / "p.csv") == [
+        {"step": "10", "a": "1.0", "b": "2.0"},
+        {"step": "20", "a": "3.0", "b": ""},
+    ]
+    table.append({"step": 20, "b": 4.0})
+    table.append({"step": 30, "a": 5.0, "c": 6.0})
+    assert rows(tmp_path / "p.csv") == [
+        {"step": "10", "a": "1.0", "b": "2.0", "c": ""},
+        {"step": "20", "a": "3.0", "b": "4.0", "c": ""},
+        {"step": "30", "a": "5.0", "b": "", "c": "6.0"},
+    ]
