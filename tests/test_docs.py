@@ -56,6 +56,7 @@ def slugs(text):
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.filterwarnings("ignore:You are trying to run")  # small networks, where there is a GPU
 @pytest.mark.parametrize("block", BLOCKS)
 def test_python_blocks_run(block):
     exec(compile(block, "block of a page", "exec"), {})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.cuda import nothing_waits
 from wnrl import device
 from wnrl.device import autocast_dtype, check_memory, free_memory, to_device, without_autocast
 
@@ -49,11 +50,8 @@ def test_an_array_may_change_at_once_and_nobody_waits():
     array = np.full((64, 4, 84, 84), 3, np.uint8)
     to_device(array, device)  # memory is pinned
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with nothing_waits():
         moved = to_device(array, device)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     array.fill(0)
     assert moved.cpu().min() == 3
 

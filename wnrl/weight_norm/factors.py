@@ -54,11 +54,13 @@ def kept_factors(layer: WeightNormLayer, name: str = "weight") -> Factors | None
     another version counter and, on the CPU, by other bytes in g or in one entry of each row of v: whole rows that are
     written through `.data` move no counter.
     """
+    if _is_compiling():  # before the attributes are touched: older compilers cannot follow that
+        return None
     attributes = layer.__dict__
     if _is_grad_enabled():
         attributes.pop("_factors", None)
         return None
-    if _is_compiling() or _is_tracing() or _transforms() or _modes() or "_keeps_no_factors" in attributes:
+    if _is_tracing() or _transforms() or _modes() or "_keeps_no_factors" in attributes:
         return None
     kept = attributes.get("_factors", _NONE).get(name)
     if kept is None:
@@ -153,11 +155,13 @@ def keep(
     layer: nn.Module, tensors: tuple[Any, ...], entries: Callable[[], tuple[Tensor, ...]], compute: Callable[[], Any]
 ) -> Any:
     """What `compute` returns, or what it returned last if nothing has changed; None where nothing may be kept now."""
+    if _is_compiling():
+        return None
     attributes = layer.__dict__
     if _is_grad_enabled():
         attributes.pop("_kept", None)
         return None
-    if _is_compiling() or _is_tracing() or _transforms() or _modes() or "_keeps_no_factors" in attributes:
+    if _is_tracing() or _transforms() or _modes() or "_keeps_no_factors" in attributes:
         return None
     kept = attributes.get("_kept")
     if kept is None or not kept.is_of(tensors):

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.cuda import nothing_waits
 from tests.wnrl.streams import DEVICES, GAMMA, EpisodeStream, Twin
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.replay.layout import ReplayLayout
@@ -344,9 +345,6 @@ def test_indices_and_errors_must_match(indices: tuple, errors: tuple) -> None:
 def test_nothing_waits_for_the_device() -> None:
     replay, stream = filled(60, capacity=40, device="cuda"), EpisodeStream(2, 1, (2,), np.uint8, seed=5)
     row, errors = stream.next(), torch.randn(32, device="cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with nothing_waits():
         replay.add(*row)
         replay.update_priorities(replay.sample_by_priority(32, 0.5).indices, errors)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.cuda import nothing_waits
 from tests.wnrl.streams import DEVICES
 from wnrl.replay.sum_tree import SumTree, sum_tree_bytes
 
@@ -177,9 +178,6 @@ def test_leaves_and_weights_must_match(leaves: Any) -> None:
 def test_nothing_waits_for_the_device() -> None:
     tree = tree_of([1.0] * 1000, "cuda")
     leaves, weights = torch.arange(32, device="cuda"), torch.rand(32, device="cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with nothing_waits():
         tree.set(leaves, weights)
         tree.weights(tree.find(weights.double() * tree.total))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.cuda import nothing_waits
 from tests.wnrl.streams import DEVICES, GAMMA, EpisodeStream, Twin
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.replay.layout import ReplayLayout
@@ -298,8 +299,5 @@ def test_sampling_does_not_wait_for_the_device() -> None:
     replay, stream = make(2, 2, device="cuda"), EpisodeStream(2, 2, (3,), np.uint8, seed=3)
     for _ in range(9):
         replay.add(*stream.next())
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with nothing_waits():
         replay.sample(32)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")

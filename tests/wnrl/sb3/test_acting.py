@@ -408,7 +408,9 @@ def seconds(function, times=20):
 @pytest.mark.parametrize("name", ["ppo", "dqn", "sac"])
 def test_acting_costs_about_what_the_hosts_policy_costs(name):
     model = make(name, net_arch=[64, 64])
-    host = type(model)("MlpPolicy", model.get_env(), policy_kwargs={"net_arch": [64, 64]}, **MODELS[name][3])
+    host = type(model)(
+        "MlpPolicy", model.get_env(), policy_kwargs={"net_arch": [64, 64]}, device="cpu", **MODELS[name][3]
+    )
     obs = model.get_env().reset()
     ratios = []
     for _ in range(30):

@@ -290,7 +290,10 @@ def test_units_go_by_the_optimizer_and_are_recorded(name, optimizer, tmp_path):
     model.learn(16)
     model.save(tmp_path / "model")
     model.policy.save(tmp_path / "policy")
-    loaded = MAKERS[name][0].load(tmp_path / "model", device="cpu").policy, type(model.policy).load(tmp_path / "policy")
+    loaded = (
+        MAKERS[name][0].load(tmp_path / "model", device="cpu").policy,
+        type(model.policy).load(tmp_path / "policy", device="cpu"),
+    )
     for policy in loaded:
         assert units_of(policy) == {units}
         assert close(values(policy), values(model.policy))

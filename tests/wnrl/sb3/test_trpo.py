@@ -97,7 +97,10 @@ def test_units_of_actor_and_critic(tmp_path):
     model.learn(8)
     model.save(tmp_path / "model")
     model.policy.save(tmp_path / "policy")
-    loaded = TRPO.load(tmp_path / "model").policy, wnrl.sb3.trpo.MlpPolicy.load(tmp_path / "policy")
+    loaded = (
+        TRPO.load(tmp_path / "model", device="cpu").policy,
+        wnrl.sb3.trpo.MlpPolicy.load(tmp_path / "policy", device="cpu"),
+    )
     for policy in loaded:
         assert units(policy) == expected
         assert close(values(policy), values(model.policy))

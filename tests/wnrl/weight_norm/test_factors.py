@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import wnrl
+from tests.cuda import nothing_waits
 from wnrl.weight_norm import weight_norm_layer
 from wnrl.weight_norm.factors import kept_factors, outdate
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
@@ -407,11 +408,7 @@ def test_on_a_gpu_by_counters_without_waiting(kind):
     layer, inputs = layer.cuda(), tuple(x.cuda() for x in inputs)
     check(layer, inputs)
     in_place(layer)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        with torch.no_grad():
-            layer(*inputs)
-            layer(*inputs)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    with nothing_waits(), torch.no_grad():
+        layer(*inputs)
+        layer(*inputs)
     check(layer, inputs)
