@@ -10,6 +10,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 
 from envs.games import rom_id
+from envs.seeds import environment_seeds
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
 
 _SCREEN = (210, 160)  # height and width of the picture of render()
@@ -28,7 +29,8 @@ class Atari(Environment):
     Args:
         game: Gymnasium's name or the ROM id, see `envs.games`.
         num_envs: N.
-        life_loss: whether a lost life sets the discount to 0; the episode and its frame stack continue.
+        life_loss: whether a lost life sets the discount to 0; the episode and its frame stack continue. The last one is
+            lost when the game is over: in Atlantis the number of lives may be 0 for a while, and rise again.
         noop_max: an episode starts after a random number of no-ops, uniform in ``0 … noop_max``.
         fire_reset: whether FIRE is pressed at the start, where the game has it; it counts as one of the no-ops.
         sticky_actions: probability, frame by frame, that the emulator repeats its last action (Machado et al. 2018).
@@ -37,7 +39,7 @@ class Atari(Environment):
         frame_skip: emulator frames per step.
         stack: frames in an observation, oldest first.
         num_threads: emulator threads; 0: one per processor, or per environment if fewer. Results do not depend on it.
-        seed: of the first `reset` if that is given none; None draws one.
+        seed: of the first `reset` if that is given none, as it takes them; None draws one.
         render_mode: ``"rgb_array"`` for `render`: a second emulator then plays the game of environment 0 in colour.
 
     Raises:
@@ -58,13 +60,14 @@ class Atari(Environment):
         frame_skip: int = 4,
         stack: int = 4,
         num_threads: int = 0,
-        seed: int | None = None,
+        seed: int | np.ndarray | None = None,
         render_mode: str | None = None,
     ) -> None:
         _check_numbers(noop_max, sticky_actions, max_frames, frame_skip, stack, num_threads)
         self.num_envs = check_num_envs(num_envs)
         self.life_loss, self.frame_skip, self.stack = life_loss, frame_skip, stack
-        self._rom, self._seed, self._num_threads = rom_id(game), seed, num_threads
+        self._rom, self._num_threads = rom_id(game), num_threads
+        self._seed = np.random.SeedSequence() if seed is None else seed  # of the first reset
         self._options: dict[str, Any] = {
             "noop_max": noop_max + 1,  # ale-py 0.12 draws below its own
             "use_fire_reset": fire_reset,
@@ -85,16 +88,18 @@ class Atari(Environment):
         self.obs_dtype = np.dtype(np.uint8)
         self._last: np.ndarray | None = None  # [N]
         self._lives, self._frames = (np.zeros(num_envs, np.int32) for _ in range(2))
+        self._left = self._lives  # lives at the last row that had any
         self._picture = np.zeros((*_SCREEN, 3), np.uint8)
 
-    def reset(self, seed: int | None = None) -> TimeStep:
-        if seed is None and self._last is None:
-            seed = _drawn_seed() if self._seed is None else self._seed
-        obs, info = self._emulators.reset(seed=seed)
+    def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
+        chosen = self._seed if seed is None and self._last is None else seed
+        seeds = None if chosen is None else environment_seeds(chosen, self.num_envs)
+        obs, info = self._emulators.reset(seed=seeds)
         if self._camera is not None:
-            self._picture = self._camera.reset(seed=seed)[0][0, 0]
+            self._picture = self._camera.reset(seed=None if seeds is None else seeds[:1])[0][0, 0]
         self._last = np.zeros(self.num_envs, np.bool_)
         self._lives, self._frames = info["lives"], info["episode_frame_number"]
+        self._left = self._lives
         return first_rows(obs)
 
     def restart(self) -> np.ndarray:
@@ -113,6 +118,7 @@ class Atari(Environment):
         if self._camera is not None and ended[0]:
             self._picture = self._camera.reset()[0][0, 0]
         self._lives, self._frames = info["lives"], info["episode_frame_number"]
+        self._left = np.where(ended, self._lives, self._left)
         return obs
 
     def step(self, action: np.ndarray) -> TimeStep:
@@ -133,10 +139,11 @@ class Atari(Environment):
         if self._camera is not None:
             self._picture = self._camera.recv()[0][0, 0]
         first, self._last = self._last, terminated | truncated
-        lost_life = (info["lives"] < self._lives) & ~first
         self._lives, self._frames = info["lives"], info["episode_frame_number"]
+        lost_life = (self._lives > 0) & (self._lives < self._left) & ~first
+        self._left = np.where(first | (self._lives > 0), self._lives, self._left)
         end = terminated | lost_life if self.life_loss else terminated
-        return TimeStep(obs, reward.astype(np.float32), (~end).astype(np.float32), first, self._last.copy())
+        return TimeStep(obs, reward.astype(np.float64), (~end).astype(np.float32), first, self._last.copy())
 
     @property
     def lives(self) -> np.ndarray:
@@ -169,10 +176,6 @@ def _wants_picture(render_mode: str | None) -> bool:
     if render_mode not in (None, "rgb_array"):
         raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
     return render_mode is not None
-
-
-def _drawn_seed() -> int:
-    return int(np.random.SeedSequence().generate_state(1)[0] >> 2)  # ale-py takes 31 bits, and adds the index
 
 
 def _check_numbers(

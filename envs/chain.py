@@ -65,8 +65,8 @@ class Chain(ToyEnvironment):
         self._position = state["position"].copy()
         self._rng = unpack_generator(state["rng"])
 
-    def _seed(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
+    def _seed(self, seeds: np.ndarray) -> None:
+        self._rng = np.random.default_rng(seeds)
 
     def _start(self, first: np.ndarray) -> None:
         self._position = np.where(first, 0, self._position)
@@ -77,7 +77,7 @@ class Chain(ToyEnvironment):
         self._position = np.clip(self._position + np.where(right, 1, -1), 0, self.length - 1)
         self._start(first)
         goal = self._position == self.length - 1
-        return goal.astype(np.float32), goal, goal | (self._elapsed >= self.max_steps)
+        return goal.astype(np.float64), goal, goal | (self._elapsed >= self.max_steps)
 
     def _obs(self) -> np.ndarray:
         return np.eye(self.length, dtype=np.float32)[self._position]

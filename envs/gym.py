@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import FlattenObservation, TransformObservation
 
 from envs.games import game_name, game_names
+from envs.seeds import environment_seeds
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, clip_action, first_rows
 
 _VARIANT = re.compile(r"(-ram)?(Deterministic|NoFrameskip)?-v\d+$")  # of an Atari id, after the game
@@ -54,8 +55,9 @@ class Gym(Environment):
         self.obs_dtype = np.dtype(np.uint8 if len(self.obs_shape) == 3 else np.float32)
         self._last: np.ndarray | None = None  # [N]
 
-    def reset(self, seed: int | None = None) -> TimeStep:
-        obs, _ = self._env.reset(seed=seed)
+    def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
+        seeds = None if seed is None else environment_seeds(seed, self.num_envs).tolist()
+        obs, _ = self._env.reset(seed=seeds)
         self._last = np.zeros(self.num_envs, np.bool_)
         return first_rows(obs.astype(self.obs_dtype, copy=False))
 
@@ -66,7 +68,7 @@ class Gym(Environment):
         obs, reward, terminated, truncated, _ = self._env.step(action)
         first, self._last = self._last, terminated | truncated
         obs = obs.astype(self.obs_dtype, copy=False)
-        return TimeStep(obs, reward.astype(np.float32), (~terminated).astype(np.float32), first, self._last.copy())
+        return TimeStep(obs, reward.astype(np.float64), (~terminated).astype(np.float32), first, self._last.copy())
 
     def render(self) -> np.ndarray:
         if self._env.render_mode != "rgb_array":

@@ -67,8 +67,8 @@ class Recall(ToyEnvironment):
         self._cue = state["cue"].copy()
         self._rngs = [unpack_generator(words) for words in state["rngs"]]
 
-    def _seed(self, seed: int) -> None:
-        self._rngs = [np.random.default_rng(seed + i) for i in range(self.num_envs)]
+    def _seed(self, seeds: np.ndarray) -> None:
+        self._rngs = [np.random.default_rng(seed) for seed in seeds.tolist()]
 
     def _start(self, first: np.ndarray) -> None:
         for i in np.flatnonzero(first).tolist():
@@ -77,7 +77,7 @@ class Recall(ToyEnvironment):
     def _advance(self, action: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self._start(first)
         end = self._elapsed > self.delay
-        return (end & (action == self._cue)).astype(np.float32), end, end
+        return (end & (action == self._cue)).astype(np.float64), end, end
 
     def _obs(self) -> np.ndarray:
         obs = np.zeros((self.num_envs, self.cues + 1), np.float32)

@@ -16,7 +16,7 @@ class TimeStep(NamedTuple):
 
     Attributes:
         obs: ``[N, *obs_shape]``; at the end of an episode its true final observation.
-        reward: ``[N]`` float32, the environment's own, never clipped; 0 on a first row.
+        reward: ``[N]`` float64, the environment's own, never clipped or rounded; 0 on a first row.
         discount: ``[N]`` float32, 0 at termination and 1 otherwise; truncation is not termination.
         first: ``[N]`` bool, the first observation of an episode: no transition leads to this row.
         last: ``[N]`` bool, the end of the whole episode, terminated or truncated.
@@ -32,7 +32,7 @@ class TimeStep(NamedTuple):
 def first_rows(obs: np.ndarray) -> TimeStep:
     """The time step of a reset: N first rows with the observations ``obs`` ``[N, *obs_shape]``."""
     n = len(obs)
-    return TimeStep(obs, np.zeros(n, np.float32), np.ones(n, np.float32), np.ones(n, np.bool_), np.zeros(n, np.bool_))
+    return TimeStep(obs, np.zeros(n), np.ones(n, np.float32), np.ones(n, np.bool_), np.zeros(n, np.bool_))
 
 
 class Environment(ABC):
@@ -67,11 +67,15 @@ class Environment(ABC):
         return 0 if self.action_low is None else len(self.action_low)
 
     @abstractmethod
-    def reset(self, seed: int | None = None) -> TimeStep:
+    def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
         """Start an episode in every environment.
 
         Args:
-            seed: environment ``i`` is seeded with ``seed + i``; None continues with the random generators as they are.
+            seed: each environment is seeded with a number of its own that is drawn from this one, see `envs.seeds`; or
+                these numbers, ``[N]``; None continues with the random generators as they are.
+
+        Raises:
+            ValueError: as `envs.seeds.environment_seeds`.
         """
 
     @abstractmethod

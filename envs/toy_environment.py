@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from envs.seeds import environment_seeds
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
 
 
@@ -36,8 +37,8 @@ class ToyEnvironment(Environment):
         self._last: np.ndarray | None = None  # [N]; None before the first reset
 
     @abstractmethod
-    def _seed(self, seed: int) -> None:
-        """Seed the random generators."""
+    def _seed(self, seeds: np.ndarray) -> None:
+        """Seed the random generators with a number for each environment, ``[N]``."""
 
     @abstractmethod
     def _start(self, first: np.ndarray) -> None:
@@ -48,16 +49,16 @@ class ToyEnvironment(Environment):
         """Apply the actions ``[N]``, or start an episode where ``first`` ``[N]``; ``_elapsed`` is that of the new row.
 
         Returns:
-            Reward ``[N]`` float32, and whether the episode terminated and whether it ended at all, ``[N]`` bool.
+            Reward ``[N]`` float64, and whether the episode terminated and whether it ended at all, ``[N]`` bool.
         """
 
     @abstractmethod
     def _obs(self) -> np.ndarray:
         """Observations ``[N, obs_size]`` float32."""
 
-    def reset(self, seed: int | None = None) -> TimeStep:
+    def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
         if seed is not None:
-            self._seed(seed)
+            self._seed(environment_seeds(seed, self.num_envs))
         self._elapsed = np.zeros(self.num_envs, np.int64)
         self._last = np.zeros(self.num_envs, np.bool_)
         self._start(~self._last)

@@ -76,7 +76,7 @@ class RewardClipping:
     def __call__(self, timestep: TimeStep) -> np.ndarray:
         """The row's rewards, clipped and scaled: `[N]` float32."""
         clipped = np.clip(timestep.reward, -self._clip, self._clip) if self._clip else timestep.reward
-        return self._scale * clipped
+        return (self._scale * clipped).astype(np.float32)
 
     def get_state(self) -> dict[str, Any]:
         """Nothing."""

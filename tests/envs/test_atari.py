@@ -1,3 +1,5 @@
+import itertools
+
 import cv2
 import gymnasium
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from envs import Atari, EpisodeStatistics
-from envs.atari import _drawn_seed
+from envs.seeds import environment_seeds
 
 
 def play(env, steps, seed=0, actions=None):
@@ -90,9 +92,9 @@ def test_what_an_environment_says_of_itself():
     assert (env.num_envs, env.num_actions, env.frame_skip, env.stack) == (2, 6, 3, 2)
     assert (env.obs_shape, env.obs_dtype, env.resumable) == ((2, 84, 84), np.uint8, False)
     step = env.reset(seed=0)
-    assert [field.dtype for field in step] == [np.uint8, np.float32, np.float32, np.bool_, np.bool_]
+    assert [field.dtype for field in step] == [np.uint8, np.float64, np.float32, np.bool_, np.bool_]
     step = env.step(np.array([0, 5], np.int32))
-    assert [field.dtype for field in step] == [np.uint8, np.float32, np.float32, np.bool_, np.bool_]
+    assert [field.dtype for field in step] == [np.uint8, np.float64, np.float32, np.bool_, np.bool_]
     assert [field.shape for field in step] == [(2, 2, 84, 84), (2,), (2,), (2,), (2,)]
     assert Atari("Breakout").num_actions == 4
     assert Atari("Breakout", full_action_set=True).num_actions == 18
@@ -143,14 +145,67 @@ def test_rewards_are_not_clipped():
     assert {5.0, 10.0} <= set(rows.reward.ravel().tolist())
 
 
-def test_more_lives_before_a_reset_row_than_on_it_are_no_loss():
-    env = Atari("Breakout", 2, max_frames=4, life_loss=True)
-    env.reset(seed=0)
-    assert env.step(np.array([0, 0])).last.all()
-    env._lives = np.array([9, 9])
-    assert env.step(np.array([0, 0])).discount.tolist() == [1, 1]
-    env._lives = np.array([9, 5])
-    assert env.step(np.array([0, 0])).discount.tolist() == [0, 1]
+class Lives:
+    """Stands for the emulators: rows of `lives` and of whether the game is over, with a reward of 1 a step."""
+
+    def __init__(self, rows):
+        self.rows, self.t = rows, 0
+
+    def reset(self, seed=None):
+        self.t = 0
+        return np.zeros((1, 4, 84, 84), np.uint8), self._row()[2]
+
+    def send(self, actions):
+        self.t += 1
+
+    def recv(self):
+        obs, over, info = self._row()
+        return obs, np.ones(1, np.int32), np.array([over]), np.array([False]), info
+
+    def _row(self):
+        lives, over = self.rows[self.t]
+        info = {"lives": np.array([lives], np.int32), "episode_frame_number": np.array([4 * self.t], np.int32)}
+        return np.zeros((1, 4, 84, 84), np.uint8), over, info
+
+
+def lost(*lives, over=()):
+    """Where the return ends, for these lives row by row, of which those numbered in `over` end the game."""
+    env = Atari("Breakout", life_loss=True)
+    env._emulators = Lives([(number, t in over) for t, number in enumerate(lives)])
+    rows = [env.reset(seed=0)] + [env.step(np.array([0])) for _ in lives[1:]]
+    return [t for t, row in enumerate(rows) if row.discount[0] == 0]
+
+
+@pytest.mark.parametrize(
+    ("lives", "over", "ends"),
+    [
+        ((3, 3, 2, 2, 1, 0), (5,), [2, 4, 5]),
+        ((1, 0, 1, 1, 0, 0, 1, 0), (7,), [7]),  # as in Atlantis
+        ((1, 0, 0, 0), (3,), [3]),
+        ((2, 0, 1, 1), (), [2]),
+        ((2, 0, 2, 1), (), [3]),
+        ((2, 3, 2, 1), (), [2, 3]),
+        ((2, 1, 0, 5, 5, 4), (2,), [1, 2, 5]),  # the next game begins after the end
+        ((3, 3, 2, 2), (1,), [1]),  # with fewer lives than the last one had
+        ((0, 0, 0, 0), (3,), [3]),  # a game without lives
+    ],
+)
+def test_a_return_ends_with_a_life_of_which_some_are_left_and_with_the_game(lives, over, ends):
+    assert lost(*lives, over=over) == ends
+
+
+def test_in_atlantis_lives_flicker():
+    """The game itself, with 0 lives for a while, then 1 again: the return goes on, the score is the whole game's."""
+    env, rng, statistics = Atari("Atlantis", life_loss=True), np.random.default_rng(0), EpisodeStatistics(1)
+    row, games, seen = env.reset(seed=np.array([0])), [], []
+    while not games:
+        games = statistics.update(row)
+        seen.append((int(env.lives[0]), bool(row.discount[0] == 0), float(row.reward[0])))
+        row = env.step(rng.integers(env.num_actions, size=8)[:1])
+    lives, ends, rewards = zip(*seen, strict=True)
+    assert [(0, 1) in itertools.pairwise(lives), lives[-1], ends[-1]] == [True, 0, True]
+    assert not any(end for number, end in zip(lives[:-1], ends, strict=False) if number == 0)
+    assert (games[0].score, games[0].length) == (sum(rewards), len(seen) - 1)
 
 
 def test_scores_are_of_whole_games(breakout):
@@ -195,15 +250,20 @@ def test_a_time_step_is_not_overwritten_by_later_ones():
         assert_same(step, copy)
 
 
-def test_seeds_are_consecutive_and_reproduce():
-    two, one = Atari("Breakout", 2, seed=3), Atari("Breakout", 1)
+@pytest.mark.parametrize("seed", [3, np.array([5, 2**31 - 1]), 2**32 - 1, 2**64])
+def test_each_environment_has_a_seed_of_its_own_and_reproduces(seed):
+    two, one = Atari("Breakout", 2, seed=seed), Atari("Breakout", 1)
     ignored = two.reset()
-    rows = play(two, 30, seed=3, actions=np.ones((30, 2), np.int64))
+    rows = play(two, 30, seed=seed, actions=np.ones((30, 2), np.int64))
     assert_same(ignored, [field[0] for field in rows])
-    again = play(one, 30, seed=4, actions=np.ones((30, 1), np.int64))
+    again = play(one, 30, seed=environment_seeds(seed, 2)[1:], actions=np.ones((30, 1), np.int64))
     assert_same([field[:, 1:] for field in rows], again)
     assert (rows.obs[:, 0] != rows.obs[:, 1]).any()
-    assert _drawn_seed() != _drawn_seed()
+
+
+def test_without_a_seed_one_is_drawn():
+    unseeded = [play(Atari("Breakout", 2, sticky_actions=0.5), 30, seed=None).obs for _ in range(2)]
+    assert (unseeded[0] != unseeded[1]).any()
 
 
 def test_noops_vary_the_start():

@@ -14,7 +14,7 @@ def test_going_right_reaches_the_reward_and_starts_again():
     assert [r.discount[0] for r in rows] == [1, 1, 0, 1, 1]
     assert [r.first[0] for r in rows] == [True, False, False, True, False]
     assert [r.last[0] for r in rows] == [False, False, True, False, False]
-    assert rows[1].obs.dtype == rows[1].reward.dtype == rows[1].discount.dtype == np.float32
+    assert [field.dtype for field in rows[1][:3]] == [np.float32, np.float64, np.float32]
 
 
 def test_truncation_ends_the_episode_and_keeps_the_discount():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from envs import Gym
+from envs import EpisodeStatistics, Gym
 
 
 class Probe(gymnasium.Env):
@@ -11,12 +11,12 @@ class Probe(gymnasium.Env):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
 
-    def __init__(self, space=None, actions=None, missing=False, render_mode=None):
+    def __init__(self, space=None, actions=None, missing=False, paid=2.5, render_mode=None):
         if missing:
             raise gymnasium.error.DependencyNotInstalled("Probe needs\n  a thing")
         self.observation_space = space or spaces.Box(-1, 1, (2,), np.float64)
         self.action_space = actions or spaces.Discrete(3, start=-1)
-        self.render_mode = render_mode
+        self.render_mode, self.paid = render_mode, paid
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -28,7 +28,7 @@ class Probe(gymnasium.Env):
         self.steps += 1
         self.action = action
         end, value = self.steps == 3, float(np.sum(action))
-        return self.observation_space.sample(), 2.5 * value, end and value == 1, end and value == 0, {}
+        return self.observation_space.sample(), self.paid * value, end and value == 1, end and value == 0, {}
 
     def render(self):
         if self.steps == 2:
@@ -50,7 +50,7 @@ def gym(num_envs=1, **kwargs):
 def test_cartpole_as_gymnasium_plays_it():
     env, truth = Gym("CartPole-v1", 2), gymnasium.make("CartPole-v1")
     assert (env.num_actions, env.obs_shape, env.obs_dtype, env.stack, env.frame_skip) == (2, (4,), np.float32, 1, 1)
-    step, over, ended = env.reset(seed=7), False, 0
+    step, over, ended = env.reset(seed=np.array([7, 8])), False, 0
     np.testing.assert_array_equal(step.obs[1], truth.reset(seed=8)[0])
     assert step.first.all()
     rng = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_continuous_actions_as_gymnasium_plays_them(id, shape, bound, steps):
     assert (env.num_actions, env.action_size, env.obs_shape, env.obs_dtype) == (0, 1, shape, np.float32)
     np.testing.assert_array_equal(env.action_low, np.array([-bound], np.float32), strict=True)
     np.testing.assert_array_equal(env.action_high, np.array([bound], np.float32), strict=True)
-    step, over, ended = env.reset(seed=7), False, 0
+    step, over, ended = env.reset(seed=np.array([7, 8])), False, 0
     np.testing.assert_array_equal(step.obs[1], truth.reset(seed=8)[0])
     rng = np.random.default_rng(0)
     for _ in range(steps):
@@ -89,7 +89,7 @@ def test_continuous_actions_as_gymnasium_plays_them(id, shape, bound, steps):
         else:
             obs, reward, terminated, truncated, _ = truth.step(np.clip(action[1], -bound, bound))
         np.testing.assert_array_equal(step.obs[1], obs)
-        assert (step.reward[1], step.discount[1]) == (np.float32(reward), 1 - terminated)
+        assert (step.reward[1], step.discount[1]) == (reward, 1 - terminated)
         over = terminated or truncated
         assert step.last[1] == over
         ended += over
@@ -134,6 +134,17 @@ def test_termination_and_truncation_differ_in_the_discount_only():
     assert [r.reward.tolist() for r in rows] == [[2.5, 0], [2.5, 0], [2.5, 0], [0, 0], [2.5, 0]]
 
 
+def test_scores_are_sums_of_the_rewards_as_they_are():
+    """float32 has 24 bits: 123456789 is 3 less than its nearest number there."""
+    env, statistics, games = gym(2, paid=123_456_789), EpisodeStatistics(2), []
+    statistics.update(env.reset())
+    while not games:
+        row = env.step(np.array([2, 2]))
+        games = statistics.update(row)
+    assert row.reward.dtype == np.float64
+    assert [game.score for game in games] == [3 * 123_456_789] * 2
+
+
 def test_actions_start_where_the_space_does():
     env = gym(3)
     assert env.num_actions == 3
@@ -174,7 +185,7 @@ def test_pictures_stay_uint8_with_channels_first(shape, turn):
     space = spaces.Box(0, 255, shape, np.uint8)
     env = gym(space=space)
     assert (env.obs_shape, env.obs_dtype, env.stack) == ((shape[turn[0]], 8, 9), np.uint8, 1)
-    obs = env.reset(seed=4).obs
+    obs = env.reset(seed=np.array([4])).obs
     space.seed(4)
     np.testing.assert_array_equal(obs[0], space.sample().transpose(turn), strict=True)
 

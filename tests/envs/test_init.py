@@ -70,7 +70,7 @@ def test_every_environment_keeps_to_the_contract(options):
     for _ in range(150):
         step = env.step(random_action(env, rng))
         assert (step.obs.shape, step.obs.dtype) == ((3, *env.obs_shape), env.obs_dtype)
-        assert [f.dtype for f in step[1:]] == [np.float32, np.float32, np.bool_, np.bool_]
+        assert [f.dtype for f in step[1:]] == [np.float64, np.float32, np.bool_, np.bool_]
         np.testing.assert_array_equal(step.first, before.last)
         assert (step.reward[step.first] == 0).all()
         assert (step.discount[step.first | ~step.last] == 1).all()

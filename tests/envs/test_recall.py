@@ -18,7 +18,7 @@ def test_rows_of_an_episode():
     assert [r.discount[0] for r in rows] == [1, 1, 1, 1, 0, 1]
     assert [r.first[0] for r in rows] == [True, False, False, False, False, True]
     assert [r.last[0] for r in rows] == [False, False, False, False, True, False]
-    assert rows[1].obs.dtype == rows[1].reward.dtype == rows[1].discount.dtype == np.float32
+    assert [field.dtype for field in rows[1][:3]] == [np.float32, np.float64, np.float32]
 
 
 def test_only_the_answer_to_the_question_counts():
@@ -124,11 +124,12 @@ def cues_of(env, seed, episodes=40):
     return np.array(rows)[..., :-1].argmax(-1)  # [episodes + 1, N]
 
 
-def test_environment_i_is_seeded_with_seed_plus_i():
-    three = cues_of(Recall(3, delay=1), seed=5)
-    np.testing.assert_array_equal(three, cues_of(Recall(3, delay=1), seed=5))
+def test_each_environment_has_a_seed_of_its_own():
+    seeds = np.array([5, 9, 6])
+    three = cues_of(Recall(3, delay=1), seed=seeds)
+    np.testing.assert_array_equal(three, cues_of(Recall(3, delay=1), seed=seeds))
     for i in range(3):
-        np.testing.assert_array_equal(three[:, i], cues_of(Recall(1, delay=1), seed=5 + i)[:, 0])
+        np.testing.assert_array_equal(three[:, i], cues_of(Recall(1, delay=1), seed=seeds[i : i + 1])[:, 0])
     assert (three[:, 0] != three[:, 1]).any()
 
 

@@ -21,7 +21,7 @@ def test_first_rows_have_no_reward_and_go_on():
     step = first_rows(obs)
     assert TimeStep._fields == ("obs", "reward", "discount", "first", "last")
     assert step.obs is obs
-    np.testing.assert_array_equal(step.reward, np.array([0, 0], np.float32), strict=True)
+    np.testing.assert_array_equal(step.reward, np.array([0, 0], np.float64), strict=True)
     np.testing.assert_array_equal(step.discount, np.array([1, 1], np.float32), strict=True)
     np.testing.assert_array_equal(step.first, [True, True], strict=True)
     np.testing.assert_array_equal(step.last, [False, False], strict=True)

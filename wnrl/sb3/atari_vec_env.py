@@ -16,7 +16,7 @@ from envs.stream import check_action
 
 __all__ = ["AtariVecEnv"]
 
-_SEEDS = 2**31  # ale-py takes 31 bits, and adds the index of the environment
+_SEEDS = 2**31  # ale-py takes 31 bits
 _FRAMES_PER_SECOND = 60  # of the console
 
 
@@ -32,9 +32,10 @@ class AtariVecEnv(VecEnv):
     emulator frames and the time `t` in seconds, as a `Monitor` gives them.
 
     Args:
-        game: a name such as `"Breakout"` or `"SpaceInvaders"`, the ROM id, or the id `"BreakoutNoFrameskip-v4"`.
+        game: a name such as `"Breakout"` or `"SpaceInvaders"`, the ROM id, or an id such as `"BreakoutNoFrameskip-v4"`,
+            whose own sticky actions and frame skip are not taken over.
         n_envs: N.
-        seed: environment `i` is seeded with `seed + i` at the next `reset()`; None draws one.
+        seed: environment `i` is seeded with `seed + i` at the next `reset()`, as the host's are; None draws one.
         terminal_on_life_loss: `done` at each lost life too; the game goes on, and in games that have FIRE the next step
             presses it, whatever its action is.
         clip_reward: rewards are the sign of the game's own.
@@ -62,7 +63,7 @@ class AtariVecEnv(VecEnv):
         clip_reward: bool = True,
         **options: Any,
     ) -> None:
-        self._atari = Atari(game.removesuffix("NoFrameskip-v4"), n_envs, life_loss=False, **options)
+        self._atari = Atari(game, n_envs, life_loss=False, **options)
         self.terminal_on_life_loss, self.clip_reward = terminal_on_life_loss, clip_reward
         self._render_mode = options.get("render_mode")
         fires = options.get("fire_reset", True) and "FIRE" in self._atari.action_meanings
@@ -89,9 +90,9 @@ class AtariVecEnv(VecEnv):
         if self._pending:
             self._atari.recv()
             self._pending = False
-        seed = self._seeds[0]
+        seeds = [seed % _SEEDS for seed in self._seeds if seed is not None]
         self._reset_seeds()
-        obs = self._atari.reset(None if seed is None else int(seed) % (_SEEDS - self.num_envs)).obs
+        obs = self._atari.reset(np.array(seeds, np.int64) if seeds else None).obs
         self._begin()
         return obs
 
@@ -135,7 +136,8 @@ class AtariVecEnv(VecEnv):
         self._shown[done] = 1
         self._blank(step.obs)
         self._lives, self._serves = self._atari.lives, lost & ~step.last
-        return step.obs, np.sign(step.reward) if self.clip_reward else step.reward, done, infos
+        reward = np.sign(step.reward) if self.clip_reward else step.reward
+        return step.obs, reward.astype(np.float32), done, infos
 
     def close(self) -> None:
         """Close the emulators; a second call does nothing."""

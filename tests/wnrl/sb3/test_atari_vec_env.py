@@ -397,6 +397,24 @@ def test_evaluation_takes_true_scores_of_whole_games():
     assert all(1_000 <= length <= 1_031 for length in lengths)  # in frames, with the no-ops
 
 
+def test_scores_are_sums_of_the_rewards_as_they_are(monkeypatch):
+    """float32 has 24 bits: 123456789 is 3 less than its nearest number there."""
+    env, games = AtariVecEnv("Breakout", 2, seed=0, clip_reward=False, **SHORT), []
+    recv = env._atari._emulators.recv
+    monkeypatch.setattr(env._atari._emulators, "recv", lambda: _paid(*recv()))
+    env.reset()
+    for _ in range(25):
+        _, reward, _, infos = env.step(np.zeros(2, int))
+        games += [info["episode"]["r"] for info in infos if "episode" in info]
+    assert reward.dtype == np.float32
+    assert games == [10 * 123_456_789] * 4
+
+
+def _paid(obs, reward, *rest):
+    """What the emulators return, with another reward."""
+    return obs, np.full_like(reward, 123_456_789), *rest
+
+
 def test_a_monitor_on_top_counts_clipped_rewards_of_lives():
     with pytest.warns(UserWarning, match="already wrapped with a `Monitor`"):
         env = VecMonitor(AtariVecEnv("SpaceInvaders", 2, seed=0, max_frames=400))
