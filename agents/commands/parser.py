@@ -1,4 +1,5 @@
-"""Command lines from dataclasses: defaults from a preset or from the run that is resumed, errors in one line."""
+"""Command lines from dataclasses: defaults from a preset and a protocol, or from the run that is resumed; errors in one
+line."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
+from agents.settings.earlier import EARLIER
 from agents.settings.flat import flat_defaults, from_flat, to_json
+from agents.settings.presets.protocols import protocol_values
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory
@@ -20,7 +23,7 @@ from agents.training.run_directory import RunDirectory
 Parsed = TypeVar("Parsed")
 
 # What may change when a run is resumed: nothing that the learner has seen.
-RESUMABLE = {"steps", "device", "overlap", "graphs", "log_interval", "checkpoint_interval"} | {
+RESUMABLE = {"steps", "schedule_steps", "device", "overlap", "graphs", "log_interval", "checkpoint_interval"} | {
     "eval_interval",
     "eval_episodes",
     "eval_steps",
@@ -45,7 +48,9 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
         base = _resumed(kind, Path(flags["resume"]))
     else:
         preset, norm = flags.get("preset", "fast"), flags.get("norm", "weight")
-        base = from_flat(kind, spec.preset(preset, images="env" not in flags, norm=norm, flags=flags))
+        values = spec.preset(preset, images="env" not in flags, norm=norm, flags=flags)
+        protocol = protocol_values(flags.get("protocol", "none"), flat_defaults(kind))
+        base = from_flat(kind, {**values, **protocol})
     settings = read(kind, description, argv, base)
     settings.run.task.name  # noqa: B018 - refuses a run without a task
     if settings.run.resume is not None:
@@ -108,6 +113,9 @@ def _without_box(text: str) -> str:
 def _resumed(kind: type[TrainSettings[Any]], path: Path) -> TrainSettings[Any]:
     """The settings of the run in that folder."""
     stored, names = RunDirectory.open(path).config["settings"], flat_defaults(kind).keys()
+    stored = {name: EARLIER[name] for name in EARLIER.keys() & names} | stored
+    if stored.get("schedule_steps") is None:
+        stored["schedule_steps"] = stored["steps"]
     if differing := sorted(names ^ stored.keys()):
         raise ValueError(f"{path} was made by another agent or version: its settings differ in {differing}")
     return from_flat(kind, {**stored, "hidden": tuple(stored["hidden"]), "resume": path, "run_dir": path})

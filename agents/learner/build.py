@@ -11,6 +11,7 @@ import torch
 from agents.learner.learner import Learner
 from agents.learner.network import make_network
 from agents.runtime.devices import check_compiler, resolve_device, resolve_dtype
+from agents.runtime.seeds import Purpose, integer
 from agents.settings.learner import LearnerSettings
 from agents.settings.run import RunSettings
 from envs import Environment
@@ -19,7 +20,13 @@ from wnrl.schedules import LinearSchedule
 
 
 def build_learner(
-    run: RunSettings, settings: LearnerSettings, description: Mapping[str, Any], outputs: Forward, *, begin: int = 0
+    run: RunSettings,
+    settings: LearnerSettings,
+    description: Mapping[str, Any],
+    outputs: Forward,
+    *,
+    begin: int = 0,
+    interval: int = 0,
 ) -> Learner:
     """A learner of a new network, on the run's device.
 
@@ -29,27 +36,32 @@ def build_learner(
         description: of the network.
         outputs: from a copy of the network and observations to the outputs whose minibatch noise is shown.
         begin: the step at which learning starts.
+        interval: steps from there to the first update.
 
     Raises:
         ValueError: the device is not available, a name is unknown, or there is no compiler.
     """
     device = resolve_device(run.device)
-    network = make_network(description, seed=run.seed, init=settings.init).to(device)
+    network = make_network(description, seed=integer(run.seed, Purpose.NETWORK), init=settings.init).to(device)
     if run.compile:
         check_compiler(device)
         network.compile()
     return Learner(
         network,
         settings,
-        learning_rate=learning_rate_schedule(run, settings, begin),
+        learning_rate=learning_rate_schedule(run, settings, begin, interval),
         outputs=outputs,
         dtype=resolve_dtype(run.precision, device, images=len(description["obs_shape"]) == 3),
         description=description,
     )
 
 
-def learning_rate_schedule(run: RunSettings, settings: LearnerSettings, begin: int = 0) -> LinearSchedule:
-    """The learning rate: constant, or annealed from step `begin` to 0 at the end of the run.
+def learning_rate_schedule(
+    run: RunSettings, settings: LearnerSettings, begin: int = 0, interval: int = 0
+) -> LinearSchedule:
+    """The learning rate: constant, or annealed from step `begin` on; it would be 0 at the end of the schedules.
+
+    Update k of K, which comes `interval` steps after what it stands for, has the share 1 - (k - 1) / K.
 
     Projected weights keep their norms, so that nothing lowers the effective learning rate by itself: for them it is
     annealed unless the settings say otherwise (Lyle et al. 2024, normalize-and-project).
@@ -57,7 +69,8 @@ def learning_rate_schedule(run: RunSettings, settings: LearnerSettings, begin: i
     auto = "linear" if run.network.norm.endswith("projected") else "constant"
     schedule = auto if settings.learning_rate_schedule == "auto" else settings.learning_rate_schedule
     start = settings.learning_rate
-    return LinearSchedule(start, 0.0 if schedule == "linear" else start, max(run.steps - begin, 0), begin=begin)
+    end = 0.0 if schedule == "linear" else start
+    return LinearSchedule(start, end, max(run.schedule_end - begin, 0), begin + interval)
 
 
 def obs_dtype(environment: Environment) -> torch.dtype:

@@ -11,6 +11,7 @@ import torch
 from agents.learner.build import build_learner, check_discrete, obs_dtype
 from agents.learner.learner import Learner
 from agents.off_policy.update import PrioritizedSampler, Sampler, UniformSampler
+from agents.runtime.seeds import Purpose, integer
 from agents.settings.run import RunSettings
 from envs import Environment
 from wnrl.diagnostics.norms import Forward
@@ -44,7 +45,9 @@ def build_learner_and_sampler(
     """
     check_discrete(environment, agent)
     settings.replay.check_start(environment.num_envs)
-    learner = build_learner(run, settings.learner, description, outputs, begin=settings.replay.learning_starts)
+    replay = settings.replay
+    clock = {"begin": replay.learning_starts, "interval": replay.train_interval}
+    learner = build_learner(run, settings.learner, description, outputs, **clock)
     return learner, build_sampler(run, settings, environment, learner.device)
 
 
@@ -54,7 +57,7 @@ def build_sampler(run: RunSettings, settings: Any, environment: Environment, dev
     if not numbers.prioritized:
         return UniformSampler(replay(Replay))
     begin = numbers.learning_starts
-    beta = LinearSchedule(numbers.priority_beta, 1.0, max(run.steps - begin, 0), begin)
+    beta = LinearSchedule(numbers.priority_beta, 1.0, max(run.schedule_end - begin, 0), begin)
     return PrioritizedSampler(replay(PrioritizedReplay, alpha=numbers.priority_exponent), beta)
 
 
@@ -84,4 +87,5 @@ def build_replay(
         stack=environment.stack,
         n_step=settings.replay.n_step,
     )
-    return kind(layout, gamma=settings.learner.gamma, device=device, seed=run.seed, **options)
+    seed = integer(run.seed, Purpose.REPLAY)
+    return kind(layout, gamma=settings.learner.gamma, device=device, seed=seed, **options)

@@ -55,6 +55,8 @@ class OnPolicyAgent:
         self._decide = self._graphs.capture_function(self._choose, "acting")
         self._refresh = self._graphs.capture(self._folded_copy.refresh, "refreshing what acts")
         self._waits_for_data: bool = settings.learner.init == "data"
+        self._began: int | None = 0  # the step at which this rollout began; None where an older checkpoint lacks it
+        self._learned = 0  # of the rollout last learned from
 
     # Acting
 
@@ -91,13 +93,18 @@ class OnPolicyAgent:
             self._initialize(rollout)
             self._waits_for_data = False
         else:
-            self.learner.anneal(after)
-            self.update(rollout, timestep, after)
+            self._learned = before if self._began is None else self._began
+            self.learner.anneal(self._learned)
+            self.update(rollout, timestep, self._learned)
         self._refresh()
         self.storage.clear()
+        self._began = after
 
     def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
-        """Learn from a rollout, which the row `timestep` follows, at environment step `step`."""
+        """Learn from a rollout that began at environment step `step` and that the row `timestep` follows.
+
+        Schedules are read at `step`, as in openai/baselines and CleanRL: the first rollout has their first value.
+        """
         raise NotImplementedError
 
     def _initialize(self, rollout: Rollout) -> None:
@@ -117,7 +124,7 @@ class OnPolicyAgent:
     def metrics(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag: means since the last reading, and the state of schedules and layers."""
         generator = torch.Generator(self.learner.device).manual_seed(step)
-        return self.learner.metrics(step, self.storage.recent_obs(), generator)
+        return self.learner.metrics(self._learned, self.storage.recent_obs(), generator)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the agent needs to continue as if it had not stopped."""
@@ -126,6 +133,8 @@ class OnPolicyAgent:
             "storage": self.storage.get_state(),
             "generator": self._generator.get_state(),
             "waits_for_data": self._waits_for_data,
+            "began": self._began,
+            "learned": self._learned,
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -134,5 +143,6 @@ class OnPolicyAgent:
         self.storage.set_state(state["storage"])
         self._generator.set_state(state["generator"].cpu())
         self._waits_for_data = state["waits_for_data"]
+        self._began, self._learned = state.get("began"), state.get("learned", 0)
         self._graphs.forget()
         self._folded_copy.refresh()

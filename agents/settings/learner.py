@@ -18,7 +18,7 @@ class LearnerSettings:
     learning_rate: float = 1e-4
     """Learning rate of the optimizer; the initial one where it is annealed."""
     learning_rate_schedule: Literal["auto", "constant", "linear"] = "auto"
-    """linear anneals it to 0 by the end of the run; auto is linear for norms that end in projected, else constant."""
+    """linear anneals it to 0 by --schedule-steps; auto is linear for norms that end in projected, else constant."""
     optimizer: OptimizerName = "adam"
     """Optimizer; rmsprop is centred (Mnih et al. 2015), rmsprop-a2c is not (code of A2C); sgd has no momentum."""
     beta1: float = 0.9

@@ -26,7 +26,7 @@ class ReplaySettings:
     priority_exponent: float = 0.5
     """Exponent α of the priorities: 0 samples uniformly, 1 in proportion to the loss."""
     priority_beta: float = 0.4
-    """Initial importance-sampling exponent β, annealed to 1 by the end of the run."""
+    """Initial importance-sampling exponent β, annealed to 1 by --schedule-steps."""
     target_interval: int = 1_000
     """Steps between two updates of the target network."""
     tau: float = 1.0

@@ -77,6 +77,17 @@ class RunDirectory:
         except ValueError as error:
             raise ValueError(f"{self.path / 'config.json'} is damaged: {error}") from error
 
+    def change_settings(self, **settings: Any) -> None:
+        """Write these settings into `config.json`, as a run that goes on has them.
+
+        Raises:
+            ValueError: it is not readable.
+        """
+        config, beside = self.config, self.path / "config.json.new"
+        config["settings"].update(settings)
+        beside.write_text(json.dumps(config, indent=2) + "\n")
+        os.replace(beside, self.path / "config.json")
+
     def checkpoints_of(self, rank: int) -> Path:
         """The folder of a process's checkpoints; for the first process, `checkpoints` itself."""
         return self.checkpoints / f"process-{rank}" if rank else self.checkpoints

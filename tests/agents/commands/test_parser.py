@@ -148,7 +148,9 @@ def test_read_takes_a_dataclass_as_it_is():
 def test_a_resumed_runs_own_settings_are_the_defaults(run_dir):
     settings = parsed("--resume", run_dir, "--steps", 77, "--eval-interval", 5)
     stored = parsed("--env", "Chain", "--seed", 4, "--hidden", 8, 8, "--steps", 77, "--eval-interval", 5)
-    assert settings == replace(stored, run_dir=run_dir, resume=run_dir)
+    assert settings == replace(stored, run_dir=run_dir, resume=run_dir, schedule_steps=10_000_000)
+    longer = parsed("--resume", run_dir, "--steps", 77, "--schedule-steps", 77)
+    assert longer.run.schedule_end == longer.run.steps == 77
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,11 @@ def test_the_learning_rate_falls_for_projected_weights_and_on_request(norm, sche
     rate = learning_rate_schedule(replace(RUN, norm=norm, steps=300), settings, begin=100)
     expected = [1e-4, 1e-4, 5e-5, 0.0] if falls else [1e-4] * 4
     assert [rate(step) for step in (0, 100, 200, 300)] == pytest.approx(expected)
+    rate = learning_rate_schedule(replace(RUN, norm=norm, steps=300), settings, begin=100, interval=50)
+    expected = [1e-4, 7.5e-5, 5e-5, 2.5e-5] if falls else [1e-4] * 4
+    assert [rate(step) for step in (150, 200, 250, 300)] == pytest.approx(expected)  # of four updates
+    longer = replace(RUN, norm=norm, steps=900, schedule_steps=300)
+    assert learning_rate_schedule(longer, settings, begin=100, interval=50) == rate
 
 
 # Environments' types

@@ -6,6 +6,7 @@ import torch
 
 from agents.off_policy.update import LAUNCHES, PrioritizedSampler, ReplayUpdates, Sample, UniformSampler
 from agents.runtime.cuda_graphs import Graphs
+from agents.runtime.distributed import OneProcess
 from envs import Chain
 from tests.agents.dqn_family import DISTRIBUTIONS, NOISY, trained
 from tests.agents.tape import tape
@@ -70,9 +71,13 @@ def test_any_number_is_a_sum_of_launches():
 
 def test_the_step_size_and_the_weights_are_those_of_the_step():
     agent = trained(Chain(2, length=4), 150, prioritized=True, learning_rate_schedule="linear").agent
+    interval = agent.settings.replay.train_interval
     agent.update(1_050)  # halfway from the start of learning, at 100, to the end, at 2,000
-    assert agent.learner.optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 / 2)
     assert agent.sampler._beta.item() == pytest.approx(0.7)
+    agent.update(1_050 + interval)  # whose rate is that of the step after the update before
+    assert agent.learner.optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 / 2)
+    agent.update(2_000)
+    assert agent.learner.optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 * interval / 1_900)
 
 
 def test_a_tape_tells_what_a_graph_could_not_repeat():
@@ -147,6 +152,32 @@ def test_the_correction_grows_with_the_steps(step, beta):
     sampler.anneal(step)
     sample = sampler.sample(400)
     torch.testing.assert_close(sample.weights, (sample.transition.reward + 1) ** -beta, rtol=1e-4, atol=0)
+
+
+class TwoRanks(OneProcess):
+    """The first of two processes, whose other one has transitions of priority 0.25 and a total of 12."""
+
+    world_size = 2
+
+    def gather(self, tensor):
+        return torch.stack((tensor, torch.tensor([0.25, 12.0, 9.0], dtype=tensor.dtype)))
+
+
+def test_the_weights_are_those_of_all_processes():
+    sampler = PrioritizedSampler(filled(PrioritizedReplay, alpha=1.0), lambda step: 1.0)
+    sampler.anneal(0)
+    torch.testing.assert_close(sampler.sample(40).weights, torch.ones(40))
+    torch.testing.assert_close(sampler.sample(40, TwoRanks()).weights, torch.full((40,), 0.25 * 8 / 10))
+
+
+def test_a_priority_that_is_not_finite_is_found():
+    sampler, other = PrioritizedSampler(filled(PrioritizedReplay), lambda step: 1.0), UniformSampler(filled(Replay))
+    sampler.anneal(0)
+    sample = sampler.sample(4)
+    with pytest.raises(ValueError, match="errors must be finite"):
+        sampler.update_priorities(sample, torch.tensor([1.0, 2.0, float("nan"), 1.0]))
+    for each in (sampler, other):
+        each.check()
 
 
 def test_a_place_belongs_to_its_transition():

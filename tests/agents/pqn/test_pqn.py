@@ -294,13 +294,18 @@ def test_rewards_are_clipped_and_scaled_for_learning(clip, scale, stored):
     assert agent.storage.read().reward.unique().tolist() == [stored]
 
 
-def test_the_optimizer_is_radam_and_its_step_size_falls_to_0():
-    agent = make(Chain(N, length=4))
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_the_optimizer_is_radam_and_its_step_size_falls(schedule):
+    environment = Chain(4, length=600, max_steps=10**6)
+    agent = make(environment, learning_rate_schedule=schedule, rollout_length=125)
     assert type(agent.learner.optimizer) is torch.optim.RAdam
-    rates = [agent.metrics(step)["train/learning_rate"] for step in (0, 500, 2_000)]
-    assert rates == pytest.approx([5e-3, 3.75e-3, 0.0])
-    constant = make(Chain(N, length=4), learning_rate_schedule="constant")
-    assert constant.metrics(2_000)["train/learning_rate"] == 5e-3
+    trainer, shares = Trainer(agent, environment, seed=0), []
+    for steps in (500, 1_000, 1_500, 2_000):  # of 2,000
+        trainer.run(steps)
+        rates = agent.metrics(steps)["train/learning_rate"], agent.learner.optimizer.param_groups[0]["lr"]
+        shares.append([float(rate) / 5e-3 for rate in rates])
+    expected = (1.0, 0.75, 0.5, 0.25) if schedule == "linear" else (1.0,) * 4
+    assert shares == [pytest.approx([share] * 2) for share in expected]
 
 
 def test_the_first_rollout_initializes_and_is_not_learned_from():

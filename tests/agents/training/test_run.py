@@ -7,10 +7,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.acting.policies import make_policy
+from agents.commands.parser import parse
 from agents.dqn import build
 from agents.learner.network import make_network
 from agents.registry import AGENTS
 from agents.runtime.distributed import OneProcess
+from agents.runtime.seeds import Purpose, integer
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat, replace
 from agents.settings.run import TrainSettings
@@ -110,7 +112,7 @@ def test_evaluations_have_their_own_games_and_as_few_environments_as_needed(sett
 
     monkeypatch.setattr("agents.training.run.make_evaluation_environment", lambda settings, number: Watched(number))
     learn(replace(settings, eval_interval=30, eval_episodes=1, seed=5, num_envs=3))
-    assert made == [(1, 1_000_005)] * 2
+    assert made == [(1, integer(5, Purpose.EVALUATION, step)) for step in (30, 60)]
 
 
 def test_the_best_score_is_remembered_over_a_resume(settings):
@@ -164,6 +166,19 @@ def test_a_run_goes_on_where_it_was(settings):
     learn(settings)
     learn(replace(settings, steps=100, resume=settings.run.run_dir))
     assert differences(model(whole)[0], model(settings)[0]) == []
+
+
+def test_a_run_that_goes_on_keeps_its_schedules_and_its_length(settings):
+    settings, path = replace(settings, learning_rate_schedule="linear", log_interval=20), settings.run.run_dir
+    learn(settings)
+    learn(parse(DQN, "", ["--resume", str(path), "--steps", "100"]))
+    rates = [float(row["train/learning_rate"]) for row in rows(settings)]
+    assert rates[-2:] == [0.0, 0.0] < rates[:-2]
+    again = parse(DQN, "", ["--resume", str(path)]).run
+    assert (again.steps, again.schedule_steps) == (100, 60)
+    learn(parse(DQN, "", ["--resume", str(path), "--steps", "140", "--schedule-steps", "140"]))
+    assert float(rows(settings)[-1]["train/learning_rate"]) > 0
+    assert parse(DQN, "", ["--resume", str(path), "--steps", "160"]).run.schedule_steps == 140
 
 
 # Without a terminal
