@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agents.learner.gradient_norm import gradient_norm
 from agents.learner.optimizers import load_optimizer, make_optimizer
 from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess, Ranks
@@ -59,7 +60,7 @@ class Learner:
         )
         self._parameters = list(network.parameters())  # walking a small network's modules takes as long as a step
         self._projected = projections(network)
-        self._limit = settings.max_grad_norm or float("inf")
+        self._limit = settings.max_grad_norm
         self._learning_rate = learning_rate
         self._means, self.diagnostics = Means(), NormDiagnostics(network, outputs)
         self.ranks: Ranks = OneProcess()
@@ -118,7 +119,9 @@ class Learner:
         if self.ranks.world_size > 1:
             self.ranks.average([p.grad for p in self._parameters if p.grad is not None])
         with self.diagnostics.around_update() if measured else nullcontext():
-            grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._limit)
+            grad_norm = gradient_norm([p.grad for p in self._parameters if p.grad is not None])
+            if self._limit:
+                nn.utils.clip_grads_with_norm_(self._parameters, self._limit, grad_norm, foreach=True)
             self.optimizer.step()
             for layer in self._projected:
                 layer.project()
@@ -133,7 +136,7 @@ class Learner:
         """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
 
         Args:
-            step: environment step.
+            step: environment step for which the learning rate was last set.
             obs: observations `[B, *obs_shape]` for the layers' diagnostics; None where there are none yet.
             generator: of the reading, on the network's device.
         """

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from agents.learner.rmsprop import RMSprop
 from agents.settings.learner import OptimizerName
 
 
@@ -18,12 +19,13 @@ def make_optimizer(
     """An optimizer over `parameters`.
 
     Args:
-        name: `adam`, `adamax`, `radam`, `rmsprop` (centred, as Mnih et al. 2015 describe it, without momentum),
-            `rmsprop-a2c` (not centred, decay 0.99, as in the published code of A2C) or `sgd` (without momentum).
+        name: `adam`, `adamax`, `radam`, `rmsprop` (centred, decay 0.95, as Mnih et al. 2015 describe it, without
+            momentum), `rmsprop-a2c` (decay 0.99, begun at 1, as TensorFlow's in openai/baselines' A2C) or `sgd`
+            (without momentum).
         parameters: of the network as it is now; build the optimizer after the network is normalized.
         learning_rate: initial learning rate.
-        beta1: decay rate of the first moment (Adam, Adamax, RAdam); RMSprop decays both of its moments by 0.95.
-        eps: ε, added to the denominator; SGD has neither.
+        beta1: decay rate of the first moment (Adam, Adamax, RAdam).
+        eps: ε, added to the denominator; under its root in both kinds of RMSprop. SGD has neither.
 
     Raises:
         ValueError: an unknown name.
@@ -43,12 +45,21 @@ def make_optimizer(
     if name == "radam":
         return torch.optim.RAdam(parameters, betas=(beta1, 0.999), **options)
     if name == "rmsprop-a2c":
-        return torch.optim.RMSprop(parameters, alpha=0.99, **options)
-    return torch.optim.RMSprop(parameters, alpha=0.95, centered=True, **options)
+        return RMSprop(parameters, options["lr"], alpha=0.99, eps=eps, initial=1.0)
+    return RMSprop(parameters, options["lr"], alpha=0.95, eps=eps, centered=True)
 
 
 def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Load the moments of `state`, an optimizer's `state_dict`; the options stay as they were built for this device."""
+    """Load the moments of `state`, an optimizer's `state_dict`; the options stay as they were built for this device.
+
+    Raises:
+        ValueError: they are those of torch's RMSprop, which earlier versions had.
+    """
+    if isinstance(optimizer, RMSprop) and "initial" not in state["param_groups"][0]:
+        raise ValueError(
+            "the checkpoint's RMSprop has its epsilon outside of the root, this version's under it: evaluate the run's "
+            "model, or start a new run"
+        )
     options = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
     groups = [{**own, "params": group["params"]} for group, own in zip(state["param_groups"], options, strict=True)]
     optimizer.load_state_dict({**state, "param_groups": groups})  # whose options say where step counts are kept

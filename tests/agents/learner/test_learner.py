@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from agents.learner.gradient_norm import gradient_norm
 from agents.learner.learner import GradientSteps, Learner
 from agents.settings.learner import LearnerSettings
 from tests.agents.contract import differences
@@ -65,6 +66,26 @@ def test_gradients_are_limited_to_their_norm(limit, clipped):
     assert norms[0] == pytest.approx(limit if clipped else norms[1], rel=1e-3)
     shown = [each.metrics(0, None, torch.Generator())["train/grad_norm"] for each in (learner, free)]
     assert shown == pytest.approx([norms[1]] * 2, rel=1e-4)  # before they are limited
+
+
+@pytest.mark.parametrize(("limit", "share"), [(0.0, 1.0), (10.0, 10.0 / (1e19 * 512**0.5)), (1e22, 1.0)])
+def test_a_gradient_whose_squares_overflow_is_limited_as_any_other(limit, share):
+    """Adam's first step is one step size for each entry, whatever the gradient's length."""
+    network = nn.Linear(64, 8)
+    settings = LearnerSettings(learning_rate=1e-3, max_grad_norm=limit)
+    learner = Learner(network, settings, learning_rate=lambda step: 1e-3, outputs=lambda net, obs: net(obs))
+    before = network.weight.detach().clone()
+    learner.update((network.weight * 1e19).sum(), {})
+    torch.testing.assert_close(network.weight.grad, torch.full((8, 64), share * 1e19), rtol=1e-5, atol=0)
+    torch.testing.assert_close(before - network.weight.detach(), torch.full((8, 64), 1e-3), rtol=1e-3, atol=0)
+    shown = learner.metrics(0, None, torch.Generator())["train/grad_norm"]
+    assert shown == pytest.approx(1e19 * 512**0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_the_norm_of_a_gradient_that_is_not_finite_is_not(value):
+    assert not gradient_norm([torch.tensor([1.0, value]), torch.ones(2, 2)]).isfinite()
+    assert gradient_norm([]) == 0
 
 
 def test_the_step_size_follows_the_environments_steps():

@@ -1,0 +1,27 @@
+"""The norm of a network's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """The norm of all entries together, 0-dim and float32, without waiting for the device.
+
+    Finite wherever it is below float32's greatest number, though squares of entries overflow from 1.8e19 on: they are
+    added in float64, on the CPU only where that has happened, since it takes ten times as long there.
+    """
+    if gradients and gradients[0].is_cuda:
+        return _norm(gradients, torch.float64)
+    norm = _norm(gradients, torch.float32)
+    return norm if np.isfinite(norm.numpy()) else _norm(gradients, torch.float64)
+
+
+def _norm(gradients: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    if not gradients:
+        return torch.zeros(())
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients), 2, dtype=dtype))).float()
