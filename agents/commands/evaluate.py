@@ -13,7 +13,8 @@ import tyro
 from agents.acting.policies import make_policy
 from agents.commands.parser import fail, read
 from agents.runtime.devices import resolve_device
-from agents.settings.checks import check_at_least
+from agents.runtime.seeds import Purpose, generator, integer
+from agents.settings.checks import check_at_least, check_seed
 from agents.training.evaluation import evaluate
 from agents.training.run_directory import RunDirectory
 from agents.training.saved_model import SavedModel, read_saved_model
@@ -36,13 +37,14 @@ class EvaluateSettings:
     num_envs: int = 8
     """Games played in parallel."""
     seed: int = 0
-    """Random seed of the games and of the exploration."""
+    """Random seed of the games, which are none of those of the training, and of the exploration."""
     device: str = "auto"
     """cpu, cuda, cuda:1, or auto (CUDA where available)."""
     video: bool = False
     """Write the first game to RUN_DIR/videos as MP4."""
 
     def __post_init__(self) -> None:
+        check_seed(self)
         check_at_least(self, 1, "episodes", "num_envs")
 
 
@@ -72,12 +74,13 @@ def play_saved_model(settings: EvaluateSettings) -> str:
     play = model.description["play"] | ({} if settings.epsilon is None else {"epsilon": settings.epsilon})
     render = {"render_mode": "rgb_array"} if settings.video else {}
     environment = model.make_environment(min(settings.num_envs, settings.episodes), **render)
-    policy = make_policy(model.network, np.random.default_rng(settings.seed), **play)
+    policy = make_policy(model.network, generator(settings.seed, Purpose.GAMES_POLICY), **play)
     path = directory.path / "videos" / f"{model.name}-step-{model.description['step']}.mp4"
     with closing(environment):
         video = Video(environment, path) if settings.video else None
         watching: dict[str, Any] = {"watch": video.watch} if video else {}
-        games = evaluate(policy, environment, episodes=settings.episodes, seed=settings.seed, **watching)
+        seed = integer(settings.seed, Purpose.GAMES)
+        games = evaluate(policy, environment, episodes=settings.episodes, seed=seed, **watching)
     line = score_line(model, [game.score for game in games], play)
     return f"{line}\nvideo of the first game: {video.close()}" if video else line
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from agents.dqn.dqn import DQNAgent
 from agents.dqn.objectives import make_objective
 from agents.learner.network import network_description
 from agents.off_policy.build import build_learner_and_sampler
+from agents.runtime.seeds import Purpose, generator
 from agents.settings.dqn import DQNSettings
 from agents.settings.run import RunSettings
 from envs import Environment
@@ -25,7 +24,7 @@ def build_dqn(run: RunSettings, settings: DQNSettings, environment: Environment)
     learner, sampler = build_learner_and_sampler(
         run, settings, environment, description, lambda network, obs: network(obs).q_values, "DQN"
     )
-    return DQNAgent(learner, sampler, make_objective(settings), settings, rng=np.random.default_rng([run.seed, 1]))
+    return DQNAgent(learner, sampler, make_objective(settings), settings, rng=generator(run.seed, Purpose.AGENT))
 
 
 def describe_dqn(run: RunSettings, settings: DQNSettings, environment: Environment) -> dict[str, Any]:

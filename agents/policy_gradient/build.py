@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from agents.policy_gradient.a2c import A2CAgent
 from agents.policy_gradient.actors import Actor, FeedforwardActor, RecurrentActor
 from agents.policy_gradient.ppo import PPOAgent
 from agents.policy_gradient.reinforce import REINFORCEAgent
+from agents.runtime.seeds import Purpose, generator
 from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings
 from agents.settings.run import RunSettings
 from envs import Environment
@@ -98,7 +98,7 @@ def _parts(
         "storage": make_storage(learner.device),
         "rewards": rewards,
         "settings": settings,
-        "rng": np.random.default_rng([run.seed, 1]),
+        "rng": generator(run.seed, Purpose.AGENT),
     }
 
 

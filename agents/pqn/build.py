@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from agents.learner.build import build_learner, check_discrete
 from agents.learner.network import network_description
 from agents.on_policy.build import build_rollout_storage, check_minibatches
 from agents.on_policy.reward_scaling import RewardClipping
 from agents.pqn.pqn import PQNAgent
+from agents.runtime.seeds import Purpose, generator
 from agents.settings.pqn import PQNSettings
 from agents.settings.run import RunSettings
 from envs import Environment
@@ -37,5 +36,5 @@ def build_pqn(run: RunSettings, settings: PQNSettings, environment: Environment)
         build_rollout_storage(settings.rollout_length, environment, learner.device),
         RewardClipping(settings.learner.reward_clip, settings.reward_scale),
         settings,
-        rng=np.random.default_rng([run.seed, 1]),
+        rng=generator(run.seed, Purpose.AGENT),
     )

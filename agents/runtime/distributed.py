@@ -15,12 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from agents.runtime.seeds import process_seed
 from agents.settings.flat import replace, to_flat
 from agents.settings.run import TrainSettings
 
 SPLIT = ("num_envs", "batch_size", "replay_size", "init_batch")
 """Settings that are split equally among the processes."""
-SEED_STRIDE = 2**32  # between the seeds of two processes
 TIMEOUT = timedelta(hours=6)  # the other processes wait while the first one evaluates
 
 
@@ -140,7 +140,7 @@ def share(settings: TrainSettings[Any], ranks: Ranks) -> TrainSettings[Any]:
     shares["graphs"] = False  # processes synchronize within an update
     if settings.run.device in ("auto", "cuda") and torch.cuda.is_available():
         shares["device"] = f"cuda:{os.environ['LOCAL_RANK']}"
-    return replace(settings, seed=settings.run.seed + SEED_STRIDE * ranks.rank, **shares)
+    return replace(settings, seed=process_seed(settings.run.seed, ranks.rank), **shares)
 
 
 def _share(name: str, value: int, number: int) -> int:

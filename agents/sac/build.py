@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 
 from agents.learner.network import network_description
 from agents.off_policy.build import build_learner_and_sampler
+from agents.runtime.seeds import Purpose, generator
 from agents.sac.sac import FixedTemperature, LearnedTemperature, SACAgent
 from agents.settings.run import RunSettings
 from agents.settings.sac import SACSettings
@@ -28,7 +28,7 @@ def build_sac(run: RunSettings, settings: SACSettings, environment: Environment)
     )
     temperature = build_temperature(settings, environment.num_actions, learner.device)
     learner.optimizer.add_param_group({"params": list(temperature.parameters())})
-    return SACAgent(learner, temperature, sampler, settings, rng=np.random.default_rng([run.seed, 1]))
+    return SACAgent(learner, temperature, sampler, settings, rng=generator(run.seed, Purpose.AGENT))
 
 
 def build_temperature(

@@ -13,6 +13,13 @@ def check_at_least(settings: object, least: float, *names: str) -> None:
             raise ValueError(f"{name} must {rule}, got {getattr(settings, name)}")
 
 
+def check_seed(settings: object) -> None:
+    """Raise ValueError where `seed` is negative, or is of more than 64 bits, which a folder's name would not hold."""
+    check_at_least(settings, 0, "seed")
+    if (seed := vars(settings)["seed"]) >= 2**64:
+        raise ValueError(f"seed must be below 2**64, got {seed}")
+
+
 def check_above_zero(settings: object, *names: str) -> None:
     """Raise ValueError where one of these fields is 0 or below."""
     for name in names:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
-from agents.settings.checks import check_at_least, check_shares
+from agents.settings.checks import check_at_least, check_seed, check_shares
 from agents.settings.network import NetworkSettings
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -20,7 +20,7 @@ class TaskSettings:
     """The task. Options marked Atari are for --game alone."""
 
     game: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Atari game as Gymnasium names it (Breakout) or its ROM id (breakout)."""
+    """Atari game as Gymnasium names it (Breakout), its ROM id (breakout), or an id (ALE/Breakout-v5)."""
     env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
     """Any other Gymnasium id (CartPole-v1), instead of --game."""
     life_loss: bool = True
@@ -32,7 +32,7 @@ class TaskSettings:
     sticky_actions: float = 0.0
     """Atari: probability that a frame repeats the previous action."""
     full_action_set: bool = False
-    """Atari: use all 18 actions instead of the game's minimal set."""
+    """Atari: use all actions (18; 9 in Skiing and LostLuggage) instead of the game's minimal set."""
     max_frames: int = 108_000
     """Atari: a game is truncated after this many frames (30 minutes)."""
 
@@ -75,7 +75,7 @@ class RunSettings:
     num_envs: int = 8
     """Parallel environments, stepped together."""
     seed: int = 0
-    """Random seed of everything: networks, environments, exploration, sampling."""
+    """Random seed of everything: networks, environments, exploration, sampling. Any two give unrelated runs."""
     device: str = "auto"
     """cpu, cuda, cuda:1, or auto (CUDA where available)."""
     precision: Precision = "auto"
@@ -101,7 +101,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "steps", "num_envs", "eval_episodes", "log_interval")
-        check_at_least(self, 0, "seed", "eval_interval", "eval_steps", "checkpoint_interval")
+        check_seed(self)
+        check_at_least(self, 0, "eval_interval", "eval_steps", "checkpoint_interval")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agents.settings.checks import check_at_least
+from agents.settings.checks import check_at_least, check_seed
 from agents.settings.network import Norm, Units
 from agents.settings.run import TaskSettings
 
@@ -53,4 +53,5 @@ class SB3Settings:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "steps", "num_envs", "log_interval")
-        check_at_least(self, 0, "seed", "eval_interval", "eval_episodes")
+        check_seed(self)
+        check_at_least(self, 0, "eval_interval", "eval_episodes")

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.settings.run import RunSettings
+from agents.settings.run import RunSettings, TaskSettings
 from envs import Environment, make
+from envs.games import settings_of_id
+
+
+def id_remark(task: TaskSettings) -> str:
+    """A line on a game that is given as the id of an environment of Gymnasium; empty for any other task."""
+    return (settings_of_id(task.game) or "") if task.game else ""
 
 
 def make_training_environment(settings: RunSettings) -> Environment:

@@ -28,7 +28,7 @@ def evaluate(
         policy: chooses the actions.
         environment: of its own, not the one that the agent learns in.
         episodes: how many games, at least 1.
-        seed: of the environments.
+        seed: of the environments, see `Environment.reset`.
         watch: called with each row, the first one included.
         stopped: asked at each step; the games that have ended by then are returned.
 
@@ -67,7 +67,7 @@ def evaluate_steps(
         policy: chooses the actions.
         environment: of its own, not the one that the agent learns in.
         steps: of all environments together.
-        seed: of the environments.
+        seed: of the environments, see `Environment.reset`.
         stopped: asked at each step; the games that have ended by then are returned.
     """
     statistics, finished, played = EpisodeStatistics(environment.num_envs), [], 0

@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from agents.acting.policies import Policy
 from agents.runtime.distributed import join, share
+from agents.runtime.seeds import Purpose, generator, integer
 from agents.settings.flat import to_json
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.callbacks import Checkpointing, Evaluation, Log
-from agents.training.environments import make_evaluation_environment, make_training_environment
+from agents.training.environments import id_remark, make_evaluation_environment, make_training_environment
 from agents.training.evaluation import evaluate, evaluate_steps
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run_directory import RunDirectory, default_path
@@ -76,10 +75,9 @@ class Run:
             display = NullProgress() if progress is None else progress
             self._progress = NullProgress() if ranks.rank else display
             self._warn = display.message  # in every process
-            seed = settings.run.seed + ranks.rank * environment.num_envs  # as the environments of a single process
             own_callbacks = self._callbacks()
             self._trainer = Trainer(
-                self._agent, environment, seed=seed, callbacks=[*own_callbacks, *callbacks], ranks=ranks
+                self._agent, environment, seed=settings.run.seed, callbacks=[*own_callbacks, *callbacks], ranks=ranks
             )
             if settings.run.resume is not None:
                 self._resume()
@@ -153,6 +151,8 @@ class Run:
         resumed = f"resuming at step {self.steps:,}" if self.steps else "training"
         self._progress.start(self.steps, total_steps)
         self._progress.message(f"{resumed} in {self.directory.path}")
+        if line := id_remark(self._settings.run.task):
+            self._progress.message(line)
         self._trainer.run(total_steps, self._stop)
         self._progress.close()
         if not self._ranks.rank:
@@ -189,12 +189,16 @@ class Run:
         }
 
     def _policy(self, step: int) -> Policy:
-        return self._agent.policy(np.random.default_rng([self._settings.run.seed, 2, step]))
+        return self._agent.policy(generator(self._settings.run.seed, Purpose.EVALUATION_POLICY, self._due(step)))
+
+    def _due(self, step: int) -> int:
+        """The step at which an evaluation at `step` was due, the same in all runs of this interval."""
+        return step - step % self._settings.run.eval_interval
 
     def _play(self, policy: Policy) -> list[Episode] | None:
         """The games of one evaluation; None when a stop is asked for meanwhile."""
         run = self._settings.run
-        seed = EVALUATION_SEED + run.seed
+        seed = integer(run.seed, Purpose.EVALUATION, self._due(self.steps))
         number = run.num_envs if run.eval_steps else min(run.num_envs, run.eval_episodes)
         environment = make_evaluation_environment(run, number)
         try:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from agents.runtime.distributed import OneProcess, Ranks
+from agents.runtime.seeds import Purpose, sequence
 from agents.training.protocols import Agent
 from envs import Environment, EpisodeStatistics, TimeStep
+from envs.seeds import environment_seeds
 
 
 class Callback(Protocol):
@@ -24,7 +26,7 @@ class Trainer:
     Args:
         agent: learns.
         environment: N environments in lockstep.
-        seed: of the environment.
+        seed: of the run, for the environment.
         callbacks: called in order after each vector step.
         ranks: the processes that share the run; their steps are counted together.
 
@@ -48,7 +50,7 @@ class Trainer:
         self.steps = 0
         self.seconds = 0.0
         self.first_step, self._began = 0, time.perf_counter()
-        self._seed = seed  # of the environment
+        self._seed = seed
         self._ranks = ranks or OneProcess()
         self._timestep: TimeStep | None = None
 
@@ -78,8 +80,10 @@ class Trainer:
         return time.perf_counter() - self._began
 
     def _start(self) -> TimeStep:
-        """The first rows; after a resume without the environment's state, those of new games with another seed."""
-        timestep = self.environment.reset(seed=self._seed + self.steps)
+        """The first rows; after a resume without the environment's state, those of new games with other seeds."""
+        own, rank = self.environment.num_envs, self._ranks.rank
+        seeds = environment_seeds(sequence(self._seed, Purpose.TRAINING, self.steps), own * (rank + 1))
+        timestep = self.environment.reset(seed=seeds[own * rank :])  # as in a single process
         self.statistics.update(timestep)
         return timestep
 

@@ -20,6 +20,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 import wnrl.sb3
+from agents.runtime.seeds import Purpose, integer
 from agents.settings.presets.sb3 import game_hyperparams
 from agents.settings.sb3 import SB3Settings
 from wnrl.device import free_memory
@@ -110,7 +111,7 @@ def make_model(
     return algorithm(
         getattr(policies, policy_name(policies, environment.observation_space)),
         environment,
-        seed=settings.seed,
+        seed=integer(settings.seed, Purpose.MODEL, bits=31),
         device=device,
         verbose=1,
         **{**arguments, "policy_kwargs": {**_resolved(arguments.get("policy_kwargs", {})), **normalization}},

@@ -39,6 +39,8 @@ def main(description: str) -> int:
 def _train(run: SB3Run, stop: StopSignal) -> int:
     path = run.directory.path
     print(f"training in {path}", flush=True)
+    if line := run.id_remark:
+        print(line, flush=True)
     run.learn()
     run.save()
     print(f"model of step {run.steps:,}: {path / 'model.zip'}", flush=True)

@@ -14,6 +14,7 @@ from agents.commands.evaluate import EvaluateSettings, score_line
 from agents.commands.sb3.games import play_games
 from agents.commands.sb3.vec_envs import make_evaluation_envs
 from agents.runtime.devices import resolve_device
+from agents.runtime.seeds import Purpose, integer
 from agents.training.run_directory import RunDirectory
 from agents.training.saved_model import SavedModel, find_model
 from agents.training.video import Video
@@ -31,13 +32,14 @@ def play_saved_policy(directory: RunDirectory, settings: EvaluateSettings) -> st
     _, about = read_model(directory.path / name)
     play = about["play"] | ({} if settings.epsilon is None else {"epsilon": settings.epsilon})
     number = min(settings.num_envs, settings.episodes)
-    with closing(make_evaluation_envs(about, number, settings.seed, pictures=settings.video)) as environment:
+    seed, drawing = integer(settings.seed, Purpose.GAMES, bits=31), integer(settings.seed, Purpose.GAMES_POLICY)
+    with closing(make_evaluation_envs(about, number, seed, pictures=settings.video)) as environment:
         spaces = environment.observation_space, environment.action_space
         policy = load_policy(directory.path / name, *spaces, device=resolve_device(settings.device))
         path = directory.path / "videos" / f"{name}-step-{about['step']}.mp4"
         video = Video(Screen(environment, about), path) if settings.video else None
         watching: dict[str, Any] = {"watch": video.record} if video else {}
-        games = play_games(policy, environment, settings.episodes, seed=settings.seed, **play, **watching)
+        games = play_games(policy, environment, settings.episodes, seed=drawing, **play, **watching)
     assert games is not None
     line = score_line(SavedModel(policy, about, name), games.scores, play)
     return f"{line}\nvideo of the first game: {video.close()}" if video else line

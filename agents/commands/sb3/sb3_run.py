@@ -20,9 +20,10 @@ from agents.commands.sb3.algorithms import CONTRIB, hyperparams, make_model
 from agents.commands.sb3.games import Games, play_games, takes_masks
 from agents.commands.sb3.vec_envs import describe_task, make_evaluation_envs, make_training_envs
 from agents.runtime.devices import resolve_device
+from agents.runtime.seeds import Purpose, integer
 from agents.settings.flat import to_json
 from agents.settings.sb3 import SB3Settings
-from agents.training.run import EVALUATION_SEED
+from agents.training.environments import id_remark
 from agents.training.run_directory import RunDirectory, default_path
 from agents.training.saved_model import SavedModel
 from wnrl.sb3 import DataDependentInit, NormDiagnostics, save_policy
@@ -54,9 +55,11 @@ class SB3Run:
         self._task, self._best = describe_task(settings.task), -np.inf
         device = resolve_device(settings.device)
         values = hyperparams(settings, device)
-        self._environment = make_training_envs(self._task, settings.num_envs, settings.seed)
+        seed = integer(settings.seed, Purpose.TRAINING, bits=31)
+        self._environment = make_training_envs(self._task, settings.num_envs, seed)
         try:
             self.model = make_model(settings, self._environment, values, device)
+            self._environment.seed(seed)  # the library has seeded it as the model
             self.directory = self._create_directory(values)
         except BaseException:
             self._environment.close()
@@ -72,6 +75,11 @@ class SB3Run:
         if run.algo in CONTRIB:
             config["sb3-contrib"] = metadata.version("sb3-contrib")
         return RunDirectory.create(path, config, resumable=False)
+
+    @property
+    def id_remark(self) -> str:
+        """A line on a game that is given as an id; see `agents.training.environments`."""
+        return id_remark(self._settings.task)
 
     @property
     def steps(self) -> int:
@@ -109,7 +117,8 @@ class SB3Run:
         if not run.eval_episodes:
             return None
         number = min(EVALUATION_ENVS, run.eval_episodes)
-        with closing(make_evaluation_envs(self._task, number, EVALUATION_SEED + run.seed)) as environment:
+        seed = integer(run.seed, Purpose.EVALUATION, self.steps, bits=31)
+        with closing(make_evaluation_envs(self._task, number, seed)) as environment:
             games = play_games(self.model, environment, run.eval_episodes, stopped=self._stop)
         if games is None:
             return None

@@ -45,7 +45,7 @@ def make_evaluation_envs(task: Task, num_envs: int, seed: int, *, pictures: bool
     Args:
         task: see `Task`.
         num_envs: N.
-        seed: of the first; the others have the following ones.
+        seed: of the first, of at most 31 bits; the others have the following ones.
         pictures: whether environment 0 has pictures to show.
 
     Raises:

@@ -1,13 +1,13 @@
 """agents.runtime.distributed: several processes learn together what one learns from their joint batch."""
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from agents.learner.learner import Learner
-from agents.runtime.distributed import SEED_STRIDE, OneProcess, Processes, join, share
+from agents.runtime.distributed import OneProcess, Processes, join, share
+from agents.runtime.seeds import Purpose, generator, process_seed
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat, replace
 from agents.settings.learner import LearnerSettings
@@ -92,11 +92,12 @@ def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own():
         batch_size=8,
         replay_size=250,
         init_batch=125,
-        seed=SEED_STRIDE,
+        seed=process_seed(0, 1),
         device=own.run.device,
         graphs=False,
     )
-    assert np.random.default_rng([own.run.seed, 1]).random() != np.random.default_rng([SETTINGS.run.seed, 1]).random()
+    agents = [generator(settings.run.seed, Purpose.AGENT).random() for settings in (own, SETTINGS)]
+    assert agents[0] != agents[1]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """agents.training.environments: those to learn in, and those to play whole games in."""
 
 from agents.settings.flat import from_flat, replace
-from agents.settings.run import RunSettings
-from agents.training.environments import make_evaluation_environment, make_training_environment
+from agents.settings.run import RunSettings, TaskSettings
+from agents.training.environments import id_remark, make_evaluation_environment, make_training_environment
 from envs import Atari, Chain, Gym
 
 RUN = from_flat(RunSettings, env="Chain", hidden=(8,), device="cpu", num_envs=3)
@@ -13,6 +13,13 @@ def test_environments_of_each_kind():
     assert make_training_environment(RUN).num_envs == 3
     assert type(make_evaluation_environment(replace(RUN, env="CartPole-v1"), 2)) is Gym
     assert make_evaluation_environment(RUN, 2).num_envs == 2
+
+
+def test_an_id_has_a_remark_and_a_name_has_none():
+    assert id_remark(TaskSettings(game="PongNoFrameskip-v4")) == (
+        "PongNoFrameskip-v4 means the game Pong: the id's own sticky actions (0) and frame skip (1) are not taken over"
+    )
+    assert [id_remark(task) for task in (TaskSettings(game="Pong"), TaskSettings(env="CartPole-v1"))] == ["", ""]
 
 
 def test_a_lost_life_counts_in_training_and_never_in_evaluation():

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from agents.runtime.seeds import Purpose, sequence
 from agents.training.trainer import Trainer
 from envs import Chain
+from envs.seeds import environment_seeds
 from tests.agents.environments import Clockwork
 from tests.agents.training.recorder import Recorder, run
 
@@ -80,7 +82,8 @@ def test_statistics_are_of_whole_games():
 
 
 def test_the_environment_is_seeded():
-    assert run(Clockwork(2), 4).environment.seeds == [3]
+    (seeds,) = run(Clockwork(2, 2), 4).environment.seeds
+    assert seeds.tolist() == environment_seeds(sequence(3, Purpose.TRAINING, 0), 2).tolist()
 
 
 def test_a_resumable_environment_goes_on_in_the_middle_of_a_game():
@@ -99,7 +102,10 @@ def test_an_environment_that_cannot_be_restored_starts_new_games_under_another_s
     rest = Trainer(Recorder(), Clockwork(10), seed=3)
     rest.set_state(part.get_state())
     rest.run(33)
-    assert rest.environment.seeds == [28]
+    assert [seeds.tolist() for seeds in rest.environment.seeds] == [
+        environment_seeds(sequence(3, Purpose.TRAINING, 25), 1).tolist()
+    ]
+    assert rest.environment.seeds[0] != part.environment.seeds[0]
     assert rest.agent.learned[0] == (25, 26)
     assert rest.agent.observed[0][0].first.all()
     assert list(rest.statistics._lengths) == [10, 10]  # the game in progress is left out

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agents.commands.sb3 import sb3_run
 from agents.commands.sb3.sb3_run import SB3Run, TrackerOutput
+from agents.runtime.seeds import Purpose, integer
 from agents.settings.flat import from_flat
 from agents.settings.sb3 import SB3Settings
 from tests.scripts.processes import read_json, read_progress
@@ -115,8 +116,13 @@ def test_evaluations_are_of_other_games_than_those_of_training(tmp_path, monkeyp
     )
     with started(tmp_path / "run", seed=3, eval_episodes=20) as run:
         assert run.evaluate()
+        run.learn()
         assert run.evaluate()
-    assert seeds == [(8, 1_000_003)] * 2
+        started_with = run.model.seed
+    first, *_, last = seeds
+    assert (first, last) == tuple((8, integer(3, Purpose.EVALUATION, step, bits=31)) for step in (0, 252))
+    training = integer(3, Purpose.TRAINING, bits=31)
+    assert len({seed for _, seed in seeds} | {training, started_with}) == len(seeds) + 2
 
 
 def test_no_episodes_are_no_evaluation(tmp_path):

@@ -27,8 +27,8 @@ def played(environment, steps=60):
 
 def emulated(sticky_actions, steps=60):
     """The same of our own environments, which stand on the emulator alone."""
-    environment, rng, seen = Atari("Breakout", 2, sticky_actions=sticky_actions, seed=3), np.random.default_rng(0), []
-    seen.append(environment.reset().obs)
+    environment, rng, seen = Atari("Breakout", 2, sticky_actions=sticky_actions), np.random.default_rng(0), []
+    seen.append(environment.reset(seed=np.array([3, 4])).obs)
     for _ in range(steps):
         seen.append(environment.step(rng.integers(environment.num_actions, size=2)).obs)
     environment.close()
