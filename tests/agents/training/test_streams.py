@@ -23,14 +23,14 @@ STICKY = {"game": "Breakout", "sticky_actions": 0.25, "noop_max": 0}
 
 
 class Dice(Recorder):
-    """Plays the same random actions in every run."""
+    """Plays the same random actions in all environments of every run."""
 
     def __init__(self, num_actions):
         super().__init__()
         self._num_actions, self._rng = num_actions, np.random.default_rng(0)
 
     def act(self, timestep, step):
-        return Decision(self._rng.integers(self._num_actions, size=len(timestep.obs)))
+        return Decision(np.full(len(timestep.obs), self._rng.integers(self._num_actions)))
 
 
 def rows(options, seed, number=4, length=120):
