@@ -14,7 +14,8 @@ from agents.acting.policies import make_policy
 from agents.commands.parser import fail, read
 from agents.runtime.devices import resolve_device
 from agents.runtime.seeds import Purpose, generator, integer
-from agents.settings.checks import check_at_least, check_seed
+from agents.settings.checks import check_at_least, check_seed, check_shares
+from agents.settings.presets.protocols import conditions
 from agents.training.evaluation import evaluate
 from agents.training.run_directory import RunDirectory
 from agents.training.saved_model import SavedModel, read_saved_model
@@ -32,8 +33,8 @@ class EvaluateSettings:
     """Whole games to play."""
     epsilon: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Exploration rate ε; by default the run's own in evaluation."""
-    model: Literal["auto", "best", "last"] = "auto"
-    """The model with the best evaluation, or the last one; auto is the best where the run evaluated, else the last."""
+    model: Literal["last", "best"] = "last"
+    """The last model, or that of the best evaluation in training, a choice that flatters."""
     num_envs: int = 8
     """Games played in parallel."""
     seed: int = 0
@@ -46,6 +47,8 @@ class EvaluateSettings:
     def __post_init__(self) -> None:
         check_seed(self)
         check_at_least(self, 1, "episodes", "num_envs")
+        if self.epsilon is not None:
+            check_shares(self, "epsilon")
 
 
 def main(description: str) -> int:
@@ -86,13 +89,23 @@ def play_saved_model(settings: EvaluateSettings) -> str:
 
 
 def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> str:
-    """Mean ± standard deviation of the scores, and the human-normalized score where the game has one."""
+    """Mean ± standard deviation of the scores, what they are of, and the human-normalized score where there is one.
+
+    Args:
+        model: that played.
+        scores: of whole games.
+        play: how it played, see `agents.acting.policies.make_policy`.
+    """
     task = model.description["game"] or model.description["env"]
     line = f"{task}: {np.mean(scores):.1f} ± {np.std(scores):.1f} over {len(scores)} whole games"
     manner = ["actions sampled"] if play.get("sample") else []
     if play.get("epsilon") or not manner:
         manner.append(f"epsilon {play.get('epsilon', 0):g}")
-    line += f" ({', '.join(manner)}, {model.name}.safetensors of step {model.description['step']:,})"
+    manner.append(f"{model.name}.safetensors of step {model.description['step']:,}")
+    if model.name == "best":
+        manner.append(f"the best of {model.evaluations or 'all'} evaluations in training, a choice that flatters")
+    terms = conditions(model.description, play)
+    line += f" ({', '.join(manner)}{f'; {terms}' if terms else ''})"
     if model.description["game"]:
         normalized = human_normalized(rom_id(task), float(np.mean(scores)))
         if normalized is not None:

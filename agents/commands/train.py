@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from statistics import fmean, pstdev
 
 from agents.commands.parser import fail, parse
 from agents.commands.signals import StopSignal
@@ -39,8 +40,16 @@ def train(agent: str, description: str) -> int:
     path = run.directory.path
     if rank:
         return stop.exit_code
+    if run.training_scores:
+        print(training_line(settings.run.task.name, run.training_scores, run.conditions))
     if stop():
         print(f"stopped at step {run.steps:,} with a checkpoint: continue with --resume {path}", flush=True)
     else:
         print(f"finished {run.steps:,} steps: python scripts/evaluate.py {path} evaluates the model", flush=True)
     return stop.exit_code
+
+
+def training_line(task: str, scores: list[float], conditions: str) -> str:
+    """Mean ± standard deviation of the scores of the last games of training, and their conditions in words."""
+    line = f"{task}: {fmean(scores):.1f} ± {pstdev(scores):.1f} over the last {len(scores)} games of training"
+    return f"{line} ({conditions})" if conditions else line

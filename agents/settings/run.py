@@ -12,6 +12,7 @@ from agents.settings.checks import check_at_least, check_seed, check_shares
 from agents.settings.network import NetworkSettings
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Protocol = Literal["none", "machado", "nature"]
 AgentSettings = TypeVar("AgentSettings")
 
 
@@ -23,6 +24,9 @@ class TaskSettings:
     """Atari game as Gymnasium names it (Breakout), its ROM id (breakout), or an id (ALE/Breakout-v5)."""
     env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
     """Any other Gymnasium id (CartPole-v1), instead of --game."""
+    protocol: Protocol = "none"
+    """Atari: defaults of the settings below and of --eval-epsilon: those of Machado et al. 2018, of Mnih et al. 2015
+    (nature), or of the preset (none)."""
     life_loss: bool = True
     """Atari: a lost life ends the return in training (reported scores are always of whole games)."""
     noop_max: int = 30
@@ -39,6 +43,8 @@ class TaskSettings:
     def __post_init__(self) -> None:
         if self.game is not None and self.env is not None:
             raise ValueError(NAME_THE_TASK)
+        if self.protocol != "none" and self.env is not None:
+            raise ValueError(f"protocol {self.protocol} is one of Atari games: use it with --game")
         check_at_least(self, 0, "noop_max")
         check_shares(self, "sticky_actions")
 
@@ -58,7 +64,8 @@ class TaskSettings:
         """Options of `envs.Atari` in training and evaluation alike (see `agents.training.environments`); else none."""
         if self.game is None:
             return {}
-        return {name: value for name, value in vars(self).items() if name not in ("game", "env", "life_loss")}
+        others = ("game", "env", "protocol", "life_loss")
+        return {name: value for name, value in vars(self).items() if name not in others}
 
 
 NAME_THE_TASK = "name the task: --game Breakout for Atari or --env CartPole-v1, one of the two"
@@ -72,6 +79,8 @@ class RunSettings:
     """Set of defaults: fast; train_dqn.py also has nature, paper and rainbow."""
     steps: int = 10_000_000
     """Length of the run in environment steps, summed over environments (one step is 4 frames on Atari)."""
+    schedule_steps: int | None = None
+    """Step at which schedules end; None: at the --steps of the run's first command, however long it goes on."""
     num_envs: int = 8
     """Parallel environments, stepped together."""
     seed: int = 0
@@ -101,8 +110,15 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "steps", "num_envs", "eval_episodes", "log_interval")
+        if self.schedule_steps is not None:
+            check_at_least(self, 1, "schedule_steps")
         check_seed(self)
         check_at_least(self, 0, "eval_interval", "eval_steps", "checkpoint_interval")
+
+    @property
+    def schedule_end(self) -> int:
+        """The step at which schedules end."""
+        return self.steps if self.schedule_steps is None else self.schedule_steps
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agents.settings.checks import check_at_least, check_seed
+from agents.settings.checks import check_at_least, check_seed, check_shares
 from agents.settings.network import Norm, Units
 from agents.settings.run import TaskSettings
 
@@ -49,9 +49,12 @@ class SB3Settings:
     """Steps between two evaluations while it trains; 0: none."""
     eval_episodes: int = 20
     """Whole games per evaluation, played with the most probable actions, and of the one at the end; 0: none at all."""
+    eval_epsilon: float = 0.0
+    """Probability of a random action in evaluation, where actions are discrete."""
     task: TaskSettings = TaskSettings()
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "steps", "num_envs", "log_interval")
+        check_shares(self, "eval_epsilon")
         check_seed(self)
         check_at_least(self, 0, "eval_interval", "eval_episodes")

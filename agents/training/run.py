@@ -10,6 +10,7 @@ from agents.acting.policies import Policy
 from agents.runtime.distributed import join, share
 from agents.runtime.seeds import Purpose, generator, integer
 from agents.settings.flat import to_json
+from agents.settings.presets.protocols import conditions
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.callbacks import Checkpointing, Evaluation, Log
@@ -23,8 +24,6 @@ from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import write_model
 from wnrl.normalizers.folding import fold
 from wnrl.tracking.tracker import NullTracker, RunTracker, Tracker
-
-EVALUATION_SEED = 1_000_000  # apart from the seeds of training
 
 
 def _never() -> bool:
@@ -83,6 +82,8 @@ class Run:
                 self._resume()
             resumed = self.steps if settings.run.resume is not None else None
             self._tracker: Tracker = NullTracker() if ranks.rank else RunTracker(self.directory.path, resumed)
+            if self.conditions and resumed is None:
+                self._tracker.text("conditions", self.conditions)
         except BaseException:
             environment.close()
             raise
@@ -132,12 +133,25 @@ class Run:
         if state["trainer"]["steps"] >= self._settings.run.steps:
             raise ValueError(f"the run is at step {state['trainer']['steps']} already: ask for more by --steps")
         self._trainer.set_state(state["trainer"])
+        if not self._ranks.rank:  # so that the next resume goes on with the same
+            run = self._settings.run
+            self.directory.change_settings(steps=run.steps, schedule_steps=run.schedule_end)
         self._evaluation.set_state(state["evaluation"])
 
     @property
     def steps(self) -> int:
         """Steps made so far, in all processes."""
         return self._trainer.steps
+
+    @property
+    def conditions(self) -> str:
+        """In words, the conditions under which its games are scored; empty where the task is no Atari game."""
+        return conditions(self._task, self._agent.evaluation_options)
+
+    @property
+    def training_scores(self) -> list[float]:
+        """True scores of the last 100 games of training, oldest first."""
+        return self._trainer.statistics.get_state()["scores"].tolist()
 
     def learn(self, total_steps: int | None = None) -> None:
         """Train, then leave a checkpoint and a model, whether the length was reached or `stop` was asked for.
@@ -153,6 +167,8 @@ class Run:
         self._progress.message(f"{resumed} in {self.directory.path}")
         if line := id_remark(self._settings.run.task):
             self._progress.message(line)
+        if self.conditions:
+            self._progress.message(f"games are scored with {self.conditions}")
         self._trainer.run(total_steps, self._stop)
         self._progress.close()
         if not self._ranks.rank:
@@ -213,14 +229,19 @@ class Run:
     def _keep_best(self, step: int, score: float) -> None:
         self._save_model("best", step, score)
 
+    @property
+    def _task(self) -> dict[str, Any]:
+        """The task, as a model's description has it."""
+        task = self._settings.run.task
+        own = {} if task.game is None else {"protocol": task.protocol, "life_loss": task.life_loss}
+        return {"game": task.game, "env": task.env, "emulator": task.emulator_options, **own}
+
     def _save_model(self, name: str, step: int, score: float | None = None) -> None:
-        task, learner = self._settings.run.task, self._agent.learner
+        learner = self._agent.learner
         description = {
             "agent": self._spec.name,
             "network": learner.description,
-            "game": task.game,
-            "env": task.env,
-            "emulator": task.emulator_options,
+            **self._task,
             "play": self._agent.evaluation_options,
             "step": step,
             "mean_reward": score,

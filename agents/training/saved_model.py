@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ class SavedModel(NamedTuple):
     network: nn.Module
     description: dict[str, Any]
     name: str  # of its file
+    evaluations: int = 0  # from which the best one was chosen
 
     def make_environment(self, num_envs: int, **options: Any) -> Environment:
         """Environments of the task that the model was trained on, for whole games; `options` go to `envs.make`."""
@@ -32,7 +34,7 @@ def read_saved_model(run_dir: Path, model: str, device: torch.device) -> SavedMo
 
     Args:
         run_dir: folder of the run.
-        model: `best`, `last`, or `auto`: the best where there is one, else the last.
+        model: `last`, or `best`: that of the best evaluation.
         device: of the network.
 
     Raises:
@@ -42,7 +44,7 @@ def read_saved_model(run_dir: Path, model: str, device: torch.device) -> SavedMo
     tensors, description = read_model(run_dir / name)
     network = fold(make_network(description["network"]))
     network.load_state_dict(tensors)
-    return SavedModel(network.to(device).eval(), description, name)
+    return SavedModel(network.to(device).eval(), description, name, count_evaluations(run_dir))
 
 
 def find_model(run_dir: Path, model: str) -> str:
@@ -50,13 +52,22 @@ def find_model(run_dir: Path, model: str) -> str:
 
     Args:
         run_dir: folder of the run.
-        model: `best`, `last`, or `auto`: the best where there is one, else the last.
+        model: `last`, or `best`: that of the best evaluation.
 
     Raises:
         ValueError: the run has no such model yet.
     """
-    names = {"best": ["best"], "last": ["model"], "auto": ["best", "model"]}[model]
-    found = [name for name in names if (run_dir / f"{name}.json").is_file()]
-    if not found:
-        raise ValueError(f"{run_dir} has no {' or '.join(names)}.safetensors yet: train it longer")
-    return found[0]
+    name, other = {"last": ("model", "best"), "best": ("best", "model")}[model]
+    if (run_dir / f"{name}.json").is_file():
+        return name
+    advice = f", or --model {'best' if name == 'model' else 'last'}" if (run_dir / f"{other}.json").is_file() else ""
+    raise ValueError(f"{run_dir} has no {name}.safetensors yet: train it longer{advice}")
+
+
+def count_evaluations(run_dir: Path) -> int:
+    """How many evaluations with a score a run's `progress.csv` has; 0 without that file."""
+    table = run_dir / "progress.csv"
+    if not table.is_file():
+        return 0
+    with table.open(newline="") as file:
+        return sum(bool(row.get("eval/mean_reward")) for row in csv.DictReader(file))

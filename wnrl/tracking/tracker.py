@@ -15,6 +15,9 @@ class Tracker(Protocol):
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars by tag at environment step `step`."""
 
+    def text(self, tag: str, text: str) -> None:
+        """Record a text by tag, for the whole run."""
+
     def close(self) -> None:
         """Flush and close."""
 
@@ -25,12 +28,15 @@ class NullTracker:
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Do nothing."""
 
+    def text(self, tag: str, text: str) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
 
 class RunTracker:
-    """A tracker that writes each scalar to TensorBoard events and to `progress.csv`.
+    """A tracker that writes each scalar to TensorBoard events and to `progress.csv`, which has one row a step.
 
     Args:
         folder: the run directory.
@@ -51,6 +57,10 @@ class RunTracker:
             self._events.add_scalar(tag, value, step)
         self._table.append({"step": step, **scalars})
         self._events.flush()
+
+    def text(self, tag: str, text: str) -> None:
+        """Record a text by tag, for the whole run, in TensorBoard's events alone."""
+        self._events.add_text(tag, text, 0)
 
     def close(self) -> None:
         """Flush and close."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from agents.commands.parser import fail, given_flags, read
 from agents.commands.signals import StopSignal
-from agents.settings.flat import from_flat
-from agents.settings.presets.sb3 import sb3_preset
+from agents.settings.flat import flat_defaults, from_flat
+from agents.settings.presets.protocols import protocol_values
+from agents.settings.presets.sb3 import EPSILON_GREEDY, sb3_preset
 from agents.settings.sb3 import SB3Settings
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def _train(run: SB3Run, stop: StopSignal) -> int:
     print(f"training in {path}", flush=True)
     if line := run.id_remark:
         print(line, flush=True)
+    if run.conditions:
+        print(f"games are scored with {run.conditions}", flush=True)
     run.learn()
     run.save()
     print(f"model of step {run.steps:,}: {path / 'model.zip'}", flush=True)
@@ -64,7 +67,10 @@ def parse_sb3(description: str, argv: list[str] | None = None) -> SB3Settings:
         ValueError: a value is out of its range, or no task is named.
     """
     flags = given_flags(argv)
-    defaults = sb3_preset(flags.get("algo", "ppo"), game="game" in flags)
+    algo = flags.get("algo", "ppo")
+    defaults = sb3_preset(algo, game="game" in flags)
+    known = flat_defaults(SB3Settings).keys() - (set() if algo in EPSILON_GREEDY else {"eval_epsilon"})
+    defaults |= protocol_values(flags.get("protocol", "none"), known)
     settings = read(SB3Settings, description, argv, from_flat(SB3Settings, defaults))
     settings.task.name  # noqa: B018 - refuses a run without a task
     return settings

@@ -59,9 +59,8 @@ def play_games(
     Raises:
         ValueError: `epsilon` where actions are not discrete, or masked.
     """
+    check_epsilon(policy, environment, epsilon)
     masks = takes_masks(policy) and environment.has_attr("action_masks")
-    if epsilon and (masks or not isinstance(environment.action_space, spaces.Discrete)):
-        raise ValueError("epsilon needs discrete actions without masks: leave it out, or set it to 0")
     player = _Player(policy, stopped, watch, epsilon, np.random.default_rng(seed))
     library: Any = importlib.import_module("sb3_contrib.common.maskable.evaluation") if masks else evaluation
     try:
@@ -72,6 +71,13 @@ def play_games(
     except _StopAskedError:
         return None
     return Games(*played)
+
+
+def check_epsilon(policy: PolicyPredictor, environment: VecEnv, epsilon: float) -> None:
+    """Raise ValueError for random actions where actions are not discrete, or masked."""
+    masks = takes_masks(policy) and environment.has_attr("action_masks")
+    if epsilon and (masks or not isinstance(environment.action_space, spaces.Discrete)):
+        raise ValueError("epsilon needs discrete actions without masks: leave it out, or set it to 0")
 
 
 def takes_masks(policy: object) -> bool:

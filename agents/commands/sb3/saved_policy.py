@@ -16,7 +16,7 @@ from agents.commands.sb3.vec_envs import make_evaluation_envs
 from agents.runtime.devices import resolve_device
 from agents.runtime.seeds import Purpose, integer
 from agents.training.run_directory import RunDirectory
-from agents.training.saved_model import SavedModel, find_model
+from agents.training.saved_model import SavedModel, count_evaluations, find_model
 from agents.training.video import Video
 from wnrl.checkpoints.tensor_files import read_model
 from wnrl.sb3 import load_policy
@@ -41,7 +41,7 @@ def play_saved_policy(directory: RunDirectory, settings: EvaluateSettings) -> st
         watching: dict[str, Any] = {"watch": video.record} if video else {}
         games = play_games(policy, environment, settings.episodes, seed=drawing, **play, **watching)
     assert games is not None
-    line = score_line(SavedModel(policy, about, name), games.scores, play)
+    line = score_line(SavedModel(policy, about, name, count_evaluations(directory.path)), games.scores, play)
     return f"{line}\nvideo of the first game: {video.close()}" if video else line
 
 

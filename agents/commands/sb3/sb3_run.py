@@ -17,11 +17,12 @@ from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 
 from agents.commands.evaluate import score_line
 from agents.commands.sb3.algorithms import CONTRIB, hyperparams, make_model
-from agents.commands.sb3.games import Games, play_games, takes_masks
+from agents.commands.sb3.games import Games, check_epsilon, play_games, takes_masks
 from agents.commands.sb3.vec_envs import describe_task, make_evaluation_envs, make_training_envs
 from agents.runtime.devices import resolve_device
 from agents.runtime.seeds import Purpose, integer
 from agents.settings.flat import to_json
+from agents.settings.presets.protocols import conditions
 from agents.settings.sb3 import SB3Settings
 from agents.training.environments import id_remark
 from agents.training.run_directory import RunDirectory, default_path
@@ -60,11 +61,14 @@ class SB3Run:
         try:
             self.model = make_model(settings, self._environment, values, device)
             self._environment.seed(seed)  # the library has seeded it as the model
+            check_epsilon(self.model, self._environment, settings.eval_epsilon)
             self.directory = self._create_directory(values)
         except BaseException:
             self._environment.close()
             raise
         self._tracker = RunTracker(self.directory.path)
+        if self.conditions:
+            self._tracker.text("conditions", self.conditions)
         outputs = [HumanOutputFormat(sys.stdout), TrackerOutput(self._tracker)]
         self.model.set_logger(Logger(str(self.directory.path), outputs))
 
@@ -77,14 +81,23 @@ class SB3Run:
         return RunDirectory.create(path, config, resumable=False)
 
     @property
+    def steps(self) -> int:
+        """Steps made so far."""
+        return self.model.num_timesteps
+
+    @property
     def id_remark(self) -> str:
         """A line on a game that is given as an id; see `agents.training.environments`."""
         return id_remark(self._settings.task)
 
     @property
-    def steps(self) -> int:
-        """Steps made so far."""
-        return self.model.num_timesteps
+    def conditions(self) -> str:
+        """In words, the conditions under which its games are scored; empty where the task is no Atari game."""
+        return conditions(self._task, self._play)
+
+    @property
+    def _play(self) -> dict[str, Any]:
+        return {"epsilon": self._settings.eval_epsilon}
 
     def learn(self) -> None:
         """Train to the end, or until a stop is asked for."""
@@ -119,7 +132,8 @@ class SB3Run:
         number = min(EVALUATION_ENVS, run.eval_episodes)
         seed = integer(run.seed, Purpose.EVALUATION, self.steps, bits=31)
         with closing(make_evaluation_envs(self._task, number, seed)) as environment:
-            games = play_games(self.model, environment, run.eval_episodes, stopped=self._stop)
+            drawing = {**self._play, "seed": integer(run.seed, Purpose.EVALUATION_POLICY, self.steps)}
+            games = play_games(self.model, environment, run.eval_episodes, stopped=self._stop, **drawing)
         if games is None:
             return None
         self._record(games)
@@ -143,7 +157,7 @@ class SB3Run:
 
     def _describe(self, score: float | None) -> dict[str, Any]:
         """What a saved policy's description has besides the policy, as those of our agents."""
-        about = {"agent": self._settings.algo, **self._task, "play": {"epsilon": 0.0}}
+        about = {"agent": self._settings.algo, **self._task, "play": self._play}
         return {**about, "step": self.steps, "mean_reward": score}
 
     def close(self) -> None:

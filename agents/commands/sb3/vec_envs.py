@@ -16,15 +16,16 @@ from envs.gym import refuse_atari
 from wnrl.sb3 import AtariVecEnv
 
 Task = Mapping[str, Any]
-"""`game` or `env`, the other None, and `emulator`, the options of a game: part of a saved policy's description."""
+"""`game` or `env`, the other None, and of a game its `protocol` and `emulator` options, as a description has them."""
 
 
 def describe_task(settings: TaskSettings) -> dict[str, Any]:
     """The task as JSON holds it."""
-    options = settings.emulator_options
+    task: dict[str, Any] = {"game": settings.game, "env": settings.env, "emulator": settings.emulator_options}
     if settings.game is not None:
-        options["terminal_on_life_loss"] = settings.life_loss
-    return {"game": settings.game, "env": settings.env, "emulator": options}
+        task["emulator"]["terminal_on_life_loss"] = settings.life_loss
+        task["protocol"] = settings.protocol
+    return task
 
 
 def make_training_envs(task: Task, num_envs: int, seed: int) -> VecEnv:

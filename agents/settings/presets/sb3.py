@@ -43,6 +43,8 @@ _GAMES: dict[str, Values] = {
     "ppo_recurrent": {**_PPO, "policy_kwargs": {"enable_critic_lstm": False, "lstm_hidden_size": 128}},
     "qrdqn": {**_REPLAY, "buffer_size": 1_000_000, "learning_starts": 50_000, "exploration_fraction": 0.025},
 }
+EPSILON_GREEDY = ("dqn", "qrdqn")
+"""Algorithms that explore by random actions."""
 _NUM_ENVS = {"a2c": 16, "ppo": 8, "ppo_mask": 8, "ppo_recurrent": 8, "trpo": 8}
 
 

@@ -16,7 +16,7 @@ from tests.agents.training.chain_models import NETWORK, actor_model, chain_model
 from tests.agents.training.test_video import frames_of
 from wnrl.normalizers.folding import fold
 
-CALL = {"episodes": 3, "epsilon": None, "model": "auto", "num_envs": 8, "seed": 0, "device": "cpu", "video": False}
+CALL = {"episodes": 3, "epsilon": None, "model": "last", "num_envs": 8, "seed": 0, "device": "cpu", "video": False}
 
 
 def said(run_dir, **changes):
@@ -34,9 +34,18 @@ def test_a_model_that_solves_the_chain_scores_1(run_dir):
     assert said(run_dir) == "Chain: 1.0 ± 0.0 over 3 whole games (epsilon 0, model.safetensors of step 12,000)"
 
 
-def test_a_model_that_does_not_scores_0(run_dir):
+def test_the_best_model_is_played_when_it_is_asked_for_and_the_line_says_that_this_flatters(run_dir):
     save(run_dir, "best", chain_model(right=False), step=5)
-    assert said(run_dir).startswith("Chain: 0.0 ± 0.0 over 3 whole games (epsilon 0, best.")
+    assert said(run_dir).startswith("Chain: 1.0 ± 0.0 over 3 whole games (epsilon 0, model.")
+    line = "Chain: 0.0 ± 0.0 over 3 whole games (epsilon 0, best.safetensors of step 5, the best of {} evaluations in "
+    line += "training, a choice that flatters)"
+    assert said(run_dir, model="best") == line.format("all")
+    (run_dir / "progress.csv").write_text("step,eval/mean_reward\n5,1.0\n10,0.0\n15,\n20,0.5\n")
+    assert said(run_dir, model="best") == line.format(3)
+
+
+def test_the_last_model_is_the_default():
+    assert EvaluateSettings("run").model == "last"
 
 
 def test_epsilon_is_the_runs_own_unless_given(run_dir):
@@ -63,6 +72,21 @@ def test_a_damaged_model_is_refused(run_dir):
 def test_no_game_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         EvaluateSettings("run", **{name: 0})
+
+
+@pytest.mark.parametrize("epsilon", [-0.01, 1.01, 100.0, float("nan")])
+def test_an_epsilon_that_is_no_probability_is_refused(epsilon, run_dir, monkeypatch, capsys):
+    with pytest.raises(ValueError, match=f"epsilon must lie between 0 and 1, got {epsilon}"):
+        EvaluateSettings("run", epsilon=epsilon)
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, run_dir, f"--epsilon={epsilon}")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"evaluate.py: error: epsilon must lie between 0 and 1, got {epsilon}\n"
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1.0, None])
+def test_probabilities_are_allowed(epsilon):
+    assert EvaluateSettings("run", epsilon=epsilon).epsilon == epsilon
 
 
 def scores_of(run_dir, monkeypatch, **changes):
@@ -94,13 +118,31 @@ def test_a_policy_plays_as_its_run_did(run_dir, monkeypatch):
 
 
 def test_a_game_is_compared_with_a_person():
-    model = SavedModel(None, {"game": "Breakout", "env": None, "step": 1_000_000}, "best")
-    line = score_line(model, [1.7, 59.3], {"epsilon": 0.05})
+    about = {"game": "Breakout", "env": None, "step": 1_000_000, "emulator": {}}
+    line = score_line(SavedModel(None, about, "model"), [1.7, 59.3], {"epsilon": 0.05})
     assert line.startswith(
-        "Breakout: 30.5 ± 28.8 over 2 whole games (epsilon 0.05, best.safetensors of step 1,000,000)"
+        "Breakout: 30.5 ± 28.8 over 2 whole games (epsilon 0.05, model.safetensors of step 1,000,000)"
     )
     normalized = float(re.search(r"human-normalized ([\d.]+)", line)[1])
     assert normalized == pytest.approx((30.5 - 1.7) / (30.5 - 1.7), abs=0.01)
+
+
+def test_the_conditions_of_a_game_stand_beside_its_score():
+    emulator = {
+        "noop_max": 0,
+        "fire_reset": False,
+        "sticky_actions": 0.25,
+        "full_action_set": True,
+        "max_frames": 9_000,
+    }
+    about = {"game": "Pong", "env": None, "protocol": "machado", "life_loss": False, "emulator": emulator, "step": 7}
+    line = score_line(SavedModel(None, about, "best", 4), [21.0], {"epsilon": 0.25})
+    assert line == (
+        "Pong: 21.0 ± 0.0 over 1 whole games (epsilon 0.25, best.safetensors of step 7, the best of 4 evaluations in "
+        "training, a choice that flatters; protocol machado except max_frames, eval_epsilon: sticky actions 0.25, "
+        "no no-ops, FIRE left to the agent, full action set, no life loss, at most 9,000 frames), "
+        "human-normalized 1.18 (random play 0, human 1)"
+    )
 
 
 # Videos

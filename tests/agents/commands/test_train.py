@@ -1,12 +1,16 @@
 import os
+import re
 import signal
 import sys
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents.commands.train import train
+from agents.commands.evaluate import EvaluateSettings, play_saved_model
+from agents.commands.train import train, training_line
 from agents.dqn import build
 from agents.runtime.distributed import OneProcess
+from agents.training.run_directory import RunDirectory
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import read_model
 
@@ -59,7 +63,49 @@ def test_a_run_to_its_end(tmp_path, monkeypatch, capsys):
     assert Checkpoints(tmp_path / "run" / "checkpoints").latest()[0] == 60
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"training in {tmp_path / 'run'}"
+    assert re.fullmatch(r"Chain: \d\.\d ± \d\.\d over the last \d+ games of training", lines[-2])
     assert lines[-1] == f"finished 60 steps: python scripts/evaluate.py {tmp_path / 'run'} evaluates the model"
+
+
+def test_what_the_last_games_of_training_scored():
+    assert training_line("Chain", [1.0, 4.0], "") == "Chain: 2.5 ± 1.5 over the last 2 games of training"
+    assert training_line("Pong", [3.0], "no life loss") == (
+        "Pong: 3.0 ± 0.0 over the last 1 games of training (no life loss)"
+    )
+
+
+def test_a_run_without_a_finished_game_has_no_score(tmp_path, monkeypatch, capsys):
+    assert call(monkeypatch, *FLAGS, "--steps", 2, "--run-dir", tmp_path / "run") == 0
+    assert "games of training" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_conditions_of_a_game_stand_beside_every_score(tmp_path, monkeypatch, capsys):
+    """In what the command prints, in `config.json`, in the models, in TensorBoard, and in what evaluate.py prints."""
+    path = tmp_path / "run"
+    flags = ["--game", "Pong", "--protocol", "machado", "--eval-epsilon", 1.0, "--max-frames", 120, "--norm", "none"]
+    flags += ["--steps", 200, "--eval-interval", 100, "--eval-episodes", 1, "--replay-size", 1000, "--num-envs", 2]
+    assert call(monkeypatch, *flags, "--hidden", 4, "--device", "cpu", "--run-dir", path) == 0
+    words = "protocol machado except max_frames, eval_epsilon: sticky actions 0.25, no no-ops, FIRE left to the agent, "
+    words += "full action set, no life loss, at most 120 frames"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f"games are scored with {words}"
+    assert lines[-2].startswith("Pong: ")
+    assert lines[-2].endswith(f"games of training ({words})")
+    settings = RunDirectory(path).config["settings"]
+    assert [settings[name] for name in ("protocol", "sticky_actions", "max_frames", "life_loss")] == [
+        "machado", 0.25, 120, False
+    ]  # fmt: skip
+    for name in ("model", "best"):
+        about = read_model(path / name)[1]
+        assert (about["protocol"], about["life_loss"], about["play"]) == ("machado", False, {"epsilon": 1.0})
+        assert about["emulator"] == {
+            "noop_max": 0, "fire_reset": False, "sticky_actions": 0.25, "full_action_set": True, "max_frames": 120
+        }  # fmt: skip
+    (event,) = EventAccumulator(str(path)).Reload().Tensors("conditions/text_summary")
+    assert event.tensor_proto.string_val == [words.encode()]
+    play = EvaluateSettings(path, episodes=1, model="best", device="cpu")
+    assert f"the best of 2 evaluations in training, a choice that flatters; {words})" in play_saved_model(play)
 
 
 def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(tmp_path, monkeypatch, capsys):

@@ -2,14 +2,15 @@ import typing
 
 import pytest
 
+from agents.settings.dqn import DQNSettings
 from agents.settings.flat import flat_defaults, from_flat
-from agents.settings.run import RunSettings
+from agents.settings.run import TrainSettings
 from agents.settings.sb3 import Algorithm, SB3Settings
 
 
 def test_flags_have_the_names_of_the_other_scripts():
     own = {"algo", "hyperparams", "init"}
-    assert flat_defaults(SB3Settings).keys() - own <= flat_defaults(RunSettings).keys()
+    assert flat_defaults(SB3Settings).keys() - own <= flat_defaults(TrainSettings[DQNSettings]).keys()
     assert {"game", "env", "life_loss", "eval_interval", "eval_episodes", "run_dir"} <= flat_defaults(
         SB3Settings
     ).keys()

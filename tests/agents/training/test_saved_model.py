@@ -11,8 +11,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("wanted", "there", "taken"), [
-    ("auto", ["best", "model"], "best"), ("auto", ["model"], "model"), ("last", ["best", "model"], "model"),
-    ("best", ["best", "model"], "best"),
+    ("last", ["best", "model"], "model"), ("last", ["model"], "model"), ("best", ["best", "model"], "best"),
+    ("best", ["best"], "best"),
 ])  # fmt: skip
 def test_which_model_is_taken(tmp_path, wanted, there, taken):
     for name in there:
@@ -32,10 +32,22 @@ def test_the_network_is_the_one_that_was_saved_and_in_evaluation_mode(tmp_path):
     assert torch.equal(model.network(obs).q_values, network.eval()(obs).q_values)
 
 
-@pytest.mark.parametrize(("model", "file"), [("best", "best"), ("last", "model"), ("auto", "best or model")])
-def test_a_model_that_is_not_there_is_refused(tmp_path, model, file):
-    with pytest.raises(ValueError, match=rf"has no {file}.safetensors yet: train it longer"):
+@pytest.mark.parametrize(("model", "file", "other"), [("best", "best", "last"), ("last", "model", "best")])
+def test_a_model_that_is_not_there_is_refused_and_the_other_one_named(tmp_path, model, file, other):
+    with pytest.raises(ValueError, match=rf"has no {file}.safetensors yet: train it longer$"):
         read_saved_model(tmp_path, model, CPU)
+    save(tmp_path, {"last": "model", "best": "best"}[other], chain_model(right=True))
+    with pytest.raises(ValueError, match=rf"has no {file}.safetensors yet: train it longer, or --model {other}$"):
+        read_saved_model(tmp_path, model, CPU)
+
+
+def test_evaluations_are_counted_in_the_table_of_the_run(tmp_path):
+    save(tmp_path, "best", chain_model(right=True))
+    assert read_saved_model(tmp_path, "best", CPU).evaluations == 0  # no table
+    (tmp_path / "progress.csv").write_text("step,train/loss\n10,0.5\n")
+    assert read_saved_model(tmp_path, "best", CPU).evaluations == 0  # no evaluation
+    (tmp_path / "progress.csv").write_text("step,eval/mean_reward,a\n10,,1\n20,0.0,1\n25,3.0,\n30,nan,2\n40,,2\n")
+    assert read_saved_model(tmp_path, "best", CPU).evaluations == 3
 
 
 def test_a_damaged_model_is_refused(tmp_path):
@@ -45,12 +57,12 @@ def test_a_damaged_model_is_refused(tmp_path):
     data[-1] ^= 1
     file.write_bytes(data)
     with pytest.raises(ValueError, match="damaged"):
-        read_saved_model(tmp_path, "auto", CPU)
+        read_saved_model(tmp_path, "last", CPU)
 
 
 def test_its_games_are_those_that_it_was_trained_on(tmp_path, monkeypatch):
     save(tmp_path, "model", chain_model(right=True))
-    environment = read_saved_model(tmp_path, "auto", CPU).make_environment(3)
+    environment = read_saved_model(tmp_path, "last", CPU).make_environment(3)
     assert isinstance(environment, Chain)
     assert environment.reset(0).obs.shape == (3, *NETWORK["obs_shape"])
     assert np.isin(environment.reset(0).obs, [0, 1]).all()

@@ -28,6 +28,16 @@ def test_events_and_table_hold_the_same_scalars(tmp_path):
     ]
 
 
+def test_a_text_is_in_the_events(tmp_path):
+    tracker = RunTracker(tmp_path)
+    tracker.text("conditions", "no sticky actions")
+    tracker.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    (event,) = events.Tensors("conditions/text_summary")
+    assert event.tensor_proto.string_val == [b"no sticky actions"]
+    assert rows(tmp_path / "progress.csv") == []
+
+
 def test_a_resumed_curve_has_no_loop(tmp_path):
     tracker = RunTracker(tmp_path)
     for step in (10, 20, 30):
@@ -48,5 +58,6 @@ def test_the_null_tracker_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tracker = NullTracker()
     tracker.write(1, {"a": 1.0})
+    tracker.text("a", "b")
     tracker.close()
     assert list(tmp_path.iterdir()) == []

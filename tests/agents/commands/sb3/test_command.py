@@ -36,8 +36,8 @@ def test_the_task_is_one_game_or_one_environment(task):
 class Run:
     """A run that is stopped, or fails, at some point."""
 
-    def __init__(self, at="", error=None, steps=0, signalled=None, id_remark=""):
-        self.id_remark = id_remark
+    def __init__(self, at="", error=None, steps=0, signalled=None, conditions="", id_remark=""):
+        self.conditions, self.id_remark = conditions, id_remark
         self._at, self._error, self._signalled, self.steps = at, error, signalled, steps
         self.events = []
 
@@ -88,6 +88,11 @@ def test_a_run_is_saved_before_it_is_evaluated(monkeypatch, capsys):
 def test_what_an_id_does_not_mean_is_said(monkeypatch, capsys):
     assert call(monkeypatch, Run(steps=7, id_remark="Pong-v4 means the game Pong")) == 0
     assert capsys.readouterr().out.splitlines()[:2] == ["training in place", "Pong-v4 means the game Pong"]
+
+
+def test_the_conditions_of_a_games_scores_are_said(monkeypatch, capsys):
+    assert call(monkeypatch, Run(steps=7, conditions="no sticky actions")) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["training in place", "games are scored with no sticky actions"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

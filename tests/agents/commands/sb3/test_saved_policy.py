@@ -77,11 +77,11 @@ def test_the_same_games_have_the_same_scores(cartpole):
     assert "(epsilon 1, model" in said(cartpole, epsilon=1.0)
 
 
-def test_the_best_policy_is_played_unless_the_last_is_asked_for(tmp_path):
+def test_the_last_policy_is_played_unless_the_best_is_asked_for(tmp_path):
     path = tmp_path / "run"
     trained(path, result=True, algo="dqn", env="CartPole-v1", steps=60, hyperparams=NUMBERS)
-    assert "(epsilon 0, best.safetensors" in said(path)
-    assert "(epsilon 0, model.safetensors" in said(path, model="last")
+    assert "(epsilon 0, model.safetensors" in said(path)
+    assert "(epsilon 0, best.safetensors of step 60, the best of 1 evaluations in training" in said(path, model="best")
 
 
 def test_a_run_without_a_best_policy_says_so(cartpole):
@@ -113,7 +113,10 @@ def test_a_game_is_evaluated_as_its_run_did(tmp_path):
     numbers = ("n_steps:16", "batch_size:16", "n_epochs:1")
     options = {"game": "pong", "max_frames": 160, "num_envs": 2, "steps": 32, "hyperparams": numbers}
     result = trained(path, result=True, algo="ppo", **options)
-    assert result.startswith("pong: 0.0 ± 0.0 over 2 whole games (epsilon 0, model.safetensors of step 32), human-norm")
+    assert result.startswith(
+        "pong: 0.0 ± 0.0 over 2 whole games (epsilon 0, model.safetensors of step 32; no sticky actions, "
+        "up to 30 no-ops, FIRE pressed at the start, minimal action set, life loss in training, at most 160 frames)"
+    )
     line, video = said(path, model="last", episodes=2, video=True).splitlines()
     assert line == result
     assert video == f"video of the first game: {path / 'videos' / 'model-step-32.mp4'}"

@@ -242,3 +242,35 @@ def test_a_logger_output_writes_numbers_alone():
     TrackerOutput(Rows()).write(values, excluded, 7)
     assert written == [(7, {"a/b": 0.5, "c": 3.0})]
     assert json.dumps(written)
+
+
+def test_an_evaluation_plays_with_its_epsilon(tmp_path, monkeypatch):
+    drawn = []
+    play = sb3_run.play_games
+    monkeypatch.setattr(
+        sb3_run, "play_games", lambda *args, **options: drawn.append(options["epsilon"]) or play(*args, **options)
+    )
+    with started(tmp_path / "run", eval_epsilon=0.5) as run:
+        assert "(epsilon 0.5, model.safetensors" in run.evaluate()
+    assert drawn == [0.5]
+    assert read_model(tmp_path / "run" / "best")[1]["play"] == {"epsilon": 0.5}
+
+
+def test_epsilon_for_actions_that_are_not_discrete_is_refused_before_there_is_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="epsilon needs discrete actions"):
+        started(tmp_path / "run", algo="ppo", env="Pendulum-v1", hyperparams=(), eval_epsilon=0.1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_game_has_its_conditions_in_tensorboard_and_in_its_model(tmp_path):
+    game = {"env": None, "game": "Pong", "protocol": "nature", "fire_reset": False, "max_frames": 18_000}
+    with started(tmp_path / "run", **game, eval_epsilon=0.05, hyperparams=("buffer_size:50",)) as run:
+        run.save()
+        words = run.conditions
+    assert words == (
+        "protocol nature: no sticky actions, up to 30 no-ops, FIRE left to the agent, minimal action set, life loss in "
+        "training, at most 18,000 frames"
+    )
+    (event,) = EventAccumulator(str(tmp_path / "run")).Reload().Tensors("conditions/text_summary")
+    assert event.tensor_proto.string_val == [words.encode()]
+    assert read_model(tmp_path / "run" / "model")[1]["protocol"] == "nature"
