@@ -16,6 +16,7 @@ from agents.settings.learner import LearnerSettings
 from agents.settings.run import RunSettings
 from envs import Environment
 from wnrl.diagnostics.norms import Forward
+from wnrl.normalizers.batch_statistics import batch_norms
 from wnrl.schedules import LinearSchedule
 
 
@@ -71,6 +72,21 @@ def learning_rate_schedule(
     start = settings.learning_rate
     end = 0.0 if schedule == "linear" else start
     return LinearSchedule(start, end, max(run.schedule_end - begin, 0), begin + interval)
+
+
+def check_examples(learner: Learner, settings: LearnerSettings, *, minibatch: int, initial: int) -> None:
+    """Raise ValueError where a statistic would be one of a single example.
+
+    Args:
+        learner: of the network.
+        settings: of its initialization.
+        minibatch: examples of the smallest gradient step.
+        initial: examples of the data-dependent initialization.
+    """
+    if minibatch < 2 and batch_norms(learner.network):
+        raise ValueError("norms with batch statistics need 2 examples or more in each minibatch, here it is 1")
+    if initial < 2 and settings.init == "data":
+        raise ValueError("init data needs 2 observations or more for its statistics, here it is 1")
 
 
 def obs_dtype(environment: Environment) -> torch.dtype:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from agents.learner.build import build_learner, check_discrete, obs_dtype
+from agents.learner.build import build_learner, check_discrete, check_examples, obs_dtype
 from agents.learner.learner import Learner
 from agents.off_policy.update import PrioritizedSampler, Sampler, UniformSampler
 from agents.runtime.seeds import Purpose, integer
@@ -48,6 +48,7 @@ def build_learner_and_sampler(
     replay = settings.replay
     clock = {"begin": replay.learning_starts, "interval": replay.train_interval}
     learner = build_learner(run, settings.learner, description, outputs, **clock)
+    check_examples(learner, settings.learner, minibatch=replay.batch_size, initial=replay.init_batch)
     return learner, build_sampler(run, settings, environment, learner.device)
 
 

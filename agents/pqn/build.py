@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.learner.build import build_learner, check_discrete
+from agents.learner.build import build_learner, check_discrete, check_examples
 from agents.learner.network import network_description
 from agents.on_policy.build import build_rollout_storage, check_minibatches
 from agents.on_policy.reward_scaling import RewardClipping
@@ -31,6 +31,8 @@ def build_pqn(run: RunSettings, settings: PQNSettings, environment: Environment)
     check_minibatches(settings.minibatches, environment.num_envs * settings.rollout_length)
     description = describe_pqn(run, settings, environment)
     learner = build_learner(run, settings.learner, description, lambda network, obs: network(obs).q_values)
+    steps = environment.num_envs * settings.rollout_length
+    check_examples(learner, settings.learner, minibatch=steps // settings.minibatches, initial=steps)
     return PQNAgent(
         learner,
         build_rollout_storage(settings.rollout_length, environment, learner.device),

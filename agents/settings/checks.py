@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
+from math import isfinite
 
 
 def check_at_least(settings: object, least: float, *names: str) -> None:
@@ -18,6 +20,13 @@ def check_seed(settings: object) -> None:
     check_at_least(settings, 0, "seed")
     if (seed := vars(settings)["seed"]) >= 2**64:
         raise ValueError(f"seed must be below 2**64, got {seed}")
+
+
+def check_finite(values: Mapping[str, object]) -> None:
+    """Raise ValueError where one of these values by name is infinite or no number."""
+    for name, value in values.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{name} must be a finite number, got {value}")
 
 
 def check_above_zero(settings: object, *names: str) -> None:

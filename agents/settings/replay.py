@@ -44,7 +44,12 @@ class ReplaySettings:
         check_used(self, self.prioritized, "prioritized", "priority_exponent", "priority_beta")
 
     def check_start(self, num_envs: int) -> None:
-        """Raise ValueError where the first update is due before each environment has made `n_step` steps."""
+        """Raise ValueError where the first update is due before each environment has made `n_step` steps.
+
+        And where the buffer would hold nothing while all environments are reset, which takes each a row.
+        """
+        if self.replay_size <= num_envs:
+            raise ValueError(f"replay_size must be above num_envs, {num_envs}, got {self.replay_size}")
         least = self.n_step * num_envs - self.train_interval + 1
         if self.learning_starts < least:
             raise ValueError(

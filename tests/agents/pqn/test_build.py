@@ -62,3 +62,17 @@ def test_more_minibatches_than_steps_are_refused():
 def test_continuous_actions_are_refused():
     with pytest.raises(ValueError, match="PQN takes discrete actions"):
         build_pqn(RUN, NUMBERS, Gym("Pendulum-v1", 2))
+
+
+@pytest.mark.parametrize(
+    ("norm", "numbers", "message"),
+    [
+        ("batch", {"minibatches": 4}, "norms with batch statistics need 2 examples or more in each minibatch, here"),
+        ("weight", {"rollout_length": 1, "init": "data"}, "init data needs 2 observations or more for its statistics"),
+    ],
+)
+def test_too_few_examples_are_refused(norm, numbers, message):
+    run = from_flat(RunSettings, env="Chain", hidden=(4,), device="cpu", norm=norm)
+    with pytest.raises(ValueError, match=message):
+        build_pqn(run, from_flat(PQNSettings, {"rollout_length": 4, "minibatches": 1, **numbers}), Chain(1))
+    build_pqn(run, from_flat(PQNSettings, {"rollout_length": 4, "minibatches": 1, **numbers}), Chain(2))

@@ -64,7 +64,7 @@ def test_only_a_game_has_emulator_options():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("name", ["learning_rate", "huber_delta", "v_max", "tau", "munchausen_scale", "sticky_actions"])
+@pytest.mark.parametrize("name", ["learning_rate", "huber_delta", "reward_clip", "tau", "sticky_actions"])
 def test_numbers_that_are_not_finite_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"{name} must .*, got {value}"):
         from_flat(TrainSettings[DQNSettings], {name: value}, env="Chain")
