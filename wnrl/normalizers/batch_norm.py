@@ -35,11 +35,14 @@ class MeanOnlyBatchNorm(nn.Module):
         channel_dim: −1 for dense layers, −3 for images.
         momentum: share of a new minibatch in the running mean.
 
+    Attribute `held`: whether it takes its running mean in training too, and leaves it, see `batch_statistics`.
+
     Raises:
         ValueError: another number of units, or only one value per unit in training, which would be its own mean.
     """
 
     running_mean: Tensor
+    held = False
 
     def __init__(self, features: int, channel_dim: int = -1, momentum: float = MOMENTUM) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class MeanOnlyBatchNorm(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         """The normalized `t`, of its shape and dtype."""
         check_units(self, t)
-        mean = self._minibatch_mean(t) if self.training else self.running_mean
+        mean = self._minibatch_mean(t) if uses_minibatch(self) else self.running_mean
         shift = self.bias - mean
         return (t + shift.view(-1, *[1] * (-1 - self.channel_dim))).to(t.dtype)
 
@@ -85,6 +88,8 @@ class BatchNorm(_BatchNorm):
         momentum: share of a new minibatch in the running statistics; None: their mean since they were reset.
         eps: added to the variance.
 
+    Attribute `held`: whether it takes its running statistics in training too, and leaves them.
+
     Raises:
         ValueError: another number of units, or only one value per unit in training.
     """
@@ -92,6 +97,7 @@ class BatchNorm(_BatchNorm):
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
+    held = False
 
     def __init__(
         self, features: int, channel_dim: int = -1, momentum: float | None = MOMENTUM, eps: float = EPSILON
@@ -114,14 +120,14 @@ class BatchNorm(_BatchNorm):
         check_units(self, input)
         shape = input.shape
         batch = input.reshape(math.prod(shape[: self.channel_dim]), *shape[self.channel_dim :])  # [B, features, ...]
-        mean, variance, momentum = self.running_mean, self.running_var, self.momentum
-        if self.training and momentum is None:
+        mean, variance, momentum, training = self.running_mean, self.running_var, self.momentum, uses_minibatch(self)
+        if training and momentum is None:
             self.num_batches_tracked.add_(1)
             momentum = 1 / float(self.num_batches_tracked)
-        if not self.training and torch.is_grad_enabled() and not torch.jit.is_tracing():
+        if not training and torch.is_grad_enabled() and not torch.jit.is_tracing():
             # the backward pass reads them, and a training pass before it could change them
             mean, variance = mean.clone(), variance.clone()
-        output = F.batch_norm(batch, mean, variance, self.weight, self.bias, self.training, momentum or 0.0, self.eps)
+        output = F.batch_norm(batch, mean, variance, self.weight, self.bias, training, momentum or 0.0, self.eps)
         return output if input.ndim == 1 - self.channel_dim else output.reshape(input.shape)  # FSDP warns of views
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -133,6 +139,11 @@ class BatchNorm(_BatchNorm):
         return f"{len(self.bias)}, channel_dim={self.channel_dim}, momentum={self.momentum}, eps={self.eps}"
 
 
+def uses_minibatch(norm: nn.Module) -> bool:
+    """Whether a batch normalization, ours or torch's, takes the statistics of its minibatch now."""
+    return norm.training and not getattr(norm, "held", False)
+
+
 def check_units(norm: MeanOnlyBatchNorm | BatchNorm, t: Tensor) -> None:
     """Refuse inputs that would be broadcast silently, or whose values would be their own means."""
     if torch.jit.is_tracing():  # where sizes are tensors, and a comparison a constant of the trace
@@ -140,7 +151,7 @@ def check_units(norm: MeanOnlyBatchNorm | BatchNorm, t: Tensor) -> None:
     features, dim = len(norm.bias), norm.channel_dim
     if t.ndim < -dim or t.shape[dim] != features:
         raise ValueError(f"expected {features} units in dimension {dim}, got shape {tuple(t.shape)}")
-    if norm.training and t.numel() <= features:
+    if uses_minibatch(norm) and t.numel() <= features:
         raise ValueError(f"in training each unit needs more than one value, got shape {tuple(t.shape)}: batch more")
 
 
@@ -222,7 +233,7 @@ class MeanBatchNormalized(_OutputNormalized):
         """As the plain layer."""
         t, norm = self.before_norm(*inputs, **keywords), self.norm
         own = (norm.bias, norm.running_mean)
-        shift = None if norm.training else keep(self, own, lambda: own, self._shift)
+        shift = None if uses_minibatch(norm) else keep(self, own, lambda: own, self._shift)
         return norm(t) if shift is None or shift.dtype is not t.dtype else t + shift
 
     def _shift(self) -> Tensor:
@@ -253,7 +264,7 @@ class BatchNormalized(_OutputNormalized):
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """As the plain layer."""
         t, norm = self.before_norm(*inputs, **keywords), self.norm
-        if not norm.training:
+        if not uses_minibatch(norm):
             own = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
             kept = keep(self, own, lambda: own, self._factor_and_shift)
             if kept is not None and kept[0].dtype is t.dtype:
