@@ -113,6 +113,8 @@ def _without_box(text: str) -> str:
 def _resumed(kind: type[TrainSettings[Any]], path: Path) -> TrainSettings[Any]:
     """The settings of the run in that folder."""
     stored, names = RunDirectory.open(path).config["settings"], flat_defaults(kind).keys()
+    if "batch_statistics" in names - stored.keys() and "batch" in stored["norm"]:
+        raise ValueError(f"{path} learned with other batch statistics than it acted with, which no version does now")
     stored = {name: EARLIER[name] for name in EARLIER.keys() & names} | stored
     if stored.get("schedule_steps") is None:
         stored["schedule_steps"] = stored["steps"]

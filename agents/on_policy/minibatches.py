@@ -7,6 +7,7 @@ from operator import itemgetter, methodcaller
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 Steps = TypeVar("Steps")  # a tree of tensors, as a named tuple of them
@@ -24,6 +25,10 @@ def shuffled_minibatches(steps: Steps, number: int, generator: torch.Generator) 
         The same tree of tensors `[B, ...]`, of other steps each time.
     """
     flat = tree_map(methodcaller("flatten", 0, 1), steps)
-    order = torch.randperm(len(tree_leaves(flat)[0]), generator=generator, device=generator.device)
-    for indices in order.tensor_split(number):
+    for indices in shuffled_indices(len(tree_leaves(flat)[0]), number, generator):
         yield tree_map(itemgetter(indices), flat)
+
+
+def shuffled_indices(total: int, number: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """The numbers from 0 to `total` − 1, shuffled, in `number` parts whose sizes differ by one at most."""
+    return torch.randperm(total, generator=generator, device=generator.device).tensor_split(number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from agents.on_policy.rollout import Rollout
@@ -15,9 +17,12 @@ from wnrl.networks.actor_critic import ActorCriticValues
 class A2CAgent(PolicyGradientAgent):
     """An A2C agent, see `PolicyGradientAgent`."""
 
-    def _learn_from(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
-        (batch,) = self.actor.minibatches(self._steps_with_advantages(rollout, timestep), 1, self._generator)
-        self._gradient_step(batch)
+    def _number_of_minibatches(self, rollout: Rollout) -> int:
+        return 1
+
+    def _learn_from(self, rollout: Rollout, order: Sequence[Tensor], timestep: TimeStep, step: int) -> None:
+        (indices,) = order
+        self._gradient_step(self.actor.take(self._steps_with_advantages(rollout, timestep), indices))
 
     def _objective(self, outputs: ActorCriticValues, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
         normalize = self.settings.policy_gradient.normalize_advantage

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from agents.on_policy.minibatches import shuffled_minibatches
+from agents.on_policy.minibatches import shuffled_indices
 from agents.on_policy.rollout import Rollout
 from envs import TimeStep
 from wnrl.device import to_device
@@ -46,6 +47,14 @@ def steps_of(rollout: Rollout, advantage: Tensor, target: Tensor) -> ActorCritic
     )
 
 
+def outputs_of(network: Any, obs: Tensor) -> ActorCriticValues:
+    """The outputs of `network` for observations `[B, *obs_shape]`, each an episode's first to a recurrent network."""
+    if not isinstance(network, RecurrentActorCritic):
+        return network(obs)
+    first = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
+    return network.step(obs, network.initial_state(len(obs)), first)[0]
+
+
 class Actor(Protocol):
     """An actor-critic as the policy gradients use it."""
 
@@ -67,10 +76,14 @@ class Actor(Protocol):
     def start_rollout(self) -> None:
         """Start a rollout with the next row."""
 
-    def minibatches(
-        self, steps: ActorCriticMinibatch, number: int, generator: torch.Generator
-    ) -> Iterator[ActorCriticMinibatch]:
-        """All steps `[T, N]` of a rollout, shuffled, in so many minibatches."""
+    def order(self, shape: Sequence[int], number: int, generator: torch.Generator) -> Sequence[Tensor]:
+        """The steps `[T, N]` of a rollout, shuffled, in so many minibatches: the indices of each."""
+
+    def take(self, steps: ActorCriticMinibatch, indices: Tensor) -> ActorCriticMinibatch:
+        """The minibatch with these indices, of the steps `[T, N]` of a rollout."""
+
+    def put(self, values: Tensor, indices: Tensor, rows: Tensor) -> None:
+        """Write the values `[B]` of the minibatch with these indices into `rows` `[T, N]`."""
 
     def minibatch_inputs(self, batch: ActorCriticMinibatch) -> tuple[Any, ...]:
         """A network's arguments for a minibatch."""
@@ -113,11 +126,17 @@ class FeedforwardActor:
     def start_rollout(self) -> None:
         """Nothing: no state is carried from row to row."""
 
-    def minibatches(
-        self, steps: ActorCriticMinibatch, number: int, generator: torch.Generator
-    ) -> Iterator[ActorCriticMinibatch]:
-        """Steps of all times and environments, shuffled together, see `shuffled_minibatches`."""
-        return shuffled_minibatches(steps, number, generator)
+    def order(self, shape: Sequence[int], number: int, generator: torch.Generator) -> Sequence[Tensor]:
+        """Steps of all times and environments, shuffled together."""
+        return shuffled_indices(math.prod(shape), number, generator)
+
+    def take(self, steps: ActorCriticMinibatch, indices: Tensor) -> ActorCriticMinibatch:
+        """These steps, `[B]`."""
+        return tree_map(lambda x: x.flatten(0, 1)[indices], steps)
+
+    def put(self, values: Tensor, indices: Tensor, rows: Tensor) -> None:
+        """Write values `[B]` of these steps."""
+        rows.view(-1).index_copy_(0, indices, values)
 
     def minibatch_inputs(self, batch: ActorCriticMinibatch) -> tuple[Any, ...]:
         """The observations."""
@@ -171,14 +190,18 @@ class RecurrentActor:
         """Keep the state with which a rollout starts."""
         _copy(self._state, self._start)
 
-    def minibatches(
-        self, steps: ActorCriticMinibatch, number: int, generator: torch.Generator
-    ) -> Iterator[ActorCriticMinibatch]:
-        """Whole sequences of the environments, shuffled, in `number` minibatches."""
-        order = torch.randperm(steps.valid.shape[1], generator=generator, device=generator.device)
-        for envs in order.tensor_split(number):
-            sequences = tree_map(itemgetter((slice(None), envs)), steps)
-            yield sequences._replace(state=tree_map(itemgetter(envs), self._start))
+    def order(self, shape: Sequence[int], number: int, generator: torch.Generator) -> Sequence[Tensor]:
+        """Environments, shuffled: a minibatch has their whole sequences."""
+        return shuffled_indices(shape[1], number, generator)
+
+    def take(self, steps: ActorCriticMinibatch, indices: Tensor) -> ActorCriticMinibatch:
+        """The sequences `[T, b]` of these environments, with the state before them."""
+        sequences = tree_map(itemgetter((slice(None), indices)), steps)
+        return sequences._replace(state=tree_map(itemgetter(indices), self._start))
+
+    def put(self, values: Tensor, indices: Tensor, rows: Tensor) -> None:
+        """Write values `[T, b]` of these environments."""
+        rows.index_copy_(1, indices, values)
 
     def minibatch_inputs(self, batch: ActorCriticMinibatch) -> tuple[Any, ...]:
         """The observations of the sequences, the state before them, and where episodes begin."""

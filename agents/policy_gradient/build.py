@@ -9,21 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.learner.build import build_learner
+from agents.learner.build import build_learner, check_examples
+from agents.learner.learner import Learner
 from agents.learner.network import network_description
 from agents.on_policy.build import build_rollout_storage, check_minibatches
 from agents.on_policy.episodes import EpisodeStorage
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import RolloutStorage
 from agents.policy_gradient.a2c import A2CAgent
-from agents.policy_gradient.actors import Actor, FeedforwardActor, RecurrentActor
+from agents.policy_gradient.actors import Actor, FeedforwardActor, RecurrentActor, outputs_of
 from agents.policy_gradient.ppo import PPOAgent
 from agents.policy_gradient.reinforce import REINFORCEAgent
 from agents.runtime.seeds import Purpose, generator
+from agents.settings.checks import check_used
 from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings
 from agents.settings.run import RunSettings
 from envs import Environment
 from wnrl.networks.actor_critic import RecurrentActorCritic
+from wnrl.normalizers.batch_statistics import batch_norms
 from wnrl.normalizers.folding import fold
 from wnrl.schedules import LinearSchedule
 
@@ -47,10 +50,13 @@ def build_a2c(run: RunSettings, settings: A2CSettings, environment: Environment)
     """An A2C agent for the environment, on the run's device.
 
     Raises:
-        ValueError: the device is not available, a name is unknown, or the settings do not fit the environment.
+        ValueError: the device is not available, a name is unknown, or the settings do not fit.
     """
-    rollouts = partial(build_rollout_storage, settings.rollout.rollout_length, environment)
-    return A2CAgent(**_parts(run, settings, environment, rollouts))
+    length = settings.rollout.rollout_length
+    steps = length * environment.num_envs
+    parts = _parts(run, settings, environment, partial(build_rollout_storage, length, environment))
+    _check_statistics(parts["learner"], settings, steps=steps, smallest=steps)
+    return A2CAgent(**parts)
 
 
 def build_ppo(run: RunSettings, settings: PPOSettings, environment: Environment) -> PPOAgent:
@@ -59,12 +65,14 @@ def build_ppo(run: RunSettings, settings: PPOSettings, environment: Environment)
     Raises:
         ValueError: as `build_a2c`, or a rollout has fewer steps, or sequences with an LSTM, than minibatches.
     """
-    length, envs = settings.rollout.rollout_length, environment.num_envs
-    check_minibatches(settings.minibatches, *((envs, "sequences") if settings.lstm else (envs * length, "steps")))
+    length, envs, minibatches = settings.rollout.rollout_length, environment.num_envs, settings.minibatches
+    check_minibatches(minibatches, *((envs, "sequences") if settings.lstm else (envs * length, "steps")))
     start = settings.clip_range
     end = 0.0 if settings.clip_range_schedule == "linear" else start
     parts = _parts(run, settings, environment, partial(build_rollout_storage, length, environment))
-    return PPOAgent(clip_range=LinearSchedule(start, end, run.steps), **parts)
+    smallest = envs // minibatches * length if settings.lstm else envs * length // minibatches
+    _check_statistics(parts["learner"], settings, steps=envs * length, smallest=smallest)
+    return PPOAgent(clip_range=LinearSchedule(start, end, run.schedule_end), **parts)
 
 
 def build_reinforce(run: RunSettings, settings: REINFORCESettings, environment: Environment) -> REINFORCEAgent:
@@ -102,9 +110,21 @@ def _parts(
     }
 
 
+def _check_statistics(learner: Learner, settings: PPOSettings | A2CSettings, *, steps: int, smallest: int) -> None:
+    """Raise ValueError where `batch_statistics` has no effect, or a statistic would be one of a single example.
+
+    Args:
+        learner: of the network.
+        settings: of the agent.
+        steps: of a rollout.
+        smallest: steps of its smallest minibatch.
+    """
+    rollout, norms = settings.rollout, bool(batch_norms(learner.network))
+    check_used(rollout, norms, "norm batch, mean-batch or batch+projected", "batch_statistics")
+    minibatch = smallest if rollout.batch_statistics == "minibatch" else steps
+    check_examples(learner, settings.learner, minibatch=minibatch, initial=steps)
+
+
 def _policy_outputs(network: Any, obs: Tensor) -> Tensor:
-    """Logits or means `[B, ...]`, each observation taken as an episode's first by a recurrent network."""
-    if not isinstance(network, RecurrentActorCritic):
-        return network(obs).policy[0]
-    first = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
-    return network.step(obs, network.initial_state(len(obs)), first)[0].policy[0]
+    """Logits or means `[B, ...]`."""
+    return outputs_of(network, obs).policy[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,17 @@ from agents.on_policy.returns import generalized_advantages
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import Rollout, RolloutStorage, SampledAction
 from agents.policy_gradient.actor_critic_loss import LossWeights
-from agents.policy_gradient.actors import Actor, ActorCriticMinibatch, steps_of
+from agents.policy_gradient.actors import Actor, ActorCriticMinibatch, outputs_of, steps_of
+from agents.settings.policy_gradient import BatchStatistics
 from envs import TimeStep
 from wnrl.initialization.initialize import data_init
 from wnrl.networks.actor_critic import ActorCriticValues
+from wnrl.normalizers.batch_statistics import batch_norms, hold_statistics, update_statistics
 from wnrl.tracking.means import Means
+from wnrl.weight_norm.factors import outdate
+
+STATISTICS_OBS = 2_048  # of a rollout at most, towards which running statistics of batch normalization move
+STATISTICS_SHARE = 0.01  # by so much: it moves the policy too, unseen by its gradient
 
 
 class PolicyGradientAgent(OnPolicyAgent):
@@ -56,6 +62,9 @@ class PolicyGradientAgent(OnPolicyAgent):
         self._gradient_step = GradientSteps(learner, self._loss, self._graphs if actor.capturable else None)
         self._weights = LossWeights(settings.policy_gradient.value_coef, settings.policy_gradient.entropy_coef)
         self._explained_variance = Means()
+        self._statistics = self._batch_statistics() if batch_norms(self.network) else "none"
+        if self._statistics == "running":
+            hold_statistics(self.network)
 
     # Acting
 
@@ -82,13 +91,58 @@ class PolicyGradientAgent(OnPolicyAgent):
     # Learning
 
     def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
-        """Learn from a rollout, which the row `timestep` follows, at environment step `step`."""
-        self._learn_from(rollout, timestep, step)
-        self.network.obs_norm.update(rollout.obs)  # not before: acting and learning see the same numbers
+        """Learn from a rollout, see `OnPolicyAgent`.
 
-    def _learn_from(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
-        """Make the gradient steps of a rollout."""
+        Statistics on which the network depends and that are not those with which it acted are in use before its
+        log-probabilities and values are computed again, so that the policy has moved by gradient steps alone.
+        """
+        first = not self.learner.num_updates
+        order = self.actor.order(rollout.valid.shape, self._number_of_minibatches(rollout), self._generator)
+        if first:  # otherwise it would be learned unnormalized
+            self.network.obs_norm.update(rollout.obs)
+        if self._statistics == "running":
+            self._move_statistics(rollout.obs)
+        if self._statistics != "none" or (first and self.settings.policy_gradient.normalize_obs):
+            rollout = self._evaluated(rollout, order)
+        self._learn_from(rollout, order, timestep, step)
+        if not first:  # not before: acting and learning see the same numbers
+            self.network.obs_norm.update(rollout.obs)
+
+    def _batch_statistics(self) -> BatchStatistics:
+        """With which statistics a norm that has some learns."""
+        return self.settings.rollout.batch_statistics
+
+    def _number_of_minibatches(self, rollout: Rollout) -> int:
+        """In how many a rollout is learned."""
         raise NotImplementedError
+
+    def _learn_from(self, rollout: Rollout, order: Sequence[Tensor], timestep: TimeStep, step: int) -> None:
+        """Make the gradient steps of a rollout, the first of them on the minibatches of `order`, see `Actor.order`."""
+        raise NotImplementedError
+
+    def _move_statistics(self, obs: Tensor) -> None:
+        """Move running statistics towards those of a rollout's observations `[T, N, *obs_shape]`."""
+        obs = obs.flatten(0, 1)
+        if len(obs) > STATISTICS_OBS:  # and not in chunks, so that their size does not matter
+            obs = obs[torch.randperm(len(obs), generator=self._generator, device=obs.device)[:STATISTICS_OBS]]
+        if len(obs) > 1:
+            outdate(self.network)  # its layers have not seen what a graph did
+            with self.learner.autocast():
+                update_statistics(self.network, lambda: outputs_of(self.network, obs), share=STATISTICS_SHARE)
+
+    @torch.no_grad()
+    def _evaluated(self, rollout: Rollout, order: Sequence[Tensor]) -> Rollout:
+        """A rollout with the log-probabilities and values by the learner's network in the minibatches of `order`."""
+        outdate(self.network)
+        log_prob, value = torch.zeros_like(rollout.log_prob), torch.zeros_like(rollout.value)
+        for indices in order:
+            batch = self.actor.take(steps_of(rollout, value, value), indices)
+            with self.learner.autocast():
+                outputs = self.actor.evaluate(self.network, batch)
+            self.actor.put(outputs.policy.log_prob(batch.action), indices, log_prob)
+            self.actor.put(outputs.value, indices, value)
+        self._refresh()  # which gives the value of the row that follows
+        return rollout._replace(log_prob=log_prob, value=value)
 
     def _loss(self, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a minibatch, and its metrics; never waits for the device where the actor is capturable."""
@@ -127,7 +181,8 @@ class PolicyGradientAgent(OnPolicyAgent):
 
     def _initialize(self, rollout: Rollout) -> None:
         self.network.obs_norm.update(rollout.obs)
-        batch = next(self.actor.minibatches(steps_of(rollout, rollout.value, rollout.value), 1, self._generator))
+        (indices,) = self.actor.order(rollout.valid.shape, 1, self._generator)
+        batch = self.actor.take(steps_of(rollout, rollout.value, rollout.value), indices)
         data_init(self.network, *self.actor.minibatch_inputs(batch), generator=self._generator)
 
     # What a run logs and keeps

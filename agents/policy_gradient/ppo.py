@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -70,12 +71,18 @@ class PPOAgent(PolicyGradientAgent):
         self._clip_range = clip_range
         self._clip = torch.zeros((), device=self.learner.device)  # of the current rollout; a captured step reads it
 
-    def _learn_from(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
+    def _number_of_minibatches(self, rollout: Rollout) -> int:
+        return self.settings.minibatches
+
+    def _learn_from(self, rollout: Rollout, order: Sequence[Tensor], timestep: TimeStep, step: int) -> None:
         """Epochs of gradient steps on shuffled minibatches, stopped early where the policy has moved too far."""
         self._clip.fill_(self._clip_range(step))
         steps, target_kl = self._steps_with_advantages(rollout, timestep), self.settings.target_kl
-        for _ in range(self.settings.epochs):
-            for batch in self.actor.minibatches(steps, self.settings.minibatches, self._generator):
+        for epoch in range(self.settings.epochs):
+            if epoch:
+                order = self.actor.order(rollout.valid.shape, self.settings.minibatches, self._generator)
+            for indices in order:
+                batch = self.actor.take(steps, indices)
                 if not target_kl:
                     self._gradient_step(batch)
                     continue
@@ -96,4 +103,4 @@ class PPOAgent(PolicyGradientAgent):
 
     def metrics(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag."""
-        return {**super().metrics(step), "train/clip_range": self._clip_range(step)}
+        return {**super().metrics(step), "train/clip_range": self._clip_range(self._learned)}

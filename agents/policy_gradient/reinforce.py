@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ from agents.on_policy.rollout import Rollout
 from agents.policy_gradient.actor_critic_loss import actor_critic_loss
 from agents.policy_gradient.actors import ActorCriticMinibatch, steps_of
 from agents.policy_gradient.policy_gradient import PolicyGradientAgent
+from agents.settings.policy_gradient import BatchStatistics
 from envs import TimeStep
 from wnrl.networks.actor_critic import ActorCriticValues
 
@@ -23,7 +24,13 @@ class REINFORCEAgent(PolicyGradientAgent):
     its last observation.
     """
 
-    def _learn_from(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
+    def _batch_statistics(self) -> BatchStatistics:
+        return "running"  # those of a chunk would make the update depend on its size
+
+    def _number_of_minibatches(self, rollout: Rollout) -> int:
+        return -(-rollout.valid.numel() // self.settings.chunk_size)
+
+    def _learn_from(self, rollout: Rollout, order: Sequence[Tensor], timestep: TimeStep, step: int) -> None:
         """One gradient step on all episodes."""
         returns = lambda_returns(
             rollout.reward,
@@ -37,12 +44,14 @@ class REINFORCEAgent(PolicyGradientAgent):
         if self.settings.policy_gradient.normalize_advantage:  # of all chunks together
             advantage = normalize_advantages(advantage, rollout.valid)
         self._record_explained_variance(rollout, returns)
-        self.learner.update_sum(self._chunk_losses(steps_of(rollout, advantage, returns)))
+        self.learner.update_sum(self._chunk_losses(steps_of(rollout, advantage, returns), order))
 
-    def _chunk_losses(self, steps: ActorCriticMinibatch) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+    def _chunk_losses(
+        self, steps: ActorCriticMinibatch, order: Sequence[Tensor]
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
         """Losses and metrics of chunks, each weighted with its share of the valid steps."""
-        chunks = -(-steps.valid.numel() // self.settings.chunk_size)
-        for chunk in self.actor.minibatches(steps, chunks, self._generator):
+        for indices in order:
+            chunk = self.actor.take(steps, indices)
             loss, metrics = self._loss(chunk)
             share = chunk.valid.sum() / steps.valid.sum()
             yield share * loss, {name: share * value for name, value in metrics.items()}

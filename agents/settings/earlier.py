@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 EARLIER: dict[str, Any] = {
+    "batch_statistics": "running",
     "dueling_gradient_scale": 1.0,
     "epsilon_off": 0,
     "epsilon_schedule": "linear",

@@ -8,6 +8,8 @@ from typing import Literal
 from agents.settings.checks import check_above_zero, check_at_least, check_shares
 from agents.settings.learner import LearnerSettings
 
+BatchStatistics = Literal["running", "minibatch"]
+
 
 @dataclass(frozen=True)
 class PolicyGradientSettings:
@@ -42,6 +44,8 @@ class RolloutSettings:
     """Steps of each environment per rollout."""
     gae_lambda: float = 0.95
     """λ of generalized advantage estimation: 0 is the one-step TD error, 1 the Monte Carlo return."""
+    batch_statistics: BatchStatistics = "running"
+    """--norm batch, mean-batch, batch+projected: running statistics in acting and learning, or the minibatch's."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "rollout_length")
@@ -62,9 +66,9 @@ class PPOSettings:
     clip_range: float = 0.2
     """Clip range ε of the probability ratio π/π_old."""
     clip_range_schedule: Literal["constant", "linear"] = "constant"
-    """linear anneals the clip range to 0 by the end of the run."""
+    """linear anneals the clip range to 0 by --schedule-steps."""
     value_clip: float = 0.0
-    """Clip range of the value function around the rollout's values, in units of value; 0 does not clip."""
+    """Range of a value around the rollout's; 0: none, as clipping (openai/baselines) hurts (Andrychowicz et al. 2021)."""
     target_kl: float = 0.0
     """Stop the epochs of a rollout once the approximate KL divergence exceeds 1.5 times this, in nats; 0 never does."""
     lstm: int = 0
@@ -97,7 +101,7 @@ class REINFORCESettings:
     episodes_per_update: int = 1
     """Whole episodes of each environment per update; episodes that are unfinished at an update are not learned from."""
     chunk_size: int = 2_048
-    """Steps per forward pass; fewer need less memory, the update stays the same."""
+    """Steps per forward pass; fewer need less memory, the update stays the same (with running batch statistics)."""
     policy_gradient: PolicyGradientSettings = PolicyGradientSettings()
     learner: LearnerSettings = _LEARNER
 

@@ -170,6 +170,6 @@ class PolicyGradientContract(PolicyGradientVariant, AgentContract):
         if agent.actor.capturable and self.kind != "reinforce":
             rollout, _ = random_rollout(agent, 6, self.num_envs, obs_shape)
             steps = steps_of(rollout, rollout.reward, rollout.value)
-            batch = next(agent.actor.minibatches(steps, 1, torch.Generator().manual_seed(0)))
+            batch = agent.actor.take(steps, torch.randperm(6 * self.num_envs))
             works.append(lambda: agent._gradient_step.step(batch))
         return works

@@ -186,6 +186,20 @@ def test_a_run_of_another_version_is_refused_with_what_differs(run_dir):
         parsed("--resume", run_dir)
 
 
+@pytest.mark.parametrize(("norm", "refused"), [("weight", False), ("batch", True), ("mean-batch", True)])
+def test_a_run_that_learned_with_other_batch_statistics_than_it_acted_with_is_refused(tmp_path, norm, refused):
+    """In `config.json` of earlier versions `batch_statistics` is not named."""
+    spec = AGENTS["ppo"]
+    base = parse(spec, "", ["--env", "Chain", "--norm", norm])
+    stored = {name: value for name, value in to_json(base).items() if name != "batch_statistics"}
+    path = RunDirectory.create(tmp_path / "run", {"agent": "ppo", "settings": stored}).path
+    if refused:
+        with pytest.raises(ValueError, match="learned with other batch statistics than it acted with"):
+            parse(spec, "", ["--resume", str(path)])
+    else:
+        assert parse(spec, "", ["--resume", str(path)]).agent == base.agent
+
+
 def test_a_folder_that_is_no_run_is_refused():
     with pytest.raises(ValueError, match="is not the folder of a run"):
         parsed("--resume", Path("nowhere"))

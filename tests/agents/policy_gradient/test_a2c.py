@@ -15,6 +15,7 @@ from tests.agents.policy_gradient_family import (
     parameters,
     random_rollout,
 )
+from wnrl.normalizers.batch_statistics import batch_norms
 
 NUMBERS = KINDS["a2c"][2]
 
@@ -76,6 +77,43 @@ def test_an_update_is_that_of_a_naive_implementation(changes, continuous):
     agent.update(rollout, timestep, 0)
     assert (expected - before).abs().max() > 1e-3
     torch.testing.assert_close(parameters(agent.network), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+@pytest.mark.parametrize("statistics", ["running", "minibatch"])
+def test_an_update_with_batch_statistics_is_that_of_a_naive_implementation(norm, statistics):
+    """The baseline is by the network that learns: a value of other statistics has no part in it."""
+    agent = make("a2c", Chain(3, length=4), norm=norm, batch_statistics=statistics)
+    rollout, timestep = random_rollout(agent, 12, 3, (4,))
+    network, s = copy.deepcopy(agent.network), flat_settings(agent)
+    obs, valid = rollout.obs.flatten(0, 1), rollout.valid.flatten()
+    for layer in batch_norms(network):
+        layer.held, layer.momentum = False, 0.01 if statistics == "running" else layer.momentum
+    with torch.no_grad():
+        network(obs)  # moves the running statistics
+        last_value = outputs(copy.deepcopy(network).eval(), timestep.obs).value
+    policy, value = network.train(statistics == "minibatch")(obs)
+    old = rollout._replace(value=value.detach().view(12, 3))
+    advantage = torch.zeros(12, 3)
+    for place, number in naive_advantages(old, last_value, s.gamma, s.gae_lambda).items():
+        advantage[place] = number
+    losses = -policy.log_prob(rollout.action.flatten()) * advantage.flatten()
+    losses += s.value_coef * 0.5 * (value - (advantage + old.value).flatten()).square()
+    losses[valid].mean().backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), s.max_grad_norm)
+    torch.optim.Adam(network.parameters(), lr=s.learning_rate, eps=s.optimizer_eps).step()
+    before = parameters(agent.network)
+    agent.learner.anneal(0)
+    agent.update(rollout, timestep, 0)
+    assert (parameters(network) - before).abs().max() > 1e-3
+    torch.testing.assert_close(parameters(agent.network), parameters(network), rtol=0, atol=2e-5)
+
+
+def test_batch_statistics_without_effect_are_refused():
+    with pytest.raises(ValueError, match="batch_statistics minibatch has no effect without norm batch, mean-batch or"):
+        make("a2c", Chain(3), norm="layer", batch_statistics="minibatch")
+    with pytest.raises(ValueError, match="need 2 examples or more in each minibatch, here it is 1"):
+        make("a2c", Chain(1), norm="batch", batch_statistics="minibatch", rollout_length=1)
 
 
 def test_rewards_of_the_whole_rollout_are_its_default():

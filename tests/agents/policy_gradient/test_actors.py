@@ -26,9 +26,15 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def minibatches(actor, number, seed=0):
+    """All steps, shuffled in so many minibatches."""
+    steps = numbered()
+    return [actor.take(steps, indices) for indices in actor.order(steps.valid.shape, number, generator(seed))]
+
+
 @pytest.mark.parametrize("number", [1, 4, 5, 36])
 def test_minibatches_cover_every_step_once(number):
-    batches = list(FeedforwardActor(network()).minibatches(numbered(), number, generator()))
+    batches = minibatches(FeedforwardActor(network()), number)
     assert len(batches) == number
     assert torch.cat([batch.action for batch in batches]).sort().values.tolist() == list(range(T * N))
     sizes = {len(batch.action) for batch in batches}
@@ -42,7 +48,7 @@ def test_minibatches_cover_every_step_once(number):
 def test_sequences_stay_whole_and_are_covered_once(number):
     actor = RecurrentActor(network(lstm=5), N)
     actor._start = type(actor._start)(*(torch.arange(N)[:, None].expand(N, 5).float() for _ in range(2)))
-    batches = list(actor.minibatches(numbered(), number, generator()))
+    batches = minibatches(actor, number)
     assert len(batches) == number
     assert torch.cat([batch.action[0] for batch in batches]).sort().values.tolist() == list(range(N))
     for batch in batches:
@@ -54,11 +60,20 @@ def test_sequences_stay_whole_and_are_covered_once(number):
 def test_the_order_is_the_generators(lstm):
     actor = RecurrentActor(network(lstm=5), N) if lstm else FeedforwardActor(network())
     first, again, other = (
-        torch.cat([batch.action.flatten() for batch in actor.minibatches(numbered(), 2, generator(seed))])
-        for seed in (0, 0, 1)
+        torch.cat([batch.action.flatten() for batch in minibatches(actor, 2, seed)]) for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("lstm", [0, 5])
+@pytest.mark.parametrize("number", [1, 3])
+def test_what_a_minibatch_gives_is_put_where_it_was_taken(lstm, number):
+    actor = RecurrentActor(network(lstm=5), N) if lstm else FeedforwardActor(network())
+    steps, rows = numbered(), torch.zeros(T, N)
+    for indices in actor.order(rows.shape, number, generator()):
+        actor.put(actor.take(steps, indices).value, indices, rows)
+    assert torch.equal(rows, steps.value)
 
 
 def test_a_recurrent_actor_carries_its_state_and_resets_it_with_each_episode():
@@ -99,7 +114,8 @@ def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
         timestep = environment.step(rng.integers(2, size=3))
     obs, first = (torch.from_numpy(np.stack([getattr(row, name) for row in rows[2:]])) for name in ("obs", "first"))
     acted = torch.stack(values[2:])
-    (batch,) = agent.actor.minibatches(ActorCriticMinibatch(obs, first, *[acted] * 6), 1, generator())
+    (envs,) = agent.actor.order(acted.shape, 1, generator())
+    batch = agent.actor.take(ActorCriticMinibatch(obs, first, *[acted] * 6), envs)
     torch.testing.assert_close(agent.actor.evaluate(agent.network, batch).value, batch.value)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from agents.learner.network import make_network
 from agents.on_policy.episodes import EpisodeStorage
@@ -15,6 +16,8 @@ from tests.agents.contract import differences
 from tests.agents.environments import Clockwork
 from tests.agents.policy_gradient_family import KINDS, RUN, make, outputs
 from wnrl.normalizers.folding import fold
+from wnrl.weight_norm.dense import WeightNormLinear
+from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,6 +51,16 @@ def test_what_acts_is_a_copy(kind):
     assert agent.network.training
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("environment", ["discrete", "continuous"])
+@pytest.mark.parametrize("norm", ["weight", "mean-batch"])
+def test_policy_layers_stay_plain_and_value_layers_do_not(kind, environment, norm):
+    environment = Chain(2, length=4) if environment == "discrete" else Gym("Pendulum-v1", 2)
+    network = make(kind, environment, norm=norm).network
+    assert (type(network.policy.layer), type(network.value.layer)) == (nn.Linear, WeightNormLinear)
+    assert isinstance(network.torso.layers[1], NormalizedLayer)
+
+
 @pytest.mark.parametrize(("separate", "obs_shape", "lstm", "torsos"), [
     (None, (3,), 0, 2),
     (False, (3,), 0, 1),
@@ -79,3 +92,14 @@ def test_the_layers_are_looked_at_with_or_without_memory(lstm):
     obs = torch.eye(4)
     metrics = agent.learner.metrics(0, obs, torch.Generator().manual_seed(0))
     assert metrics["norm/minibatch_noise"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+def test_only_with_a_minibatchs_statistics_do_outputs_depend_on_it(norm):
+    obs, noise = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)), {}
+    for statistics in ("running", "minibatch"):
+        agent = make("ppo", Chain(2, length=4), norm=norm, batch_statistics=statistics)
+        metrics = agent.learner.metrics(0, obs, torch.Generator().manual_seed(0))
+        noise[statistics] = metrics["norm/minibatch_noise"]
+    assert noise["running"] == pytest.approx(0, abs=1e-5)
+    assert noise["minibatch"] > 0.1

@@ -84,6 +84,36 @@ def test_scaled_observations_are_those_of_all_rollouts_so_far():
         assert norm.running_var.numpy() == pytest.approx(seen.var(0), rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_rollout_is_learned_with_scaled_observations(kind):
+    """With its own scale, in which its log-probabilities and values are too."""
+    environment = Scaled(3, length=4, max_steps=5, obs=30.0)
+    agent, seen = make(kind, environment, normalize_obs=True, orthogonal=False), []
+    learn_from = agent._learn_from
+
+    def spy(rollout, *rest):
+        obs, norm = rollout.obs.flatten(0, 1), agent.network.obs_norm
+        found = outputs(agent.network, obs)
+        log_prob = found.policy.log_prob(rollout.action.flatten()).view(rollout.log_prob.shape)
+        difference = max(float((a - b).abs().max()) for a, b in [
+            (log_prob, rollout.log_prob),
+            (found.value.view(rollout.value.shape), rollout.value),
+            (agent._values(environment_row), outputs(agent.network, environment_row.obs).value),
+        ])  # fmt: skip
+        seen.append((int(norm.running_count), norm(obs).abs().max().item(), difference))
+        learn_from(rollout, *rest)
+
+    agent._learn_from = spy
+    environment_row = environment.reset(0)
+    trainer = Trainer(agent, environment, seed=0)
+    while len(seen) < 3:
+        trainer.run(trainer.steps + 1)
+    sizes = [count for count, _, _ in seen]
+    assert 0 < sizes[0] == sizes[1] < sizes[2]
+    assert all(largest < 10 for _, largest, _ in seen)  # 30 unscaled, clipped to 10
+    assert all(difference < 1e-4 for _, _, difference in seen)
+
+
 def test_separate_torsos_share_no_gradient():
     for separate in (True, False):
         agent = make("ppo", Chain(2, length=4), separate=separate)

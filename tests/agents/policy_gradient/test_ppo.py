@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from agents.policy_gradient.actor_critic_loss import LossWeights, actor_critic_loss
+from agents.policy_gradient.actors import steps_of
 from agents.policy_gradient.ppo import ppo_loss
 from agents.training.trainer import Trainer
 from envs import Chain, Gym, Recall
@@ -28,6 +29,7 @@ from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.initialization.data import data_init
 from wnrl.networks.actor_critic import ActorCriticValues
 from wnrl.networks.policy_heads import CategoricalPolicy
+from wnrl.normalizers.batch_statistics import batch_norms
 
 NUMBERS = KINDS["ppo"][2]
 PER_ROLLOUT = NUMBERS["epochs"] * NUMBERS["minibatches"]
@@ -231,25 +233,134 @@ def metrics_of_updates(agent):
 
 ACTORS = {
     "vectors": {},
+    "uneven": {"minibatches": 5},
+    "shared": {"separate": False, "minibatches": 2},
     "continuous": {},
     "lstm": {"lstm": 8, "minibatches": 1},
     "scaled": {"normalize_obs": True, "normalize_return": True},
+    "lstm, uneven": {"lstm": 8, "minibatches": 2},
     "data": {"init": "data", "normalize_obs": True},
 }
+STATISTICS = [
+    *[(norm, {}) for norm in ("none", "weight", "layer", "layer-channels", "weight-clip")],
+    ("spectral", {"learning_rate": 1e-3}),  # its power iteration goes on in training
+    *[
+        (norm, {"batch_statistics": statistics})
+        for norm in ("mean-batch", "batch", "batch+projected")
+        for statistics in ("running", "minibatch")
+    ],
+]
+
+
+def before_gradient_steps(agent):
+    """From now on, of each rollout: the largest |ratio − 1| and |value − old value| before its first gradient step."""
+    seen, learn_from = [], agent._learn_from
+
+    def spy(rollout, order, *rest):
+        twin, steps, far = copy.deepcopy(agent.network), steps_of(rollout, rollout.value, rollout.value), [0.0, 0.0]
+        for indices in order:
+            batch = agent.actor.take(steps, indices)
+            with torch.no_grad():
+                found = agent.actor.evaluate(twin, batch)
+                ratio = (found.policy.log_prob(batch.action) - batch.log_prob).exp()[batch.valid]
+                value = (found.value - batch.value)[batch.valid]
+            far = [max(most, float(x.abs().max())) for most, x in zip(far, (ratio - 1, value), strict=True)]
+        seen.append(far)
+        learn_from(rollout, order, *rest)
+
+    agent._learn_from = spy
+    return seen
 
 
 @pytest.mark.parametrize("name", ACTORS)
-@pytest.mark.parametrize("norm", ["none", "weight", "layer"])
-def test_the_ratio_is_1_before_the_first_gradient_step_of_each_rollout(name, norm):
-    environment = Gym("Pendulum-v1", 2) if name == "continuous" else Chain(2, length=4, max_steps=7)
-    agent = make("ppo", environment, norm=norm, **{"minibatches": 1, **ACTORS[name]})
-    seen = metrics_of_updates(agent)
-    Trainer(agent, environment, seed=0).run(200)
-    kl = [metrics["train/approx_kl"] for metrics in seen]
-    first, later = kl[:: NUMBERS["epochs"]], kl[1 :: NUMBERS["epochs"]]
-    assert len(first) >= 4
-    assert max(map(abs, first)) < 1e-6
-    assert max(later) > 1e-5
+@pytest.mark.parametrize(("norm", "changes"), STATISTICS)
+def test_the_ratio_is_1_before_the_first_gradient_step_of_each_rollout(name, norm, changes):
+    if (name, norm) == ("data", "spectral"):
+        pytest.skip("the initialization does not apply to it")
+    environment = Gym("Pendulum-v1", 3) if name == "continuous" else Chain(3, length=4, max_steps=7)
+    agent = make("ppo", environment, norm=norm, **{"minibatches": 1, **ACTORS[name], **changes})
+    before, seen = before_gradient_steps(agent), metrics_of_updates(agent)
+    Trainer(agent, environment, seed=0).run(300)
+    kl, rollouts = [metrics["train/approx_kl"] for metrics in seen], len(before)
+    far = 0.007 if norm == "spectral" else 1e-4
+    assert rollouts >= 4
+    assert max(ratio for ratio, _ in before) < far
+    assert max(value for _, value in before) < 10 * far
+    assert max(map(abs, kl[:: len(kl) // rollouts])) < far**2
+    assert max(kl) > 1e-6
+
+
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+@pytest.mark.parametrize(("statistics", "least", "most"), [("running", 1, 1), ("minibatch", PER_ROLLOUT, PER_ROLLOUT)])
+def test_running_statistics_move_once_a_rollout_and_the_minibatchs_with_each_pass(norm, statistics, least, most):
+    environment = Chain(3, length=4, max_steps=7)
+    agent = make("ppo", environment, norm=norm, batch_statistics=statistics)
+    seen, step = [], agent.learner.step
+    mean = batch_norms(agent.network)[0].running_mean
+
+    def spy(*arguments, **options):
+        seen.append(mean.tolist())
+        step(*arguments, **options)
+
+    agent.learner.step = spy
+    Trainer(agent, environment, seed=0).run(300)
+    for rollout in range(0, len(seen), PER_ROLLOUT):
+        assert least <= len(set(map(tuple, seen[rollout : rollout + PER_ROLLOUT]))) <= most
+    assert len(set(map(tuple, seen))) == len(seen) // PER_ROLLOUT * most
+    assert len(seen) > 4 * PER_ROLLOUT
+
+
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+@pytest.mark.parametrize("statistics", ["running", "minibatch"])
+@pytest.mark.parametrize("changes", [{}, {"normalize_obs": True, "value_clip": 0.2}])
+def test_an_update_with_batch_statistics_is_that_of_a_naive_implementation(norm, statistics, changes):
+    """Whatever the rollout's log-probabilities and values were."""
+    agent = make("ppo", Chain(3, length=4), norm=norm, batch_statistics=statistics, epochs=1, minibatches=1, **changes)
+    rollout, timestep = random_rollout(agent, 12, 3, (4,))
+    network, s = copy.deepcopy(agent.network), flat_settings(agent)
+    obs, action, valid = rollout.obs.flatten(0, 1), rollout.action.flatten(), rollout.valid.flatten()
+    if changes:
+        network.obs_norm.update(obs)
+    for layer in batch_norms(network):
+        layer.held, layer.momentum = False, 0.01 if statistics == "running" else layer.momentum
+    with torch.no_grad():
+        network(obs)  # moves the running statistics
+        last_value = outputs(copy.deepcopy(network).eval(), timestep.obs).value
+    policy, value = network.train(statistics == "minibatch")(obs)
+    old = rollout._replace(value=value.detach().view(12, 3))
+    advantage = torch.zeros(12, 3)
+    for place, number in naive_advantages(old, last_value, s.gamma, s.gae_lambda).items():
+        advantage[place] = number
+    target, advantage = (advantage + old.value).flatten(), advantage.flatten()
+    advantage = (advantage - advantage[valid].mean()) / advantage[valid].std()
+    losses = -policy.log_prob(action) * advantage + s.value_coef * 0.5 * (value - target) ** 2  # nothing is clipped yet
+    losses[valid].mean().backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), s.max_grad_norm)
+    torch.optim.Adam(network.parameters(), lr=s.learning_rate, eps=s.optimizer_eps).step()
+    before = parameters(agent.network)
+    agent.learner.anneal(0)
+    agent.update(rollout, timestep, 0)
+    assert (parameters(network) - before).abs().max() > 1e-3
+    torch.testing.assert_close(parameters(agent.network), parameters(network), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("statistics", ["running", "minibatch"])
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+def test_a_target_divergence_leaves_something_to_learn_of_each_rollout(norm, statistics):
+    environment = Chain(3, length=4, max_steps=7)
+    agent = make("ppo", environment, norm=norm, batch_statistics=statistics, target_kl=1e-4)
+    made, learn_from = [], agent._learn_from
+
+    def spy(*arguments):
+        before = agent.learner.num_updates
+        learn_from(*arguments)
+        made.append(agent.learner.num_updates - before)
+
+    agent._learn_from = spy
+    Trainer(agent, environment, seed=0).run(600)
+    assert len(made) > 8
+    assert min(made) >= 1
+    assert sum(made) < len(made) * PER_ROLLOUT
 
 
 def test_a_rollout_begins_with_the_state_that_acted():
@@ -262,13 +373,22 @@ def test_a_rollout_begins_with_the_state_that_acted():
     assert max(metrics["train/approx_kl"] for metrics in seen[:: NUMBERS["epochs"]]) > 1e-6
 
 
-def test_learning_rate_and_clip_range_fall_to_0_at_the_end_of_the_run():
-    changes = {"clip_range_schedule": "linear", "learning_rate_schedule": "linear"}
-    agent = make("ppo", Chain(1), steps=1_000, **changes)
-    for step, share in ((0, 1.0), (250, 0.75), (1_000, 0.0)):
-        metrics = agent.metrics(step)
-        assert metrics["train/clip_range"] == pytest.approx(0.2 * share)
-        assert metrics["train/learning_rate"] == pytest.approx(0.01 * share)
+def test_learning_rate_and_clip_range_fall_towards_0_with_the_rollouts():
+    """openai/baselines: update u of U has the share 1 - (u - 1) / U, the last one 1 / U."""
+    environment, shares = Chain(4, length=50, max_steps=10**6), []
+    changes = {"clip_range_schedule": "linear", "learning_rate_schedule": "linear", "rollout_length": 16}
+    agent = make("ppo", environment, steps=256, **changes)
+    update = agent.update
+
+    def measured(*arguments):
+        update(*arguments)
+        metrics = {**agent.metrics(0), "in use": agent.learner.optimizer.param_groups[0]["lr"], "clip": agent._clip}
+        sizes = {"train/clip_range": 0.2, "train/learning_rate": 0.01, "in use": 0.01, "clip": 0.2}
+        shares.append([float(metrics[name]) / size for name, size in sizes.items()])
+
+    agent.update = measured
+    Trainer(agent, environment, seed=0).run(256)
+    assert shares == [pytest.approx([share] * 4) for share in (1.0, 0.75, 0.5, 0.25)]
     constant = make("ppo", Chain(1), steps=1_000).metrics(1_000)
     assert (constant["train/clip_range"], constant["train/learning_rate"]) == (0.2, 0.01)
 
@@ -350,6 +470,14 @@ def test_the_first_rollout_initializes_and_is_not_learned_from():
         ({"value_clip": -1.0}, "value_clip must not be negative, got -1.0"),
         ({"target_kl": -1.0}, "target_kl must not be negative, got -1.0"),
         ({"rollout_length": 0}, "rollout_length must be at least 1, got 0"),
+        (
+            {"norm": "weight", "batch_statistics": "minibatch"},
+            "batch_statistics minibatch has no effect without norm batch",
+        ),
+        (
+            {"norm": "batch", "batch_statistics": "minibatch", "minibatches": 25},
+            "need 2 examples or more in each minibatch, here it is 1",
+        ),
         ({"gae_lambda": 1.5}, "gae_lambda must lie between 0 and 1, got 1.5"),
         ({"entropy_coef": -0.1}, "entropy_coef must not be negative, got -0.1"),
     ],
@@ -357,6 +485,14 @@ def test_the_first_rollout_initializes_and_is_not_learned_from():
 def test_refuses_by_name(changes, saying):
     with pytest.raises(ValueError, match=saying):
         make("ppo", Chain(3), **changes)
+
+
+def test_minibatches_of_one_step_do_for_running_statistics_and_for_sequences():
+    for changes in ({"minibatches": 48}, {"lstm": 4, "minibatches": 3, "batch_statistics": "minibatch"}):
+        environment = Chain(3, length=4)
+        agent = make("ppo", environment, norm="batch", epochs=1, **changes)
+        Trainer(agent, environment, seed=0).run(100)
+        assert agent.learner.num_updates > 0
 
 
 def test_scaling_pictures_is_refused():

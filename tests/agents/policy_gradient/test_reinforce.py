@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from agents.policy_gradient import policy_gradient
 from agents.training.trainer import Trainer
 from envs import Chain, Gym
+from tests.agents.contract import differences
 from tests.agents.environments import Clockwork
 from tests.agents.policy_gradient_family import (
     PolicyGradientContract,
@@ -112,19 +114,44 @@ def test_an_update_is_that_of_a_naive_implementation_on_whole_episodes(changes, 
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 30])
-def test_chunks_give_the_gradient_of_the_whole(chunk_size):
+@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "batch+projected"])
+def test_chunks_give_the_update_of_the_whole(norm, chunk_size):
     ends = []
     for size in (chunk_size, 10_000):
         environment = Chain(3, length=4, max_steps=9)
-        agent = make("reinforce", environment, chunk_size=size, optimizer_eps=0.1, entropy_coef=0.05)
+        agent = make("reinforce", environment, norm=norm, chunk_size=size, optimizer_eps=0.1, entropy_coef=0.05)
         trainer = Trainer(agent, environment, seed=0)
-        while agent.learner.num_updates < 1:
+        while agent.learner.num_updates < 2:
             trainer.run(trainer.steps + 1)
-        ends.append((parameters(agent.network), agent.metrics(0)))
-    (chunked, some), (whole, all_) = ends
-    torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-6)
+        buffers = torch.cat([torch.zeros(1), *(buffer.flatten() for buffer in agent.network.buffers())])
+        ends.append((parameters(agent.network), buffers, agent.metrics(0)))
+    (chunked, moved, some), (whole, all_moved, all_) = ends
+    torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(moved, all_moved, rtol=0, atol=1e-5)
     for name in ("loss", "value_loss", "policy_gradient_loss", "entropy_loss", "grad_norm"):
         assert some[f"train/{name}"] == pytest.approx(all_[f"train/{name}"], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("number", [10, 11, 99])
+def test_statistics_of_long_episodes_are_those_of_a_sample_whatever_the_chunks(number, monkeypatch):
+    monkeypatch.setattr(policy_gradient, "STATISTICS_OBS", 10)
+    agents = [make("reinforce", Chain(3, length=4), norm="batch", chunk_size=size) for size in (4, 10_000)]
+    obs, seen = torch.randn(number, 1, 4), []
+    agents[0].network.torso.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    for agent in agents:
+        agent._move_statistics(obs)
+    assert seen == [10]
+    assert differences(*(dict(agent.network.named_buffers()) for agent in agents)) == []
+
+
+def test_one_observation_has_no_statistics_and_moves_none():
+    """An episode of one step, in one environment."""
+    environment = Clockwork(1)
+    agent = make("reinforce", environment, norm="batch")
+    before = [buffer.clone() for buffer in agent.network.buffers()]
+    Trainer(agent, environment, seed=0).run(1)
+    assert agent.learner.num_updates == 1
+    assert differences(before, list(agent.network.buffers())) == []
 
 
 def test_takes_continuous_actions():
