@@ -142,7 +142,11 @@ class ReplayAgent:
         """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
 
         The layers' metrics are of observations with a generator of their own, so that learning does not change.
+
+        Raises:
+            ValueError: a priority was not finite since the last reading.
         """
+        self.sampler.check()
         generator = torch.Generator(self.learner.device).manual_seed(step)
         size, replay = 2 * self.settings.replay.batch_size, self.sampler.replay  # they are split into minibatches
         obs = replay.sample(size, generator=generator).obs if len(replay) else None

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from agents.learner.learner import Learner
 from agents.runtime.cuda_graphs import Graphs
+from agents.runtime.distributed import OneProcess, Ranks
 from wnrl.replay.prioritized import PrioritizedReplay
 from wnrl.replay.uniform import Replay, Transition
 
+ALONE = OneProcess()
 LAUNCHES = (8, 4, 2, 1)  # updates of one launch: any number is a sum of these
 
 
@@ -38,11 +40,14 @@ class Sampler(Protocol):
     def anneal(self, step: int) -> None:
         """The next batches are for updates at environment step `step`."""
 
-    def sample(self, batch_size: int) -> Sample:
-        """A batch; all that it depends on and that changes is on the device."""
+    def sample(self, batch_size: int, ranks: Ranks = ALONE) -> Sample:
+        """A batch, one of those of all `ranks`; all that it depends on and that changes is on the device."""
 
     def update_priorities(self, sample: Sample, priority: Tensor) -> None:
         """Give a batch its new priorities `[B]`, at least 0."""
+
+    def check(self) -> None:
+        """Raise ValueError where a priority was not finite since the last call; may wait for the device."""
 
 
 class UniformSampler:
@@ -60,12 +65,15 @@ class UniformSampler:
     def anneal(self, step: int) -> None:
         """No draw depends on it."""
 
-    def sample(self, batch_size: int) -> Sample:
+    def sample(self, batch_size: int, ranks: Ranks = ALONE) -> Sample:
         """A batch, drawn uniformly."""
         return Sample(self.replay.sample(batch_size), None, None)
 
     def update_priorities(self, sample: Sample, priority: Tensor) -> None:
         """No draw depends on them."""
+
+    def check(self) -> None:
+        """There are none."""
 
 
 class PrioritizedSampler:
@@ -87,14 +95,19 @@ class PrioritizedSampler:
         """Set β of the next batches to that of environment step `step`."""
         self._beta.fill_(self._schedule(step))
 
-    def sample(self, batch_size: int) -> Sample:
-        """A batch, drawn by priority."""
-        drawn = self.replay.sample_by_priority(batch_size, self._beta)
+    def sample(self, batch_size: int, ranks: Ranks = ALONE) -> Sample:
+        """A batch, drawn by priority; its weights are those of all ranks' batches together."""
+        gather = ranks.gather if ranks.world_size > 1 else None
+        drawn = self.replay.sample_by_priority(batch_size, self._beta, gather=gather)
         return Sample(drawn.transition, drawn.weights, drawn.indices)
 
     def update_priorities(self, sample: Sample, priority: Tensor) -> None:
         """Give a batch its new priorities `[B]`."""
         self.replay.update_priorities(sample.indices, priority)
+
+    def check(self) -> None:
+        """Raise ValueError where a priority was not finite since the last call; waits for the device."""
+        self.replay.check()
 
 
 class BatchLoss(NamedTuple):
@@ -154,7 +167,7 @@ class ReplayUpdates:
         """The device's part of `number` updates."""
         at_once = number if self._sampler.draws_ahead else 1
         for _ in range(number // at_once):
-            samples = [self._sampler.sample(self._batch_size) for _ in range(at_once)]
+            samples = [self._sampler.sample(self._batch_size, self._learner.ranks) for _ in range(at_once)]
             ahead = self._learning.next_outputs_ahead(samples) if at_once > 1 else [None]
             for sample, next_outputs in zip(samples, ahead, strict=True):
                 loss, priority, metrics = self._learning.batch_loss(sample, next_outputs)

@@ -42,6 +42,9 @@ class Ranks(Protocol):
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace these tensors, in place, by their mean over the processes."""
 
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensors `[...]` of all processes `[W, ...]`, in their order."""
+
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Replace these tensors, in place, by the first process's."""
 
@@ -65,6 +68,10 @@ class OneProcess:
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """They are the mean."""
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensor `[1, ...]`."""
+        return tensor.unsqueeze(0)
 
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """They are the first process's."""
@@ -102,6 +109,12 @@ class Processes:
         dist.all_reduce(joined)
         parts = joined.div_(self.world_size).split([tensor.numel() for tensor in tensors])
         torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensors `[...]` of all processes `[W, ...]`; never waits for the device."""
+        parts = [torch.empty_like(tensor) for _ in range(self.world_size)]
+        dist.all_gather(parts, tensor)
+        return torch.stack(parts)
 
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Replace these tensors, in place, by the first process's."""

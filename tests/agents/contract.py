@@ -18,6 +18,7 @@ from tests.agents.tape import tape
 from wnrl import NORMALIZERS
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.normalizers.folding import fold
+from wnrl.replay import sum_tree
 from wnrl.weight_norm import formula
 
 STATES = np.eye(4, dtype=np.float32)[:3]  # of the contract's chain, but for its end
@@ -184,7 +185,8 @@ class AgentContract(VariantContract):
         """Gradient steps, acting and refreshing can be captured: nothing of the host that changes goes into them."""
         if norm in self.refused_norms:
             pytest.skip("its network does not take this normalizer")
-        monkeypatch.setattr(formula, "HOST_READABLE", ())  # as on a GPU
+        for module in (formula, sum_tree):
+            monkeypatch.setattr(module, "HOST_READABLE", ())  # as on a GPU
         trainer = self.trained(self.steps_to_stop, norm=norm, **self.as_on_a_gpu)
         works = self.works(trainer)
         before = [tape(work) for work in works]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 __all__ = ["SumTree", "sum_tree_bytes"]
 
+HOST_READABLE = ("cpu",)  # types of devices whose tensors the host reads without waiting
 _LEVELS = 3  # leaves included; on a CPU fewer levels have rows too wide to sum quickly, more are too many steps
 
 
@@ -73,14 +74,17 @@ class SumTree:
 
         Args:
             leaves: `[K]` int64, each from 0 to size - 1.
-            weights: `[K]`, of any float dtype, none negative.
+            weights: `[K]`, of any float dtype, finite and none negative, which is checked on a CPU alone.
 
         Raises:
-            ValueError: these are not two vectors of the same length, or `leaves` is not int64.
+            ValueError: these are not two vectors of the same length, `leaves` is not int64, or a weight is negative or
+                not finite.
         """
         if leaves.dtype != torch.int64 or leaves.ndim != 1 or leaves.shape != weights.shape:
             found = f"{leaves.dtype} {list(leaves.shape)} and {list(weights.shape)}"
             raise ValueError(f"leaves and weights must be int64 [K] and [K], got {found}")
+        if weights.device.type in HOST_READABLE:
+            _check_weights(weights)
         bottom = self._levels[-1].view(-1)  # amax does not depend on the order of writing
         bottom.index_fill_(0, leaves, 0.0).scatter_reduce_(0, leaves, weights.to(bottom.dtype), "amax")
         nodes = leaves
@@ -124,10 +128,18 @@ class SumTree:
         """Continue from a state that `get_state` returned, bit for bit.
 
         Raises:
-            ValueError: the state is not that of a tree of this size.
+            ValueError: the state is not that of a tree of this size, or a weight is negative or not finite.
         """
         sums = state.get("sums")
         if not isinstance(sums, Tensor) or sums.shape != self._sums.shape:
             found = list(sums.shape) if isinstance(sums, Tensor) else sums
             raise ValueError(f"sums of the state must be {list(self._sums.shape)}, got {found}")
+        _check_weights(sums)
         self._sums.copy_(sums)
+
+
+def _check_weights(weights: Tensor) -> None:
+    """Refuse weights that would spoil every sum above them; waits for the device."""
+    if not ((weights >= 0) & weights.isfinite()).all():
+        wrong = weights[~((weights >= 0) & weights.isfinite())]
+        raise ValueError(f"weights must be finite and not negative, got {wrong[0].item()}")

@@ -45,6 +45,7 @@ def one_of_two(index, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=index, world_size=PROCESSES)
     ranks = Processes()
     said = {"sum": ranks.sum(index + 1), "min": ranks.min(index + 5), "broadcast": ranks.broadcast({"of": index})}
+    said["gather"] = ranks.gather(torch.tensor([index, 7])).tolist()
     mine = learner(seed=index)  # of which the first one's is taken
     mine.share(ranks)
     size = BATCH // PROCESSES
@@ -55,7 +56,9 @@ def one_of_two(index, folder):
 def test_two_processes_learn_what_one_learns_from_the_joint_batch(tmp_path):
     torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=PROCESSES)
     results = [torch.load(tmp_path / f"{index}.pt") for index in range(PROCESSES)]
-    assert [said for said, _ in results] == [{"sum": 3, "min": 5, "broadcast": {"of": 0}}] * 2
+    assert [said for said, _ in results] == [
+        {"sum": 3, "min": 5, "broadcast": {"of": 0}, "gather": [[0, 7], [1, 7]]}
+    ] * 2
     joint = learn(learner(seed=0), slice(None))
     alone = learn(learner(seed=0), slice(BATCH // PROCESSES))
     for first, second, expected, half in zip(results[0][1], results[1][1], joint, alone, strict=True):
@@ -67,6 +70,7 @@ def test_two_processes_learn_what_one_learns_from_the_joint_batch(tmp_path):
 def test_one_process_is_all():
     ranks = OneProcess()
     tensor = torch.ones(2)
+    assert ranks.gather(tensor).tolist() == [[1, 1]]
     ranks.average([tensor])
     ranks.broadcast_tensors([tensor])
     assert (ranks.sum(3), ranks.min(4), ranks.broadcast("five"), tensor.tolist()) == (3, 4, "five", [1.0, 1.0])
@@ -84,7 +88,8 @@ class Second(OneProcess):
     rank, world_size = 1, 4
 
 
-def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own():
+def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")  # which gives it its device, where there are several
     own = share(SETTINGS, Second())
     assert own == replace(
         SETTINGS,

@@ -153,7 +153,7 @@ class Fixed:
     def __init__(self, batch, weights=None):
         self.drawn, self.priorities = Sample(batch, weights, None), []
 
-    def sample(self, batch_size):
+    def sample(self, batch_size, ranks=None):
         return self.drawn
 
     def anneal(self, step):

@@ -1,5 +1,7 @@
 import copy
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from tests.cuda import nothing_waits
 from tests.wnrl.streams import DEVICES, GAMMA, EpisodeStream, Twin
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
+from wnrl.replay import sum_tree
 from wnrl.replay.layout import ReplayLayout
 from wnrl.replay.prioritized import PrioritizedReplay
 from wnrl.replay.uniform import Replay, Transition
@@ -208,6 +211,73 @@ def test_importance_weights_undo_the_bias() -> None:
     assert float(batch.indices.double().mean()) > 19  # without them
 
 
+class Parts:
+    """Two parts of one buffer, drawn from at the same time in threads."""
+
+    def __init__(self, *parts: PrioritizedReplay):
+        self.parts, self.numbers = parts, [torch.zeros(3)] * len(parts)
+        self.barrier = threading.Barrier(len(parts))
+
+    def draw(self, batch_size: int, beta: float) -> list[Any]:
+        with ThreadPoolExecutor(len(self.parts)) as pool:
+            return list(pool.map(lambda index: self._draw(index, batch_size, beta), range(len(self.parts))))
+
+    def _draw(self, index: int, batch_size: int, beta: float) -> Any:
+        def gather(numbers: torch.Tensor) -> torch.Tensor:
+            self.numbers[index] = numbers
+            self.barrier.wait(10)
+            together = torch.stack(self.numbers)
+            self.barrier.wait(10)
+            return together
+
+        return self.parts[index].sample_by_priority(batch_size, beta, gather=gather)
+
+
+def test_weights_of_parts_table() -> None:
+    """Total priorities of 4 and 12: a transition of the second part is drawn a third as often as from the whole."""
+    first, second = (line(4, alpha=1.0, capacity=4) for _ in range(2))
+    first.update_priorities(torch.arange(4), torch.tensor([0.5, 0.5, 1.0, 2.0]) - 1e-6)
+    second.update_priorities(torch.arange(4), torch.tensor([4.0, 4.0, 2.0, 2.0]) - 1e-6)
+    one, other = Parts(first, second).draw(8, 1.0)
+    torch.testing.assert_close(
+        one.weights, 0.5 / 4 * 2 * torch.tensor([2, 2, 1, 1, 0.5, 0.5, 0.5, 0.5]), rtol=1e-5, atol=0
+    )
+    torch.testing.assert_close(
+        other.weights,
+        1.5 * torch.tensor([1 / 8] * 5 + [1 / 4] * 3).where(other.indices < 2, torch.tensor(1 / 4)),
+        rtol=1e-5,
+        atol=0,
+    )
+    assert float(first._greatest) == float(second._greatest) == pytest.approx(4)  # of both
+
+
+def test_a_buffer_in_parts_teaches_what_the_whole_one_does() -> None:
+    """The mean of draws x weight over many batches, for each transition: its share in the gradient."""
+    rng = np.random.default_rng(0)
+    easy, hard = 0.01 * rng.uniform(0.5, 2, 50), np.full(50, 1.0)
+    easy[0] = 1.0
+
+    def replay_of(errors: np.ndarray) -> PrioritizedReplay:
+        replay = line(len(errors), alpha=0.5, capacity=len(errors))
+        replay.update_priorities(torch.arange(len(errors)), torch.as_tensor(errors))
+        return replay
+
+    def influence(draws: list[list[Any]]) -> np.ndarray:
+        total = np.zeros(100)
+        for batches in draws:
+            for part, batch in enumerate(batches):
+                np.add.at(total, batch.indices.numpy() + 50 * part, batch.weights.numpy() / len(batches))
+        return total / total.sum()
+
+    whole, parts = replay_of(np.concatenate([easy, hard])), (replay_of(easy), replay_of(hard))
+    one = influence([[whole.sample_by_priority(64, 0.4)] for _ in range(1_000)])
+    together = influence([Parts(*parts).draw(32, 0.4) for _ in range(1_000)])
+    alone = influence([[part.sample_by_priority(32, 0.4) for part in parts] for _ in range(1_000)])
+    assert one[1:50].sum() == pytest.approx(0.203, abs=0.003)
+    assert together[1:50].sum() == pytest.approx(one[1:50].sum(), abs=0.003)
+    assert alone[1:50].sum() > 0.39  # each with weights of its own
+
+
 def test_new_transitions_get_the_greatest_priority_so_far() -> None:
     replay = line(3, alpha=1.0)
     assert priorities(replay)[:4].tolist() == [1, 1, 1, 0]
@@ -339,6 +409,46 @@ def test_sampling_needs_a_transition_and_a_size() -> None:
 def test_indices_and_errors_must_match(indices: tuple, errors: tuple) -> None:
     with pytest.raises(ValueError, match=r"indices and errors must be \[B\] both, got"):
         line(3).update_priorities(torch.zeros(indices, dtype=torch.int64), torch.zeros(errors))
+
+
+BAD = [math.nan, math.inf, -math.inf]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_an_error_that_is_not_finite_is_refused_and_changes_nothing(bad: float) -> None:
+    replay = line(20, alpha=0.6)
+    before = priorities(replay)
+    with pytest.raises(ValueError, match="errors must be finite"):
+        replay.update_priorities(torch.tensor([3, 4]), torch.tensor([bad, 2.0]))
+    assert (priorities(replay) == before).all()
+    assert float(replay._greatest) == 1
+    replay.update_priorities(torch.tensor([3]), torch.tensor([1.0]))  # it can go on
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("bad", BAD)
+def test_where_nothing_waits_a_bad_error_is_reported_later_and_spoils_nothing(
+    bad: float, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replay = line(20, alpha=1.0, device=device)
+    with monkeypatch.context() as patch:
+        patch.setattr(sum_tree, "HOST_READABLE", ())  # as on a GPU
+        replay.update_priorities(torch.tensor([3, 4], device=device), torch.tensor([bad, 2.0], device=device))
+    np.testing.assert_allclose(priorities(replay)[:6], [1, 1, 1, 1, 2, 1], atol=2e-6)
+    replay.add(np.zeros((1, 2), np.uint8), [0], [0.0], [1.0], [False])
+    np.testing.assert_allclose(priorities(replay)[20], 2, atol=2e-6)  # a new one gets the greatest finite priority
+    assert replay.sample_by_priority(64, 0.5).weights.isfinite().all()
+    with pytest.raises(ValueError, match="errors must be finite"):
+        replay.check()
+    replay.check()  # once
+
+
+def test_priorities_of_a_checkpoint_are_finite() -> None:
+    replay = line(20)
+    state = copy.deepcopy(replay.get_state())
+    state["tree"]["sums"][-1] = math.nan
+    with pytest.raises(ValueError, match="weights must be finite and not negative, got nan"):
+        line(20).set_state(state)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -181,3 +181,17 @@ def test_nothing_waits_for_the_device() -> None:
     with nothing_waits():
         tree.set(leaves, weights)
         tree.weights(tree.find(weights.double() * tree.total))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_a_weight_that_would_spoil_the_sums_is_refused(bad: float) -> None:
+    tree = tree_of([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="weights must be finite and not negative, got"):
+        tree.set(torch.tensor([0, 1]), vector([5.0, bad]))
+    assert tree.weights(torch.arange(3)).tolist() == [1, 2, 3]
+    assert float(tree.total) == 6
+    state = {"sums": tree.get_state()["sums"].clone()}
+    state["sums"][-1] = bad
+    with pytest.raises(ValueError, match="weights must be finite and not negative, got"):
+        tree.set_state(state)
+    assert float(tree.total) == 6
