@@ -31,6 +31,8 @@ def describe_dqn(run: RunSettings, settings: DQNSettings, environment: Environme
     """The description of its network."""
     architecture = {
         "dueling": settings.dueling,
+        "gradient_scale": settings.dueling_gradient_scale,
+        "shared_bias": settings.shared_bias,
         "noisy": settings.noisy,
         "distribution": settings.distribution,
         "atoms": settings.atoms,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from agents.acting.exploration import with_random
+from agents.acting.exploration import ExplorationRate, with_random
 from agents.acting.policies import Decision
 from agents.dqn.objectives import Objective
 from agents.learner.learner import Learner
@@ -18,8 +18,9 @@ from agents.off_policy.replay_agent import ReplayAgent
 from agents.off_policy.update import BatchLoss, Sample, Sampler
 from agents.settings.dqn import DQNSettings
 from envs import TimeStep
+from wnrl.networks.implicit_quantiles import split_levels
 from wnrl.networks.noisy import Noise
-from wnrl.schedules import LinearSchedule
+from wnrl.replay.uniform import Transition
 
 
 class DQNAgent(ReplayAgent):
@@ -52,8 +53,8 @@ class DQNAgent(ReplayAgent):
         self._target_noise.switch(on=True)  # it is drawn too (Fortunato et al. 2018, section 3.1)
         implicit = settings.distribution == "implicit"
         self._taus, self._target_taus = (settings.taus, settings.target_taus) if implicit else (0, 0)
-        explore, begin = settings.exploration, settings.replay.learning_starts
-        self._epsilon = LinearSchedule(explore.epsilon_start, explore.epsilon_end, explore.epsilon_steps, begin)
+        self._policy_taus = settings.policy_taus if implicit else 0
+        self._epsilon = ExplorationRate(settings.exploration, settings.replay.learning_starts)
 
     # Acting
 
@@ -113,40 +114,48 @@ class DQNAgent(ReplayAgent):
         batch, objective, autocast = sample.transition, self.objective, self._autocast
         next_q: Tensor | None = None
         target_q: Tensor | None = None
+        policy_q: Tensor | None = None
         with torch.no_grad():
             if self.settings.noisy:
                 self._noise.draw()
                 self._target_noise.draw()
-            taus = self._levels(self._target_taus, batch.action) if self._target_taus else ()
+            # Other levels choose the next action than value it (Dabney et al. 2018b, equation 2).
+            choosing = 0 if objective.bootstrap.uses_next_q else self._policy_taus
             if next_outputs is None:
                 with autocast:
-                    next_outputs = self.target(batch.next_obs, *taus)
+                    next_outputs = self.target(batch.next_obs, *self._levels(choosing + self._target_taus, batch))
+            if choosing:
+                chosen, next_outputs = split_levels(next_outputs, choosing)
+                policy_q = chosen.q_values
             if objective.bootstrap.uses_next_q:
                 self.network.eval()  # running statistics, and none are moved
                 if self.settings.noisy:
                     self._noise.switch(on=True)
                 with autocast:
-                    next_q = self.network(batch.next_obs).q_values
+                    next_q = self.network(batch.next_obs, *self._levels(self._policy_taus, batch)).q_values
                 self.network.train()
             if objective.bootstrap.uses_target_q:
                 with autocast:
-                    target_q = self.target(batch.obs).q_values
+                    target_q = self.target(batch.obs, *self._levels(self._policy_taus, batch)).q_values
         if self.settings.noisy:
             self._noise.draw()  # not the noise that chose the next action
-        taus = self._levels(self._taus, batch.action) if self._taus else ()
         with autocast:
-            outputs = self.network(batch.obs, *taus)
-        loss, priority, error = objective(batch, outputs, next_outputs, next_q=next_q, target_q=target_q)
+            outputs = self.network(batch.obs, *self._levels(self._taus, batch))
+        loss, priority, error = objective(
+            batch, outputs, next_outputs, next_q=next_q, target_q=target_q, policy_q=policy_q
+        )
         loss = loss if sample.weights is None else loss * sample.weights
         metrics = {"train/q_mean": outputs.q_values.mean(), "train/td_error": error.abs().mean()}
         if self.settings.loss_reduction == "mean":
             return BatchLoss(loss.mean(), priority, metrics)
         return BatchLoss(loss.sum() * self.learner.ranks.world_size, priority, metrics)  # gradients are averaged
 
-    def _levels(self, number: int, action: Tensor) -> tuple[Tensor]:
-        """Uniform quantile levels `[B, number]` of an implicit distribution."""
+    def _levels(self, number: int, batch: Transition) -> tuple[()] | tuple[Tensor]:
+        """Uniform quantile levels `[B, number]` as an argument of a network; none where the head takes its own."""
+        if not number:
+            return ()
         generator = self._generator
-        return (torch.rand(len(action), number, generator=generator, device=generator.device),)
+        return (torch.rand(len(batch.action), number, generator=generator, device=generator.device),)
 
     # What a run logs
 

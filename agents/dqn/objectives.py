@@ -2,7 +2,7 @@
 
 A bootstrap rule says what the targets take from the next observation; a value loss compares the network's outputs with
 these targets. To add a rule: a class here, its flags in `agents.settings.dqn`, and, where it excludes a flag that a
-preset sets, `agents.settings.presets.dqn`.
+preset sets, `agents.settings.presets.dqn.preset`.
 """
 
 from __future__ import annotations
@@ -198,6 +198,7 @@ class Objective(NamedTuple):
         *,
         next_q: Tensor | None = None,
         target_q: Tensor | None = None,
+        policy_q: Tensor | None = None,
     ) -> ValueLosses:
         """Losses of a batch.
 
@@ -207,8 +208,11 @@ class Objective(NamedTuple):
             next_outputs: of the target network's head for the next observations, without gradient.
             next_q: `[B, A]`, values of the next observations by the learner, where the bootstrap rule uses them.
             target_q: `[B, A]`, values of the observations by the target network, where the bootstrap rule uses them.
+            policy_q: `[B, A]`, values of the next observations by the target network, of which the bootstrap rule
+                makes its policy; None takes those of `next_outputs`.
         """
-        bootstrap = self.bootstrap(batch, next_outputs.q_values, next_q, target_q)
+        policy_q = next_outputs.q_values if policy_q is None else policy_q
+        bootstrap = self.bootstrap(batch, policy_q, next_q, target_q)
         return self.value_loss(outputs, batch.action, bootstrap, next_outputs)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acting.exploration import with_random
+from agents.acting.exploration import ExplorationRate, with_random
 from agents.acting.policies import Decision
 from agents.learner.learner import GradientSteps, Learner
 from agents.losses.policy import masked_mean
@@ -24,7 +24,6 @@ from envs import TimeStep
 from wnrl.device import to_device
 from wnrl.initialization.initialize import data_init
 from wnrl.normalizers.folding import fold
-from wnrl.schedules import LinearSchedule
 
 
 class QMinibatch(NamedTuple):
@@ -64,8 +63,7 @@ class PQNAgent(OnPolicyAgent):
         super().__init__(learner, acting, storage, rewards, settings, generator=generator)
         self._rng = rng
         self._gradient_step = GradientSteps(learner, self._loss, self._graphs)
-        explore = settings.exploration
-        self._epsilon = LinearSchedule(explore.epsilon_start, explore.epsilon_end, explore.epsilon_steps)
+        self._epsilon = ExplorationRate(settings.exploration)
 
     # Acting
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from agents.settings.checks import check_at_least
+
 # As in wnrl, which imports torch; tests hold them equal.
 NORMS = (
     *("none", "weight", "mean-batch", "batch", "layer", "layer-channels", "projected", "layer+projected"),
@@ -14,6 +16,7 @@ NORMS = (
 )
 Units = Literal["auto", "paper", "sqrt", "log"]  # auto is not of wnrl
 TorsoName = Literal["auto", "nature", "impala", "mlp"]
+NormLayers = Literal["auto", "residual"]
 Activation = Literal["relu", "tanh"]
 Norm = Annotated[str, tyro.conf.arg(help=f"Normalizer: {', '.join(NORMS[:-1])} or {NORMS[-1]}.")]
 
@@ -27,12 +30,16 @@ class NetworkSettings:
     """Weight norm: a row of n weights has length g (paper), √n g (sqrt) or exp(g) (log); auto: sqrt, for sgd paper."""
     normalize_output: bool | None = None
     """Normalize output layers too; None: as in its paper, but not policy layers under weight and mean-batch."""
+    norm_layers: NormLayers = "auto"
+    """Layers that --norm takes: those of its paper (auto), or the convolutions of residual blocks alone (residual)."""
     torso: TorsoName = "auto"
     """Feature extractor: nature or impala (images), mlp, or auto: nature for images, mlp for anything else."""
     impala_width: int = 1
     """Channel multiplier of --torso impala."""
     impala_blocks: int = 2
     """Residual blocks per stage of --torso impala."""
+    impala_pool: int = 0
+    """Adaptive max-pooling to this height and width after the last stage of --torso impala; 0: none."""
     activation: Activation = "relu"
     """Activation function of an mlp torso."""
     hidden: tuple[int, ...] = (512,)
@@ -41,3 +48,4 @@ class NetworkSettings:
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden takes widths of at least 1, got {self.hidden}")
+        check_at_least(self, 0, "impala_pool")

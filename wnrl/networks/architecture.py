@@ -17,6 +17,7 @@ from wnrl.normalizers.normalize import normalize
 TorsoName = Literal["auto", "nature", "impala", "mlp"]
 Distribution = Literal["none", "categorical", "quantile", "implicit"]
 Activation = Literal["relu", "tanh"]
+NormLayers = Literal["auto", "residual"]
 Layer = Callable[[int, int], nn.Module]  # makes a layer from its numbers of inputs and outputs
 
 
@@ -25,7 +26,8 @@ class Architecture:
     """What a network is made of, apart from the widths of its hidden layers.
 
     Raises:
-        ValueError: an unknown name, or a width or number of blocks for another torso than IMPALA.
+        ValueError: an unknown name, numbers of the IMPALA torso for another one, or `shared_bias` without a plain
+            output layer.
     """
 
     torso: TorsoName = "auto"
@@ -34,10 +36,16 @@ class Architecture:
     """Factor on the channels of the IMPALA torso."""
     blocks: int = 2
     """Residual blocks per stage of the IMPALA torso."""
+    pool: int = 0
+    """Height and width to which the IMPALA torso is max-pooled at its end; 0: it is not."""
     activation: Activation = "relu"
     """Nonlinearity of the multilayer perceptron; torsos for images have ReLUs."""
     dueling: bool = False
     """Separate streams for the state's value and the actions' advantages."""
+    gradient_scale: float = 1.0
+    """Factor on the gradient that a Q network's head sends into its torso."""
+    shared_bias: bool = False
+    """One bias for all action values of a linear output layer."""
     noisy: bool = False
     """Noisy layers instead of linear ones, except in the embedding of an implicit distribution's levels."""
     distribution: Distribution = "none"
@@ -57,8 +65,11 @@ class Architecture:
         for name, kind in (("torso", TorsoName), ("activation", Activation), ("distribution", Distribution)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
-        if self.torso != "impala" and (self.width, self.blocks) != (1, 2):
-            raise ValueError(f"width {self.width}, blocks {self.blocks}: numbers of torso impala, got {self.torso!r}")
+        if self.torso != "impala" and (self.width, self.blocks, self.pool) != (1, 2, 0):
+            numbers = f"width {self.width}, blocks {self.blocks}, pool {self.pool}"
+            raise ValueError(f"{numbers}: numbers of torso impala, got {self.torso!r}")
+        if self.shared_bias and (self.dueling or self.noisy or self.distribution != "none"):
+            raise ValueError("shared_bias is of a plain output layer: leave dueling, noisy and distribution out")
 
     @property
     def layer(self) -> Layer:
@@ -102,8 +113,18 @@ def make_torso(
         raise ValueError(f"a torso for images has ReLUs, got activation {architecture.activation!r}")
     width = hidden[0] if last else None
     if architecture.torso == "impala":
-        return ImpalaCNN(obs_shape, width, width=architecture.width, blocks=architecture.blocks, layer=layer)
+        return ImpalaCNN(
+            obs_shape, width, width=architecture.width, blocks=architecture.blocks, pool=architecture.pool, layer=layer
+        )
     return NatureCNN(obs_shape, width, layer)
+
+
+def residual_layers(network: nn.Module) -> list[str]:
+    """Names of the layers in residual blocks; raises ValueError where there are none."""
+    layers = {layer for module in network.modules() for layer in getattr(module, "residual_layers", ())}
+    if not layers:
+        raise ValueError("norm_layers residual is for networks with residual blocks: take torso impala")
+    return [name for name, module in network.named_modules() if module in layers]
 
 
 @contextmanager
@@ -114,8 +135,10 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def normalize_each(network: nn.Module, parts: Iterable[nn.Module], norm: str, **options: Any) -> None:
-    """Apply `wnrl.normalize` to each part of a network that has several, in place.
+def normalize_each(
+    network: nn.Module, parts: Iterable[nn.Module], norm: str, *, norm_layers: NormLayers = "auto", **options: Any
+) -> None:
+    """Apply `wnrl.normalize` to each part of a network, in place.
 
     A normalizer of the last hidden layer only is thus applied to the last hidden layer of each part.
 
@@ -123,10 +146,14 @@ def normalize_each(network: nn.Module, parts: Iterable[nn.Module], norm: str, **
         network: contains the parts, and nothing else to normalize.
         parts: each leads from observations to outputs.
         norm: name of the normalizer.
+        norm_layers: residual takes only the layers of residual blocks, as spectral normalization does in BTR (Clark et
+            al. 2024); auto those of the normalizer's source.
         options: further arguments of `wnrl.normalize`; the names in `layers` are those of `network`.
 
     Raises:
-        ValueError: as `wnrl.normalize`.
+        ValueError: there are no residual blocks, or as `wnrl.normalize`.
     """
+    if norm_layers == "residual" and norm != "none":
+        options["layers"] = residual_layers(network)
     for part in parts if options.get("layers") is None else [network]:
         normalize(part, norm, **options)

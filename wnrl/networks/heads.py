@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -100,6 +101,31 @@ class HeadMLP(nn.Sequential):
     def output_layers(self) -> tuple[nn.Module, ...]:
         """The last layer."""
         return (self[-1],)
+
+
+class SharedBiasLinear(nn.Module):
+    """A linear layer whose outputs share one bias (van Hasselt et al. 2016, tuned Double DQN).
+
+    Args:
+        in_features: size of the features.
+        out_features: A.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.linear = nn.Linear(in_features, out_features, bias=False)
+        bound = 1 / math.sqrt(in_features)  # as for the biases of nn.Linear
+        self.shared_bias = nn.Parameter(torch.empty(1).uniform_(-bound, bound))
+
+    @property
+    def output_layers(self) -> tuple[nn.Module, ...]:
+        """The layer before the bias is added."""
+        return (self.linear,)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`[..., in_features]` to `[..., out_features]`."""
+        return self.linear(features) + self.shared_bias
 
 
 class DuelingLayer(nn.Module):

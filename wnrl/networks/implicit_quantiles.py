@@ -68,3 +68,17 @@ class ImplicitQuantileHead(Head):
             outputs = self.layer(features.float().unsqueeze(-2) * embedded)  # [B, K, A]
         quantiles = outputs.transpose(-1, -2)  # [B, A, K]
         return QuantileValues(quantiles.mean(-1), quantiles, taus)
+
+
+def split_levels(outputs: QuantileValues, number: int) -> tuple[QuantileValues, QuantileValues]:
+    """The outputs at the first `number` levels and those at the others, each with its own means.
+
+    Args:
+        outputs: at levels `[B, K]`.
+        number: below K, at least 1.
+    """
+    first, others = outputs.quantiles[..., :number], outputs.quantiles[..., number:]
+    return (
+        QuantileValues(first.mean(-1), first, outputs.taus[..., :number]),
+        QuantileValues(others.mean(-1), others, outputs.taus[..., number:]),
+    )

@@ -9,10 +9,19 @@ from typing import Any
 from torch import Tensor, nn
 
 from wnrl.device import without_autocast
-from wnrl.networks.architecture import PLAIN, Architecture, make_torso, seeded
-from wnrl.networks.heads import CategoricalHead, DuelingLayer, Head, HeadMLP, QuantileHead, QValues, output_layers
+from wnrl.networks.architecture import PLAIN, Architecture, make_torso, normalize_each, seeded
+from wnrl.networks.heads import (
+    CategoricalHead,
+    DuelingLayer,
+    Head,
+    HeadMLP,
+    QuantileHead,
+    QValues,
+    SharedBiasLinear,
+    output_layers,
+)
 from wnrl.networks.implicit_quantiles import ImplicitQuantileHead
-from wnrl.normalizers.normalize import normalize
+from wnrl.networks.scale_gradient import scale_gradient
 
 
 class QNetwork(nn.Module):
@@ -21,15 +30,17 @@ class QNetwork(nn.Module):
     Args:
         torso: maps observations `[B, *obs_shape]` to features `[B, F]`.
         head: a `CategoricalHead`, a `QuantileHead` or an `ImplicitQuantileHead`; or a layer with one output per action
-            (`nn.Linear`, `NoisyLinear`, `DuelingLayer`).
+            (`nn.Linear`, `NoisyLinear`, `DuelingLayer`, `SharedBiasLinear`).
+        gradient_scale: factor on the gradient from the head to the torso; 1/√2 in Wang et al. 2016, section 4.2.
 
     Attribute `num_actions`: A.
     """
 
     head: Any  # a Head, or a layer
 
-    def __init__(self, torso: nn.Module, head: nn.Module) -> None:
+    def __init__(self, torso: nn.Module, head: nn.Module, gradient_scale: float = 1.0) -> None:
         super().__init__()
+        self.gradient_scale = gradient_scale
         self.torso = torso
         self.head = head
         self.num_actions: int = self.head.out_features
@@ -47,6 +58,8 @@ class QNetwork(nn.Module):
             taus: levels `[B, K]` for an `ImplicitQuantileHead`; None takes the head's own.
         """
         features = self.torso(obs)
+        if self.gradient_scale != 1:
+            features = scale_gradient(features, self.gradient_scale)
         if isinstance(self.head, Head):
             return self.head(features) if taus is None else self.head(features, taus)
         with without_autocast(features.device):
@@ -74,7 +87,7 @@ def q_network(
         architecture: what else the network is made of.
         norm: name of the normalizer.
         seed: of the initial parameters; the global generators are not changed.
-        options: further arguments of `wnrl.normalize`.
+        options: further arguments of `normalize_each`.
 
     Raises:
         ValueError: more or less than one hidden width for images, images that are too small or with tanh, or an
@@ -82,7 +95,7 @@ def q_network(
     """
     with seeded(seed):
         network = draw_q_network(obs_shape, num_actions, hidden, architecture)
-    normalize(network, norm, **options)
+    normalize_each(network, [network], norm, **options)
     return network
 
 
@@ -91,7 +104,8 @@ def draw_q_network(
 ) -> QNetwork:
     """As `q_network`, but not normalized, its parameters drawn from the global generator."""
     torso = make_torso(obs_shape, hidden, architecture, last=not architecture.hidden_in_head)
-    return QNetwork(torso, _head(torso.out_features, num_actions, hidden[-1] if hidden else None, architecture))
+    head = _head(torso.out_features, num_actions, hidden[-1] if hidden else None, architecture)
+    return QNetwork(torso, head, architecture.gradient_scale)
 
 
 def _head(features: int, num_actions: int, hidden: int | None, architecture: Architecture) -> nn.Module:
@@ -108,4 +122,4 @@ def _head(features: int, num_actions: int, hidden: int | None, architecture: Arc
         return QuantileHead(features, num_actions, layer=layer, **quantiles)
     if architecture.distribution == "implicit":
         return ImplicitQuantileHead(features, num_actions, architecture.cosines, layer=layer, **quantiles)
-    return layer(features, num_actions)
+    return SharedBiasLinear(features, num_actions) if architecture.shared_bias else layer(features, num_actions)

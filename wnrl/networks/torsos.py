@@ -67,12 +67,14 @@ class ImpalaCNN(nn.Module):
         channels: of each stage, in order.
         width: factor on the channels.
         blocks: residual blocks per stage.
+        pool: height and width to which the last stage is max-pooled, as in BTR (Clark et al. 2024); 0: it is not.
         layer: makes the fully connected layer from its numbers of inputs and outputs.
 
     `forward` takes uint8 images `[B, C, H, W]`, scales them to [0, 1] and returns features `[B, out_features]`.
 
     Raises:
-        ValueError: observations that are not images or too small for the stages, or `width` or `blocks` below 1.
+        ValueError: observations that are not images or too small for the stages, `width` or `blocks` below 1, or `pool`
+            below 0.
     """
 
     computes_in_autocast_dtype = True
@@ -84,19 +86,24 @@ class ImpalaCNN(nn.Module):
         channels: Sequence[int] = (16, 32, 32),
         width: int = 1,
         blocks: int = 2,
+        pool: int = 0,
         layer: Callable[[int, int], nn.Module] = nn.Linear,
     ) -> None:
         super().__init__()
         _check_obs_shape(obs_shape, least=2 ** len(channels), name="IMPALA")
         if min(width, blocks) < 1:
             raise ValueError(f"width and blocks must be at least 1, got width {width} and blocks {blocks}")
+        if pool < 0:
+            raise ValueError(f"pool must not be negative, got {pool}")
         self.obs_shape = tuple(obs_shape)
         channels = [obs_shape[0], *(width * count for count in channels)]
         stages = [_stage(before, after, blocks) for before, after in itertools.pairwise(channels)]
-        flat = channels[-1] * math.prod(-(-side // 2 ** len(stages)) for side in obs_shape[1:])
+        sides = [pool or -(-side // 2 ** len(stages)) for side in obs_shape[1:]]
+        flat = channels[-1] * math.prod(sides)
         self.out_features = flat if hidden is None else hidden
+        pooling = [nn.AdaptiveMaxPool2d(pool)] if pool else []
         self.layers = nn.Sequential(
-            *itertools.chain(*stages), nn.ReLU(), nn.Flatten(), *_fully_connected(flat, hidden, layer)
+            *itertools.chain(*stages), nn.ReLU(), *pooling, nn.Flatten(), *_fully_connected(flat, hidden, layer)
         )
 
     @property
@@ -123,6 +130,11 @@ class ResidualBlock(nn.Module):
     def branch_output(self) -> nn.Module:
         """The last layer of the residual branch."""
         return self.conv2
+
+    @property
+    def residual_layers(self) -> tuple[nn.Module, ...]:
+        """The layers of the residual branch."""
+        return self.conv1, self.conv2
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, channels, H, W]` to the same shape."""

@@ -172,7 +172,7 @@ class Fixed:
     def __init__(self, batch, weights=None):
         self.drawn, self.priorities = Sample(batch, weights, None), []
 
-    def sample(self, batch_size):
+    def sample(self, batch_size, ranks=None):
         return self.drawn
 
     def anneal(self, step):
@@ -407,7 +407,7 @@ def levels_of(agent, updates):
 
 
 def test_levels_are_drawn_anew_for_each_transition_from_the_agents_generator():
-    numbers = {**DISTRIBUTIONS["implicit"], "taus": 5, "target_taus": 7}
+    numbers = {**DISTRIBUTIONS["implicit"], "taus": 5, "target_taus": 7, "policy_taus": 0}
     agents = [trained(Chain(2, length=4), 150, seed=seed, **numbers).agent for seed in (0, 0, 1)]
     torch.manual_seed(1)  # the global generator has no part in it
     first, again, other = (levels_of(agent, 2) for agent in agents)
@@ -415,6 +415,78 @@ def test_levels_are_drawn_anew_for_each_transition_from_the_agents_generator():
     assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
     assert not any(torch.equal(*pair) for pair in zip(first, other, strict=True))
     assert len({float(level) for levels in first for level in levels.flatten()}) > 380  # of 384
+
+
+def asked(agent, batch):
+    """The losses of a batch, and the levels that each network is asked for, by its name and observations."""
+    seen, hooks = {}, []
+    for name, network in (("learner", agent.network), ("target", agent.target)):
+
+        def note(module, inputs, name=name):
+            key = (name, "next" if inputs[0] is batch.next_obs else "now", torch.is_grad_enabled())
+            seen[key] = inputs[1] if len(inputs) > 1 else agent.acting.head.taus.expand(len(batch.action), -1)
+
+        hooks.append(network.register_forward_pre_hook(note))
+    losses = agent.batch_loss(Sample(batch, None, None), None).priority
+    for hook in hooks:
+        hook.remove()
+    return losses, seen
+
+
+def naive_policy(rule, q_values, temperature=0.03):
+    """Of one observation, from its values by the levels that choose; and temperature × its logarithm."""
+    if rule != "munchausen":
+        return F.one_hot(q_values.argmax(), len(q_values)).float(), torch.zeros(len(q_values))
+    policy = (q_values / temperature).softmax(0)
+    return policy, temperature * policy.log()
+
+
+def naive_implicit_losses(agent, batch, levels, rule, policy_taus):
+    """Transition by transition: levels of their own choose, or those that value where there are none."""
+    losses = []
+    for row, (obs, action, reward, discount, next_obs) in enumerate(zip(*batch, strict=True)):
+        after = agent.target(next_obs[None], levels["target", "next", False][row : row + 1]).quantiles[0]
+        choosing, valuing = after, after
+        if rule == "double":
+            choosing = agent.network(next_obs[None], levels["learner", "next", False][row : row + 1]).quantiles[0]
+        elif policy_taus:
+            choosing, valuing = after[:, :policy_taus], after[:, policy_taus:]
+        policy, penalty = naive_policy(rule, choosing.mean(1))
+        if rule == "munchausen":
+            own = agent.target(obs[None], levels["target", "now", False][row : row + 1]).quantiles[0]
+            reward = reward + 0.9 * naive_policy(rule, own.mean(1))[1][action].clamp(-1, 0)
+        targets = reward + discount * (policy[:, None] * (valuing - penalty[:, None])).sum(0)
+        taus = levels["learner", "now", True][row : row + 1]
+        quantiles = agent.network(obs[None], taus).quantiles[0, action]
+        loss = 0.0
+        for level, quantile in zip(taus[0], quantiles, strict=True):
+            errors = targets - quantile
+            huber = F.huber_loss(quantile.expand_as(targets), targets, reduction="none")
+            loss = loss + ((level - (errors < 0).float()).abs() * huber).mean()
+        losses.append(loss)
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("policy_taus", [0, 6])
+@pytest.mark.parametrize("rule", ["greedy", "double", "munchausen"])
+def test_levels_of_their_own_choose_what_others_value(rule, policy_taus):
+    """Dabney et al. 2018b, IQN, equation 2; Vieillard et al. 2020, Munchausen-IQN."""
+    numbers = {"taus": 5, "target_taus": 7, "acting_taus": 4, "policy_taus": policy_taus, "distribution": "implicit"}
+    agent = trained(Chain(2, length=4), 200, **numbers, **BOOTSTRAPS[rule]).agent
+    batch = agent.sampler.replay.sample(40)
+    losses, levels = asked(agent, batch)
+    sizes = {key: found.shape[1] for key, found in levels.items()}
+    expected = {("target", "next", False): 7 if rule == "double" else 7 + policy_taus, ("learner", "now", True): 5}
+    if rule == "double":
+        expected["learner", "next", False] = policy_taus or 4
+    if rule == "munchausen":
+        expected["target", "now", False] = policy_taus or 4
+    assert sizes == expected
+    with torch.no_grad():
+        torch.testing.assert_close(losses, naive_implicit_losses(agent, batch, levels, rule, policy_taus))
+        if policy_taus and rule != "double":  # the same levels for both would be another target
+            same = naive_implicit_losses(agent, batch, levels, rule, 0)
+            assert not torch.allclose(losses, same, rtol=1e-3)
 
 
 # State

@@ -36,7 +36,7 @@ def test_the_seed_decides_about_the_network():
 def test_the_torsos_flags_reach_the_network():
     run = replace(RUN, env=None, game="Pong", hidden=(16,), torso="impala", impala_width=2, impala_blocks=1)
     description = describe_pqn(run, NUMBERS, Clockwork(1, obs_shape=(4, 84, 84)))
-    assert description["architecture"] == {"torso": "impala", "width": 2, "blocks": 1, "activation": "relu"}
+    assert description["architecture"] == {"torso": "impala", "width": 2, "blocks": 1, "pool": 0, "activation": "relu"}
     assert make_network(description).torso.out_features == 16
 
 

@@ -3,6 +3,8 @@ import pytest
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat
 
+IMPLICIT = {"distribution": "implicit"}
+
 
 @pytest.mark.parametrize(
     ("name", "value"),
@@ -37,6 +39,9 @@ from agents.settings.flat import from_flat
         ("priority_exponent", 1.5),
         ("priority_beta", -0.5),
         ("v_min", 20.0),
+        ("policy_taus", -1),
+        ("dueling_gradient_scale", 0.0),
+        ("epsilon_off", -1),
     ],
 )
 def test_numbers_out_of_range_are_refused_by_name_and_value(name, value):
@@ -59,6 +64,10 @@ def test_numbers_out_of_range_are_refused_by_name_and_value(name, value):
         ({"target_taus": 8, "distribution": "quantile"}, "target_taus 8 has no effect without distribution implicit"),
         ({"acting_taus": 8}, "acting_taus 8 has no effect without distribution implicit"),
         ({"huber_delta": 0.5, "distribution": "categorical"}, "huber_delta 0.5 has no effect without a Huber loss"),
+        ({"policy_taus": 8}, "policy_taus 8 has no effect without distribution implicit"),
+        ({"dueling_gradient_scale": 0.7}, "dueling_gradient_scale 0.7 has no effect without dueling"),
+        ({"shared_bias": True, "dueling": True}, "shared_bias True has no effect without a plain output layer"),
+        ({"shared_bias": True, **IMPLICIT}, "shared_bias True has no effect without a plain output layer"),
         ({"munchausen_alpha": 0.5}, "munchausen_alpha 0.5 has no effect without munchausen"),
         ({"munchausen_temperature": 0.5}, "munchausen_temperature 0.5 has no effect without munchausen"),
         ({"munchausen_low": -2.0}, "munchausen_low -2.0 has no effect without munchausen"),
@@ -78,7 +87,9 @@ def test_options_with_what_uses_them_are_allowed():
     quantile = {"distribution": "quantile", "quantiles": 11, "huber_delta": 0.5}
     from_flat(DQNSettings, quantile, munchausen=True, munchausen_low=-2.0)
     implicit = {"distribution": "implicit", "taus": 8, "target_taus": 8, "acting_taus": 8}
-    from_flat(DQNSettings, implicit, noisy=True, epsilon_start=0.0, epsilon_end=0.0, double=True)
+    from_flat(DQNSettings, implicit, noisy=True, epsilon_start=0.0, epsilon_end=0.0, double=True, policy_taus=8)
+    from_flat(DQNSettings, noisy=True, epsilon_off=1_000)  # random actions that end
+    from_flat(DQNSettings, policy_taus=0)  # of runs before there was that setting
 
 
 def test_limits_are_allowed():

@@ -10,6 +10,7 @@ import pytest
 
 from agents.registry import AGENTS
 from agents.settings.dqn import DQNSettings
+from agents.settings.earlier import EARLIER
 from agents.settings.flat import flat_defaults, from_flat, replace, to_flat, to_json
 from agents.settings.run import RunSettings, TrainSettings
 
@@ -75,8 +76,10 @@ GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
 def test_settings_that_were_stored_in_version_0_1_are_read(path):
     """Each file is what `config.json` held when the settings were one flat dataclass."""
     config = json.loads(path.read_text())
-    settings = from_flat(TrainSettings[AGENTS[config["agent"]].settings], config["settings"])
-    assert json.loads(json.dumps(to_json(settings))) == config["settings"]
+    kind = TrainSettings[AGENTS[config["agent"]].settings]
+    added = {name: EARLIER[name] for name in flat_defaults(kind).keys() - config["settings"].keys()}
+    settings = from_flat(kind, {**added, **config["settings"]})
+    assert json.loads(json.dumps(to_json(settings))) == {**added, **config["settings"]}
 
 
 def names(kind):

@@ -16,6 +16,7 @@ from wnrl.weight_norm import units
     ("ours", "of_wnrl"),
     [
         (network.TorsoName, architecture.TorsoName),
+        (network.NormLayers, architecture.NormLayers),
         (network.Activation, architecture.Activation),
         (dqn.Distribution, architecture.Distribution),
     ],

@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from wnrl.networks.actor_critic import actor_critic
 from wnrl.networks.architecture import Architecture, make_torso, normalize_each, seeded
+from wnrl.networks.q_network import q_network
+from wnrl.networks.soft_actor_critic import soft_actor_critic
 from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.spectral_norm import SpectralNormalized
 from wnrl.weight_norm.dense import WeightNormLinear
@@ -19,8 +22,12 @@ from wnrl.weight_norm.dense import WeightNormLinear
         ({"torso": "resnet"}, "torso must be one of auto, nature, impala, mlp, got 'resnet'"),
         ({"distribution": "c51"}, "distribution must be one of none, categorical, quantile, implicit, got 'c51'"),
         ({"activation": "gelu"}, "activation must be one of relu, tanh, got 'gelu'"),
-        ({"torso": "nature", "width": 2}, "width 2, blocks 2: numbers of torso impala, got 'nature'"),
-        ({"blocks": 3}, "width 1, blocks 3: numbers of torso impala, got 'auto'"),
+        ({"torso": "nature", "width": 2}, "width 2, blocks 2, pool 0: numbers of torso impala, got 'nature'"),
+        ({"blocks": 3}, "width 1, blocks 3, pool 0: numbers of torso impala, got 'auto'"),
+        ({"pool": 6}, "width 1, blocks 2, pool 6: numbers of torso impala, got 'auto'"),
+        ({"shared_bias": True, "dueling": True}, "shared_bias is of a plain output layer"),
+        ({"shared_bias": True, "noisy": True}, "shared_bias is of a plain output layer"),
+        ({"shared_bias": True, "distribution": "quantile"}, "shared_bias is of a plain output layer"),
     ],
 )
 def test_architectures_that_cannot_be_are_refused(arguments, message):
@@ -62,3 +69,22 @@ def test_parts_are_normalized_each_by_itself_or_by_the_names_of_the_whole():
     normalize_each(named, named, "weight", layers=["1.0"])
     assert [type(m) for m in named.modules()].count(WeightNormLinear) == 1
     assert type(named[1][0]) is WeightNormLinear
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda obs_shape, **options: q_network(obs_shape, 3, **options),
+        lambda obs_shape, **options: actor_critic(obs_shape, num_actions=3, **options),
+        lambda obs_shape, **options: soft_actor_critic(obs_shape, 3, **options),
+    ],
+    ids=["q", "actor-critic", "soft-actor-critic"],
+)
+def test_the_convolutions_of_residual_blocks_are_normalized_alone(make):
+    impala = Architecture(torso="impala", blocks=1)
+    network = make((2, 16, 16), hidden=(8,), architecture=impala, norm="spectral", norm_layers="residual")
+    normalized = {name for name, layer in network.named_modules() if isinstance(layer, SpectralNormalized)}
+    assert normalized == {name for name, _ in network.named_modules() if name.endswith(("conv1", "conv2"))} != set()
+    make((3,), hidden=(8,), norm="none", norm_layers="residual")  # nothing is normalized
+    with pytest.raises(ValueError, match="norm_layers residual is for networks with residual blocks"):
+        make((3,), hidden=(8,), norm="weight", norm_layers="residual")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from wnrl.initialization.initialize import initialize
 from wnrl.networks.heads import (
     CategoricalHead,
     CategoricalValues,
@@ -19,6 +20,7 @@ from wnrl.networks.heads import (
     QuantileHead,
     QuantileValues,
     QValues,
+    SharedBiasLinear,
     output_layers,
 )
 from wnrl.networks.noisy import NoisyLinear
@@ -97,6 +99,22 @@ def test_a_perceptron_is_its_formula_and_stands_for_a_linear_layer():
     assert [type(layer) for layer in alone] == [NoisyLinear]
     assert alone.output_layers == (alone[0],)
     assert mlp.output_layers == (mlp[2],)
+
+
+@pytest.mark.parametrize("norm", ["none", "weight", "layer"])
+def test_all_values_share_one_bias(norm):
+    """Tuned Double DQN (van Hasselt et al. 2016)."""
+    layer = SharedBiasLinear(5, 3)
+    features = torch.randn(4, 5)
+    expected = torch.stack([features @ row for row in layer.linear.weight], 1) + layer.shared_bias
+    network = nn.Sequential(nn.Linear(5, 5), layer)
+    assert output_layers(network[-1]) == (layer.linear,)
+    assert sorted(p.numel() for p in layer.parameters()) == [1, 15]
+    normalize(network, norm)
+    torch.testing.assert_close(layer(features), expected)
+    assert abs(float(layer.shared_bias.detach())) <= 5**-0.5
+    torch.testing.assert_close(fold(network)(features), network(features))
+    initialize(network, "he")
 
 
 def test_outputs_that_the_actions_do_not_share_are_refused():

@@ -16,7 +16,7 @@ from wnrl.initialization.data import data_init
 from wnrl.initialization.initialize import he_uniform_
 from wnrl.initialization.weighted_layers import weighted_layers
 from wnrl.networks.heads import DuelingLayer, HeadMLP
-from wnrl.networks.implicit_quantiles import ImplicitQuantileHead
+from wnrl.networks.implicit_quantiles import ImplicitQuantileHead, split_levels
 from wnrl.networks.noisy import NoisyLinear
 from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold, polyak, refresh
@@ -190,3 +190,11 @@ def test_copies_have_the_same_function_and_a_floating_state(layer):
     assert all(tensor.is_floating_point() for tensor in head.state_dict().values())
     for copied in (copy.deepcopy(head), pickle.loads(pickle.dumps(head)), other):
         assert torch.equal(copied(FEATURES, TAUS).quantiles, head(FEATURES, TAUS).quantiles)
+
+
+def test_outputs_are_split_by_their_levels():
+    head = ImplicitQuantileHead(4, 3, cosines=5)
+    features, taus = torch.randn(2, 4), torch.rand(2, 7)
+    first, others = split_levels(head(features, taus), 3)
+    for part, levels in ((first, taus[:, :3]), (others, taus[:, 3:])):
+        torch.testing.assert_close(part, head(features, levels))

@@ -19,6 +19,7 @@ from wnrl.networks.heads import (
     QuantileHead,
     QuantileValues,
     QValues,
+    SharedBiasLinear,
 )
 from wnrl.networks.implicit_quantiles import ImplicitQuantileHead
 from wnrl.networks.noisy import NoisyLinear
@@ -308,3 +309,25 @@ def test_the_activation_of_a_perceptron(activation, kind):
 def test_a_torso_for_images_has_relus(torso):
     with pytest.raises(ValueError, match="has ReLUs, got activation 'tanh'"):
         q_network((2, 36, 36), 2, hidden=(8,), architecture=Architecture(torso=torso, activation="tanh"))
+
+
+@pytest.mark.parametrize("dueling", [True, False])
+def test_the_gradient_into_the_torso_is_scaled_and_nothing_else(dueling):
+    """Wang et al. 2016, section 4.2: by 1/√2."""
+    plain, scaled = (small(dueling=dueling, gradient_scale=scale) for scale in (1.0, 0.5**0.5))
+    gradients = []
+    for network in (plain, scaled):
+        network(VECTORS).q_values.square().sum().backward()
+        gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
+    assert torch.equal(plain(VECTORS).q_values, scaled(VECTORS).q_values)
+    for name, gradient in gradients[0].items():
+        factor = 0.5**0.5 if name.startswith("torso") else 1.0
+        torch.testing.assert_close(gradients[1][name], gradient * factor)
+    assert any(name.startswith("torso") and gradient.any() for name, gradient in gradients[0].items()) or dueling
+
+
+def test_a_bias_can_be_shared():
+    network = small(shared_bias=True)
+    assert type(network.head) is SharedBiasLinear
+    assert network.output_layers == (network.head.linear,)
+    assert network(VECTORS).q_values.shape == (5, 2)

@@ -66,6 +66,22 @@ def test_width_and_blocks_of_the_impala_network(width, blocks, convolutions):
     assert [found[0].out_channels, found[-1].out_channels] == [16 * width, 32 * width]
 
 
+def test_the_end_of_the_impala_network_is_max_pooled_as_in_btr():
+    """84 → 42 → 21 → 11 → 6, whose features are 1,152 per unit of width."""
+    torso = ImpalaCNN((4, 84, 84), None, width=2, pool=6)
+    assert torso.out_features == 1152 * 2
+    obs = images(2, 4, 84, 84)
+    plain = ImpalaCNN((4, 84, 84), None, width=2)
+    plain.load_state_dict(torso.state_dict())
+    maps = plain(obs).unflatten(1, (64, 11, 11))
+    rows = [(11 * i // 6, -(-11 * (i + 1) // 6)) for i in range(6)]  # which overlap
+    expected = [maps[:, :, a:b, c:d].amax((2, 3)) for a, b in rows for c, d in rows]
+    torch.testing.assert_close(torso(obs), torch.stack(expected, 2).flatten(1))
+    assert ImpalaCNN((1, 16, 20), 8, pool=3)(images(2, 1, 16, 20)).shape == (2, 8)
+    with pytest.raises(ValueError, match="pool must not be negative, got -1"):
+        ImpalaCNN((1, 16, 16), pool=-1)
+
+
 @pytest.mark.parametrize(("width", "blocks"), [(0, 2), (1, 0)])
 def test_a_network_without_channels_or_blocks_is_refused(width, blocks):
     with pytest.raises(ValueError, match=f"at least 1, got width {width} and blocks {blocks}"):
