@@ -8,7 +8,7 @@ from __future__ import annotations
 from agents.settings.dqn import DQNSettings
 from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings
 from agents.settings.pqn import PQNSettings
-from agents.settings.presets.dqn import dqn_preset
+from agents.settings.presets.dqn.preset import dqn_preset
 from agents.settings.presets.policy_gradient import a2c_preset, ppo_preset, reinforce_preset
 from agents.settings.presets.pqn import pqn_preset
 from agents.settings.presets.sac import sac_preset

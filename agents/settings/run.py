@@ -8,7 +8,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
-from agents.settings.checks import check_at_least, check_seed, check_shares
+from agents.settings.checks import check_at_least, check_finite, check_seed, check_shares
+from agents.settings.flat import to_flat
 from agents.settings.network import NetworkSettings
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -76,7 +77,8 @@ class RunSettings:
     """Length, seed and device of the run, and what it writes."""
 
     preset: str = "fast"
-    """Set of defaults: fast; train_dqn.py also has nature, paper and rainbow."""
+    """Set of defaults: fast; train_dqn.py also has rainbow, and for games those of other papers: nature, paper (weight
+    normalization), double, dueling, prioritized, c51, qr-dqn, iqn, munchausen, m-iqn, btr."""
     steps: int = 10_000_000
     """Length of the run in environment steps, summed over environments (one step is 4 frames on Atari)."""
     schedule_steps: int | None = None
@@ -127,3 +129,6 @@ class TrainSettings(Generic[AgentSettings]):
 
     run: RunSettings
     agent: AgentSettings
+
+    def __post_init__(self) -> None:
+        check_finite(to_flat(self))

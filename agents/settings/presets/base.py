@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
+
+from agents.settings.run import RunSettings
 
 Values = dict[str, Any]
 """Defaults by flat name."""
@@ -30,6 +33,13 @@ def check_preset(name: str, known: Collection[str]) -> None:
     """Raise ValueError where no preset has that name."""
     if name not in known:
         raise ValueError(f"unknown preset {name!r}: choose from {', '.join(known)}")
+
+
+def length(values: Values, flags: Mapping[str, str]) -> int:
+    """The length of the run in steps: that of the flags, or else the preset's; 0 where the flag is no number."""
+    with contextlib.suppress(ValueError):  # the command line says so
+        return int(flags["steps"]) if "steps" in flags else values.get("steps", RunSettings.steps)
+    return 0
 
 
 REPLAY_VECTOR: Values = {

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 
-from agents.settings.presets.base import Values, check_preset
-from agents.settings.run import RunSettings
+from agents.settings.presets.base import Values, check_preset, length
 
 
 def pqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] = {}) -> Values:
@@ -23,31 +21,31 @@ def pqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] =
     """
     check_preset(name, ("fast",))
     values, share = (PQN_ATARI, ATARI_SHARE) if images else (PQN_VECTOR, VECTOR_SHARE)
-    return {"preset": name, **values, "epsilon_steps": int(share * _steps(values, flags))}
+    return {"preset": name, **values, "epsilon_steps": int(share * length(values, flags))}
 
 
-def _steps(values: Values, flags: Mapping[str, str]) -> int:
-    """The length of the run."""
-    with contextlib.suppress(ValueError):  # no number: the command line says so
-        return int(flags["steps"]) if "steps" in flags else values.get("steps", RunSettings.steps)
-    return 0
-
-
-# Gallici et al. 2024 and its published code (github.com/mttga/purejaxql, config/alg/pqn_atari.yaml).
+# Gallici et al. 2024 and its published code (github.com/mttga/purejaxql, config/alg/pqn_atari.yaml). Its normalizer is
+# left to the user: --norm layer-channels.
 ATARI_SHARE = 0.1  # EPS_DECAY
 PQN_ATARI: Values = {
-    "num_envs": 128,
-    "rollout_length": 32,
-    "epochs": 2,
-    "minibatches": 32,
-    "learning_rate": 2.5e-4,
-    "learning_rate_schedule": "linear",
-    "optimizer": "radam",
-    "max_grad_norm": 10.0,
-    "gamma": 0.99,
-    "q_lambda": 0.65,
-    "epsilon_start": 1.0,
-    "epsilon_end": 0.001,
+    "steps": 50_000_000,  # TOTAL_TIMESTEPS
+    "num_envs": 128,  # NUM_ENVS
+    "rollout_length": 32,  # NUM_STEPS
+    "epochs": 2,  # NUM_EPOCHS
+    "minibatches": 32,  # NUM_MINIBATCHES
+    "learning_rate": 2.5e-4,  # LR
+    "learning_rate_schedule": "constant",  # LR_LINEAR_DECAY: False
+    "optimizer": "radam",  # pqn_atari.py
+    "max_grad_norm": 10.0,  # MAX_GRAD_NORM
+    "gamma": 0.99,  # GAMMA
+    "q_lambda": 0.65,  # LAMBDA
+    "epsilon_start": 1.0,  # EPS_START
+    "epsilon_end": 0.001,  # EPS_FINISH
+    "life_loss": True,  # episodic_life
+    "reward_clip": 1.0,  # reward_clip
+    "sticky_actions": 0.0,  # repeat_action_probability
+    "noop_max": 30,  # noop_max
+    "eval_epsilon": 0.0,  # EPS_TEST
 }
 
 # Network, λ, epochs, reward scale and the share are those of pqn_cartpole.yaml. Its 500,000 steps become 100,000 by

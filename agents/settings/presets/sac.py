@@ -31,11 +31,13 @@ SAC_ATARI: Values = {
     "learning_starts": 20_000,  # the same: "initial random steps"
     "target_interval": 8_000,  # the same: "fixed network update frequency"
     "tau": 1.0,  # the same
-    "replay_size": 400_000,
+    "replay_size": 1_000_000,  # the same, and CleanRL's sac_atari.py: buffer_size
     "eval_sample": True,
 }
 
-AUTOMATIC_ATARI: Values = {"target_entropy": 0.6}
+# CleanRL's sac_atari.py: target_entropy_scale. Christodoulou 2019 has 0.98, at which the temperature of many a policy
+# grows without end (github.com/vwxyzjn/cleanrl/pull/270).
+AUTOMATIC_ATARI: Values = {"target_entropy": 0.89}
 
 SAC_VECTOR: Values = {
     **REPLAY_VECTOR,

@@ -27,7 +27,9 @@ PUBLISHED = {
     "sticky_actions": 0.0,
     "noop_max": 30,
     "hidden": (512,),
-    "steps": 10_000_000,
+    "steps": 50_000_000,
+    "learning_rate_schedule": "constant",  # LR_LINEAR_DECAY: False
+    "eval_epsilon": 0.0,  # EPS_TEST
 }
 
 

@@ -1,0 +1,1 @@
+"""Presets of the DQN family, one file per paper."""
