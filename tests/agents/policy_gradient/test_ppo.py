@@ -25,11 +25,13 @@ from tests.agents.policy_gradient_family import (
     random_rollout,
     trained,
 )
+from tests.agents.tape import tape
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.initialization.data import data_init
 from wnrl.networks.actor_critic import ActorCriticValues
 from wnrl.networks.policy_heads import CategoricalPolicy
 from wnrl.normalizers.batch_statistics import batch_norms
+from wnrl.weight_norm import formula
 
 NUMBERS = KINDS["ppo"][2]
 PER_ROLLOUT = NUMBERS["epochs"] * NUMBERS["minibatches"]
@@ -93,6 +95,17 @@ class TestEverythingElse(PolicyGradientVariant):
 
     def check_solution(self, trainer):
         """The values are of scaled rewards."""
+
+
+class TestRunningStatistics(PolicyGradientVariant):
+    kind = "ppo"
+    changes = {"norm": "batch", "normalize_obs": True}  # noqa: RUF012
+
+
+class TestMinibatchStatistics(PolicyGradientVariant):
+    kind = "ppo"
+    steps_to_solve = 1_500
+    changes = {"norm": "mean-batch", "batch_statistics": "minibatch"}  # noqa: RUF012
 
 
 class TestContinuous(VariantContract):
@@ -342,6 +355,26 @@ def test_an_update_with_batch_statistics_is_that_of_a_naive_implementation(norm,
     agent.update(rollout, timestep, 0)
     assert (parameters(network) - before).abs().max() > 1e-3
     torch.testing.assert_close(parameters(agent.network), parameters(network), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("statistics", ["running", "minibatch"])
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+def test_nothing_before_or_in_a_gradient_step_waits_for_the_device(norm, statistics, monkeypatch):
+    monkeypatch.setattr(formula, "HOST_READABLE", ())  # as on a GPU
+    agent = make("ppo", Chain(3, length=4), norm=norm, batch_statistics=statistics, minibatches=5)
+    rollout, _ = random_rollout(agent, 12, 3, (4,))
+    order = agent.actor.order(rollout.valid.shape, 5, agent._generator)
+    batch = agent.actor.take(steps_of(rollout, rollout.reward, rollout.value), order[0])
+    agent._gradient_step.step(batch)
+    steps = [tape(lambda: agent._gradient_step.step(batch)) for _ in range(2)]
+    assert steps[0].lines == steps[1].lines
+    for work in (
+        *steps,
+        tape(lambda: agent._move_statistics(rollout.obs)),
+        tape(lambda: agent._evaluated(rollout, order)),
+    ):
+        assert work.lines
+        assert work.waits == []
 
 
 @pytest.mark.parametrize("statistics", ["running", "minibatch"])

@@ -218,6 +218,20 @@ def test_an_on_policy_run_in_graphs_is_the_run_without(kind, changes, capsys):
 
 
 @needs_cuda
+@pytest.mark.parametrize("kind", ["ppo", "a2c"])
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+@pytest.mark.parametrize("statistics", ["running", "minibatch"])
+def test_batch_statistics_in_graphs_are_those_without(kind, norm, statistics, capsys):
+    changes = {"norm": norm, "batch_statistics": statistics, "normalize_obs": True}
+    sizes = {"ppo": {"minibatches": 3}}.get(kind, {})
+    eager, captured = (on_policy(kind, graphs, **sizes, **changes) for graphs in (False, True))
+    check_close(captured.network, eager.network)
+    for ours, other in zip(captured.network.buffers(), eager.network.buffers(), strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-4)
+    assert capsys.readouterr().out == ""
+
+
+@needs_cuda
 def test_a_recurrent_agent_acts_in_graphs_as_without(capsys):
     eager, captured = (on_policy("ppo", graphs, lstm=8, minibatches=1) for graphs in (False, True))
     check_close(captured.network, eager.network)
