@@ -284,7 +284,7 @@ def test_a_second_run_into_the_same_folder_is_refused(whole):
         (["--env", "Chain", "--game", "Pong"], ["one of the two"]),
         ([], ["one of the two"]),
         (["--env", "Chain", "--preset", "nature"], ["preset 'nature' is defined for Atari games"]),
-        (["--env", "Chain", "--preset", "slow"], ["'slow'", "fast, nature, paper, rainbow"]),
+        (["--env", "Chain", "--preset", "slow"], ["'slow'", "fast, nature, paper, double, dueling"]),
         (["--env", "Chain", "--steps", "abc"], ["--steps", "'abc'"]),
         (["--env", "Chain", "--foo", "1"], ["--foo"]),
         (["--env", "Chain", "--init", "zero"], ["--init", "zero"]),

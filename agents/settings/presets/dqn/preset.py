@@ -87,7 +87,10 @@ def _of_its_paper(flags: Mapping[str, str], images: bool) -> Values:
 
 
 def _without_conflicts(values: Values, flags: Mapping[str, str], epsilon_end: float) -> Values:
-    """The values without those that the flags make meaningless; `epsilon_end` is for networks without noise."""
+    """The values without those that the flags make meaningless; `epsilon_end` is for networks without noise.
+
+    They have to be allowed before the flags are read too.
+    """
 
     def on(part: str) -> bool:
         return part in flags or (f"no_{part}" not in flags and bool(values.get(part, False)))
@@ -106,8 +109,9 @@ def _without_conflicts(values: Values, flags: Mapping[str, str], epsilon_end: fl
     changes: Values = {}
     if on("noisy") and not values.get("noisy", False):
         changes = NOISE_ALONE
-    elif not on("noisy") and not values.get("epsilon_start", 1.0):
-        changes = {"epsilon_start": 1.0, "epsilon_end": epsilon_end}
+    elif not on("noisy") and values.get("noisy", False):
+        without = {} if values["epsilon_start"] else {"epsilon_start": 1.0, "epsilon_end": epsilon_end}
+        changes = {"noisy": False, **without}
     if on("munchausen"):
         changes = {**changes, "double": False}
     return {name: value for name, value in values.items() if name not in unused} | changes

@@ -48,6 +48,7 @@ def test_every_part_can_be_put_on_and_off_by_its_flag_alone(options, flags):
     arguments = {key if value else f"no_{key}": value if isinstance(value, str) else "" for key, value in flags.items()}
     preset = dqn_preset(name, images=images, norm="weight", flags=arguments)
     task = {"game": "Pong"} if images else {"env": "Chain"}
+    from_flat(TrainSettings[DQNSettings], {**preset, **task})  # the command line's defaults, before its flags
     settings = from_flat(TrainSettings[DQNSettings], {**preset, **task, **flags}).agent
     rates = settings.exploration.epsilon_start, settings.exploration.epsilon_end
     assert settings.noisy != (max(rates) > 0 and not settings.exploration.epsilon_off)
