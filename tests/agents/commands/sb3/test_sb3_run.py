@@ -76,7 +76,7 @@ def test_the_result_is_the_line_of_evaluate(whole):
 
 def test_both_models_are_the_last_one(whole):
     path, _ = whole
-    model, (tensors, about) = DQN.load(path / "model.zip"), read_model(path / "model")
+    model, (tensors, about) = DQN.load(path / "model.zip", device="cpu"), read_model(path / "model")
     assert torch.equal(tensors["q_net.q_net.0.weight"], model.q_net.q_net[0].weight)
     assert (about["step"], about["game"], about["env"], about["play"]) == (252, None, "CartPole-v1", {"epsilon": 0.0})
     assert model.num_timesteps == 252
