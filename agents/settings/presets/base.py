@@ -36,9 +36,12 @@ def check_preset(name: str, known: Collection[str]) -> None:
 
 
 def length(values: Values, flags: Mapping[str, str]) -> int:
-    """The length of the run in steps: that of the flags, or else the preset's; 0 where the flag is no number."""
+    """The step at which schedules end: that of the flags, or else the preset's length; 0 where a flag is no number."""
     with contextlib.suppress(ValueError):  # the command line says so
-        return int(flags["steps"]) if "steps" in flags else values.get("steps", RunSettings.steps)
+        for name in ("schedule_steps", "steps"):
+            if name in flags:
+                return int(flags[name])
+        return values.get("steps", RunSettings.steps)
     return 0
 
 

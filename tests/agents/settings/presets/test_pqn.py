@@ -57,6 +57,7 @@ def test_epsilon_falls_over_a_share_of_the_run(images, share):
     own = values(images)
     assert own["epsilon_steps"] == share * own["steps"]
     assert values(images, steps="5000")["epsilon_steps"] == share * 5_000
+    assert values(images, steps="5000", schedule_steps="2000")["epsilon_steps"] == share * 2_000
     assert values(images, steps="1_000_000")["epsilon_steps"] == share * 1_000_000
 
 
