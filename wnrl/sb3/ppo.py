@@ -2,10 +2,10 @@
 
 from stable_baselines3 import ppo as host
 
-from wnrl.sb3.policies import NormalizedPolicy
+from wnrl.sb3.acting_ratios import ComparedPolicy
 
 
-class ActorCriticPolicy(NormalizedPolicy, host.MlpPolicy):
+class ActorCriticPolicy(ComparedPolicy, host.MlpPolicy):
     """`stable_baselines3.ppo.MlpPolicy`, normalized."""
 
 

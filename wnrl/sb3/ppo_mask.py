@@ -1,10 +1,10 @@
 """Policies for MaskablePPO: those of `sb3_contrib.ppo_mask`, normalized (see `wnrl.sb3.policies.NormalizedPolicy`)."""
 
+from wnrl.sb3.acting_ratios import ComparedPolicy
 from wnrl.sb3.contrib import ppo_mask as host
-from wnrl.sb3.policies import NormalizedPolicy
 
 
-class MaskableActorCriticPolicy(NormalizedPolicy, host.MlpPolicy):
+class MaskableActorCriticPolicy(ComparedPolicy, host.MlpPolicy):
     """`sb3_contrib.ppo_mask.MlpPolicy`, normalized."""
 
 

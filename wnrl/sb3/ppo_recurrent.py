@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
+from wnrl.sb3.acting_ratios import ComparedPolicy
 from wnrl.sb3.contrib import ppo_recurrent as host
-from wnrl.sb3.policies import NormalizedPolicy
 from wnrl.weight_norm.recurrent import with_weights_computed
 
 
-class NormalizedRecurrentPolicy(NormalizedPolicy):
+class NormalizedRecurrentPolicy(ComparedPolicy):
     """Mixed in before a recurrent policy class: `NormalizedPolicy` that computes each effective weight once a pass."""
+
+    def _counted(self, obs: Any, actions: Tensor) -> Tensor:
+        """All examples but those with which the host fills short sequences, zeros."""
+        filled = torch.stack([x.flatten(1).any(1) for x in tree_leaves((obs, actions.reshape(len(actions), -1)))])
+        return filled.any(0)
 
     @staticmethod
     def _process_sequence(

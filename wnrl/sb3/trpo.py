@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
+from wnrl.sb3.acting_ratios import ComparedPolicy, acting
 from wnrl.sb3.contrib import trpo as host
-from wnrl.sb3.policies import NormalizedPolicy
 
 
-class NormalizedTRPOPolicy(NormalizedPolicy):
+class NormalizedTRPOPolicy(ComparedPolicy):
     """Mixed in before a policy class of TRPO: `NormalizedPolicy` whose actor has g in the paper's units.
 
     TRPO takes no step of an optimizer there, but the natural gradient, damped in the parameters. In the paper's units
     the damped step is at first that of the plain policy; in units of √n the lengths of rows are damped n times less
     than the rest, and the step leaves the region of trust. `units` is for all layers.
     """
+
+    def get_distribution(self, obs: Any) -> Any:
+        """As the host's, which asks for it before any step."""
+        if not vars(self).get("_measures_ratios"):
+            return super().get_distribution(obs)  # type: ignore[misc]
+        devices = [self.device] if self.device.type == "cuda" else []
+        with acting(self), torch.random.fork_rng(devices=devices):
+            distribution = super().get_distribution(obs)  # type: ignore[misc]
+            actions = distribution.sample()
+            old = distribution.log_prob(actions)
+        distribution = super().get_distribution(obs)  # type: ignore[misc] # the same object, for other outputs
+        self._compare(distribution.log_prob(actions), old)
+        return distribution
 
     def _in_paper_units(self, name: str) -> bool:
         """Those of the actor: the others have names by which TRPO knows them too."""

@@ -207,6 +207,7 @@ def test_targets_follow_soft_updates(name):
     assert all(not torch.equal(before[key], value) for key, value in target.state_dict().items() if key.endswith(".g"))
 
 
+@pytest.mark.filterwarnings("ignore:.* of the ratios")  # of batch statistics
 @pytest.mark.parametrize("norm", [norm for norm in NORMALIZERS if norm != "none"])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_algorithm_and_normalizer_after_learning_and_loading(name, norm, tmp_path):

@@ -13,6 +13,7 @@ from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import nn
 
 import wnrl.sb3.dqn
+import wnrl.sb3.policies
 import wnrl.sb3.ppo
 import wnrl.sb3.ppo_recurrent
 import wnrl.sb3.sac
@@ -169,7 +170,7 @@ class Separate(ActorCriticPolicy):
 
 
 def test_the_policy_layer_of_an_actor_critic_is_the_one_that_its_actions_come_from():
-    class Mine(wnrl.sb3.ppo.NormalizedPolicy, Separate):
+    class Mine(wnrl.sb3.policies.NormalizedPolicy, Separate):
         pass
 
     model = PPO(Mine, IdentityEnv(3), device="cpu", n_steps=8, batch_size=8, policy_kwargs={"net_arch": [8]})
