@@ -101,7 +101,10 @@ class TestNone(SACVariant):
 
 
 class TestFromData(SACVariant):
-    changes = {"init": "data"}  # noqa: RUF012
+    """With a smaller step: with that of the others the policy is settled on most seeds before it has seen the end."""
+
+    changes = {"init": "data", "learning_rate": 3e-4}  # noqa: RUF012
+    steps_to_solve = 2_400
 
 
 class TestFixedTemperature(SACVariant):
@@ -335,14 +338,15 @@ def test_a_saved_model_plays_as_the_agent_does():
 def test_each_part_of_the_state_matters(part):
     """Leave one out, and the run that goes on is another: the contract's test of resuming would fail without it."""
     results = []
+    changes = {"temperature": 1.0} if part == "generator" else {"init": "data"}  # of which the first draws its actions
     for left_out in (None, part):
         environment = Chain(2, length=4)
-        state = trained(environment, 190, init="data").get_state()
+        state = trained(environment, 190, **changes).get_state()
         if left_out:
-            state["agent"][left_out] = trained(Chain(2, length=4), 150, seed=7, init="data").agent.get_state()[left_out]
+            state["agent"][left_out] = trained(Chain(2, length=4), 150, seed=7, **changes).agent.get_state()[left_out]
         if left_out == "rng":  # what the data-dependent initialization has drawn from already
             state["steps"] = 50
-        rest = Trainer(make(environment, init="data"), environment, seed=0)
+        rest = Trainer(make(environment, **changes), environment, seed=0)
         rest.set_state(copy.deepcopy(state))
         rest.run(260)
         results.append(parameters(rest.agent))
