@@ -99,8 +99,8 @@ A2C_VECTOR: Values = {
     "normalize_return": True,
     "normalize_advantage": True,
     "entropy_coef": 0.01,  # Mnih et al. 2016, section 8
-    # rmsprop-a2c takes most of so short a run to come to its full step size; Adam without momentum is at once there, and
-    # steadier than with momentum, at 3e-3, 6e-3 and 1e-2 (CartPole with weight norm, seeds 10 to 13).
+    # rmsprop-a2c takes most of so short a run to come to its full step size. Adam without momentum is there at once,
+    # and steadier than with momentum, at 3e-3, 6e-3 and 1e-2 (CartPole with weight norm, seeds 10 to 13).
     "optimizer": "adam",
     "beta1": 0.0,
     "optimizer_eps": 1e-5,
