@@ -83,7 +83,8 @@ def test_cartpole_is_solved(name, steps, norm, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_pendulum_is_swung_up(seed):
-    assert score("ppo", "Pendulum-v1", seed, **PENDULUM) > -250
+    """Random play gets about -1,200; nine seeds were between -283 and -168."""
+    assert score("ppo", "Pendulum-v1", seed, **PENDULUM) > -350
 
 
 @pytest.mark.slow
