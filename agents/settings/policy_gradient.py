@@ -68,8 +68,8 @@ class PPOSettings:
     clip_range_schedule: Literal["constant", "linear"] = "constant"
     """linear anneals the clip range to 0 by --schedule-steps."""
     value_clip: float = 0.0
-    """Clip range of the values, in units of value; 0: none;
-    clipping (openai/baselines) hurts (Andrychowicz et al. 2021)."""
+    """Clip range of the values, in units of value; 0: none; clipping (openai/baselines) hurts
+    (Andrychowicz et al. 2021)."""
     target_kl: float = 0.0
     """Stop the epochs of a rollout once the approximate KL divergence exceeds 1.5 times this, in nats; 0 never does."""
     lstm: int = 0
