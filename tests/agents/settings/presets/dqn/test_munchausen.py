@@ -1,9 +1,10 @@
 import pytest
 
-from tests.agents.settings.presets.dqn_values import dqn_values
+from tests.agents.settings.presets.dqn_values import MNIH_2015, dqn_values
 
 # github.com/google-research/google-research, munchausen_rl: configs/atari.gin, train.py (Vieillard et al. 2020).
 BOTH = {
+    **MNIH_2015,
     "munchausen": True,
     "munchausen_alpha": 0.9,
     "munchausen_temperature": 0.03,
@@ -21,25 +22,10 @@ BOTH = {
     "life_loss": False,
     "sticky_actions": 0.25,
     "noop_max": 0,
-    "num_envs": 1,
     "optimizer": "adam",
     "optimizer_eps": 0.0003125,  # 0.01 / 32
     "loss_reduction": "mean",
     "max_grad_norm": 0.0,
-    # Mnih et al. 2015, extended data table 1 and methods
-    "norm": "none",
-    "hidden": (512,),
-    "torso": "auto",  # the network of Mnih et al. 2015 for images
-    "steps": 50_000_000,  # 200 million frames
-    "batch_size": 32,
-    "replay_size": 1_000_000,
-    "train_interval": 4,
-    "gamma": 0.99,
-    "n_step": 1,
-    "tau": 1.0,
-    "reward_clip": 1.0,
-    "epsilon_start": 1.0,
-    "max_frames": 108_000,
 }
 OWN = {
     "munchausen": {"distribution": "none"},
