@@ -116,10 +116,11 @@ class Learner:
             loss.backward()
             for name, value in {"train/loss": loss, **metrics}.items():
                 total[name] = total[name] + value.detach() if name in total else value.detach()
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
         if self.ranks.world_size > 1:
-            self.ranks.average([p.grad for p in self._parameters if p.grad is not None])
+            self.ranks.average(gradients)
         with self.diagnostics.around_update() if measured else nullcontext():
-            grad_norm = gradient_norm([p.grad for p in self._parameters if p.grad is not None])
+            grad_norm = gradient_norm(gradients)
             if self._limit:
                 nn.utils.clip_grads_with_norm_(self._parameters, self._limit, grad_norm, foreach=True)
             self.optimizer.step()

@@ -82,11 +82,13 @@ class RunDirectory:
 
         Raises:
             ValueError: it is not readable.
+            CheckpointError: it cannot be written, and is as it was.
         """
-        config, beside = self.config, self.path / "config.json.new"
+        from wnrl.checkpoints.tensor_files import replace_file  # torch comes with it, see `provenance`
+
+        config = self.config
         config["settings"].update(settings)
-        beside.write_text(json.dumps(config, indent=2) + "\n")
-        os.replace(beside, self.path / "config.json")
+        replace_file(self.path / "config.json", lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
 
     def checkpoints_of(self, rank: int) -> Path:
         """The folder of a process's checkpoints; for the first process, `checkpoints` itself."""

@@ -47,6 +47,10 @@ def read_saved_model(run_dir: Path, model: str, device: torch.device) -> SavedMo
     return SavedModel(network.to(device).eval(), description, name, count_evaluations(run_dir))
 
 
+NAMES = {"last": "model", "best": "best"}
+"""Names of the files of a run's models."""
+
+
 def find_model(run_dir: Path, model: str) -> str:
     """Name of the files of a run's model: `best` or `model`.
 
@@ -57,11 +61,11 @@ def find_model(run_dir: Path, model: str) -> str:
     Raises:
         ValueError: the run has no such model yet.
     """
-    name, other = {"last": ("model", "best"), "best": ("best", "model")}[model]
-    if (run_dir / f"{name}.json").is_file():
-        return name
-    advice = f", or --model {'best' if name == 'model' else 'last'}" if (run_dir / f"{other}.json").is_file() else ""
-    raise ValueError(f"{run_dir} has no {name}.safetensors yet: train it longer{advice}")
+    found = [kind for kind, name in NAMES.items() if (run_dir / f"{name}.json").is_file()]
+    if model in found:
+        return NAMES[model]
+    advice = "".join(f", or --model {other}" for other in found)
+    raise ValueError(f"{run_dir} has no {NAMES[model]}.safetensors yet: train it longer{advice}")
 
 
 def count_evaluations(run_dir: Path) -> int:

@@ -19,7 +19,15 @@ from torch import Tensor
 
 from wnrl.checkpoints.state_trees import flatten, plain_metadata, put_tensor, unflatten
 
-__all__ = ["SUFFIX", "CheckpointError", "read_checkpoint", "read_model", "write_checkpoint", "write_model"]
+__all__ = [
+    "SUFFIX",
+    "CheckpointError",
+    "read_checkpoint",
+    "read_model",
+    "replace_file",
+    "write_checkpoint",
+    "write_model",
+]
 
 _VERSION = 1
 SUFFIX = ".safetensors"
@@ -88,7 +96,7 @@ def write_model(path_stem: str | Path, tensors: Mapping[str, Tensor], meta: Mapp
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"cannot store the model {path_stem}: {error}") from error
     _write(Path(f"{path_stem}{SUFFIX}"), stored, {"meta": dict(meta), "layers": plain_metadata(tensors)})
-    _replace(Path(f"{path_stem}.json"), lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    replace_file(Path(f"{path_stem}.json"), lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
 def read_model(path_stem: str | Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -126,11 +134,19 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> No
     specifications = {name: _specification(tensor) for name, tensor in tensors.items()}
     text = json.dumps({"version": _VERSION, "tensors": specifications, **header})
     metadata = {"wnrl": text, "crc32": str(zlib.crc32(text.encode()))}
-    _replace(path, lambda temporary: save_file(tensors, temporary, metadata))
+    replace_file(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file next to `path`, and rename it to `path` once it is on the disk."""
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file next to `path`, and rename it to `path` once it is on the disk.
+
+    Args:
+        path: of the file, which may exist.
+        write: makes the file whose path it is given.
+
+    Raises:
+        CheckpointError: it cannot be written; what was at `path` is untouched.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -140,6 +140,6 @@ class SumTree:
 
 def _check_weights(weights: Tensor) -> None:
     """Refuse weights that would spoil every sum above them; waits for the device."""
-    if not ((weights >= 0) & weights.isfinite()).all():
-        wrong = weights[~((weights >= 0) & weights.isfinite())]
+    wrong = weights[~((weights >= 0) & weights.isfinite())]
+    if len(wrong):
         raise ValueError(f"weights must be finite and not negative, got {wrong[0].item()}")

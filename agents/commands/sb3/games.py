@@ -60,7 +60,7 @@ def play_games(
         ValueError: `epsilon` where actions are not discrete, or masked.
     """
     check_epsilon(policy, environment, epsilon)
-    masks = takes_masks(policy) and environment.has_attr("action_masks")
+    masks = _are_masked(policy, environment)
     player = _Player(policy, stopped, watch, epsilon, np.random.default_rng(seed))
     library: Any = importlib.import_module("sb3_contrib.common.maskable.evaluation") if masks else evaluation
     try:
@@ -75,9 +75,12 @@ def play_games(
 
 def check_epsilon(policy: PolicyPredictor, environment: VecEnv, epsilon: float) -> None:
     """Raise ValueError for random actions where actions are not discrete, or masked."""
-    masks = takes_masks(policy) and environment.has_attr("action_masks")
-    if epsilon and (masks or not isinstance(environment.action_space, spaces.Discrete)):
+    if epsilon and (_are_masked(policy, environment) or not isinstance(environment.action_space, spaces.Discrete)):
         raise ValueError("epsilon needs discrete actions without masks: leave it out, or set it to 0")
+
+
+def _are_masked(policy: PolicyPredictor, environment: VecEnv) -> bool:
+    return takes_masks(policy) and environment.has_attr("action_masks")
 
 
 def takes_masks(policy: object) -> bool:
