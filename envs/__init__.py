@@ -3,7 +3,10 @@ with known optimal values, a chain and a recall of cues."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import gymnasium
 
 from envs.atari import Atari
 from envs.chain import Chain
@@ -31,7 +34,9 @@ __all__ = [
 ]
 
 
-def make(game: str | None = None, env: str | None = None, num_envs: int = 1, **options: Any) -> Environment:
+def make(
+    game: str | None = None, env: str | Callable[..., gymnasium.Env] | None = None, num_envs: int = 1, **options: Any
+) -> Environment:
     """Make N copies of an environment.
 
     Args:

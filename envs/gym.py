@@ -39,7 +39,7 @@ class Gym(Environment):
             another kind of action space, or an observation space without a fixed size.
     """
 
-    def __init__(self, id: str, num_envs: int = 1, *, render_mode: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, id: Any, num_envs: int = 1, *, render_mode: str | None = None, **kwargs: Any) -> None:
         self.num_envs = check_num_envs(num_envs)
         self._env = _make(id, num_envs, render_mode, kwargs)
         observations = self._env.single_observation_space

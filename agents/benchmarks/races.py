@@ -11,7 +11,7 @@ from agents.registry import AGENTS
 from agents.runtime.devices import resolve_device
 from agents.settings.flat import from_flat
 from agents.settings.run import Precision, TrainSettings
-from agents.training.environments import make_training_environment
+from agents.training.task import Task
 from agents.training.trainer import Trainer
 
 Advance = Callable[[int], int]  # makes at least this many steps and returns how many it made
@@ -118,7 +118,7 @@ def our_trainer(race: Race, task: RaceTask, norm: str, **changes: Any) -> Traine
         values |= race.vector_settings
     kind = TrainSettings[spec.settings]  # type: ignore[name-defined]
     settings: Any = from_flat(kind, {**values, **changes})
-    environment = make_training_environment(settings.run)
+    environment = Task(settings.run.task).training(settings.run.num_envs)
     return Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=0)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from agents.registry import AGENTS
 from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.run import Precision, TrainSettings
-from agents.training.environments import make_training_environment
+from agents.training.task import Task
 from agents.training.trainer import Trainer
 
 FOLDERS = tuple(f"{Path(__file__).parents[2] / package}{os.sep}" for package in ("wnrl", "agents", "envs"))
@@ -99,7 +99,7 @@ def update_calls(
         **{"env": env, "norm": norm, "device": device, "precision": precision},
         **{name: value for name, value in one_update.items() if name in flat_defaults(kind)},
     )
-    environment = make_training_environment(settings.run)
+    environment = Task(settings.run.task).training(settings.run.num_envs)
     trainer = Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=0)
     learner, learn = trainer.agent.learner, trainer.agent.learn
     found: list[list[Call]] = []

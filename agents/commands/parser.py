@@ -15,7 +15,6 @@ import tyro
 
 from agents.settings.earlier import EARLIER
 from agents.settings.flat import flat_defaults, from_flat, to_json
-from agents.settings.presets.protocols import protocol_values
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory
@@ -47,10 +46,7 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
     if "resume" in flags:
         base = _resumed(kind, Path(flags["resume"]))
     else:
-        preset, norm = flags.get("preset", "fast"), flags.get("norm", "weight")
-        values = spec.preset(preset, images="env" not in flags, norm=norm, flags=flags)
-        protocol = protocol_values(flags.get("protocol", "none"), flat_defaults(kind))
-        base = from_flat(kind, {**values, **protocol})
+        base = spec.defaults(flags, images="env" not in flags)
     settings = read(kind, description, argv, base)
     settings.run.task.name  # noqa: B018 - refuses a run without a task
     if settings.run.resume is not None:

@@ -6,8 +6,8 @@ import os
 from statistics import fmean, pstdev
 
 from agents.commands.parser import fail, parse
-from agents.commands.signals import StopSignal
 from agents.registry import AGENTS
+from agents.runtime.signals import StopSignal
 
 
 def train(agent: str, description: str) -> int:
@@ -24,7 +24,7 @@ def train(agent: str, description: str) -> int:
     rank = int(os.environ.get("RANK") or 0) if world_size > 1 else 0  # job systems set RANK for a single process too
     try:
         settings = parse(AGENTS[agent], description)
-        from agents.commands.terminal import TerminalProgress  # these bring torch, which --help does without
+        from agents.training.progress import TerminalProgress  # these bring torch, which --help does without
         from agents.training.run import Run
 
         stop = StopSignal(again=world_size == 1)
@@ -37,6 +37,7 @@ def train(agent: str, description: str) -> int:
         return 130
     with run, stop:
         run.learn()
+    assert run.directory is not None
     path = run.directory.path
     if rank:
         return stop.exit_code

@@ -62,7 +62,7 @@ class TaskSettings:
 
     @property
     def emulator_options(self) -> dict[str, Any]:
-        """Options of `envs.Atari` in training and evaluation alike (see `agents.training.environments`); else none."""
+        """Options of `envs.Atari` in training and evaluation alike (see `agents.training.task`); else none."""
         if self.game is None:
             return {}
         others = ("game", "env", "protocol", "life_loss")

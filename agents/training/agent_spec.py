@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.presets.base import Preset
-from agents.settings.run import RunSettings
+from agents.settings.presets.protocols import protocol_values
+from agents.settings.run import RunSettings, TrainSettings
 
 if TYPE_CHECKING:
     from agents.training.protocols import Agent
@@ -28,6 +31,22 @@ class AgentSpec:
     """`module:function` of what builds it; imported when it is called, since it brings torch."""
     supports_torchrun: bool = False
     """Whether several processes can share a run of it, see `agents.runtime.distributed`."""
+
+    def defaults(self, flags: Mapping[str, str], *, images: bool) -> TrainSettings[Any]:
+        """The settings of a run before its flags are read: those of the preset and of the protocol.
+
+        Args:
+            flags: those that are given, as text by name; some change the defaults of others.
+            images: whether the task is an Atari game.
+
+        Raises:
+            ValueError: an unknown preset, or one that is not defined for the task.
+        """
+        kind = TrainSettings[self.settings]  # type: ignore[name-defined]
+        preset, norm = flags.get("preset", "fast"), flags.get("norm", "weight")
+        values = self.preset(preset, images=images, norm=norm, flags=flags)
+        protocol = protocol_values(flags.get("protocol", "none"), flat_defaults(kind))
+        return from_flat(kind, {**values, **protocol})
 
     def build(self, run: RunSettings, settings: Any, environment: Environment) -> Agent:
         """The agent for an environment, on the run's device.

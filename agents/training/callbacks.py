@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from agents.acting.policies import Policy
-from agents.training.trainer import Trainer
-from envs import Episode
+from agents.training.evaluation import Scores
+from agents.training.protocols import Progress
+from agents.training.trainer import Callback, Trainer
 from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
 from wnrl.checkpoints.tensor_files import CheckpointError
 from wnrl.schedules import Every
@@ -17,7 +18,22 @@ from wnrl.schedules import Every
 Report = Callable[[int, dict[str, float]], None]  # called with the step and metrics by TensorBoard tag
 
 
-class Log:
+class Shown(Callback):
+    """Moves the display of a run's progress.
+
+    Args:
+        progress: returns the display.
+    """
+
+    def __init__(self, progress: Callable[[], Progress]) -> None:
+        self._progress = progress
+
+    def step(self, trainer: Trainer, before: int) -> None:
+        """Move it to the present step."""
+        self._progress().update(trainer.steps)
+
+
+class Log(Callback):
     """Reports the run's metrics at an interval.
 
     `time/fps` is steps per second of wall time since the run was started or resumed, evaluations and checkpoints
@@ -33,7 +49,7 @@ class Log:
         self._report, self._clock, self._frame_skip = report, Every(interval), frame_skip
         self._last: tuple[int, float] | None = None
 
-    def __call__(self, trainer: Trainer, before: int) -> None:
+    def step(self, trainer: Trainer, before: int) -> None:
         """Report when an interval has passed."""
         if self._last is None:
             self._last = (before, 0.0 if before == 0 else trainer.seconds)
@@ -59,11 +75,11 @@ class Log:
         return metrics
 
 
-class Evaluation:
+class Evaluation(Callback):
     """Plays whole games at an interval with an environment of its own, and keeps the best model.
 
     Args:
-        play: plays with a policy and returns the games, or None where it was stopped.
+        play: plays with a policy and returns the scores, or None where it was stopped.
         policy: of the agent, for the evaluation at a step.
         interval: in steps; 0 never evaluates.
         report: called with the step and the metrics.
@@ -77,7 +93,7 @@ class Evaluation:
 
     def __init__(
         self,
-        play: Callable[[Policy], list[Episode] | None],
+        play: Callable[[Policy], Scores | None],
         policy: Callable[[int], Policy],
         interval: int,
         *,
@@ -90,25 +106,22 @@ class Evaluation:
         self.best = -np.inf
         self.done = 0
 
-    def __call__(self, trainer: Trainer, before: int) -> None:
+    def step(self, trainer: Trainer, before: int) -> None:
         """Evaluate when an interval has passed; an evaluation that was stopped is repeated after a resume."""
         if not self._clock.ticks(self.done, trainer.steps):
             return
-        episodes = self._play(self._policy(trainer.steps))
-        if episodes is None:
+        scores = self._play(self._policy(trainer.steps))
+        if scores is None:
             return
         self.done = trainer.steps
-        if not episodes:
+        if not scores.scores:
             self._message(f"evaluation at step {trainer.steps:,}: no game ended, so there is no score")
             return
-        metrics = {
-            "eval/mean_reward": float(np.mean([episode.score for episode in episodes])),
-            "eval/mean_ep_length": float(np.mean([episode.length for episode in episodes])),
-        }
-        self._report(trainer.steps, metrics)
-        if metrics["eval/mean_reward"] > self.best:
-            self.best = metrics["eval/mean_reward"]
+        self._report(trainer.steps, {"eval/mean_reward": scores.mean, "eval/mean_ep_length": scores.mean_length})
+        if scores.mean > self.best:
+            self.best = scores.mean
             self._keep_best(trainer.steps, self.best)
+        trainer.evaluated(scores)
 
     def get_state(self) -> dict[str, Any]:
         """The best mean score so far, and the step of the last evaluation."""
@@ -119,7 +132,7 @@ class Evaluation:
         self.best, self.done = state["best"], state["done"]
 
 
-class Checkpointing:
+class Checkpointing(Callback):
     """Writes checkpoints at an interval.
 
     Args:
@@ -139,7 +152,7 @@ class Checkpointing:
     ) -> None:
         self._checkpoints, self._clock, self._state, self._message = checkpoints, Every(interval), state, message
 
-    def __call__(self, trainer: Trainer, before: int) -> None:
+    def step(self, trainer: Trainer, before: int) -> None:
         """Save when an interval has passed."""
         if not self._clock.ticks(before, trainer.steps):
             return

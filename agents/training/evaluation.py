@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from agents.acting.policies import Policy
-from envs import Environment, Episode, EpisodeStatistics, TimeStep
+from envs import Environment, Episode, EpisodeStatistics, TimeStep, human_normalized, rom_id
+
+
+@dataclass(frozen=True)
+class Scores:
+    """True scores of whole games: sums of unclipped rewards."""
+
+    scores: tuple[float, ...]
+    """Of each game, in the order in which they ended."""
+    lengths: tuple[int, ...]
+    """Of each game, in steps."""
+    mean: float
+    """NaN where there is no game."""
+    std: float
+    """Standard deviation over games; NaN where there is no game."""
+    human_normalized: float | None
+    """The mean in units where random play has 0 and a human tester 1; None where the game has no such scores."""
+    conditions: str = ""
+    """Under which an Atari game was played, in words."""
+
+    @classmethod
+    def of(cls, games: Sequence[Episode], game: str | None = None, conditions: str = "") -> Scores:
+        """The scores of finished games.
+
+        Args:
+            games: that ended.
+            game: name of the Atari game, if it is one.
+            conditions: in words.
+        """
+        scores, known = [episode.score for episode in games], game is not None and bool(games)
+        mean, std = (float(np.mean(scores)), float(np.std(scores))) if games else (float("nan"), float("nan"))
+        normalized = human_normalized(rom_id(game), mean) if known and game is not None else None
+        return cls(tuple(scores), tuple(episode.length for episode in games), mean, std, normalized, conditions)
+
+    @property
+    def mean_length(self) -> float:
+        """Mean length of the games in steps; NaN where there is no game."""
+        return float(np.mean(self.lengths)) if self.lengths else float("nan")
 
 
 def evaluate(

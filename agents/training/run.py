@@ -13,14 +13,13 @@ from agents.settings.flat import to_json
 from agents.settings.presets.protocols import conditions
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
-from agents.training.callbacks import Checkpointing, Evaluation, Log
-from agents.training.environments import id_remark, make_evaluation_environment, make_training_environment
-from agents.training.evaluation import evaluate, evaluate_steps
+from agents.training.callbacks import Checkpointing, Evaluation, Log, Shown
+from agents.training.evaluation import Scores, evaluate, evaluate_steps
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run_directory import RunDirectory, default_path
+from agents.training.task import Task
 from agents.training.trainer import Callback, Trainer
-from envs import Episode
-from wnrl.checkpoints.checkpoints import Checkpoints
+from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
 from wnrl.checkpoints.tensor_files import write_model
 from wnrl.normalizers.folding import fold
 from wnrl.tracking.tracker import NullTracker, RunTracker, Tracker
@@ -39,12 +38,16 @@ class Run:
     Args:
         spec: of the agent.
         settings: of the run and of the agent; with `resume` set, the run continues from its last checkpoint.
+        task: to learn; by default that of the settings.
+        keep: whether to write a folder, with metrics, checkpoints and models; without, nothing is written.
         stop: asked before each step whether to stop.
         progress: shows how far the run is.
-        callbacks: called after each vector step, after the run's own.
+        callbacks: after the run's own.
 
     Attributes:
-        directory: where everything is written.
+        stop, progress: as given; they may be replaced between two calls of `learn`.
+        agent: that learns.
+        directory: where everything is written; None where nothing is.
         steps: steps made so far.
 
     Raises:
@@ -56,37 +59,40 @@ class Run:
         spec: AgentSpec,
         settings: TrainSettings[Any],
         *,
+        task: Task | None = None,
+        keep: bool = True,
         stop: Callable[[], bool] = _never,
         progress: Progress | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self._spec, self._settings, self._stop = spec, settings, stop
+        self._spec, self._settings, self.stop = spec, settings, stop
+        self._task = Task(settings.run.task) if task is None else task
         self._ranks = ranks = join()
         if ranks.world_size > 1 and not spec.supports_torchrun:
             raise ValueError(f"{spec.name} runs in one process: leave torchrun out")
         own = share(settings, ranks)
-        self._environment = environment = make_training_environment(own.run)
+        self._environment = environment = self._task.training(own.run.num_envs)
         try:
-            self._agent = spec.build(own.run, own.agent, environment)
-            self._agent.learner.share(ranks)
-            self.directory = self._open_directory()
-            self._checkpoints = Checkpoints(self.directory.checkpoints_of(ranks.rank))
-            display = NullProgress() if progress is None else progress
-            self._progress = NullProgress() if ranks.rank else display
-            self._warn = display.message  # in every process
-            own_callbacks = self._callbacks()
-            self._trainer = Trainer(
-                self._agent, environment, seed=settings.run.seed, callbacks=[*own_callbacks, *callbacks], ranks=ranks
-            )
+            self.agent = spec.build(own.run, own.agent, environment)
+            self.agent.learner.share(ranks)
+            self.directory = self._open_directory() if keep else None
+            self._checkpoints: Checkpoints | NullCheckpoints = NullCheckpoints()
+            if self.directory:
+                self._checkpoints = Checkpoints(self.directory.checkpoints_of(ranks.rank))
+            self.progress: Progress = NullProgress() if progress is None else progress
+            self._own = self._callbacks()
+            self._trainer = Trainer(self.agent, environment, seed=settings.run.seed, ranks=ranks)
+            self.set_callbacks(callbacks)
             if settings.run.resume is not None:
                 self._resume()
-            resumed = self.steps if settings.run.resume is not None else None
-            self._tracker: Tracker = NullTracker() if ranks.rank else RunTracker(self.directory.path, resumed)
-            if self.conditions and resumed is None:
-                self._tracker.text("conditions", self.conditions)
+            self._tracker = self._open_tracker()
         except BaseException:
             environment.close()
             raise
+
+    def set_callbacks(self, callbacks: Sequence[Callback]) -> None:
+        """Call these after the run's own, instead of those before."""
+        self._trainer.callbacks = [*self._own, *callbacks]
 
     def _open_directory(self) -> RunDirectory:
         """The run's folder, which the first process makes or finds."""
@@ -101,6 +107,15 @@ class Run:
         self._ranks.broadcast(directory.path)
         return directory
 
+    def _open_tracker(self) -> Tracker:
+        if self._ranks.rank or not self.directory:
+            return NullTracker()
+        resumed = self.steps if self._settings.run.resume is not None else None
+        tracker = RunTracker(self.directory.path, resumed)
+        if self.conditions and resumed is None:
+            tracker.text("conditions", self.conditions)
+        return tracker
+
     def _callbacks(self) -> list[Callback]:
         run = self._settings.run
         self._evaluation = Evaluation(
@@ -111,14 +126,17 @@ class Run:
             keep_best=self._keep_best,
             message=self._warn,
         )
-        checkpointing = Checkpointing(self._checkpoints, run.checkpoint_interval, self._state, self._warn)
+        interval = run.checkpoint_interval if self.directory else 0
+        checkpointing = Checkpointing(self._checkpoints, interval, self._state, self._warn)
         if self._ranks.rank:
             return [checkpointing]
         log = Log(self._report, run.log_interval, self._environment.frame_skip)
-        return [lambda trainer, before: self._progress.update(trainer.steps), log, self._evaluation, checkpointing]
+        return [Shown(lambda: self._shown), log, self._evaluation, checkpointing]
 
     def _resume(self) -> None:
         """Continue from the last checkpoint that is whole, in every process."""
+        assert self.directory is not None
+        assert isinstance(self._checkpoints, Checkpoints)
         step, state = self._checkpoints.latest()
         for path in self._checkpoints.damaged:
             self._warn(f"checkpoint {path} is damaged: continuing from the one before")
@@ -139,6 +157,13 @@ class Run:
         self._evaluation.set_state(state["evaluation"])
 
     @property
+    def _shown(self) -> Progress:
+        return NullProgress() if self._ranks.rank else self.progress
+
+    def _warn(self, text: str) -> None:
+        self.progress.message(text)  # in every process
+
+    @property
     def steps(self) -> int:
         """Steps made so far, in all processes."""
         return self._trainer.steps
@@ -146,7 +171,7 @@ class Run:
     @property
     def conditions(self) -> str:
         """In words, the conditions under which its games are scored; empty where the task is no Atari game."""
-        return conditions(self._task, self._agent.evaluation_options)
+        return conditions(self._task.describe(), self.agent.evaluation_options)
 
     @property
     def training_scores(self) -> list[float]:
@@ -162,15 +187,27 @@ class Run:
             total_steps: length of the run in steps, from its very start; by default that of the settings.
         """
         total_steps = self._settings.run.steps if total_steps is None else total_steps
-        resumed = f"resuming at step {self.steps:,}" if self.steps else "training"
-        self._progress.start(self.steps, total_steps)
-        self._progress.message(f"{resumed} in {self.directory.path}")
-        if line := id_remark(self._settings.run.task):
-            self._progress.message(line)
+        shown, where = self._shown, f" in {self.directory.path}" if self.directory else ""
+        shown.start(self.steps, total_steps)
+        shown.message(f"resuming at step {self.steps:,}{where}" if self.steps else f"training{where}")
+        if self._task.remark:
+            shown.message(self._task.remark)
         if self.conditions:
-            self._progress.message(f"games are scored with {self.conditions}")
-        self._trainer.run(total_steps, self._stop)
-        self._progress.close()
+            shown.message(f"games are scored with {self.conditions}")
+        try:
+            self._trainer.run(total_steps, self.stop)
+        finally:
+            shown.close()
+        self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint, and the model of now; nothing where the run has no folder.
+
+        Raises:
+            CheckpointError: one cannot be written.
+        """
+        if self.directory is None:
+            return
         if not self._ranks.rank:
             self._save_model("model", self.steps)
         self._checkpoints.save(self.steps, self._state())
@@ -190,7 +227,7 @@ class Run:
 
     def _report(self, step: int, metrics: dict[str, float]) -> None:
         self._tracker.write(step, metrics)
-        self._progress.report(step, metrics)
+        self._shown.report(step, metrics)
 
     def _state(self) -> dict[str, Any]:
         """What a checkpoint holds.
@@ -205,44 +242,39 @@ class Run:
         }
 
     def _policy(self, step: int) -> Policy:
-        return self._agent.policy(generator(self._settings.run.seed, Purpose.EVALUATION_POLICY, self._due(step)))
+        return self.agent.policy(generator(self._settings.run.seed, Purpose.EVALUATION_POLICY, self._due(step)))
 
     def _due(self, step: int) -> int:
         """The step at which an evaluation at `step` was due, the same in all runs of this interval."""
         return step - step % self._settings.run.eval_interval
 
-    def _play(self, policy: Policy) -> list[Episode] | None:
-        """The games of one evaluation; None when a stop is asked for meanwhile."""
+    def _play(self, policy: Policy) -> Scores | None:
+        """The scores of one evaluation; None when a stop is asked for meanwhile."""
         run = self._settings.run
         seed = integer(run.seed, Purpose.EVALUATION, self._due(self.steps))
         number = run.num_envs if run.eval_steps else min(run.num_envs, run.eval_episodes)
-        environment = make_evaluation_environment(run, number)
+        environment = self._task.evaluation(number)
         try:
             if run.eval_steps:
-                episodes = evaluate_steps(policy, environment, steps=run.eval_steps, seed=seed, stopped=self._stop)
+                games = evaluate_steps(policy, environment, steps=run.eval_steps, seed=seed, stopped=self.stop)
             else:
-                episodes = evaluate(policy, environment, episodes=run.eval_episodes, seed=seed, stopped=self._stop)
+                games = evaluate(policy, environment, episodes=run.eval_episodes, seed=seed, stopped=self.stop)
         finally:
             environment.close()
-        return None if self._stop() else episodes
+        return None if self.stop() else Scores.of(games, run.task.game, self.conditions)
 
     def _keep_best(self, step: int, score: float) -> None:
         self._save_model("best", step, score)
 
-    @property
-    def _task(self) -> dict[str, Any]:
-        """The task, as a model's description has it."""
-        task = self._settings.run.task
-        own = {} if task.game is None else {"protocol": task.protocol, "life_loss": task.life_loss}
-        return {"game": task.game, "env": task.env, "emulator": task.emulator_options, **own}
-
     def _save_model(self, name: str, step: int, score: float | None = None) -> None:
-        learner = self._agent.learner
+        if self.directory is None:
+            return
+        learner = self.agent.learner
         description = {
             "agent": self._spec.name,
             "network": learner.description,
-            **self._task,
-            "play": self._agent.evaluation_options,
+            **self._task.describe(),
+            "play": self.agent.evaluation_options,
             "step": step,
             "mean_reward": score,
         }

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from agents.runtime.distributed import OneProcess, Ranks
 from agents.runtime.seeds import Purpose, sequence
+from agents.training.evaluation import Scores
 from agents.training.protocols import Agent
 from envs import Environment, EpisodeStatistics, TimeStep
 from envs.seeds import environment_seeds
 
 
-class Callback(Protocol):
-    """Work that is done after each vector step."""
+class Callback:
+    """Work during a run: a base class whose methods do nothing, to be overridden as needed.
 
-    def __call__(self, trainer: Trainer, before: int) -> None:
+    Any of them may call `trainer.stop()`. A run's own logging, evaluations and checkpoints are callbacks too; those
+    that are given come after them, in their order.
+    """
+
+    def start(self, trainer: Trainer) -> None:
+        """Called when training starts, or continues, at `trainer.steps`."""
+
+    def step(self, trainer: Trainer, before: int) -> None:
         """Called after each vector step; the steps (before, trainer.steps] have just passed."""
+
+    def update(self, trainer: Trainer, updates: int) -> None:
+        """Called after a vector step in which this many gradient steps were made, before `step`."""
+
+    def evaluation(self, trainer: Trainer, scores: Scores) -> None:
+        """Called after an evaluation in which games have ended, with their true scores."""
+
+    def end(self, trainer: Trainer) -> None:
+        """Called when training has ended: its length is reached, it was stopped, or an exception is on its way."""
 
 
 class Trainer:
@@ -27,7 +44,7 @@ class Trainer:
         agent: learns.
         environment: N environments in lockstep.
         seed: of the run, for the environment.
-        callbacks: called in order after each vector step.
+        callbacks: called in order.
         ranks: the processes that share the run; their steps are counted together.
 
     Attributes:
@@ -52,27 +69,51 @@ class Trainer:
         self.first_step, self._began = 0, time.perf_counter()
         self._seed = seed
         self._ranks = ranks or OneProcess()
+        self._stopping = False
         self._timestep: TimeStep | None = None
 
     def run(self, total_steps: int, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Continue until `total_steps` steps have been made in all, or `stopped()` is true in any process."""
-        self.first_step, self._began = self.steps, time.perf_counter()
-        timestep = self._timestep or self._start()
-        while self.steps < total_steps and not self._ranks.sum(stopped()):
-            clock = time.perf_counter()
-            decision = self.agent.act(timestep, self.steps)
-            self.agent.observe(timestep, decision)
-            self.environment.send(decision.action)
-            before, self.steps = self.steps, self.steps + self._ranks.sum(int((~timestep.last).sum()))
-            if self.agent.overlap:
-                self.agent.learn(before, self.steps, timestep)
-            timestep = self._timestep = self.environment.recv()
-            self.statistics.update(timestep)
-            if not self.agent.overlap:
-                self.agent.learn(before, self.steps, timestep)
-            self.seconds += time.perf_counter() - clock
-            for callback in self.callbacks:
-                callback(self, before)
+        """Continue until `total_steps` steps have been made in all, or `stopped()` or `stop` asks in any process."""
+        self.first_step, self._began, self._stopping = self.steps, time.perf_counter(), False
+        self._each("start")
+        try:
+            timestep = self._timestep or self._start()
+            while self.steps < total_steps and not self._ranks.sum(self._stopping or stopped()):
+                timestep = self._step(timestep)
+        finally:
+            self._each("end")
+
+    def stop(self) -> None:
+        """Stop after the present vector step; a later `run` goes on."""
+        self._stopping = True
+
+    def evaluated(self, scores: Scores) -> None:
+        """Report the scores of an evaluation to the callbacks."""
+        self._each("evaluation", scores)
+
+    def _step(self, timestep: TimeStep) -> TimeStep:
+        """A vector step from one row to the next."""
+        clock, made = time.perf_counter(), self.agent.learner.num_updates
+        decision = self.agent.act(timestep, self.steps)
+        self.agent.observe(timestep, decision)
+        self.environment.send(decision.action)
+        before, self.steps = self.steps, self.steps + self._ranks.sum(int((~timestep.last).sum()))
+        if self.agent.overlap:
+            self.agent.learn(before, self.steps, timestep)
+        timestep = self._timestep = self.environment.recv()
+        self.statistics.update(timestep)
+        if not self.agent.overlap:
+            self.agent.learn(before, self.steps, timestep)
+        self.seconds += time.perf_counter() - clock
+        if updates := self.agent.learner.num_updates - made:
+            self._each("update", updates)
+        for callback in self.callbacks:
+            callback.step(self, before)
+        return timestep
+
+    def _each(self, event: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *arguments)
 
     @property
     def wall_seconds(self) -> float:

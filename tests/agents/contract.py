@@ -15,6 +15,7 @@ from envs import Chain
 from envs.stream import first_rows
 from tests.agents.environments import Clockwork
 from tests.agents.tape import tape
+from tests.agents.training.recorder import AfterSteps
 from wnrl import NORMALIZERS
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.normalizers.folding import fold
@@ -247,7 +248,7 @@ class AgentContract(VariantContract):
                 trainer.agent.metrics(trainer.steps)
                 play(trainer.agent, STATES)
 
-        watched = self.trained(self.steps_in_all, callbacks=[watch])
+        watched = self.trained(self.steps_in_all, callbacks=[AfterSteps(watch)])
         assert torch.equal(parameters(watched.agent), parameters(short.agent))
 
 

@@ -6,8 +6,8 @@ import pytest
 from agents.registry import AGENTS
 from agents.settings.flat import from_flat
 from agents.settings.run import TrainSettings
-from agents.training.environments import make_evaluation_environment, make_training_environment
 from agents.training.evaluation import evaluate
+from agents.training.task import Task
 from agents.training.trainer import Trainer
 
 CARTPOLE = {"ppo": 100_000, "a2c": 100_000, "reinforce": 200_000}  # steps, by agent
@@ -34,14 +34,14 @@ def prepared(name, env, seed, norm="weight", preset="fast", **flags):
     values = spec.preset(preset, images=False, norm=norm, flags={name: str(value) for name, value in flags.items()})
     own = {"env": env, "norm": norm, "seed": seed, "device": "cpu", **flags}
     settings = from_flat(TrainSettings[spec.settings], {**values, **own})
-    environment = make_training_environment(settings.run)
+    environment = Task(settings.run.task).training(settings.run.num_envs)
     return settings, Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=seed)
 
 
 def mean_score(settings, trainer, rng, seed):
     """Of 100 games that the agent's own policy plays."""
     policy = trainer.agent.policy(np.random.default_rng(rng))
-    games = evaluate(policy, make_evaluation_environment(settings.run, 20), episodes=100, seed=seed)
+    games = evaluate(policy, Task(settings.run.task).evaluation(20), episodes=100, seed=seed)
     return float(np.mean([game.score for game in games]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agents.commands.parser import fail, given_flags, read
-from agents.commands.signals import StopSignal
+from agents.runtime.signals import StopSignal
 from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.presets.protocols import protocol_values
 from agents.settings.presets.sb3 import EPSILON_GREEDY, sb3_preset

@@ -24,9 +24,9 @@ from agents.runtime.seeds import Purpose, integer
 from agents.settings.flat import to_json
 from agents.settings.presets.protocols import conditions
 from agents.settings.sb3 import SB3Settings
-from agents.training.environments import id_remark
 from agents.training.run_directory import RunDirectory, default_path
 from agents.training.saved_model import SavedModel
+from agents.training.task import Task
 from wnrl.sb3 import DataDependentInit, NormDiagnostics, save_policy
 from wnrl.tracking.tracker import RunTracker, Tracker
 
@@ -87,8 +87,8 @@ class SB3Run:
 
     @property
     def id_remark(self) -> str:
-        """A line on a game that is given as an id; see `agents.training.environments`."""
-        return id_remark(self._settings.task)
+        """A line on a game that is given as an id; see `agents.training.task`."""
+        return Task(self._settings.task).remark
 
     @property
     def conditions(self) -> str:

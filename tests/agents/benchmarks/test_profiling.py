@@ -8,7 +8,7 @@ from agents.benchmarks.profiling import Profile, profile_run, profile_table
 from agents.registry import AGENTS
 from agents.settings.flat import from_flat
 from agents.settings.run import TrainSettings
-from agents.training.environments import make_training_environment
+from agents.training.task import Task
 from agents.training.trainer import Trainer
 
 
@@ -81,7 +81,7 @@ def test_a_run_has_its_parts_and_goes_on_as_without(name, expected):
     settings = from_flat(TrainSettings[spec.settings], own, **flags)
     runs = []
     for profiled in (True, False):
-        environment = make_training_environment(settings.run)
+        environment = Task(settings.run.task).training(settings.run.num_envs)
         trainer = Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=0)
         figures = profile_run(trainer, 60) if profiled else trainer.run(60)
         runs.append([parameter.tolist() for parameter in trainer.agent.learner.network.parameters()])

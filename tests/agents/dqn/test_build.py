@@ -8,7 +8,7 @@ from agents.dqn.build import build_dqn, describe_dqn
 from agents.learner.network import make_network
 from agents.settings.flat import from_flat, replace
 from agents.settings.run import RunSettings
-from agents.training.environments import make_training_environment
+from agents.training.task import Task
 from agents.training.trainer import Trainer
 from envs import Chain, Gym
 from envs.stream import first_rows
@@ -127,7 +127,7 @@ def test_seeds_reach_network_replay_exploration_and_noise():
 
 def test_a_replay_of_frames_is_stored_once_each():
     run = from_flat(RunSettings, game="Pong", num_envs=2, device="cpu", hidden=(8,))
-    agent = build_dqn(run, settings(learning_starts=8_000, replay_size=1_000), make_training_environment(run))
+    agent = build_dqn(run, settings(learning_starts=8_000, replay_size=1_000), Task(run.task).training(run.num_envs))
     assert isinstance(agent.network.torso, NatureCNN)
     assert agent.sampler.replay.get_state()["config"]["stack"] == 4
     assert agent.sampler.replay.nbytes < 1_100 * 84 * 84

@@ -28,6 +28,7 @@ from tests.agents.dqn_family import (
     values,
 )
 from tests.agents.environments import Clockwork
+from tests.agents.training.recorder import AfterSteps
 from wnrl.networks.noisy import NoisyLinear
 from wnrl.normalizers.folding import fold
 
@@ -295,7 +296,7 @@ def test_the_target_moves_at_its_interval_only(num_envs, tau):
             assert differences(now, before) == []
         before.update(now)
 
-    Trainer(agent, environment, seed=0, callbacks=[watch]).run(130)
+    Trainer(agent, environment, seed=0, callbacks=[AfterSteps(watch)]).run(130)
     assert moves == [1, 2, 3, 4, 5]
 
 
@@ -562,7 +563,7 @@ def run_read_at(steps, *, norm="weight", read=lambda agent, step: agent.metrics(
         if trainer.steps in steps:
             read(agent, trainer.steps)
 
-    trainer = Trainer(agent, environment, seed=0, callbacks=[hook])
+    trainer = Trainer(agent, environment, seed=0, callbacks=[AfterSteps(hook)])
     trainer.run(160)
     state = copy.deepcopy(trainer.get_state())
     del state["seconds"], state["agent"]["learner"]["means"], state["agent"]["learner"]["diagnostics"]

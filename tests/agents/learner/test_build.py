@@ -7,7 +7,7 @@ from agents.learner.build import build_learner, check_discrete, learning_rate_sc
 from agents.settings.flat import from_flat, replace
 from agents.settings.learner import LearnerSettings
 from agents.settings.run import RunSettings
-from agents.training.environments import make_training_environment
+from agents.training.task import Task
 from envs import Chain, Gym
 from tests.agents.learner.test_network import SHAPE
 from wnrl.normalizers.folding import fold
@@ -90,7 +90,7 @@ def test_the_learning_rate_falls_for_projected_weights_and_on_request(norm, sche
 
 def test_observations_have_their_environments_type():
     assert obs_dtype(Chain(1)) == torch.float32
-    assert obs_dtype(make_training_environment(from_flat(RunSettings, game="Pong", num_envs=1))) == torch.uint8
+    assert obs_dtype(Task(from_flat(RunSettings, game="Pong", num_envs=1).task).training(1)) == torch.uint8
 
 
 def test_continuous_actions_are_refused_with_what_takes_them():

@@ -11,7 +11,7 @@ from agents.learner.network import make_network, network_description
 from agents.settings.flat import from_flat, replace
 from agents.settings.learner import OptimizerName
 from agents.settings.run import RunSettings
-from agents.training.environments import make_training_environment
+from agents.training.task import Task
 from envs import Chain
 from wnrl.networks.torsos import MLP, ImpalaCNN, NatureCNN
 from wnrl.weight_norm.dense import WeightNormLinear
@@ -62,7 +62,7 @@ def test_networks_of_each_kind(kind, options, outputs):
 )
 def test_torsos_by_name(changes, torso):
     run = from_flat(RunSettings, game="Pong", num_envs=1, hidden=(8,), **changes)
-    description = network_description("q", run.network, make_training_environment(run), optimizer="adam")
+    description = network_description("q", run.network, Task(run.task).training(run.num_envs), optimizer="adam")
     assert type(make_network(description).torso) is torso
     assert type(make_network(network_description("q", RUN.network, Chain(3), optimizer="adam")).torso) is MLP
 

@@ -20,6 +20,7 @@ from envs import Chain
 from envs.stream import first_rows
 from tests.agents.contract import STATES, ReplayContract, VariantContract, differences, give, parameters, play
 from tests.agents.environments import Clockwork
+from tests.agents.training.recorder import AfterSteps
 from wnrl.normalizers.folding import fold
 
 NUMBERS = {
@@ -266,7 +267,7 @@ def test_the_targets_move_at_their_interval_only(num_envs, interval, tau):
         if agent.learner.num_updates:
             before.update(now)
 
-    Trainer(agent, environment, seed=0, callbacks=[watch]).run(132)
+    Trainer(agent, environment, seed=0, callbacks=[AfterSteps(watch)]).run(132)
     assert sum(moves) == pytest.approx((132 - 20) / interval, abs=2)
 
 

@@ -1,9 +1,11 @@
 """An agent that only records, for tests of the loop and of its callbacks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from agents.acting.policies import Decision
-from agents.training.trainer import Trainer
+from agents.training.trainer import Callback, Trainer
 
 
 class Recorder:
@@ -12,6 +14,7 @@ class Recorder:
     def __init__(self, overlap=False):
         self.overlap = overlap
         self.acted, self.observed, self.learned, self.followed = [], [], [], []
+        self.learner = SimpleNamespace(num_updates=0)
 
     def act(self, timestep, step):
         self.acted.append(step)
@@ -32,6 +35,16 @@ class Recorder:
 
     def set_state(self, state):
         self.acted = list(state["acted"])
+
+
+class AfterSteps(Callback):
+    """Calls a function after each vector step, with the trainer and the steps before."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def step(self, trainer, before):
+        self._function(trainer, before)
 
 
 def run(environment, steps, *callbacks):

@@ -1,10 +1,11 @@
 import pytest
 
 from agents.training.callbacks import Checkpointing, Evaluation, Log
+from agents.training.evaluation import Scores
 from agents.training.trainer import Trainer
 from envs import Episode
 from tests.agents.environments import Clockwork
-from tests.agents.training.recorder import Recorder, run
+from tests.agents.training.recorder import AfterSteps, Recorder, run
 from wnrl.checkpoints.tensor_files import CheckpointError
 
 
@@ -36,7 +37,7 @@ def test_callbacks_fire_once_an_interval(num_envs):
         Log(table.write, 10, 1),
         Checkpointing(Saved(), 25, lambda: {"x": 1}, print),
         Evaluation(
-            lambda policy: played.append(policy) or [Episode(0, 1.0, 2)],
+            lambda policy: played.append(policy) or Scores.of([Episode(0, 1.0, 2)]),
             lambda step: f"policy {step}",
             50,
             report=lambda step, metrics: evaluated.append(step),
@@ -75,11 +76,11 @@ def test_speed_is_of_wall_time_since_the_start_and_that_of_training_of_the_steps
     """Evaluations and checkpoints take 8 of the 10 seconds."""
     table = Table()
     log, trainer = Log(table.write, 100, 4), Clock(60, 1.0)
-    log(trainer, 0)
+    log.step(trainer, 0)
     trainer.steps, trainer.seconds, trainer.wall_seconds = 100, 2.0, 2.0
-    log(trainer, 60)
+    log.step(trainer, 60)
     trainer.steps, trainer.seconds, trainer.wall_seconds = 200, 2.5, 10.0
-    log(trainer, 100)
+    log.step(trainer, 100)
     assert speeds(table, "fps", "training_fps", "frames_per_second", "time_elapsed") == [
         (50, 50, 200, 2),
         (20, 200, 80, 10),
@@ -89,9 +90,9 @@ def test_speed_is_of_wall_time_since_the_start_and_that_of_training_of_the_steps
 def test_speed_after_a_resume_leaves_the_earlier_sessions_out():
     table, trainer = Table(), Clock(1_040, 500.0, first_step=1_000)
     log = Log(table.write, 100, 1)
-    log(trainer, 1_000)
+    log.step(trainer, 1_000)
     trainer.steps, trainer.seconds, trainer.wall_seconds = 1_100, 501.0, 4.0
-    log(trainer, 1_040)
+    log.step(trainer, 1_040)
     assert speeds(table, "fps", "training_fps", "time_elapsed") == [(25, 100, 4)]
 
 
@@ -109,7 +110,9 @@ def test_time_spent_in_callbacks_is_in_the_speed_but_not_in_that_of_training(fir
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
     table, environment = Table(), Clockwork(1000)
     log = Log(table.write, 10, 1)
-    trainer = Trainer(Recorder(), environment, seed=0, callbacks=[lambda trainer, before: now.append(now.pop() + 4)])
+    trainer = Trainer(
+        Recorder(), environment, seed=0, callbacks=[AfterSteps(lambda trainer, before: now.append(now.pop() + 4))]
+    )
     trainer.callbacks.append(log)
     recv = environment.recv
     environment.recv = lambda: (now.append(now.pop() + 1), recv())[1]
@@ -153,8 +156,10 @@ def test_evaluation_writes_means_and_keeps_the_best():
 
 
 def games(scores):
-    """Games with these scores, or None for an evaluation that was stopped."""
-    return scores and [Episode(0, score, 10 * index + 10) for index, score in enumerate(scores)]
+    """Scores of such games, or None for an evaluation that was stopped."""
+    if scores is None:
+        return None
+    return Scores.of([Episode(0, score, 10 * index + 10) for index, score in enumerate(scores)])
 
 
 def test_an_evaluation_in_which_no_game_ended_is_done_and_has_no_score():
@@ -182,7 +187,11 @@ def test_evaluation_continues_from_its_state():
     evaluation = Evaluation(None, None, 10, report=None, keep_best=None, message=None)
     evaluation.set_state({"best": 5.0, "done": 20})
     assert (evaluation.best, evaluation.done) == (5, 20)
-    run(Clockwork(1000), 29, lambda trainer, before: evaluation(trainer, before) if trainer.steps > 20 else None)
+    run(
+        Clockwork(1000),
+        29,
+        AfterSteps(lambda trainer, before: evaluation.step(trainer, before) if trainer.steps > 20 else None),
+    )
     assert evaluation.get_state() == {"best": 5.0, "done": 20}
 
 

@@ -19,9 +19,11 @@ from agents.settings.run import TrainSettings
 from agents.training import run as run_module
 from agents.training.protocols import NullProgress
 from agents.training.run import Run
+from agents.training.task import Task
 from envs import Chain
 from envs.stream import first_rows
 from tests.agents.contract import differences
+from tests.agents.training.recorder import AfterSteps
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import CheckpointError, read_model
 from wnrl.normalizers.folding import fold
@@ -110,7 +112,7 @@ def test_evaluations_have_their_own_games_and_as_few_environments_as_needed(sett
             made.append((self.num_envs, seed))
             return super().reset(seed)
 
-    monkeypatch.setattr("agents.training.run.make_evaluation_environment", lambda settings, number: Watched(number))
+    monkeypatch.setattr(Task, "evaluation", lambda task, number: Watched(number))
     learn(replace(settings, eval_interval=30, eval_episodes=1, seed=5, num_envs=3))
     assert made == [(1, integer(5, Purpose.EVALUATION, step)) for step in (30, 60)]
 
@@ -365,7 +367,7 @@ def test_callbacks_are_called_after_each_vector_step_and_after_the_runs_own(sett
         newest = Checkpoints(settings.run.run_dir / "checkpoints").latest()[0] if trainer.steps >= 30 else None
         seen.append((before, trainer.steps, newest))
 
-    learn(replace(settings, num_envs=2, checkpoint_interval=30, steps=40), callbacks=[callback])
+    learn(replace(settings, num_envs=2, checkpoint_interval=30, steps=40), callbacks=[AfterSteps(callback)])
     # both chains end games, whose reset rows are no steps: steps go up by 1 or 2
     assert seen[0][0] == 0
     assert [before for before, _, _ in seen[1:]] == [steps for _, steps, _ in seen[:-1]]
@@ -389,8 +391,7 @@ def closed(monkeypatch):
             closed.append(None)
 
     for kind in ("training", "evaluation"):
-        make = f"agents.training.run.make_{kind}_environment"
-        monkeypatch.setattr(make, lambda run, num_envs=None: Watched(num_envs or run.num_envs))
+        monkeypatch.setattr(Task, kind, lambda task, num_envs: Watched(num_envs))
     return closed
 
 
@@ -406,7 +407,7 @@ def test_a_run_closes_its_environment_after_an_error(settings, closed):
         raise RuntimeError("mine")
 
     with pytest.raises(RuntimeError, match="mine"):
-        learn(settings, callbacks=[fail])
+        learn(settings, callbacks=[AfterSteps(fail)])
     assert len(closed) == 1
 
 

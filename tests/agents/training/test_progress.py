@@ -1,6 +1,6 @@
 import pytest
 
-from agents.commands.terminal import TerminalProgress, metrics_line
+from agents.training.progress import TerminalProgress, metrics_line
 
 METRICS = {
     "time/fps": 3086.4,

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from agents.commands.signals import SIGNALS, StopSignal
+from agents.runtime.signals import SIGNALS, StopSignal
 
 
 def handlers():

@@ -1,0 +1,54 @@
+"""The task of a run: environments to learn in, and those to play whole games in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+
+from agents.settings.run import TaskSettings
+from envs import Environment, make
+from envs.games import settings_of_id
+
+Source = Callable[..., gymnasium.Env]
+"""Makes an environment: a class, or a function; what Python gives instead of an id."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A game or environment by its settings, or a maker of environments.
+
+    Args:
+        settings: name and options of the task.
+        source: makes the environments, instead of an id; called once for each.
+    """
+
+    settings: TaskSettings
+    source: Source | None = None
+
+    def training(self, num_envs: int) -> Environment:
+        """N environments to learn in, where a lost life ends the return if the settings say so."""
+        life_loss = {} if self.settings.game is None else {"life_loss": self.settings.life_loss}
+        return self._make(num_envs, **life_loss)
+
+    def evaluation(self, num_envs: int, **options: Any) -> Environment:
+        """N environments for true scores: whole games, whatever a lost life means in training."""
+        return self._make(num_envs, **options)
+
+    def _make(self, num_envs: int, **options: Any) -> Environment:
+        task = self.settings
+        env = task.env if self.source is None else self.source
+        return make(game=task.game, env=env, num_envs=num_envs, **task.emulator_options, **options)
+
+    @property
+    def remark(self) -> str:
+        """A line on a game that is given as the id of an environment of Gymnasium; empty for any other task."""
+        return (settings_of_id(self.settings.game) or "") if self.settings.game else ""
+
+    def describe(self) -> dict[str, Any]:
+        """The task, as a model's description has it."""
+        task = self.settings
+        own = {} if task.game is None else {"protocol": task.protocol, "life_loss": task.life_loss}
+        return {"game": task.game, "env": task.env, "emulator": task.emulator_options, **own}

@@ -1,0 +1,48 @@
+"""agents.training.task: environments to learn in, and those to play whole games in."""
+
+from agents.settings.flat import replace
+from agents.settings.run import TaskSettings
+from agents.training.task import Task
+from envs import Atari, Chain, Gym
+
+CHAIN = Task(TaskSettings(env="Chain"))
+
+
+def test_environments_of_each_kind():
+    assert type(CHAIN.training(3)) is Chain
+    assert CHAIN.training(3).num_envs == 3
+    assert type(Task(TaskSettings(env="CartPole-v1")).evaluation(2)) is Gym
+    assert CHAIN.evaluation(2).num_envs == 2
+
+
+def test_an_id_has_a_remark_and_a_name_has_none():
+    assert Task(TaskSettings(game="PongNoFrameskip-v4")).remark == (
+        "PongNoFrameskip-v4 means the game Pong: the id's own sticky actions (0) and frame skip (1) are not taken over"
+    )
+    assert [Task(task).remark for task in (TaskSettings(game="Pong"), TaskSettings(env="CartPole-v1"))] == ["", ""]
+
+
+def test_a_lost_life_counts_in_training_and_never_in_evaluation():
+    settings = TaskSettings(game="Breakout")
+    training, evaluation = Task(settings).training(1), Task(settings).evaluation(1)
+    assert isinstance(training, Atari)
+    assert (training.life_loss, evaluation.life_loss) == (True, False)
+    assert Task(replace(settings, life_loss=False)).training(1).life_loss is False
+
+
+def test_both_environments_have_the_settings_emulator(monkeypatch):
+    monkeypatch.setattr("agents.training.task.make", lambda **options: options)
+    emulator = {
+        "noop_max": 7, "fire_reset": False, "sticky_actions": 0.25, "full_action_set": True, "max_frames": 400
+    }  # fmt: skip
+    task = Task(TaskSettings(game="Breakout", life_loss=False, **emulator))
+    made = {"game": "Breakout", "env": None, **emulator}
+    assert task.training(5) == {**made, "num_envs": 5, "life_loss": False}
+    assert task.evaluation(2, render_mode="rgb_array") == {**made, "num_envs": 2, "render_mode": "rgb_array"}
+
+
+def test_a_description_names_the_task_and_its_options():
+    described = Task(TaskSettings(game="Pong", protocol="machado", life_loss=False)).describe()
+    assert (described["game"], described["protocol"], described["life_loss"]) == ("Pong", "machado", False)
+    assert described["emulator"]["sticky_actions"] == 0
+    assert CHAIN.describe() == {"game": None, "env": "Chain", "emulator": {}}
