@@ -13,11 +13,10 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from agents.settings.earlier import EARLIER
-from agents.settings.flat import flat_defaults, from_flat, to_json
+from agents.settings.flat import to_json
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
-from agents.training.run_directory import RunDirectory
+from agents.training.stored_settings import stored_settings
 
 Parsed = TypeVar("Parsed")
 
@@ -44,7 +43,7 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
     kind = TrainSettings[spec.settings]  # type: ignore[name-defined]
     flags = given_flags(argv)
     if "resume" in flags:
-        base = _resumed(kind, Path(flags["resume"]))
+        base = stored_settings(spec, Path(flags["resume"]))
     else:
         base = spec.defaults(flags, images="env" not in flags)
     settings = read(kind, description, argv, base)
@@ -104,19 +103,6 @@ def _without_box(text: str) -> str:
     said = itertools.takewhile(lambda line: not line.startswith(("For full helptext", "Argument helptext")), lines)
     text = " ".join(line for line in said if line.strip("-"))
     return re.sub(r"^Error parsing [A-Za-z][\w.-]*: ", "", text)  # the dataclass; a flag's name stays
-
-
-def _resumed(kind: type[TrainSettings[Any]], path: Path) -> TrainSettings[Any]:
-    """The settings of the run in that folder."""
-    stored, names = RunDirectory.open(path).config["settings"], flat_defaults(kind).keys()
-    if "batch_statistics" in names - stored.keys() and "batch" in stored["norm"]:
-        raise ValueError(f"{path} learned with other batch statistics than it acted with, which no version does now")
-    stored = {name: EARLIER[name] for name in EARLIER.keys() & names} | stored
-    if stored.get("schedule_steps") is None:
-        stored["schedule_steps"] = stored["steps"]
-    if differing := sorted(names ^ stored.keys()):
-        raise ValueError(f"{path} was made by another agent or version: its settings differ in {differing}")
-    return from_flat(kind, {**stored, "hidden": tuple(stored["hidden"]), "resume": path, "run_dir": path})
 
 
 def _refuse_changes(stored: dict[str, Any], settings: dict[str, Any]) -> None:

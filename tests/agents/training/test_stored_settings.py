@@ -1,0 +1,35 @@
+"""agents.training.stored_settings; the golden files of earlier versions are tests of the command line's parser."""
+
+import json
+
+import pytest
+
+from agents.registry import AGENTS
+from agents.settings.flat import from_flat, replace, to_json
+from agents.settings.run import TrainSettings
+from agents.training.run_directory import RunDirectory
+from agents.training.stored_settings import stored_settings
+
+PPO = AGENTS["ppo"]
+SETTINGS = from_flat(TrainSettings[PPO.settings], env="Chain", steps=70, hidden=(4, 5), norm="layer")
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDirectory.create(tmp_path / "run", {"agent": "ppo", "settings": to_json(SETTINGS)}).path
+
+
+def test_the_settings_come_back_as_they_continue_the_run(run):
+    assert stored_settings(PPO, run) == replace(SETTINGS, resume=run, run_dir=run, schedule_steps=70)
+
+
+def test_another_agents_run_is_refused(run):
+    with pytest.raises(ValueError, match="was made by another agent or version"):
+        stored_settings(AGENTS["dqn"], run)
+
+
+def test_a_setting_that_is_missing_has_its_earlier_meaning(run):
+    config = json.loads((run / "config.json").read_text())
+    del config["settings"]["impala_pool"]
+    (run / "config.json").write_text(json.dumps(config))
+    assert stored_settings(PPO, run).run.network.impala_pool == 0
