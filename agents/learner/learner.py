@@ -34,6 +34,7 @@ class Learner:
 
     Attributes:
         num_updates: gradient steps made.
+        learning_rate: by environment step.
         diagnostics: of the layers; `due` where they measure the next gradient step.
         ranks: the processes that learn together.
     """
@@ -61,7 +62,7 @@ class Learner:
         self._parameters = list(network.parameters())  # walking a small network's modules takes as long as a step
         self._projected = projections(network)
         self._limit = settings.max_grad_norm
-        self._learning_rate = learning_rate
+        self.learning_rate = learning_rate
         self._means, self.diagnostics = Means(), NormDiagnostics(network, outputs)
         self.ranks: Ranks = OneProcess()
 
@@ -78,7 +79,7 @@ class Learner:
 
     def anneal(self, step: int) -> None:
         """Set the learning rate of the next gradient steps to that of environment step `step`."""
-        learning_rate = self._learning_rate(step)
+        learning_rate = self.learning_rate(step)
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):  # in place: a captured step reads it
                 group["lr"].fill_(learning_rate)
@@ -141,7 +142,7 @@ class Learner:
             obs: observations `[B, *obs_shape]` for the layers' diagnostics; None where there are none yet.
             generator: of the reading, on the network's device.
         """
-        learning_rate = self._learning_rate(step)
+        learning_rate = self.learning_rate(step)
         layers = self.diagnostics.read(learning_rate, obs, generator)
         values = torch.stack(list(layers.values())).tolist() if layers else []
         return {

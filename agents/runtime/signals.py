@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -12,14 +13,15 @@ class StopSignal:
     """A context in which Ctrl-C and SIGTERM request a stop; a second signal stops at once.
 
     Args:
+        signals: that do so.
         again: whether a second signal stops at once; under `torchrun` each Ctrl-C arrives twice.
 
     Attributes:
         received: the signal, or None.
     """
 
-    def __init__(self, again: bool = True) -> None:
-        self._again = again
+    def __init__(self, again: bool = True, signals: Sequence[signal.Signals] = SIGNALS) -> None:
+        self._again, self._signals = again, signals
         self.received: signal.Signals | None = None
         self._handlers: dict[signal.Signals, object] = {}
 
@@ -33,7 +35,7 @@ class StopSignal:
         return 0 if self.received is None else 128 + self.received
 
     def __enter__(self) -> StopSignal:
-        self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        self._handlers = {number: signal.signal(number, self._receive) for number in self._signals}
         return self
 
     def __exit__(

@@ -56,6 +56,14 @@ def flat_defaults(kind: Any) -> dict[str, Any]:
     return dict(_defaults(kind, None))
 
 
+def flat_types(kind: Any) -> dict[str, Any]:
+    """The types of all fields by flat name."""
+    flat: dict[str, Any] = {}
+    for field, nested, _ in _fields(kind, None):
+        flat |= flat_types(nested) if nested else {field: get_type_hints(get_origin(kind) or kind)[field]}
+    return flat
+
+
 def _defaults(kind: Any, own: Any) -> dict[str, Any]:
     """Of a dataclass; `own` is the instance that its owner has as the default, if there is one."""
     flat: dict[str, Any] = {}

@@ -9,13 +9,15 @@ import numpy as np
 
 from agents.acting.policies import Decision, Policy
 from agents.learner.learner import Learner
-from envs import TimeStep
+from envs import EpisodeStatistics, TimeStep
 
 
 class Agent(Protocol):
     """An agent as the training loop uses it."""
 
     learner: Learner
+    acting: Any
+    """The folded network that acts."""
     overlap: bool
     """Whether `learn` is called while the environments step, before their next row has arrived."""
 
@@ -51,8 +53,11 @@ class Progress(Protocol):
     def start(self, step: int, total_steps: int) -> None:
         """Training starts, or continues, at `step`."""
 
-    def update(self, step: int) -> None:
-        """A vector step was made; the run is at `step`."""
+    def learned(self, step: int) -> None:
+        """Gradient steps were made; the run is at `step`."""
+
+    def update(self, step: int, games: EpisodeStatistics) -> None:
+        """A vector step was made; the run is at `step`, and `games` has the scores of its last games."""
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show a row of metrics."""
@@ -70,7 +75,10 @@ class NullProgress:
     def start(self, step: int, total_steps: int) -> None:
         """Show nothing."""
 
-    def update(self, step: int) -> None:
+    def learned(self, step: int) -> None:
+        """Show nothing."""
+
+    def update(self, step: int, games: EpisodeStatistics) -> None:
         """Show nothing."""
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from agents.acting.policies import Policy
 from agents.runtime.distributed import join, share
 from agents.runtime.seeds import Purpose, generator, integer
-from agents.settings.flat import to_json
+from agents.settings.flat import replace, to_json
 from agents.settings.presets.protocols import conditions
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
@@ -17,6 +18,7 @@ from agents.training.callbacks import Checkpointing, Evaluation, Log, Shown
 from agents.training.evaluation import Scores, evaluate, evaluate_steps
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run_directory import RunDirectory, default_path
+from agents.training.summary import summary
 from agents.training.task import Task
 from agents.training.trainer import Callback, Trainer
 from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
@@ -40,12 +42,14 @@ class Run:
         settings: of the run and of the agent; with `resume` set, the run continues from its last checkpoint.
         task: to learn; by default that of the settings.
         keep: whether to write a folder, with metrics, checkpoints and models; without, nothing is written.
+        more: with `resume`, the length of the run in steps beyond its last checkpoint, instead of that of the settings.
         stop: asked before each step whether to stop.
         progress: shows how far the run is.
         callbacks: after the run's own.
 
     Attributes:
         stop, progress: as given; they may be replaced between two calls of `learn`.
+        settings: of the run and of the agent.
         agent: that learns.
         directory: where everything is written; None where nothing is.
         steps: steps made so far.
@@ -61,11 +65,12 @@ class Run:
         *,
         task: Task | None = None,
         keep: bool = True,
+        more: int | None = None,
         stop: Callable[[], bool] = _never,
         progress: Progress | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self._spec, self._settings, self.stop = spec, settings, stop
+        self._spec, self.settings, self.stop = spec, settings, stop
         self._task = Task(settings.run.task) if task is None else task
         self._ranks = ranks = join()
         if ranks.world_size > 1 and not spec.supports_torchrun:
@@ -84,7 +89,7 @@ class Run:
             self._trainer = Trainer(self.agent, environment, seed=settings.run.seed, ranks=ranks)
             self.set_callbacks(callbacks)
             if settings.run.resume is not None:
-                self._resume()
+                self._resume(more)
             self._tracker = self._open_tracker()
         except BaseException:
             environment.close()
@@ -98,26 +103,29 @@ class Run:
         """The run's folder, which the first process makes or finds."""
         if self._ranks.rank:
             return RunDirectory(self._ranks.broadcast(None))
-        run, name = self._settings.run, self._spec.name
+        run, name = self.settings.run, self._spec.name
         if run.resume:
             directory = RunDirectory.open(run.resume)
         else:
             path = run.run_dir or default_path(run.task.name, name, run.network.norm, run.seed)
-            directory = RunDirectory.create(path, {"agent": name, "settings": to_json(self._settings)})
+            directory = self._create_directory(path)
         self._ranks.broadcast(directory.path)
         return directory
+
+    def _create_directory(self, path: Path) -> RunDirectory:
+        return RunDirectory.create(path, {"agent": self._spec.name, "settings": to_json(self.settings)})
 
     def _open_tracker(self) -> Tracker:
         if self._ranks.rank or not self.directory:
             return NullTracker()
-        resumed = self.steps if self._settings.run.resume is not None else None
+        resumed = self.steps if self.settings.run.resume is not None else None
         tracker = RunTracker(self.directory.path, resumed)
         if self.conditions and resumed is None:
             tracker.text("conditions", self.conditions)
         return tracker
 
     def _callbacks(self) -> list[Callback]:
-        run = self._settings.run
+        run = self.settings.run
         self._evaluation = Evaluation(
             self._play,
             self._policy,
@@ -133,7 +141,7 @@ class Run:
         log = Log(self._report, run.log_interval, self._environment.frame_skip)
         return [Shown(lambda: self._shown), log, self._evaluation, checkpointing]
 
-    def _resume(self) -> None:
+    def _resume(self, more: int | None) -> None:
         """Continue from the last checkpoint that is whole, in every process."""
         assert self.directory is not None
         assert isinstance(self._checkpoints, Checkpoints)
@@ -148,11 +156,14 @@ class Run:
             raise ValueError(
                 f"the {made} processes have no checkpoint at a common step in {self.directory.checkpoints}"
             )
-        if state["trainer"]["steps"] >= self._settings.run.steps:
-            raise ValueError(f"the run is at step {state['trainer']['steps']} already: ask for more by --steps")
+        made_steps = state["trainer"]["steps"]
+        if more is not None:
+            self.settings = replace(self.settings, steps=made_steps + more)
+        if made_steps >= self.settings.run.steps:
+            raise ValueError(f"the run is at step {made_steps} already: ask for more by --steps")
         self._trainer.set_state(state["trainer"])
         if not self._ranks.rank:  # so that the next resume goes on with the same
-            run = self._settings.run
+            run = self.settings.run
             self.directory.change_settings(steps=run.steps, schedule_steps=run.schedule_end)
         self._evaluation.set_state(state["evaluation"])
 
@@ -186,10 +197,18 @@ class Run:
         Args:
             total_steps: length of the run in steps, from its very start; by default that of the settings.
         """
-        total_steps = self._settings.run.steps if total_steps is None else total_steps
+        total_steps = self.settings.run.steps if total_steps is None else total_steps
+        if total_steps > self.settings.run.steps:  # so that a resumed run has its length, and its schedules
+            run = self.settings.run
+            self.settings = replace(self.settings, steps=total_steps, schedule_steps=run.schedule_end)
+            if self.directory and not self._ranks.rank:
+                self.directory.change_settings(steps=total_steps, schedule_steps=run.schedule_end)
         shown, where = self._shown, f" in {self.directory.path}" if self.directory else ""
         shown.start(self.steps, total_steps)
         shown.message(f"resuming at step {self.steps:,}{where}" if self.steps else f"training{where}")
+        if not self.steps:
+            for line in summary(self._spec.name, self.settings, self.agent, self._environment, total_steps):
+                shown.message(line)
         if self._task.remark:
             shown.message(self._task.remark)
         if self.conditions:
@@ -200,17 +219,23 @@ class Run:
             shown.close()
         self.save()
 
-    def save(self) -> None:
-        """Write a checkpoint, and the model of now; nothing where the run has no folder.
+    def save(self, path: Path | None = None) -> None:
+        """Write a checkpoint and the model of now, into the run's folder or into a new one.
+
+        Args:
+            path: of the new folder; None: the run's own, and nothing where it has none.
 
         Raises:
-            CheckpointError: one cannot be written.
+            ValueError: the new folder holds files already, or cannot be written to.
+            CheckpointError: a file cannot be written.
         """
-        if self.directory is None:
+        directory = self.directory if path is None else self._create_directory(path)
+        if directory is None:
             return
         if not self._ranks.rank:
-            self._save_model("model", self.steps)
-        self._checkpoints.save(self.steps, self._state())
+            self._save_model("model", self.steps, directory=directory)
+        checkpoints = self._checkpoints if path is None else Checkpoints(directory.checkpoints)
+        checkpoints.save(self.steps, self._state())
 
     def close(self) -> None:
         """Close the environments and the metrics' files."""
@@ -242,15 +267,15 @@ class Run:
         }
 
     def _policy(self, step: int) -> Policy:
-        return self.agent.policy(generator(self._settings.run.seed, Purpose.EVALUATION_POLICY, self._due(step)))
+        return self.agent.policy(generator(self.settings.run.seed, Purpose.EVALUATION_POLICY, self._due(step)))
 
     def _due(self, step: int) -> int:
         """The step at which an evaluation at `step` was due, the same in all runs of this interval."""
-        return step - step % self._settings.run.eval_interval
+        return step - step % self.settings.run.eval_interval
 
     def _play(self, policy: Policy) -> Scores | None:
         """The scores of one evaluation; None when a stop is asked for meanwhile."""
-        run = self._settings.run
+        run = self.settings.run
         seed = integer(run.seed, Purpose.EVALUATION, self._due(self.steps))
         number = run.num_envs if run.eval_steps else min(run.num_envs, run.eval_episodes)
         environment = self._task.evaluation(number)
@@ -266,8 +291,12 @@ class Run:
     def _keep_best(self, step: int, score: float) -> None:
         self._save_model("best", step, score)
 
-    def _save_model(self, name: str, step: int, score: float | None = None) -> None:
-        if self.directory is None:
+    def _save_model(
+        self, name: str, step: int, score: float | None = None, *, directory: RunDirectory | None = None
+    ) -> None:
+        """Write the model of now, into the run's folder if it has one or into another."""
+        directory = directory or self.directory
+        if directory is None:
             return
         learner = self.agent.learner
         description = {
@@ -278,4 +307,4 @@ class Run:
             "step": step,
             "mean_reward": score,
         }
-        write_model(self.directory.path / name, fold(learner.network).state_dict(), description)
+        write_model(directory.path / name, fold(learner.network).state_dict(), description)

@@ -61,11 +61,16 @@ def find_model(run_dir: Path, model: str) -> str:
     Raises:
         ValueError: the run has no such model yet.
     """
-    found = [kind for kind, name in NAMES.items() if (run_dir / f"{name}.json").is_file()]
+    found = find_models(run_dir)
     if model in found:
         return NAMES[model]
     advice = "".join(f", or --model {other}" for other in found)
     raise ValueError(f"{run_dir} has no {NAMES[model]}.safetensors yet: train it longer{advice}")
+
+
+def find_models(run_dir: Path) -> list[str]:
+    """Which of `last` and `best` a run has."""
+    return [kind for kind, name in NAMES.items() if (run_dir / f"{name}.json").is_file()]
 
 
 def count_evaluations(run_dir: Path) -> int:

@@ -12,6 +12,8 @@ from agents.settings.run import TaskSettings
 from envs import Environment, make
 from envs.games import settings_of_id
 
+PREFIX = "python:"
+"""Of the name of an environment that is made in Python, in settings and in `config.json`."""
 Source = Callable[..., gymnasium.Env]
 """Makes an environment: a class, or a function; what Python gives instead of an id."""
 
@@ -39,6 +41,9 @@ class Task:
 
     def _make(self, num_envs: int, **options: Any) -> Environment:
         task = self.settings
+        if self.source is None and (task.env or "").startswith(PREFIX):
+            name = str(task.env).removeprefix(PREFIX)
+            raise ValueError(f"{name} is an environment made in Python: give it, as in agents.load(RUN, env={name})")
         env = task.env if self.source is None else self.source
         return make(game=task.game, env=env, num_envs=num_envs, **task.emulator_options, **options)
 

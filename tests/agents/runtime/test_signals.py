@@ -54,3 +54,14 @@ def test_handlers_come_back_after_an_error():
     with pytest.raises(RuntimeError, match="x"):
         fail()
     assert handlers() == before
+
+
+def test_only_the_chosen_signals_are_taken():
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    with StopSignal(signals=(signal.SIGINT,)):
+        assert signal.getsignal(signal.SIGINT) is not before[signal.SIGINT]
+        assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+    with StopSignal(signals=()) as stop:
+        assert {number: signal.getsignal(number) for number in SIGNALS} == before
+        assert not stop()
+    assert {number: signal.getsignal(number) for number in SIGNALS} == before

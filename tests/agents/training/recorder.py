@@ -14,7 +14,7 @@ class Recorder:
     def __init__(self, overlap=False):
         self.overlap = overlap
         self.acted, self.observed, self.learned, self.followed = [], [], [], []
-        self.learner = SimpleNamespace(num_updates=0)
+        self.learner, self.updates = SimpleNamespace(num_updates=0), {}  # by the step after which they are made
 
     def act(self, timestep, step):
         self.acted.append(step)
@@ -25,6 +25,7 @@ class Recorder:
 
     def learn(self, before, after, timestep):
         self.learned.append((before, after))
+        self.learner.num_updates += self.updates.get(after, 0)
         self.followed.append(timestep)
 
     def metrics(self, step):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from agents.training.evaluation import evaluate, evaluate_steps
-from envs import Chain
+from agents.training.evaluation import Scores, evaluate, evaluate_steps
+from envs import Chain, Episode
 from tests.agents.environments import Clockwork
 
 
@@ -95,3 +95,18 @@ def test_steps_of_a_measured_length_leave_reset_rows_out(steps, games):
 
 def test_steps_are_counted_over_all_environments():
     assert len(evaluate_steps(left, Clockwork(2, 2, 2), steps=12, seed=0)) == 6
+
+
+def test_scores_are_summed_up_and_normalized_where_the_game_has_such_scores():
+    games = [Episode(0, 10.0, 5), Episode(1, 24.0, 7)]
+    scores = Scores.of(games, "Breakout", "no sticky actions")
+    assert (scores.scores, scores.lengths, scores.conditions) == ((10, 24), (5, 7), "no sticky actions")
+    assert (scores.mean, scores.std, scores.mean_length) == (17, 7, 6)
+    assert scores.human_normalized == pytest.approx((17 - 1.7) / (30.5 - 1.7))
+    assert Scores.of(games).human_normalized is None
+
+
+def test_scores_of_no_game_are_no_number():
+    scores = Scores.of([], "Breakout")
+    assert np.isnan([scores.mean, scores.std, scores.mean_length]).all()
+    assert scores.human_normalized is None

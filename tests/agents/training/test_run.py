@@ -20,6 +20,7 @@ from agents.training import run as run_module
 from agents.training.protocols import NullProgress
 from agents.training.run import Run
 from agents.training.task import Task
+from agents.training.trainer import Callback
 from envs import Chain
 from envs.stream import first_rows
 from tests.agents.contract import differences
@@ -376,6 +377,50 @@ def test_callbacks_are_called_after_each_vector_step_and_after_the_runs_own(sett
     written = [(steps, newest) for _, steps, newest in seen if newest is not None]
     assert written
     assert {newest for _, newest in written} == {written[0][0]}
+
+
+def test_a_run_that_keeps_nothing_writes_nothing(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = learn(replace(settings, run_dir=None, eval_interval=30, checkpoint_interval=20, log_interval=20), keep=False)
+    assert run.directory is None
+    assert list(tmp_path.iterdir()) == []
+    kept = learn(settings)
+    assert differences(run.agent.acting.state_dict(), kept.agent.acting.state_dict()) == []
+
+
+def test_callbacks_are_given_the_scores_of_evaluations(settings):
+    class Noted(Callback):
+        def __init__(self):
+            self.calls = []
+
+        def evaluation(self, trainer, scores):
+            self.calls.append((trainer.steps, scores))
+
+    noted = Noted()
+    learn(replace(settings, eval_interval=30, eval_episodes=3), callbacks=[noted])
+    assert [step for step, _ in noted.calls] == [30, 60]
+    assert [scores.mean for _, scores in noted.calls] == [
+        float(row["eval/mean_reward"]) for row in rows(settings) if row["eval/mean_reward"]
+    ]
+    assert [len(scores.scores) for _, scores in noted.calls] == [3, 3]
+
+
+def test_a_folder_can_be_written_at_the_end_from_which_the_run_goes_on(settings, tmp_path):
+    whole = replace(settings, steps=100, run_dir=tmp_path / "whole")
+    learn(whole)
+    run = learn(settings, keep=False)
+    run.save(tmp_path / "kept")
+    learn(replace(settings, resume=tmp_path / "kept", run_dir=tmp_path / "kept", steps=100))
+    assert differences(read_model(tmp_path / "kept" / "model")[0], model(whole)[0]) == []
+    with pytest.raises(ValueError, match="already holds files"):
+        run.save(tmp_path / "kept")
+
+
+def test_a_resumed_run_may_be_as_long_as_asked_beyond_its_checkpoint(settings):
+    learn(settings)
+    run = learn(replace(settings, resume=settings.run.run_dir), more=25)
+    assert (run.steps, run.settings.run.steps) == (85, 85)
+    assert parse(DQN, "", ["--resume", str(settings.run.run_dir)]).run.steps == 85
 
 
 # Environments are closed

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from agents.runtime.seeds import Purpose, sequence
-from agents.training.trainer import Trainer
-from envs import Chain
+from agents.training.evaluation import Scores
+from agents.training.trainer import Callback, Trainer
+from envs import Chain, Episode
 from envs.seeds import environment_seeds
 from tests.agents.environments import Clockwork
 from tests.agents.training.recorder import Recorder, run
@@ -109,3 +110,63 @@ def test_an_environment_that_cannot_be_restored_starts_new_games_under_another_s
     assert rest.agent.learned[0] == (25, 26)
     assert rest.agent.observed[0][0].first.all()
     assert list(rest.statistics._lengths) == [10, 10]  # the game in progress is left out
+
+
+class Noted(Callback):
+    """Writes down what it is called for."""
+
+    def __init__(self, *, stop_at=None):
+        self.calls, self._stop_at = [], stop_at
+
+    def start(self, trainer):
+        self.calls.append(("start", trainer.steps))
+
+    def step(self, trainer, before):
+        self.calls.append(("step", before, trainer.steps))
+        if trainer.steps == self._stop_at:
+            trainer.stop()
+
+    def update(self, trainer, updates):
+        self.calls.append(("update", updates))
+
+    def evaluation(self, trainer, scores):
+        self.calls.append(("evaluation", scores.mean))
+
+    def end(self, trainer):
+        self.calls.append(("end", trainer.steps))
+
+
+def test_a_callback_is_called_at_each_event_of_each_run():
+    agent, noted = Recorder(), Noted()
+    agent.updates = {2: 1, 4: 3}
+    trainer = Trainer(agent, Clockwork(10), seed=0, callbacks=[noted])
+    trainer.run(2)
+    trainer.evaluated(Scores.of([Episode(0, 5.0, 2)]))
+    trainer.run(4)
+    assert noted.calls == [
+        *[("start", 0), ("step", 0, 1), ("update", 1), ("step", 1, 2), ("end", 2)],
+        ("evaluation", 5),
+        *[("start", 2), ("step", 2, 3), ("update", 3), ("step", 3, 4), ("end", 4)],
+    ]
+
+
+@pytest.mark.parametrize("event", ["start", "step"])
+def test_a_callback_may_stop_the_run_which_can_go_on(event):
+    noted = Noted(stop_at=3)
+    trainer = Trainer(Recorder(), Clockwork(10), seed=0, callbacks=[noted])
+    if event == "start":
+        noted.start = lambda trainer: trainer.steps or trainer.stop()
+    trainer.run(10)
+    assert trainer.steps == (3 if event == "step" else 0)
+    noted.start = lambda trainer: None
+    trainer.run(5)
+    assert trainer.steps == (5 if event == "step" else 3)
+
+
+def test_the_end_is_reported_after_an_error_too():
+    noted = Noted()
+    environment = Clockwork(10)
+    environment.recv = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        Trainer(Recorder(), environment, seed=0, callbacks=[noted]).run(5)
+    assert noted.calls[-1][0] == "end"
