@@ -28,9 +28,13 @@ class Shown(Callback):
     def __init__(self, progress: Callable[[], Progress]) -> None:
         self._progress = progress
 
+    def update(self, trainer: Trainer, updates: int) -> None:
+        """Let it measure the speed."""
+        self._progress().learned(trainer.steps)
+
     def step(self, trainer: Trainer, before: int) -> None:
         """Move it to the present step."""
-        self._progress().update(trainer.steps)
+        self._progress().update(trainer.steps, trainer.statistics)
 
 
 class Log(Callback):

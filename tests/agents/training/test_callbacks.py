@@ -1,6 +1,6 @@
 import pytest
 
-from agents.training.callbacks import Checkpointing, Evaluation, Log
+from agents.training.callbacks import Checkpointing, Evaluation, Log, Shown
 from agents.training.evaluation import Scores
 from agents.training.trainer import Trainer
 from envs import Episode
@@ -58,6 +58,28 @@ def test_callbacks_fire_once_an_interval(num_envs):
 def test_an_interval_of_0_never_fires():
     never = Checkpointing(None, 0, None, None), Evaluation(None, None, 0, report=None, keep_best=None, message=None)
     run(Clockwork(5), 30, *never)
+
+
+def test_a_display_gets_each_vector_step_and_those_with_gradient_steps():
+    said = []
+
+    class Display:
+        def learned(self, step):
+            said.append(("learned", step))
+
+        def update(self, step, games):
+            said.append(("at", step, games.mean_score))
+
+    def learn(before, after, timestep):
+        agent.learner.num_updates += 2 * (after == 4)
+
+    agent = Recorder()
+    agent.learn = learn
+    trainer = Trainer(agent, Clockwork(2, 2, reward=3.0), seed=0, callbacks=[Shown(lambda: Display())])
+    trainer.run(4)
+    assert said[1:] == [("learned", 4), ("at", 4, 6.0)]
+    assert said[0][:2] == ("at", 2)
+    assert said[0][2] != said[0][2]  # no game has ended yet
 
 
 class Clock:

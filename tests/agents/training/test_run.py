@@ -238,6 +238,9 @@ def test_a_run_is_silent_without_a_progress_display(settings, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+SUMMARY = ["task", "network", "normalizer", "device", "preset"]  # see `test_summary`
+
+
 class Display(NullProgress):
     """Writes down what a run shows."""
 
@@ -247,7 +250,7 @@ class Display(NullProgress):
     def start(self, step, total_steps):
         self.calls.append(("start", step, total_steps))
 
-    def update(self, step):
+    def update(self, step, games):
         self.calls.append(("update", step))
 
     def report(self, step, metrics):
@@ -265,7 +268,8 @@ def test_what_is_shown(settings):
     with Run(DQN, replace(settings, steps=2, log_interval=2), progress=display) as run:
         run.learn()
         run.learn(3)
-    assert display.calls == [
+    assert [text.split()[0] for _, text in display.calls[2:7]] == SUMMARY
+    assert [*display.calls[:2], *display.calls[7:]] == [
         ("start", 0, 2),
         ("message", f"training in {settings.run.run_dir}"),
         ("update", 1),
@@ -312,7 +316,7 @@ def test_an_evaluation_by_steps_in_which_no_game_ends_is_made_once(settings, mon
     monkeypatch.setattr(run_module, "evaluate_steps", lambda *args, **options: made.append(1) or play(*args, **options))
     learn(replace(settings, eval_interval=30, eval_steps=2), progress=display)  # a walk to the end takes 4
     assert len(made) == 2
-    assert [call[1] for call in display.calls if call[0] == "message"][1:] == [
+    assert [call[1] for call in display.calls if call[0] == "message"][1 + len(SUMMARY) :] == [
         "evaluation at step 30: no game ended, so there is no score",
         "evaluation at step 60: no game ended, so there is no score",
     ]
