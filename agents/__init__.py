@@ -2,6 +2,12 @@
 
 import os
 
+from wnrl.distribution import check_packages
+
+__distribution__ = "wnrl"
+
+check_packages("envs")
+
 # Emulators and torch share the cores of a CPU. Between two operations torch's threads (GNU OpenMP) wait awake, by
 # default for milliseconds, and keep an emulator from its core; a tenth of that is enough until the next operation.
 # It is read when torch is imported.

@@ -33,6 +33,8 @@ __all__ = [
     "rom_id",
 ]
 
+__distribution__ = "wnrl"
+
 
 def make(
     game: str | None = None, env: str | Callable[..., gymnasium.Env] | None = None, num_envs: int = 1, **options: Any

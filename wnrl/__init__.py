@@ -11,106 +11,28 @@
 Policies for stable-baselines3 are in `wnrl.sb3`, networks for agents in `wnrl.networks`. docs/weight-norm.md explains.
 """
 
-from wnrl.diagnostics.norms import NormDiagnostics
-from wnrl.initialization.initialize import INITIALIZATIONS, analytic_init, data_init, he_uniform_, initialize
-from wnrl.normalizers.batch_norm import BatchNormalized, MeanBatchNormalized
-from wnrl.normalizers.conversions import NORMALIZERS
-from wnrl.normalizers.describe import describe
-from wnrl.normalizers.folding import fold, polyak, refresh, remove, unfold
-from wnrl.normalizers.layer_norm import ChannelLayerNormalized, LayerNormalized
-from wnrl.normalizers.normalize import normalize
-from wnrl.normalizers.parameter_groups import parameter_groups
-from wnrl.normalizers.projection import (
-    ProjectedBeforeBatchNorm,
-    ProjectedLayer,
-    RadiusProjected,
-    WeightClipped,
-    project,
-)
-from wnrl.normalizers.spectral_norm import SpectralNormalized
-from wnrl.normalizers.stale_optimizers import check_optimizer
-from wnrl.normalizers.state_dicts import convert_state_dict, torch_state_dict
-from wnrl.weight_norm.attention import WeightNormMultiheadAttention
-from wnrl.weight_norm.convolutions import (
-    WeightNormConv1d,
-    WeightNormConv2d,
-    WeightNormConv3d,
-    WeightNormConvTranspose1d,
-    WeightNormConvTranspose2d,
-    WeightNormConvTranspose3d,
-)
-from wnrl.weight_norm.dense import WeightNormBilinear, WeightNormLinear
-from wnrl.weight_norm.embedding import WeightNormEmbedding, WeightNormEmbeddingBag
-from wnrl.weight_norm.factors import outdate
-from wnrl.weight_norm.formula import effective_weight
-from wnrl.weight_norm.normalized_layer import rebuild_layer
-from wnrl.weight_norm.recurrent import (
-    WeightNormGRU,
-    WeightNormGRUCell,
-    WeightNormLSTM,
-    WeightNormLSTMCell,
-    WeightNormRNN,
-    WeightNormRNNCell,
-)
-from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
-from wnrl.weight_norm.wrappers import strip_wrappers
+from __future__ import annotations
 
-__all__ = [
-    "INITIALIZATIONS",
-    "NORMALIZERS",
-    "NormDiagnostics",
-    "WeightNormBilinear",
-    "WeightNormConv1d",
-    "WeightNormConv2d",
-    "WeightNormConv3d",
-    "WeightNormConvTranspose1d",
-    "WeightNormConvTranspose2d",
-    "WeightNormConvTranspose3d",
-    "WeightNormEmbedding",
-    "WeightNormEmbeddingBag",
-    "WeightNormGRU",
-    "WeightNormGRUCell",
-    "WeightNormLSTM",
-    "WeightNormLSTMCell",
-    "WeightNormLayer",
-    "WeightNormLinear",
-    "WeightNormMultiheadAttention",
-    "WeightNormRNN",
-    "WeightNormRNNCell",
-    "analytic_init",
-    "check_optimizer",
-    "convert_state_dict",
-    "data_init",
-    "describe",
-    "effective_weight",
-    "fold",
-    "he_uniform_",
-    "initialize",
-    "normalize",
-    "outdate",
-    "parameter_groups",
-    "polyak",
-    "project",
-    "refresh",
-    "remove",
-    "torch_state_dict",
-    "unfold",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
 
-_IN_PICKLES = (
-    BatchNormalized,
-    ChannelLayerNormalized,
-    LayerNormalized,
-    MeanBatchNormalized,
-    ProjectedBeforeBatchNorm,
-    ProjectedLayer,
-    RadiusProjected,
-    SpectralNormalized,
-    WeightClipped,
-    rebuild_layer,
-    strip_wrappers,
-)
+if TYPE_CHECKING:
+    from wnrl.api import *  # noqa: F403
 
-for _public in (*_IN_PICKLES, *(globals()[_name] for _name in __all__)):
-    if isinstance(_public, type) or _public in (rebuild_layer, strip_wrappers):
-        _public.__module__ = "wnrl"  # pickles name what they need by its module: by the one that stays
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, or `__all__`: all of them come, and torch with them, when the first is used."""
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    api = importlib.import_module("wnrl.api")
+    globals().update({kind.__name__: kind for kind in api.IN_PICKLES}, __all__=[*api.__all__])
+    globals().update({public: getattr(api, public) for public in api.__all__})
+    if name not in globals():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from statistics import fmean, pstdev
 
+from agents.commands.invocation import how_to_call, quoted
 from agents.commands.parser import fail, parse
 from agents.registry import AGENTS
 from agents.runtime.signals import StopSignal
@@ -46,7 +47,8 @@ def train(agent: str, description: str) -> int:
     if stop():
         print(f"stopped at step {run.steps:,} with a checkpoint: continue with --resume {path}", flush=True)
     else:
-        print(f"finished {run.steps:,} steps: python scripts/evaluate.py {path} evaluates the model", flush=True)
+        command = f"{how_to_call('evaluate')} {quoted(path)}"
+        print(f"finished {run.steps:,} steps: {command} evaluates the model", flush=True)
     return stop.exit_code
 
 

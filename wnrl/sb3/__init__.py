@@ -6,6 +6,12 @@
 (`save_policy`, `load_policy`, `export`).
 """
 
+# ruff: noqa: E402
+
+from wnrl.distribution import check_packages
+
+check_packages("envs")  # before AtariVecEnv imports it
+
 from wnrl.sb3.atari_vec_env import AtariVecEnv
 from wnrl.sb3.callbacks import DataDependentInit, NormDiagnostics
 from wnrl.sb3.export import Exported, export

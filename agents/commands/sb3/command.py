@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agents.commands.invocation import how_to_call, quoted
 from agents.commands.parser import fail, given_flags, read
 from agents.runtime.signals import StopSignal
 from agents.settings.flat import flat_defaults, from_flat
@@ -49,10 +50,8 @@ def _train(run: SB3Run, stop: StopSignal) -> int:
     print(f"model of step {run.steps:,}: {path / 'model.zip'}", flush=True)
     if not stop() and (result := run.evaluate()):
         print(result)
-    if stop():
-        print(f"stopped at step {run.steps:,}: python scripts/evaluate.py {path} evaluates the model", flush=True)
-    else:
-        print(f"finished {run.steps:,} steps: python scripts/evaluate.py {path} evaluates the model", flush=True)
+    end = f"stopped at step {run.steps:,}" if stop() else f"finished {run.steps:,} steps"
+    print(f"{end}: {how_to_call('evaluate')} {quoted(path)} evaluates the model", flush=True)
     return stop.exit_code
 
 

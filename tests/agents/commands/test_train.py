@@ -20,7 +20,7 @@ FLAGS += ["--learning-starts", "20", "--batch-size", "4", "--replay-size", "200"
 
 def call(monkeypatch, *arguments):
     """The exit code of a training script that is called with these arguments."""
-    monkeypatch.setattr(sys, "argv", ["train_dqn.py", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["scripts/train_dqn.py", *map(str, arguments)])
     return train("dqn", "A program.")
 
 

@@ -69,7 +69,7 @@ class Run:
 
 def call(monkeypatch, run):
     monkeypatch.setattr(sb3_run, "SB3Run", run)
-    monkeypatch.setattr(sys, "argv", ["train_sb3.py", "--env", "CartPole-v1"])
+    monkeypatch.setattr(sys, "argv", ["scripts/train_sb3.py", "--env", "CartPole-v1"])
     return main("A program.")
 
 

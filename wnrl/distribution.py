@@ -1,0 +1,41 @@
+"""The packages that are installed with `wnrl`, and what stands where one of them should be."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+PACKAGES = ("agents", "envs")
+"""Top-level packages of this distribution beside `wnrl`; each says so by `__distribution__`."""
+
+_OURS = re.compile(r"^__distribution__ = \"wnrl\"$", re.MULTILINE)
+
+
+def check_packages(*packages: str) -> None:
+    """Check that `import` finds our packages by these names, not another distribution's. Imports none of them.
+
+    Args:
+        packages: names in `PACKAGES`; all by default.
+
+    Raises:
+        ImportError: one is shadowed or missing; one line with the file that was found, and what to do.
+    """
+    for name in packages or PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is None:
+            raise ImportError(f"the package {name!r} is missing: install wnrl again", name=name)
+        if spec.origin is None or not _OURS.search(Path(spec.origin).read_text(encoding="utf-8", errors="replace")):
+            found = spec.origin or ", ".join(spec.submodule_search_locations or [])
+            raise ImportError(f"{name!r} is {found} here{_owner(name)}, not wnrl's package: {ADVICE}", name=name)
+
+
+ADVICE = "install wnrl in an environment of its own, and start where no folder or file has that name"
+
+
+def _owner(name: str) -> str:
+    """The other distribution that installs a package of this name, in words; empty if none says so."""
+    from importlib import metadata  # slow to import, and seldom needed
+
+    others = sorted({*metadata.packages_distributions().get(name, ())} - {"wnrl"})
+    return f", of {', '.join(others)}" if others else ""
