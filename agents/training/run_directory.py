@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("wnrl", "torch", "numpy", "gymnasium", "ale-py", "stable-baselines3")
-
+from agents.training.provenance import provenance
 
 class RunDirectory:
     """A run's folder, made by `create` or opened by `open`.
@@ -103,20 +100,3 @@ def default_path(task: str, agent: str, norm: str, seed: int) -> Path:
         number += 1
         path = Path("runs") / f"{stem}-{number}"
     return path
-
-
-def provenance() -> dict[str, Any]:
-    """Versions of Python and of the packages, and the git commit of the source tree if there is one.
-
-    The version of torch names the build too (`2.14.1+cu130`), which its metadata may leave out.
-    """
-    import torch  # half of a command line's time: only where a run is made
-
-    versions = {"python": sys.version.split()[0], **{name: metadata.version(name) for name in PACKAGES}}
-    versions["torch"] = torch.__version__
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None
-    return {"versions": versions, "git_commit": commit, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}

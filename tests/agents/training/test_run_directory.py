@@ -1,11 +1,11 @@
 import os
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 
-from agents.training.run_directory import PACKAGES, RunDirectory, default_path, provenance
+from agents.training.provenance import PACKAGES
+from agents.training.run_directory import RunDirectory, default_path
 
 CONFIG = {"agent": "dqn", "settings": {"env": "Chain", "hidden": [8, 8], "resume": None}}
 
@@ -86,16 +86,3 @@ def test_checkpoints_of_other_processes_have_folders_of_their_own(tmp_path):
     directory = RunDirectory(tmp_path)
     assert directory.checkpoints_of(0) == directory.checkpoints == tmp_path / "checkpoints"
     assert directory.checkpoints_of(2) == tmp_path / "checkpoints" / "process-2"
-
-
-def test_the_build_of_torch_is_recorded_where_its_metadata_leaves_it_out(monkeypatch):
-    """config.json has to tell a CUDA build from a CPU one."""
-    for build in ("2.14.1+cu130", "2.14.1+cpu"):
-        monkeypatch.setattr(torch, "__version__", build)
-        monkeypatch.setattr(metadata, "version", lambda name: "2.14.1")
-        assert provenance()["versions"]["torch"] == build
-
-
-def test_provenance_without_git(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert provenance()["git_commit"] is None
