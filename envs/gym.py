@@ -2,57 +2,82 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from typing import Any
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import FlattenObservation, TransformObservation
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from envs.games import game_name, game_names
+from envs.interface import frames_stacked, obs_format
+from envs.makers import Maker, Source, describe
+from envs.preprocessing import Preprocessing, check_actions
 from envs.seeds import environment_seeds
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, clip_action, first_rows
 
-_VARIANT = re.compile(r"(-ram)?(Deterministic|NoFrameskip)?-v\d+$")  # of an Atari id, after the game
+Vectorization = Literal["sync", "async"]
 
 
 class Gym(Environment):
-    """N copies of a Gymnasium environment, stepped one after the other.
+    """N copies of a Gymnasium environment, stepped one after the other or each in a process of its own.
 
-    Observations are float32 vectors. Spaces that are not vectors are flattened, discrete ones to one-hot. Images, uint8
-    ``[H, W, C]``, stay uint8 and are transposed to channels first, ``[C, H, W]``.
+    Observations are float32 vectors, or uint8 images with channels first, ``[C, H, W]``: see
+    `envs.preprocessing.Preprocessing`.
 
     Actions are those of a ``Discrete`` space, always counted from 0, or of a one-dimensional float ``Box`` ``[D]``,
     bounded or not. Continuous actions are clipped to its bounds, as in stable-baselines3.
 
     Args:
-        id: a registered id, for example ``CartPole-v1``.
+        id: a registered id, for example ``CartPole-v1``, or ``module:Id-v0``; or a class or function that makes an
+            environment, called once for each.
         num_envs: N.
-        render_mode: passed to Gymnasium; ``"rgb_array"`` to have `render`.
-        kwargs: passed to the environment.
+        env_kwargs: passed to the environment.
+        resize: height and width of images; None: as they are.
+        grey: colour images become grey.
+        frame_skip: steps of the environment in one step.
+        stack: observations in one.
+        vectorization: ``"async"``: each in a process of its own, for slow environments; with `send` and `recv` they
+            step in the background.
+        render_mode: ``"rgb_array"`` to have `render`; passed to the environment where it is set.
+        kwargs: more of ``env_kwargs``, under names that are not among these.
 
     Raises:
-        ValueError: an unknown id (the message suggests similar ones), an Atari id, a dependency that is not installed,
-            another kind of action space, or an observation space without a fixed size.
+        ValueError: an environment that cannot be made, see `envs.makers.Maker`, or spaces or options that do not fit,
+            see `Preprocessing`.
     """
 
-    def __init__(self, id: Any, num_envs: int = 1, *, render_mode: str | None = None, **kwargs: Any) -> None:
-        self.num_envs = check_num_envs(num_envs)
-        self._env = _make(id, num_envs, render_mode, kwargs)
-        observations = self._env.single_observation_space
-        assert isinstance(observations, spaces.Box)
-        self._actions = _supported(self._env.single_action_space)
+    def __init__(
+        self,
+        id: Source,
+        num_envs: int = 1,
+        *,
+        env_kwargs: Mapping[str, Any] | None = None,
+        resize: tuple[int, int] | None = None,
+        grey: bool = False,
+        frame_skip: int = 1,
+        stack: int = 1,
+        vectorization: Vectorization = "sync",
+        render_mode: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.num_envs, self.frame_skip = check_num_envs(num_envs), frame_skip
+        make = Maker(id, {**(env_kwargs or {}), **kwargs}, render_mode)
+        preprocessing = Preprocessing(resize, grey, frame_skip, stack)
+        self._name, self._render_mode = make.name, render_mode
+        self._env = _vectorized(_Wrapped(make, preprocessing, os.getpid()), num_envs, vectorization)
+        self._actions = check_actions(self._env.single_action_space)
         if isinstance(self._actions, spaces.Discrete):
             self.num_actions = int(self._actions.n)
         else:
             self.num_actions = 0
             self.action_low = self._actions.low.astype(np.float32)
             self.action_high = self._actions.high.astype(np.float32)
-        self.obs_shape = observations.shape
-        self.obs_dtype = np.dtype(np.uint8 if len(self.obs_shape) == 3 else np.float32)
+        self.obs_shape, self.obs_dtype = obs_format(self._env.single_observation_space)
+        self.stack = frames_stacked(self.obs_shape, self.obs_dtype, stack)
         self._last: np.ndarray | None = None  # [N]
 
     def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
@@ -62,21 +87,36 @@ class Gym(Environment):
         return first_rows(obs.astype(self.obs_dtype, copy=False))
 
     def step(self, action: np.ndarray) -> TimeStep:
-        action = self._checked(action)
-        if self._last is None:
-            raise RuntimeError("reset() comes before the first step()")
-        obs, reward, terminated, truncated, _ = self._env.step(action)
-        first, self._last = self._last, terminated | truncated
-        obs = obs.astype(self.obs_dtype, copy=False)
-        return TimeStep(obs, reward.astype(np.float64), (~terminated).astype(np.float32), first, self._last.copy())
+        return self._row(*self._env.step(self._checked(action)))
+
+    def send(self, action: np.ndarray) -> None:
+        if isinstance(self._env, AsyncVectorEnv):
+            self._env.step_async(self._checked(action))
+        else:
+            super().send(action)
+
+    def recv(self) -> TimeStep:
+        return self._row(*self._env.step_wait()) if isinstance(self._env, AsyncVectorEnv) else super().recv()
 
     def render(self) -> np.ndarray:
-        if self._env.render_mode != "rgb_array":
+        if self._render_mode != "rgb_array":
             raise RuntimeError('nothing to render: make the environment with render_mode="rgb_array"')
+        if self._env.render_mode != "rgb_array":
+            raise RuntimeError(f'{self._name} cannot be rendered: it takes no render_mode "rgb_array"')
+        picture: Any
         try:
-            return np.asarray(self._env.envs[0].render())
+            picture = (
+                self._env.call("render")[0] if isinstance(self._env, AsyncVectorEnv) else self._env.envs[0].render()
+            )
         except gymnasium.error.DependencyNotInstalled as error:
-            raise RuntimeError(_one_line(error)) from error
+            raise RuntimeError(describe(error)) from error
+        except Exception as error:
+            raise RuntimeError(f"{self._name} cannot be rendered: {describe(error)}") from error
+        if np.ndim(picture) != 3 or np.shape(picture)[2] != 3:
+            shape = f" {list(np.shape(picture))}" if np.ndim(picture) else ""
+            got = "None" if picture is None else type(picture).__name__ + shape
+            raise RuntimeError(f"{self._name} cannot be rendered: render() must return a picture [H, W, 3], got {got}")
+        return np.asarray(picture)
 
     def close(self) -> None:
         self._env.close()
@@ -84,80 +124,42 @@ class Gym(Environment):
     def _checked(self, action: np.ndarray) -> np.ndarray:
         """The actions as Gymnasium takes them: ``[N]`` int64 from the space's start on, or ``[N, D]`` in its bounds."""
         if isinstance(self._actions, spaces.Discrete):
-            return check_action(action, self.num_envs, self.num_actions) + self._actions.start
-        return clip_action(action, self.num_envs, self._actions.low, self._actions.high)
+            action = check_action(action, self.num_envs, self.num_actions) + self._actions.start
+        else:
+            action = clip_action(action, self.num_envs, self._actions.low, self._actions.high)
+        if self._last is None:
+            raise RuntimeError("reset() comes before the first step()")
+        return action
+
+    def _row(
+        self, obs: np.ndarray, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, _: Any
+    ) -> TimeStep:
+        assert self._last is not None
+        first, self._last = self._last, terminated | truncated
+        obs = obs.astype(self.obs_dtype, copy=False)
+        return TimeStep(obs, reward.astype(np.float64), (~terminated).astype(np.float32), first, self._last.copy())
 
 
-def _make(id: str, num_envs: int, render_mode: str | None, kwargs: dict[str, Any]) -> SyncVectorEnv:
-    """Make the vector environment; any failure is a ValueError with a one-line message."""
-    refuse_atari(id)
+@dataclass(frozen=True)
+class _Wrapped:
+    """Makes one of the environments, wrapped."""
+
+    make: Maker
+    preprocessing: Preprocessing
+    process: int  # that of the run
+
+    def __call__(self) -> gymnasium.Env:
+        if os.getpid() != self.process:  # a Ctrl-C in the terminal is for the run, which closes its environments
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return self.preprocessing(self.make())
+
+
+def _vectorized(make: _Wrapped, num_envs: int, vectorization: Vectorization) -> SyncVectorEnv | AsyncVectorEnv:
+    kinds: dict[str, Any] = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
+    if vectorization not in kinds:
+        raise ValueError(f"vectorization must be sync or async, got {vectorization!r}")
     try:
-        env = gymnasium.make_vec(
-            id,
-            num_envs,
-            vectorization_mode="sync",
-            vector_kwargs={"autoreset_mode": AutoresetMode.NEXT_STEP},
-            wrappers=[_preprocess],
-            render_mode=render_mode,
-            **kwargs,
-        )
-    except gymnasium.error.UnregisteredEnv as error:
-        raise ValueError(_unknown(id)) from error
-    except (gymnasium.error.Error, ImportError) as error:
-        raise ValueError(f"cannot make {id}: {_one_line(error)}") from error
-    assert isinstance(env, SyncVectorEnv)
-    return env
-
-
-def _preprocess(env: gymnasium.Env) -> gymnasium.Wrapper:
-    """Check the action space of one environment, and make its observations vectors or channels-first images."""
-    _supported(env.action_space)
-    space = env.observation_space
-    if isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8:
-        return _channels_first(env, space)
-    if isinstance(space, spaces.Box) and len(space.shape) == 1:
-        return gymnasium.Wrapper(env)
-    if not space.is_np_flattenable:
-        raise ValueError(f"observations must have a fixed size, got {space}")
-    return FlattenObservation(env)
-
-
-def _supported(space: spaces.Space) -> spaces.Discrete | spaces.Box:
-    """Return the action space; raise ValueError if `Gym` does not support its kind."""
-    if isinstance(space, spaces.Discrete):
-        return space
-    if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.shape[0] > 0 and space.dtype.kind == "f":
-        return space
-    raise ValueError(f"the action space must be Discrete or a float Box of one dimension, got {_one_line(space)}")
-
-
-def _channels_first(env: gymnasium.Env, space: spaces.Box) -> gymnasium.Wrapper:
-    if space.shape[0] < space.shape[2]:  # already channels first, by the shorter axis
-        return gymnasium.Wrapper(env)
-    turned = spaces.Box(space.low.transpose(2, 0, 1), space.high.transpose(2, 0, 1), dtype=np.uint8)
-    return TransformObservation(env, lambda obs: np.ascontiguousarray(obs.transpose(2, 0, 1)), turned)
-
-
-def refuse_atari(id: str) -> None:
-    """Raise ValueError where that is the id of an Atari game, whose environments have a frame skip of their own."""
-    name = id.rpartition(":")[2]  # without the module that registers it
-    spec = gymnasium.registry.get(name)
-    if spec is None:
-        game = _VARIANT.sub("", name.removeprefix("ALE/"))
-    else:
-        game = game_name(spec.kwargs["game"]) if str(spec.entry_point).startswith("ale_py") else ""
-    if game in game_names():
-        raise ValueError(f"{id} is an Atari game: use --game {game} (game={game!r}), not --env")
-    if name.startswith("ALE/"):
-        raise ValueError(f"{id} is an Atari id: use --game NAME (game='Breakout'), not --env")
-
-
-def _unknown(id: str) -> str:
-    ids = [i for i, spec in gymnasium.registry.items() if not str(spec.entry_point).startswith("ale_py")]
-    near = difflib.get_close_matches(id, ids, n=3)
-    suggestion = f"did you mean {' or '.join(near)}?" if near else "no registered id is like it"
-    return f"unknown environment {id!r}: {suggestion}"
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())
+        return kinds[vectorization]([make] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+    except RuntimeError as error:
+        raise ValueError(f"{make.make.name}: {describe(error)}") from error

@@ -1,9 +1,16 @@
+import functools
+import os
+import signal
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from envs import EpisodeStatistics, Gym
+from tests.envs.own import Camera, Own
+
+FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
 
 
 class Probe(gymnasium.Env):
@@ -43,8 +50,8 @@ def probe():
     del gymnasium.registry["WnrlProbe-v0"]
 
 
-def gym(num_envs=1, **kwargs):
-    return Gym("WnrlProbe-v0", num_envs, **kwargs)
+def gym(num_envs=1, render_mode=None, **kwargs):
+    return Gym("WnrlProbe-v0", num_envs, env_kwargs=kwargs, render_mode=render_mode)
 
 
 def test_cartpole_as_gymnasium_plays_it():
@@ -274,3 +281,133 @@ def test_step_comes_after_reset():
 def test_the_number_of_environments_is_checked():
     with pytest.raises(ValueError, match="num_envs must be at least 1, got -1"):
         gym(-1)
+
+
+@pytest.mark.parametrize("source", [Own, lambda: Own(), functools.partial(Own)])
+def test_classes_and_functions(source):
+    env = Gym(source, 2)
+    assert (env.obs_shape, env.num_actions) == ((3,), 2)
+    assert env._env.envs[0] is not env._env.envs[1]
+    rows = [env.reset(seed=0), *(env.step(np.array([1, 0])) for _ in range(8))]
+    assert [row.last.tolist() for row in rows[6:]] == [[False] * 2, [True] * 2, [False] * 2]
+    assert rows[8].first.all()
+    with pytest.raises(RuntimeError, match=r'^nothing to render: make the environment with render_mode="rgb_array"$'):
+        env.render()
+
+
+class Painted(Own):
+    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 1}  # noqa: RUF012
+    picture = None
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def render(self):
+        if isinstance(self.picture, Exception):
+            raise self.picture
+        return self.picture
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (None, r"render\(\) must return a picture \[H, W, 3\], got None"),
+        ("text", r"render\(\) must return a picture \[H, W, 3\], got str"),
+        (np.zeros((4, 5)), r"render\(\) must return a picture \[H, W, 3\], got ndarray \[4, 5\]"),
+        (NotImplementedError(), "NotImplementedError"),
+        (ZeroDivisionError("by\n0"), r"ZeroDivisionError: by 0 \(test_gym.py, line \d+\)"),
+    ],
+)
+def test_what_cannot_be_rendered(picture, message, monkeypatch):
+    monkeypatch.setattr(Painted, "picture", picture)
+    env = Gym(Painted, render_mode="rgb_array")
+    env.reset()
+    with pytest.raises(RuntimeError, match=f"^Painted cannot be rendered: {message}"):
+        env.render()
+
+
+def test_without_a_render_mode_there_is_nothing_to_render():
+    env = Gym(Own, render_mode="rgb_array")
+    env.reset()
+    with pytest.raises(RuntimeError, match=r'^Own cannot be rendered: it takes no render_mode "rgb_array"$'):
+        env.render()
+
+
+def test_an_environment_is_no_class():
+    with pytest.raises(ValueError, match=r"^Own is an environment, which all would share: pass its class, or a"):
+        Gym(Own())
+
+
+def test_options_under_names_of_ours_reach_the_environment():
+    class Skipping(Own):
+        def __init__(self, frame_skip, size):
+            self.got = frame_skip, size
+
+    env = Gym(Skipping, frame_skip=2, env_kwargs={"frame_skip": 5}, size=3)
+    assert env._env.envs[0].unwrapped.got == (5, 3)
+    assert env.frame_skip == 2
+
+
+def test_frames_are_skipped_within_an_episode():
+    env = Gym(Own, frame_skip=3)  # episodes of 7
+    rows = [env.reset(seed=0), *(env.step(np.array([1])) for _ in range(4))]
+    assert [row.reward[0] for row in rows] == [0, 3, 3, 1, 0]
+    assert [row.last[0] for row in rows] == [False, False, False, True, False]
+
+
+def test_stacks_are_those_of_a_replay_buffer():
+    env, alone = Gym(Camera, 2, grey=True, stack=3), Gym(Camera, 2, grey=True)
+    assert (env.obs_shape, env.stack, env.obs_dtype) == ((3, 64, 64), 3, np.uint8)
+    assert Gym(Camera, stack=3).stack == 1  # nine colours of three frames
+    stacked, frames = env.reset(seed=0), [alone.reset(seed=0)]
+    assert (stacked.obs[:, :2] == 0).all()
+    for _ in range(6):
+        stacked = env.step(np.array([0, 1]))
+        frames.append(alone.step(np.array([0, 1])))
+        if stacked.first.any():
+            frames = frames[-1:]
+        seen = [np.zeros_like(frames[0].obs)] * 3 + [frame.obs for frame in frames]
+        np.testing.assert_array_equal(stacked.obs, np.concatenate(seen[-3:], axis=1), strict=True)
+
+
+@FORKS
+@pytest.mark.parametrize("source", [Camera, Own, "Pendulum-v1"])
+def test_processes_play_as_one_process_does(source):
+    one, many = Gym(source, 3), Gym(source, 3, vectorization="async")
+    rng, processes = np.random.default_rng(0), list(many._env.processes)
+    rows = [(one.reset(seed=1), many.reset(seed=1))]
+    with pytest.raises(RuntimeError, match="reset"):
+        Gym(source, vectorization="sync").step(np.array([0]) if one.num_actions else np.zeros((1, 1)))
+    for _ in range(30):
+        action = rng.integers(0, 2, 3) if one.num_actions else rng.normal(size=(3, 1))
+        many.send(action)
+        rows.append((one.step(action), many.recv()))
+    for row, other in [*rows, (one.step(action), many.step(action))]:
+        for field, twin in zip(row, other, strict=True):
+            np.testing.assert_array_equal(field, twin, strict=True)
+    many.close()
+    assert not any(process.is_alive() for process in processes)
+
+
+@FORKS
+def test_a_ctrl_c_is_for_the_run_and_not_for_its_processes():
+    env = Gym(Own, 2, vectorization="async")
+    env.reset(seed=0)
+    for process in env._env.processes:
+        os.kill(process.pid, signal.SIGINT)
+    assert env.step(np.array([1, 1])).reward.tolist() == [1, 1]
+    env.close()
+
+
+@FORKS
+def test_pictures_come_from_processes_too(monkeypatch):
+    monkeypatch.setattr(Painted, "picture", np.full((4, 5, 3), 7, np.uint8))
+    env = Gym(Painted, 2, vectorization="async", render_mode="rgb_array")
+    env.reset()
+    np.testing.assert_array_equal(env.render(), Painted.picture, strict=True)
+    env.close()
+
+
+def test_vectorizations_are_two():
+    with pytest.raises(ValueError, match=r"^vectorization must be sync or async, got 'threads'$"):
+        Gym(Own, vectorization="threads")

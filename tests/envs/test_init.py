@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import envs
-from envs import Atari, Chain, EpisodeStatistics, Gym, Recall, make
+from envs import Atari, Chain, EpisodeStatistics, Gym, Recall, make, probe
+from tests.envs.own import Paddle
 
 
 @pytest.mark.parametrize("name", ["Chain", "Chain-v0"])
@@ -96,3 +97,26 @@ def test_envs_imports_neither_torch_nor_its_users():
 def test_exports_exist_and_are_sorted():
     assert sorted(envs.__all__) == envs.__all__
     assert all(hasattr(envs, name) for name in envs.__all__)
+
+
+def test_a_probe_starts_no_emulator(monkeypatch):
+    monkeypatch.setattr("envs.Atari", None)
+    assert probe(game="Breakout")[:5] == ((4, 84, 84), np.uint8, None, 0, 4)
+    assert probe(game="Breakout", stack=2).obs_shape == (2, 84, 84)
+    with pytest.raises(ValueError, match="unknown game 'Breakot': did you mean Breakout"):
+        probe(game="Breakot")
+
+
+def test_a_probe_of_an_environment():
+    assert probe(env="Chain", length=7)[:5] == ((7,), np.float32, 2, 0, 1)
+    assert probe(env="CartPole-v1", stack=2)[:5] == ((8,), np.float32, 2, 0, 1)
+    assert probe(env=Paddle)[:5] == ((4, 10, 10), np.uint8, 3, 0, 1)
+    with pytest.raises(ValueError, match=r"^give either a game or an env, got game=None and env=None$"):
+        probe()
+
+
+@pytest.mark.parametrize("ask", [make, probe])
+def test_options_that_a_built_in_environment_does_not_have(ask):
+    with pytest.raises(ValueError, match=r"^Chain has no option resize, stack: leave it out$"):
+        ask(env="Chain", stack=2, resize=(3, 3))
+    assert ask(env="Recall-v0", env_kwargs={"cues": 4}).num_actions == 4

@@ -12,7 +12,7 @@ from stable_baselines3.common.preprocessing import is_image_space, is_image_spac
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 from agents.settings.run import TaskSettings
-from envs.gym import refuse_atari
+from envs.makers import refuse_atari
 from wnrl.sb3 import AtariVecEnv
 
 Task = Mapping[str, Any]

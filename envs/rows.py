@@ -1,0 +1,103 @@
+"""Observations as rows: what an environment returns, one or a batch of them, as agents take it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, iterate
+
+from envs.makers import one_line
+from envs.preprocessing import Preprocessing
+
+
+class Rows:
+    """Converts observations of an environment of Gymnasium, one or a batch, to ``[N, *shape]``.
+
+    Args:
+        space: of the environment, before its preprocessing.
+        preprocessing: of its observations.
+        shape: of one after it.
+        dtype: of one after it.
+
+    The result is called with observations as the environment returns them or as the preprocessing does, and returns
+    rows ``[N, *shape]`` and whether it was one. With a stack it takes those of the preprocessing alone.
+
+    Raises:
+        ValueError: on the call: another shape.
+    """
+
+    def __init__(
+        self, space: spaces.Space, preprocessing: Preprocessing, shape: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        self._space, self._shape, self._dtype, self._stack = space, shape, dtype, preprocessing.stack
+        self._converters: list[Callable[[Any], Any]] = []
+        env = preprocessing(_Spaces(space))
+        while isinstance(env, gymnasium.Wrapper):
+            if isinstance(env, gymnasium.ObservationWrapper):
+                self._converters.insert(0, env.observation)
+            env = env.env
+
+    def __call__(self, obs: Any) -> tuple[np.ndarray, bool]:
+        count = count_of(self._space, obs) if self._stack == 1 else None
+        if count == 0:
+            return self._converted(obs)[None], True
+        if count is not None:
+            return np.stack([self._converted(one) for one in iterate(batch_space(self._space, count), obs)]), False
+        try:
+            return as_rows(obs, self._shape, self._dtype)
+        except ValueError as error:
+            own = f"with stack {self._stack}, one frame is not enough"
+            reason = own if self._stack > 1 else f"nor of the environment's {one_line(self._space)}"
+            raise ValueError(f"{error}: {reason}") from None
+
+    def _converted(self, obs: Any) -> np.ndarray:
+        for convert in self._converters:
+            obs = convert(obs)
+        return np.asarray(obs, self._dtype)
+
+
+def as_rows(obs: Any, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, bool]:
+    """Observations `[*shape]` or `[N, *shape]` as `[N, *shape]`, and whether it was one; else ValueError."""
+    array = np.asarray(obs)
+    if array.shape == shape:
+        return array[None].astype(dtype, copy=False), True
+    if array.shape[1:] == shape and array.ndim == len(shape) + 1:
+        return array.astype(dtype, copy=False), False
+    given = "a structure" if array.dtype == object else str(list(array.shape))
+    raise ValueError(f"observations must be {list(shape)} or [N, {str(list(shape))[1:]}, got {given}")
+
+
+def count_of(space: spaces.Space, obs: Any) -> int | None:
+    """How many observations of that space these are, batched as Gymnasium does; 0: one without a batch, None: neither.
+
+    A batch of a Dict or Tuple is one of batches.
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(obs, Mapping) or obs.keys() != space.spaces.keys():
+            return None
+        counts = {count_of(part, obs[key]) for key, part in space.spaces.items()}
+        return counts.pop() if len(counts) == 1 else None
+    if isinstance(space, spaces.Tuple):
+        if not isinstance(obs, tuple | list) or len(obs) != len(space.spaces):
+            return None
+        counts = {count_of(part, one) for part, one in zip(space.spaces, obs, strict=True)}
+        return counts.pop() if len(counts) == 1 else None
+    if space.shape is None:
+        return 0 if space.contains(obs) else None
+    array = np.asarray(obs)
+    if isinstance(space, spaces.Discrete) and array.dtype.kind not in "iu":
+        return None
+    if array.shape == space.shape:
+        return 0
+    return len(array) or None if array.ndim > len(space.shape) and array.shape[1:] == space.shape else None
+
+
+class _Spaces(gymnasium.Env):
+    """Only the spaces of an environment, for wrappers whose conversions are used without it."""
+
+    def __init__(self, observations: spaces.Space) -> None:
+        self.observation_space, self.action_space = observations, spaces.Discrete(2)
