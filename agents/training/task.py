@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import gymnasium
 
+from agents.settings.flat import flat_defaults
+from agents.settings.presets.base import SMALL, Observation
 from agents.settings.run import TaskSettings
-from envs import Environment, make
+from envs import Environment, Interface, make, probe
 from envs.games import settings_of_id
 
 PREFIX = "python:"
@@ -30,6 +33,39 @@ class Task:
     settings: TaskSettings
     source: Source | None = None
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any], source: Source | None = None) -> Task:
+        """The task of those of these settings, by flat name, that are of a task."""
+        return cls(
+            TaskSettings(**{name: values[name] for name in flat_defaults(TaskSettings) if name in values}), source
+        )
+
+    def probe(self) -> Interface:
+        """What its environments show and take.
+
+        No emulator is started for a game. One environment of any other kind is made, reset, stepped once and closed, at
+        the first call.
+
+        Raises:
+            ValueError: it cannot be made, or its ``reset`` or ``step`` is not as `gymnasium.Env` says.
+        """
+        return self._interface
+
+    @property
+    def observation(self) -> Observation:
+        """What presets depend on; raises as `probe`."""
+        if self.settings.game is not None:
+            return "game"
+        shape = self.probe().obs_shape
+        if len(shape) != 3:
+            return "vector"
+        return "small image" if min(shape[1:]) < SMALL else "image"
+
+    @cached_property
+    def _interface(self) -> Interface:
+        task = self.settings
+        return probe(game=task.game, env=self._env, **task.emulator_options)
+
     def training(self, num_envs: int) -> Environment:
         """N environments to learn in, where a lost life ends the return if the settings say so."""
         life_loss = {} if self.settings.game is None else {"life_loss": self.settings.life_loss}
@@ -41,11 +77,17 @@ class Task:
 
     def _make(self, num_envs: int, **options: Any) -> Environment:
         task = self.settings
-        if self.source is None and (task.env or "").startswith(PREFIX):
-            name = str(task.env).removeprefix(PREFIX)
+        return make(game=task.game, env=self._env, num_envs=num_envs, **task.emulator_options, **options)
+
+    @property
+    def _env(self) -> str | Source | None:
+        env = self.settings.env
+        if self.source is not None:
+            return self.source
+        if env is not None and env.startswith(PREFIX):
+            name = env.removeprefix(PREFIX)
             raise ValueError(f"{name} is an environment made in Python: give it, as in agents.load(RUN, env={name})")
-        env = task.env if self.source is None else self.source
-        return make(game=task.game, env=env, num_envs=num_envs, **task.emulator_options, **options)
+        return env
 
     @property
     def remark(self) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from agents.settings.run import RunSettings
 
 Values = dict[str, Any]
 """Defaults by flat name."""
+Observation = Literal["game", "image", "small image", "vector"]
+"""What a task shows: frames of an Atari game, images of another environment, or vectors."""
+SMALL = 36
+"""Images with a side below this are small: the Nature network does not take them."""
 
 
 class Preset(Protocol):

@@ -1,9 +1,12 @@
 """agents.training.task: environments to learn in, and those to play whole games in."""
 
+import pytest
+
 from agents.settings.flat import replace
 from agents.settings.run import TaskSettings
 from agents.training.task import Task
 from envs import Atari, Chain, Gym
+from tests.envs.own import Camera, Paddle, Parts
 
 CHAIN = Task(TaskSettings(env="Chain"))
 
@@ -46,3 +49,45 @@ def test_a_description_names_the_task_and_its_options():
     assert (described["game"], described["protocol"], described["life_loss"]) == ("Pong", "machado", False)
     assert described["emulator"]["sticky_actions"] == 0
     assert CHAIN.describe() == {"game": None, "env": "Chain", "emulator": {}}
+
+
+@pytest.mark.parametrize(
+    ("values", "source", "observation"),
+    [
+        ({"game": "Breakout"}, None, "game"),
+        ({"env": "Chain"}, None, "vector"),
+        ({"env": "CartPole-v1"}, None, "vector"),
+        ({"env": "python:Parts"}, Parts, "vector"),
+        ({"env": "python:Camera"}, Camera, "image"),
+        ({"env": "python:Paddle"}, Paddle, "small image"),
+    ],
+)
+def test_a_probe_says_what_the_task_shows(values, source, observation):
+    task = Task.of({**values, "seed": 3}, source)
+    assert task.observation == observation
+    if task.settings.game is None:
+        assert task.probe().obs_shape == task.training(2).obs_shape
+
+
+def test_a_probe_is_made_once():
+    made = []
+
+    def make():
+        made.append(Camera())
+        return made[-1]
+
+    task = Task(TaskSettings(env="python:make"), make)
+    assert task.probe() is task.probe()
+    assert task.observation == "image"
+    assert len(made) == 1
+
+
+def test_a_game_is_not_started(monkeypatch):
+    monkeypatch.setattr("envs.Atari", None)
+    assert Task(TaskSettings(game="Pong")).probe().obs_shape == (4, 84, 84)
+
+
+def test_an_environment_that_python_made_is_needed_again():
+    for ask in (Task(TaskSettings(env="python:Maze")).probe, lambda: Task(TaskSettings(env="python:Maze")).training(1)):
+        with pytest.raises(ValueError, match=r"^Maze is an environment made in Python: give it, as in agents.load"):
+            ask()
