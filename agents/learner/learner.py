@@ -173,7 +173,7 @@ class Learner:
         except RuntimeError as error:
             raise ValueError(
                 f"the checkpoint is of another network than this version makes of the settings ({error}): evaluate the "
-                "run's model, or start a new run"
+                "run's model, or start a new run with --init-from"
             ) from error
         load_optimizer(self.optimizer, state["optimizer"])
         self._means.set_state(state["means"])

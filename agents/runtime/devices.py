@@ -13,17 +13,28 @@ def resolve_device(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA where available, otherwise the CPU.
 
     Raises:
-        ValueError: the name is unknown to torch, or the device is not available.
+        ValueError: the name is unknown to torch, or the device is not available or has no float64.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    there = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise ValueError(f"device {name!r} is not available; this machine has {', '.join(there)}") from error
+        raise ValueError(f"device {name!r} is not available; this machine has {there}") from error
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device {name!r} has no float64, which replay and returns need: use {there}") from error
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words: with the name of a GPU, or the number of threads of a CPU."""
+    if device.type == "cuda":
+        return f"{device}, {torch.cuda.get_device_name(device)}"
+    return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
 
 
 def resolve_graphs(graphs: bool | None, device: torch.device) -> bool:

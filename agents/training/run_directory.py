@@ -1,19 +1,32 @@
-"""The folder of a run: its configuration, metrics, checkpoints, models and videos."""
+"""The folder of a run: its configuration and its starts, metrics, checkpoints, models and videos."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.settings.earlier import FORMAT
 from agents.training.provenance import provenance
+
+PARTS = ("config.json", "progress.csv", "events.out.tfevents.*", "checkpoints", "model.*", "best.*", "videos")
+"""What a run writes into its folder."""
+_OF_A_START = ("command", "versions", "git_commit", "started")
+"""What earlier versions noted at the first start alone, next to the settings."""
+_PLACES = ("run_dir", "resume")
+"""Settings whose change is no change of the run."""
+
 
 class RunDirectory:
     """A run's folder, made by `create` or opened by `open`.
+
+    `config.json` has the agent, its settings as they are now, and under `starts` each start and resume: the first step,
+    the settings that it changed, the device, the command, the versions, the commit and the time.
 
     Attributes:
         path: of the folder.
@@ -25,23 +38,36 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
 
     @classmethod
-    def create(cls, path: Path, config: Mapping[str, Any], *, resumable: bool = True) -> RunDirectory:
-        """Make the folder and write `config.json`: the configuration, the command, the versions, the commit.
+    def create(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        *,
+        device: str | None = None,
+        resumable: bool = True,
+        again: bool = False,
+    ) -> RunDirectory:
+        """Make the folder and write `config.json`: the configuration and the first start.
 
         Args:
             path: of the folder.
             config: JSON-able; usually the agent's name and every setting.
+            device: that learns, in words.
             resumable: whether the run leaves checkpoints.
+            again: whether the folder may be in use: what a run without a checkpoint has left there is moved to a folder
+                `unfinished` in it, other files stay.
 
         Raises:
             ValueError: the folder holds a run already, or cannot be written to.
         """
-        if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
-            advice = f", or continue a run with --resume {path}" if resumable else ""
-            raise ValueError(f"{path} already holds files: choose another --run-dir{advice}")
         try:
+            if again:
+                _set_aside(path)
+            elif path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+                advice = f", or continue a run with --resume {path}" if resumable else ""
+                raise ValueError(f"{path} already holds files: choose another --run-dir{advice}")
             path.mkdir(parents=True, exist_ok=True)
-            written = {**config, "command": sys.argv, **provenance()}
+            written = {"format": FORMAT, **config, "starts": [_start(0, device)]}
             (path / "config.json").write_text(json.dumps(written, indent=2) + "\n")
             if resumable:
                 (path / "checkpoints").mkdir()
@@ -50,17 +76,18 @@ class RunDirectory:
         return cls(path)
 
     @classmethod
-    def open(cls, path: Path) -> RunDirectory:
-        """Open the folder of an existing run.
+    def open(cls, path: Path, *, write: bool = False) -> RunDirectory:
+        """Open the folder of an existing run, to read it, or to write to it too.
 
         Raises:
             ValueError: the folder holds no run, or cannot be written to.
         """
-        if not (path / "config.json").is_file():
-            raise ValueError(f"{path} is not the folder of a run: it has no config.json")
-        if not os.access(path, os.W_OK):
+        directory = cls(path)
+        if not os.path.isfile(path / "config.json"):  # False for a name that is too long
+            raise ValueError(f"{path} is not the folder of a run: it has no config.json{_near(path)}")
+        if write and not os.access(path, os.W_OK):
             raise ValueError(f"cannot write the run to {path}: no permission")
-        return cls(path)
+        return directory
 
     @property
     def config(self) -> dict[str, Any]:
@@ -73,6 +100,39 @@ class RunDirectory:
             return json.loads((self.path / "config.json").read_text())
         except ValueError as error:
             raise ValueError(f"{self.path / 'config.json'} is damaged: {error}") from error
+        except OSError as error:
+            raise ValueError(f"cannot read {self.path / 'config.json'}: {error.strerror}") from error
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the newest checkpoint; None where there is none."""
+        if not os.path.isdir(self.checkpoints):
+            return None
+        steps = [int(path.stem) for path in self.checkpoints.glob("*.safetensors") if path.stem.isdigit()]
+        return max(steps, default=None)
+
+    def go_on(self, first_step: int, settings: Mapping[str, Any], device: str | None = None) -> None:
+        """Write into `config.json` that the run goes on, with these settings from now on.
+
+        Args:
+            first_step: the step from which it goes on.
+            settings: all of them, as JSON has them.
+            device: that learns, in words.
+
+        Raises:
+            ValueError: it is not readable.
+            CheckpointError: it cannot be written, and is as it was.
+        """
+        config = self.config
+        before, starts = config["settings"], _starts(config)
+        changed = {
+            name: {"from": before[name], "to": value}
+            for name, value in settings.items()
+            if name in before and value != before[name] and name not in _PLACES
+        }
+        kept = {name: value for name, value in config.items() if name not in _OF_A_START}
+        now = {"settings": {**settings}, "starts": [*starts, _start(first_step, device, changed)]}
+        self._replace({"format": FORMAT} | kept | now | {"format": FORMAT})
 
     def change_settings(self, **settings: Any) -> None:
         """Write these settings into `config.json`, as a run that goes on has them.
@@ -81,22 +141,78 @@ class RunDirectory:
             ValueError: it is not readable.
             CheckpointError: it cannot be written, and is as it was.
         """
-        from wnrl.checkpoints.tensor_files import replace_file  # torch comes with it, see `provenance`
-
         config = self.config
         config["settings"].update(settings)
-        replace_file(self.path / "config.json", lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
+        self._replace(config)
+
+    def _replace(self, config: Mapping[str, Any]) -> None:
+        from wnrl.checkpoints.tensor_files import replace_file  # torch comes with it, see `provenance`
+
+        text = json.dumps(config, indent=2) + "\n"
+        replace_file(self.path / "config.json", lambda path: path.write_text(text))
 
     def checkpoints_of(self, rank: int) -> Path:
         """The folder of a process's checkpoints; for the first process, `checkpoints` itself."""
         return self.checkpoints / f"process-{rank}" if rank else self.checkpoints
 
 
+def made_by(config: Mapping[str, Any]) -> str:
+    """The version and commit of the last start in a configuration, in words."""
+    start = _starts(config)[-1]
+    version, commit = (start.get("versions") or {}).get("wnrl", "of unknown version"), start.get("git_commit")
+    return f"wnrl {version}, git commit {commit}" if commit else f"wnrl {version}"
+
+
 def default_path(task: str, agent: str, norm: str, seed: int) -> Path:
     """`runs/TASK-AGENT-NORM-sSEED-TIME`, with a number appended where that exists."""
-    stem = f"{task.replace('/', '_')}-{agent}-{norm}-s{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    end = f"-{agent}-{norm}-s{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    stem = f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', task)[:_LONGEST]}{end}"
     path, number = Path("runs") / stem, 1
     while path.exists():
         number += 1
         path = Path("runs") / f"{stem}-{number}"
     return path
+
+
+_LONGEST = 100
+"""Characters of a task in a folder's name, which most file systems limit to 255 bytes."""
+
+
+def _start(first_step: int, device: str | None, changed: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """An entry of `starts`."""
+    return {"first_step": first_step, "changed": {**changed}, "device": device, "command": sys.argv, **provenance()}
+
+
+def _starts(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The starts in a configuration; of an earlier version's, the first."""
+    noted = {name: config.get(name) for name in _OF_A_START}
+    return config.get("starts") or [{"first_step": 0, "changed": {}, "device": None, **noted}]
+
+
+def _set_aside(path: Path) -> None:
+    """Move what a run without a checkpoint has left in a folder to `unfinished` in it.
+
+    Raises:
+        ValueError: there is a trained model, or a checkpoint.
+    """
+    parts = [part for pattern in PARTS for part in path.glob(pattern)]
+    if finished := next((part for part in (path / "model.json", path / "model.zip") if part.exists()), None):
+        raise ValueError(f"{path} holds {finished.name} of a run without a checkpoint: choose another --run-dir")
+    if RunDirectory(path).last_step is not None:
+        raise ValueError(f"{path} already holds a run with a checkpoint: continue it with --resume {path}")
+    if not parts:
+        return
+    folder, number = path / "unfinished", 1
+    while folder.exists():
+        number += 1
+        folder = path / f"unfinished-{number}"
+    folder.mkdir()
+    for part in parts:
+        part.rename(folder / part.name)
+
+
+def _near(path: Path) -> str:
+    """What may be meant instead of a folder that is no run."""
+    if os.path.isdir(path) and (runs := sorted(found.parent for found in path.glob("*/config.json"))):
+        return f", but {len(runs)} folders in it have: name one, {runs[-1]} for example"
+    return ""

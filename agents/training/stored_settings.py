@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.settings.earlier import EARLIER
+from agents.settings.earlier import migrated
 from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
-from agents.training.run_directory import RunDirectory
+from agents.training.run_directory import RunDirectory, made_by
 
 
 def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
@@ -22,13 +23,39 @@ def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
     Raises:
         ValueError: there is no such run, or it is one of another agent or of a version that cannot be continued.
     """
-    kind = TrainSettings[spec.settings]  # type: ignore[name-defined]
-    stored, names = RunDirectory.open(path).config["settings"], flat_defaults(kind).keys()
-    if "batch_statistics" in names - stored.keys() and "batch" in stored["norm"]:
-        raise ValueError(f"{path} learned with other batch statistics than it acted with, which no version does now")
-    stored = {name: EARLIER[name] for name in EARLIER.keys() & names} | stored
-    if stored.get("schedule_steps") is None:
+    stored = _read(spec, RunDirectory.open(path).config, path)
+    if stored["schedule_steps"] is None:
         stored["schedule_steps"] = stored["steps"]
-    if differing := sorted(names ^ stored.keys()):
-        raise ValueError(f"{path} was made by another agent or version: its settings differ in {differing}")
-    return from_flat(kind, {**stored, "hidden": tuple(stored["hidden"]), "resume": path, "run_dir": path})
+    return from_flat(TrainSettings[spec.settings], {**stored, "resume": path, "run_dir": path})  # type: ignore[name-defined]
+
+
+def settings_again(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
+    """The settings of a run for another one: `resume` and `run_dir` are None, `config` is `path`.
+
+    Args:
+        spec: of its agent.
+        path: of its `config.json`, or of its folder.
+
+    Raises:
+        ValueError: as `stored_settings`.
+    """
+    directory = RunDirectory.open(path if path.is_dir() else path.parent)
+    stored = _read(spec, directory.config, path)
+    if stored["schedule_steps"] == stored["steps"]:
+        stored["schedule_steps"] = None
+    return from_flat(TrainSettings[spec.settings], {**stored, "resume": None, "run_dir": None, "config": path})  # type: ignore[name-defined]
+
+
+def _read(spec: AgentSpec, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The settings in a configuration by flat name, as this version has them."""
+    if (agent := config.get("agent")) != spec.name:
+        raise ValueError(f"{path} is a run of {agent}, not of {spec.name}")
+    names = flat_defaults(TrainSettings[spec.settings]).keys()  # type: ignore[name-defined]
+    try:
+        stored = migrated(config["settings"], config.get("format", 0), names)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no configuration of a run: {error!r}") from error
+    except ValueError as error:
+        version = made_by(config)
+        raise ValueError(f"{path} cannot be continued here: {error}. It was made by {version}: use that") from error
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}

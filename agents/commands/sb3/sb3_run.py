@@ -19,7 +19,7 @@ from agents.commands.evaluate import score_line
 from agents.commands.sb3.algorithms import CONTRIB, hyperparams, make_model
 from agents.commands.sb3.games import Games, check_epsilon, play_games, takes_masks
 from agents.commands.sb3.vec_envs import describe_task, make_evaluation_envs, make_training_envs
-from agents.runtime.devices import resolve_device
+from agents.runtime.devices import device_name, resolve_device
 from agents.runtime.seeds import Purpose, integer
 from agents.settings.flat import to_json
 from agents.settings.presets.protocols import conditions
@@ -78,7 +78,7 @@ class SB3Run:
         config = {"agent": run.algo, "library": LIBRARY, "settings": to_json(run), "hyperparams": values}
         if run.algo in CONTRIB:
             config["sb3-contrib"] = metadata.version("sb3-contrib")
-        return RunDirectory.create(path, config, resumable=False)
+        return RunDirectory.create(path, config, device=device_name(self.model.device), resumable=False)
 
     @property
     def steps(self) -> int:

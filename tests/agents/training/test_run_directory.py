@@ -1,23 +1,30 @@
+import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from agents.settings.earlier import FORMAT
+from agents.training import run_directory
 from agents.training.provenance import PACKAGES
-from agents.training.run_directory import RunDirectory, default_path
+from agents.training.run_directory import RunDirectory, default_path, made_by
 
 CONFIG = {"agent": "dqn", "settings": {"env": "Chain", "hidden": [8, 8], "resume": None}}
 
 
 def test_the_folder_says_everything_about_the_run(tmp_path):
-    directory = RunDirectory.create(tmp_path / "a" / "b", CONFIG)
+    directory = RunDirectory.create(tmp_path / "a" / "b", CONFIG, device="cpu")
     assert directory.path == tmp_path / "a" / "b"
     config = directory.config
     assert {name: config[name] for name in CONFIG} == CONFIG
-    assert config["versions"].keys() == {"python", *PACKAGES}
-    assert config["versions"]["torch"] == torch.__version__
-    assert {"git_commit", "started", "command"} <= config.keys()
+    assert config["format"] == FORMAT
+    (start,) = config["starts"]
+    assert start["versions"].keys() == {"python", *PACKAGES}
+    assert start["versions"]["torch"] == torch.__version__
+    assert {"git_commit", "started"} <= start.keys()
+    assert (start["first_step"], start["changed"], start["device"], start["command"]) == (0, {}, "cpu", sys.argv)
     assert directory.checkpoints.is_dir()
     assert RunDirectory.open(directory.path).config == config
 
@@ -67,19 +74,110 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
             RunDirectory.open(path)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_refused(tmp_path):
+def test_a_folder_of_runs_names_one(tmp_path):
+    RunDirectory.create(tmp_path / "one", CONFIG)
+    with pytest.raises(ValueError, match=rf"but 1 folders in it have: name one, {tmp_path / 'one'} for example$"):
+        RunDirectory.open(tmp_path)
+
+
+def test_a_folder_that_may_only_be_read_is_opened_to_read_alone(tmp_path, monkeypatch):
     RunDirectory.create(tmp_path / "run", CONFIG)
-    (tmp_path / "run").chmod(0o500)
-    with pytest.raises(ValueError, match="no permission"):
-        RunDirectory.open(tmp_path / "run")
-    (tmp_path / "run").chmod(0o700)
+    monkeypatch.setattr(run_directory.os, "access", lambda path, mode: mode != os.W_OK)  # root may write everywhere
+    assert RunDirectory.open(tmp_path / "run").config["agent"] == "dqn"
+    with pytest.raises(ValueError, match=r"cannot write the run to .*run: no permission"):
+        RunDirectory.open(tmp_path / "run", write=True)
 
 
 def test_a_damaged_config_is_refused_by_name(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config.json is damaged"):
         _ = RunDirectory.open(tmp_path).config
+
+
+def test_a_run_that_goes_on_notes_what_changed_and_keeps_its_first_start(tmp_path):
+    directory = RunDirectory.create(tmp_path / "run", {**CONFIG, "settings": {"steps": 5, "seed": 1, "resume": None}})
+    (first,) = directory.config["starts"]
+    directory.go_on(5, {"steps": 9, "seed": 1, "resume": "run", "added": 3}, "cuda:0, a GPU")
+    directory.go_on(9, {"steps": 20, "seed": 1, "resume": "run", "added": 3})
+    config = directory.config
+    assert config["settings"] == {"steps": 20, "seed": 1, "resume": "run", "added": 3}
+    kept, second, third = config["starts"]
+    assert kept == first
+    assert (second["first_step"], second["device"]) == (5, "cuda:0, a GPU")
+    assert second["changed"] == {"steps": {"from": 5, "to": 9}}  # of a setting that did not exist there is no change
+    assert (third["first_step"], third["changed"]) == (9, {"steps": {"from": 9, "to": 20}})
+    assert second.keys() == third.keys() == first.keys()
+
+
+def test_the_first_start_of_an_earlier_version_is_the_first_of_the_list(tmp_path):
+    """It noted versions and commit next to the settings."""
+    noted = {"command": ["a.py"], "versions": {"wnrl": "0.1.0"}, "git_commit": "abc", "started": "then"}
+    (tmp_path / "config.json").write_text(json.dumps({**CONFIG, **noted}))
+    directory = RunDirectory.open(tmp_path)
+    assert made_by(directory.config) == "wnrl 0.1.0, git commit abc"
+    directory.go_on(7, {"env": "Chain"})
+    config = directory.config
+    assert config["starts"][0] == {"first_step": 0, "changed": {}, "device": None, **noted}
+    assert config.keys() == {"agent", "settings", "starts", "format"}
+    assert config["format"] == FORMAT
+    assert len(config["starts"]) == 2
+
+
+def test_who_made_a_run_is_the_version_of_its_last_start():
+    starts = [{"versions": {"wnrl": "1"}, "git_commit": "a"}, {"versions": {"wnrl": "2"}, "git_commit": None}]
+    assert made_by({"starts": starts}) == "wnrl 2"
+    assert made_by({}) == "wnrl of unknown version"
+
+
+def test_the_last_step_is_that_of_the_newest_checkpoint(tmp_path):
+    directory = RunDirectory.create(tmp_path / "run", CONFIG)
+    assert directory.last_step is None
+    for name in ("000000000009", "000000000010", ".000000000011", "notes"):
+        (directory.checkpoints / f"{name}.safetensors").touch()
+    assert directory.last_step == 10
+
+
+def test_a_half_made_run_is_set_aside_and_other_files_stay(tmp_path):
+    path = tmp_path / "run"
+    for number in (1, 2):
+        RunDirectory.create(path, {**CONFIG, "number": number}, again=True)
+        for name in ("progress.csv", "best.json", "events.out.tfevents.1", "job.log"):
+            (path / name).write_text(str(number))
+    directory = RunDirectory.create(path, {**CONFIG, "number": 3}, again=True)
+    assert directory.config["number"] == 3
+    assert {one.name for one in path.iterdir()} == {
+        "config.json",
+        "checkpoints",
+        "job.log",
+        "unfinished",
+        "unfinished-2",
+    }
+    for number, name in ((1, "unfinished"), (2, "unfinished-2")):
+        assert json.loads((path / name / "config.json").read_text())["number"] == number
+        for part in ("progress.csv", "best.json", "events.out.tfevents.1"):
+            assert (path / name / part).read_text() == str(number)
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.zip", "checkpoints/000000000010.safetensors"])
+def test_what_was_trained_is_never_set_aside(tmp_path, name):
+    path = RunDirectory.create(tmp_path / "run", CONFIG).path
+    (path / name).touch()
+    before = sorted(path.rglob("*"))
+    with pytest.raises(ValueError, match=r"run (holds model\.\w+|already holds a run) .*a checkpoint"):
+        RunDirectory.create(path, CONFIG, again=True)
+    assert sorted(path.rglob("*")) == before
+
+
+def test_a_name_of_300_characters(tmp_path, monkeypatch):
+    """File systems take 255 bytes: the run's own name is cut, one that was asked for is refused."""
+    monkeypatch.chdir(tmp_path)
+    path = default_path("x" * 300, "dqn", "weight", 3)
+    assert RunDirectory.create(path, CONFIG).path.name.startswith("x" * 100 + "-dqn-weight-s3-")
+    with pytest.raises(ValueError, match=r"cannot write the run to x+: File name too long"):
+        RunDirectory.create(Path("x" * 300), CONFIG)
+    with pytest.raises(ValueError, match="is not the folder of a run"):
+        RunDirectory.open(Path("x" * 300))
+    assert RunDirectory(Path("x" * 300)).last_step is None
 
 
 def test_checkpoints_of_other_processes_have_folders_of_their_own(tmp_path):

@@ -24,7 +24,7 @@ def test_the_settings_come_back_as_they_continue_the_run(run):
 
 
 def test_another_agents_run_is_refused(run):
-    with pytest.raises(ValueError, match="was made by another agent or version"):
+    with pytest.raises(ValueError, match=r"run is a run of ppo, not of dqn$"):
         stored_settings(AGENTS["dqn"], run)
 
 

@@ -53,7 +53,9 @@ def test_the_config_has_every_argument(whole):
         0,
     )
     assert config["hyperparams"] == {"learning_starts": 20, "buffer_size": 500, "policy_kwargs": {"net_arch": [8]}}
-    assert {"git_commit", "versions", "command"} <= config.keys()
+    (start,) = config["starts"]
+    assert {"git_commit", "versions", "command"} <= start.keys()
+    assert start["device"].startswith("cpu, ")
 
 
 def test_events_and_table_have_the_same_tags(whole):
@@ -61,7 +63,7 @@ def test_events_and_table_have_the_same_tags(whole):
     tags = EventAccumulator(str(path)).Reload().Tags()["scalars"]
     assert {
         "eval/mean_reward", "eval/mean_ep_length", "rollout/ep_rew_mean", "rollout/ep_len_mean",
-        "rollout/exploration_rate", "time/fps", "train/loss", "train/learning_rate", "norm/q_net.q_net.0/g",
+        "rollout/exploration_rate", "time/fps", "train/loss", "train/learning_rate", "weights/q_net.fc/v_norm",
     } <= set(tags)  # fmt: skip
     rows = read_progress(path)
     assert {tag for row in rows for tag in row} == {"step", *(tag for tag in tags if not tag.startswith("time/"))}

@@ -1,0 +1,89 @@
+"""What tyro complains about, in one line that says what to do."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import types
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from agents.settings.flat import flat_types
+from agents.settings.nearest import nearest_setting
+from agents.settings.network import NORMS
+
+
+def one_line(text: str, argv: Sequence[str], kind: Any) -> str:
+    """A message of tyro, which has a box around a title, sentences, a rule and a hint, as one line.
+
+    Args:
+        text: as tyro prints it.
+        argv: the arguments.
+        kind: the dataclass whose fields are the flags, or anything else.
+    """
+    lines = [line.strip("│╭╮╰╯─ ") for line in text.splitlines()[1:]]
+    said = itertools.takewhile(lambda line: not line.startswith(("For full helptext", "Argument helptext")), lines)
+    text = " ".join(line for line in said if line.strip("-"))
+    text = re.sub(r"^Error parsing [A-Za-z][\w.-]*: ", "", text)  # the dataclass; a flag's name stays
+    hints = flat_types(kind) if is_dataclass(get_origin(kind) or kind) else {}
+    for pattern, explain in _KINDS.items():
+        if found := re.match(pattern, text):
+            return explain(found, argv, hints) or text
+    return text
+
+
+def _unknown(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
+    """A flag that does not exist, or a value that nothing takes."""
+    given = found[1].split(", ")[0].split(" ")[0].partition("=")[0]
+    if not given.startswith("-"):
+        before = next((one for one, after in itertools.pairwise(argv) if after == given), "")
+        if hints.get(_name(before).removeprefix("no_")) is bool:
+            flag = _name(before).removeprefix("no_").replace("_", "-")
+            return f"{before} takes no value, got {given}: give --{flag} or --no-{flag}"
+        return f"nothing takes {given!r}" + (f" after {before}" if before else "")
+    off = "no_" if _name(given).startswith("no_") else ""
+    near = nearest_setting(_name(given).removeprefix(off), hints) if hints else None
+    if near is None:
+        return f"there is no flag {given}: --help lists them all"
+    off = off if hints[near] is bool else ""
+    return f"there is no flag {given}: did you mean --{(off + near).replace('_', '-')}?"
+
+
+def _no_value(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
+    """A flag at the end, or before another flag."""
+    choices = NORMS if found[1] == "--norm" else _choices(hints.get(_name(found[1])))
+    return f"{found[1]} needs a value" + (f": {', '.join(choices[:-1])} or {choices[-1]}" if choices else "")
+
+
+def _no_whole_number(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
+    return f"{found[1]} takes a whole number (1000000, 1e6 or 1M), got {found[2]}"
+
+
+def _no_number(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
+    return f"{found[1]} takes a number, got {found[2]}"
+
+
+_KINDS = {
+    r"Unrecognized options: (.*)": _unknown,
+    r"Missing value for argument '(--[\w-]+)'": _no_value,
+    r"Error parsing (--[\w-]+): invalid literal for int\(\) with base 10: ('.*')": _no_whole_number,
+    r"Error parsing (--[\w-]+): could not convert string to float: ('.*')": _no_number,
+}
+"""Beginnings of tyro's messages, and what says it instead; that may return None to leave it."""
+
+
+def _name(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
+
+
+def _choices(hint: Any) -> list[str]:
+    """The words that a field takes; none where it takes others too."""
+    if get_origin(hint) is Annotated:
+        return _choices(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return [str(word) for word in get_args(hint)]
+    if get_origin(hint) in (Union, types.UnionType):
+        parts = [_choices(part) for part in get_args(hint)]
+        return [word for part in parts for word in part] if all(parts) else []
+    return []
