@@ -42,11 +42,19 @@ def flags(command):
 
 
 def shown_commands():
-    """Each command line of a script on a page, as `SCRIPT` or `SCRIPT SUBCOMMAND` and its flags."""
+    """Each command line of a script or of `wnrl` on a page, as `SCRIPT` or `SCRIPT SUBCOMMAND` and its flags."""
     for text in PAGES.values():
         for script, line in re.findall(r"scripts/(\w+)\.py([^\n`#]*)", text):
             subcommand = re.match(r" ([a-z][a-z0-9-]*)", line) if script == "benchmark" else None
             yield f"{script} {subcommand[1]}" if subcommand else script, set(re.findall(r"--([a-z0-9-]+)", line))
+        for command, what, line in re.findall(
+            r"\bwnrl (train|evaluate|sb3|benchmark)\b( [a-z][a-z0-9-]*)?([^\n`#]*)", text
+        ):
+            script = {"train": f"train_{what.strip()}", "sb3": "train_sb3", "benchmark": f"benchmark{what}"}.get(
+                command, command
+            )
+            if script != "train_":
+                yield script, set(re.findall(r"--([a-z0-9-]+)", line))
 
 
 def slugs(text):
@@ -58,7 +66,8 @@ def slugs(text):
 
 @pytest.mark.filterwarnings("ignore:You are trying to run")  # small networks, where there is a GPU
 @pytest.mark.parametrize("block", BLOCKS)
-def test_python_blocks_run(block):
+def test_python_blocks_run(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write
     exec(compile(block, "block of a page", "exec"), {})
 
 

@@ -34,6 +34,7 @@ ROOMS = {
         "__init__",
         "commands",
         "benchmarks",
+        "algorithm",
         "registry",
         "training",
         "dqn",

@@ -43,7 +43,8 @@ def build_learner(
         ValueError: the device is not available, a name is unknown, or there is no compiler.
     """
     device = resolve_device(run.device)
-    network = make_network(description, seed=integer(run.seed, Purpose.NETWORK), init=settings.init).to(device)
+    seed, own_torso = integer(run.seed, Purpose.NETWORK), run.network.own_torso
+    network = make_network(description, seed=seed, init=settings.init, own_torso=own_torso).to(device)
     if run.compile:
         check_compiler(device)
         network.compile()

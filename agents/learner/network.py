@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from agents.settings.flat import PYTHON, python_name
 from agents.settings.network import NetworkSettings
 from envs import Environment
 from wnrl.initialization.initialize import initialize
 from wnrl.initialization.weighted_layers import check_lengths_are_free, layers_to_initialize
 from wnrl.networks.actor_critic import actor_critic
 from wnrl.networks.architecture import Architecture
+from wnrl.networks.own_torso import OwnModule
 from wnrl.networks.q_network import q_network
 from wnrl.networks.soft_actor_critic import soft_actor_critic
 
@@ -61,6 +63,7 @@ def network_description(
             "activation": settings.activation,
             **architecture,
         },
+        **({} if settings.own_torso is None else {"own_torso": python_name(settings.own_torso)}),
         "norm": settings.norm,
         "norm_layers": settings.norm_layers,
         "units": units,
@@ -69,20 +72,27 @@ def network_description(
     }
 
 
-def make_network(description: Mapping[str, Any], *, seed: int = 0, init: str = "preserve") -> Any:
+def make_network(
+    description: Mapping[str, Any], *, seed: int = 0, init: str = "preserve", own_torso: OwnModule | None = None
+) -> Any:
     """A network: normalized, and initialized unless its initialization has to wait for data.
 
     Args:
         description: of `network_description`.
         seed: of the initial parameters.
         init: the initialization's name.
+        own_torso: the module that the description names, or what makes it.
 
     Raises:
-        ValueError: an unknown name, or a normalizer that leaves the initialization nothing to set.
+        ValueError: an unknown name, a module that is named but not given, or a normalizer that leaves the
+            initialization nothing to set.
     """
     arguments = dict(description)
     build, obs_shape = NETWORKS[arguments.pop("kind")], arguments.pop("obs_shape")
-    architecture = Architecture(**arguments.pop("architecture"))
+    if (name := arguments.pop("own_torso", None)) is not None and (own_torso is None or isinstance(own_torso, str)):
+        name = name.removeprefix(PYTHON)
+        raise ValueError(f"{name} is a network made in Python: give it, as in agents.load(RUN, network={name})")
+    architecture = Architecture(**arguments.pop("architecture"), own=own_torso)
     network = build(obs_shape, architecture=architecture, seed=seed, **arguments)
     if init == "data":
         check_lengths_are_free(layers_to_initialize(network), "init data")

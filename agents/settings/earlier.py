@@ -26,6 +26,7 @@ EARLIER: Stored = {
     "init_from": None,
     "norm_layers": "auto",
     "overlap": True,
+    "own_torso": None,
     "policy_taus": 0,
     "protocol": "none",
     "resize": (),
@@ -33,6 +34,7 @@ EARLIER: Stored = {
     "shared_bias": False,
     "stack": None,
     "vectorization": "sync",
+    "wandb": False,
 }
 """By flat name, the value that keeps the meaning of a file without it: what the code did before the setting came."""
 

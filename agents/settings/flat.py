@@ -6,11 +6,14 @@ No two fields of a tree of settings have the same name, so that a flat name is o
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 Settings = TypeVar("Settings")
+PYTHON = "python:"
+"""Of the names of what is given in Python, and has to be given again where the run is loaded."""
 
 
 def from_flat(kind: type[Settings], values: Mapping[str, Any] = {}, /, **more: Any) -> Settings:
@@ -105,7 +108,17 @@ def _fields(kind: Any, own: Any) -> list[tuple[str, Any, Any]]:
     return found
 
 
+def python_name(made: Any) -> str:
+    """The name of what was made in Python, or of what makes it, as settings have it: `python:Maze`."""
+    if isinstance(made, str):  # from config.json
+        return made
+    named = made.func if isinstance(made, functools.partial) else made
+    return PYTHON + str(getattr(named, "__name__", type(named).__name__)).strip("<>")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
+    if callable(value):
+        return python_name(value)
     return list(value) if isinstance(value, tuple) else value

@@ -45,10 +45,14 @@ def as_flags(values: Mapping[str, Any]) -> dict[str, str]:
 def _converted(name: str, value: Any, hint: Any) -> Any:
     """The value as that type has it."""
     for choice in _choices(hint):
+        if choice is Any:
+            return value
         if get_origin(choice) is Literal:
             if value in get_args(choice):
                 return value
         elif get_origin(choice) is tuple:
+            if isinstance(value, Mapping):  # env_kwargs
+                return value
             if isinstance(value, (tuple, list)):
                 return tuple(_converted(name, item, get_args(choice)[0]) for item in value)
         elif choice is type(None):

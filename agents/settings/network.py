@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -15,7 +15,7 @@ NORMS = (
     *("batch+projected", "spectral", "weight-clip"),
 )
 Units = Literal["auto", "paper", "sqrt", "log"]  # auto is not of wnrl
-TorsoName = Literal["auto", "nature", "impala", "mlp"]
+TorsoName = Literal["auto", "nature", "impala", "minatar", "mlp"]
 NormLayers = Literal["auto", "residual"]
 Activation = Literal["relu", "tanh"]
 Norm = Annotated[str, tyro.conf.arg(help=f"Normalizer: {', '.join(NORMS[:-1])} or {NORMS[-1]}.")]
@@ -33,7 +33,8 @@ class NetworkSettings:
     norm_layers: NormLayers = "auto"
     """Layers that --norm takes: those of its paper (auto), or the convolutions of residual blocks alone (residual)."""
     torso: TorsoName = "auto"
-    """Feature extractor: nature or impala (images), mlp, or auto: nature for images, mlp for anything else."""
+    """Feature extractor: nature, impala or minatar (images), mlp, or auto: nature for images, minatar for those with a
+    side below 36, mlp for anything else."""
     impala_width: int = 1
     """Channel multiplier of --torso impala."""
     impala_blocks: int = 2
@@ -44,6 +45,8 @@ class NetworkSettings:
     """Activation function of an mlp torso."""
     hidden: tuple[int, ...] = (512,)
     """Widths of the fully connected layers (exactly one for images)."""
+    own_torso: tyro.conf.Suppress[tyro.conf.Fixed[Any]] = None
+    """A module of one's own, or what makes it, instead of --torso: given in Python alone; its name in config.json."""
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:

@@ -10,7 +10,7 @@ import tyro
 
 from agents.settings.checks import check_at_least, check_seed, check_shares
 from agents.settings.network import Norm, Units
-from agents.settings.run import TaskSettings
+from agents.settings.task import TaskSettings
 
 Algorithm = Literal[
     "a2c", "crossq", "ddpg", "dqn", "ppo", "ppo_mask", "ppo_recurrent", "qrdqn", "sac", "td3", "tqc", "trpo"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agents.settings.flat import flat_defaults, from_flat
-from agents.settings.presets.base import Preset
+from agents.settings.presets.base import Observation, Preset, of_own_images, of_torso
 from agents.settings.presets.protocols import protocol_values
 from agents.settings.run import RunSettings, TrainSettings
 
@@ -32,19 +33,24 @@ class AgentSpec:
     supports_torchrun: bool = False
     """Whether several processes can share a run of it, see `agents.runtime.distributed`."""
 
-    def defaults(self, flags: Mapping[str, str], *, images: bool) -> TrainSettings[Any]:
+    def defaults(self, flags: Mapping[str, str], *, observation: Observation) -> TrainSettings[Any]:
         """The settings of a run before its flags are read: those of the preset and of the protocol.
 
         Args:
             flags: those that are given, as text by name; some change the defaults of others.
-            images: whether the task is an Atari game.
+            observation: what the task shows, see `agents.training.task.Task.observation`.
 
         Raises:
             ValueError: an unknown preset, or one that is not defined for the task.
         """
         kind = TrainSettings[self.settings]  # type: ignore[name-defined]
-        preset, norm = flags.get("preset", "fast"), flags.get("norm", "weight")
-        values = self.preset(preset, images=images, norm=norm, flags=flags)
+        norm, name = flags.get("norm", "weight"), flags.get("preset", "fast")
+        preset = partial(self.preset, name, norm=norm, flags=flags)
+        if observation in ("image", "small image"):
+            values = of_own_images(preset(images=True), preset(images=False))
+        else:
+            values = preset(images=observation == "game")
+        values = {**values, **of_torso(observation, flags.get("torso", "auto"))}
         protocol = protocol_values(flags.get("protocol", "none"), flat_defaults(kind))
         return from_flat(kind, {**values, **protocol})
 

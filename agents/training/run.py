@@ -8,23 +8,25 @@ from types import TracebackType
 from typing import Any
 
 from agents.acting.policies import Policy
+from agents.runtime.devices import device_name
 from agents.runtime.distributed import join, share
 from agents.runtime.seeds import Purpose, generator, integer
 from agents.settings.flat import replace, to_json
 from agents.settings.presets.protocols import conditions
-from agents.settings.run import TrainSettings
+from agents.settings.run import AUTO, TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.callbacks import Checkpointing, Evaluation, Log, Shown
 from agents.training.evaluation import Scores, evaluate, evaluate_steps
 from agents.training.protocols import NullProgress, Progress
-from agents.training.run_directory import RunDirectory, default_path
+from agents.training.run_directory import RunDirectory, default_path, made_by
 from agents.training.summary import summary
 from agents.training.task import Task
+from agents.training.trackers import check_tracking, open_tracker, record_settings
 from agents.training.trainer import Callback, Trainer
 from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
 from wnrl.checkpoints.tensor_files import write_model
 from wnrl.normalizers.folding import fold
-from wnrl.tracking.tracker import NullTracker, RunTracker, Tracker
+from wnrl.tracking.tracker import NullTracker, Tracker
 
 
 def _never() -> bool:
@@ -42,7 +44,8 @@ class Run:
         settings: of the run and of the agent; with `resume` set, the run continues from its last checkpoint.
         task: to learn; by default that of the settings.
         keep: whether to write a folder, with metrics, checkpoints and models; without, nothing is written.
-        more: with `resume`, the length of the run in steps beyond its last checkpoint, instead of that of the settings.
+        more: with `resume`, the steps beyond its last checkpoint, instead of the length in the settings; 0 only looks at
+            it.
         stop: asked before each step whether to stop.
         progress: shows how far the run is.
         callbacks: after the run's own.
@@ -75,6 +78,7 @@ class Run:
         self._ranks = ranks = join()
         if ranks.world_size > 1 and not spec.supports_torchrun:
             raise ValueError(f"{spec.name} runs in one process: leave torchrun out")
+        check_tracking(settings, keep=keep)
         own = share(settings, ranks)
         self._environment = environment = self._task.training(own.run.num_envs)
         try:
@@ -88,7 +92,7 @@ class Run:
             self._own = self._callbacks()
             self._trainer = Trainer(self.agent, environment, seed=settings.run.seed, ranks=ranks)
             self.set_callbacks(callbacks)
-            if settings.run.resume is not None:
+            if settings.run.resumes:
                 self._resume(more)
             self._tracker = self._open_tracker()
         except BaseException:
@@ -104,8 +108,8 @@ class Run:
         if self._ranks.rank:
             return RunDirectory(self._ranks.broadcast(None))
         run, name = self.settings.run, self._spec.name
-        if run.resume:
-            directory = RunDirectory.open(run.resume)
+        if run.resume is not None and run.resumes:
+            directory = RunDirectory.open(run.resume, write=True)
         else:
             path = run.run_dir or default_path(run.task.name, name, run.network.norm, run.seed)
             directory = self._create_directory(path)
@@ -113,13 +117,16 @@ class Run:
         return directory
 
     def _create_directory(self, path: Path) -> RunDirectory:
-        return RunDirectory.create(path, {"agent": self._spec.name, "settings": to_json(self.settings)})
+        config, again = {"agent": self._spec.name, "settings": to_json(self.settings)}, self.settings.run.resume == AUTO
+        return RunDirectory.create(path, config, device=self._device, again=again)
 
     def _open_tracker(self) -> Tracker:
         if self._ranks.rank or not self.directory:
             return NullTracker()
-        resumed = self.steps if self.settings.run.resume is not None else None
-        tracker = RunTracker(self.directory.path, resumed)
+        resumed = self.steps if self.settings.run.resumes else None
+        tracker = open_tracker(self.settings, self.directory.path, resumed)
+        if resumed is None:
+            record_settings(tracker, self._spec, self.settings, self._task.observation)
         if self.conditions and resumed is None:
             tracker.text("conditions", self.conditions)
         return tracker
@@ -159,13 +166,21 @@ class Run:
         made_steps = state["trainer"]["steps"]
         if more is not None:
             self.settings = replace(self.settings, steps=made_steps + more)
-        if made_steps >= self.settings.run.steps:
+        elif made_steps >= self.settings.run.steps:
             raise ValueError(f"the run is at step {made_steps} already: ask for more by --steps")
-        self._trainer.set_state(state["trainer"])
-        if not self._ranks.rank:  # so that the next resume goes on with the same
-            run = self.settings.run
-            self.directory.change_settings(steps=run.steps, schedule_steps=run.schedule_end)
+        try:
+            self._trainer.set_state(state["trainer"])
+        except (KeyError, ValueError) as error:
+            version = made_by(self.directory.config)
+            raise ValueError(f"the checkpoint does not fit this version: {error}. It is of {version}") from error
+        if not self._ranks.rank and more != 0:  # so that the next resume goes on with the same
+            settings = to_json(self.settings) | {"schedule_steps": self.settings.run.schedule_end}
+            self.directory.go_on(self.steps, settings, self._device)
         self._evaluation.set_state(state["evaluation"])
+
+    @property
+    def _device(self) -> str:
+        return device_name(self.agent.learner.device)
 
     @property
     def _shown(self) -> Progress:

@@ -29,20 +29,21 @@ class SavedModel(NamedTuple):
         return make(game=about["game"], env=about["env"], num_envs=num_envs, **about["emulator"], **options)
 
 
-def read_saved_model(run_dir: Path, model: str, device: torch.device) -> SavedModel:
+def read_saved_model(run_dir: Path, model: str, device: torch.device, own_torso: Any = None) -> SavedModel:
     """Read a run's model.
 
     Args:
         run_dir: folder of the run.
         model: `last`, or `best`: that of the best evaluation.
         device: of the network.
+        own_torso: the module of a network that was made in Python, or what makes it.
 
     Raises:
-        ValueError: the run has no such model yet, or its file is damaged.
+        ValueError: the run has no such model yet, its file is damaged, or its network was made in Python.
     """
     name = find_model(run_dir, model)
     tensors, description = read_model(run_dir / name)
-    network = fold(make_network(description["network"]))
+    network = fold(make_network(description["network"], own_torso=own_torso))
     network.load_state_dict(tensors)
     return SavedModel(network.to(device).eval(), description, name, count_evaluations(run_dir))
 

@@ -8,7 +8,8 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import VectorEnv
 
-from agents.training.task import PREFIX, Source
+from agents.settings.flat import python_name
+from agents.training.task import Source
 
 
 def source_of(env: Any) -> tuple[str, Source | None]:
@@ -25,14 +26,13 @@ def source_of(env: Any) -> tuple[str, Source | None]:
     if isinstance(env, str):
         return env, None
     if isinstance(env, gymnasium.Env):
-        return PREFIX + type(env.unwrapped).__name__, _copies(env)
+        return python_name(type(env.unwrapped)), _copies(env)
     if isinstance(env, VectorEnv) or not callable(env):
         raise TypeError(
             f"env must be an id, a class or function that makes a gymnasium.Env, or one, got {type(env).__name__}: "
             "parallel copies are made by num_envs"
         )
-    name = getattr(env, "__name__", None) or getattr(getattr(env, "func", None), "__name__", type(env).__name__)
-    return PREFIX + name.strip("<>"), env
+    return python_name(env), env
 
 
 def _copies(env: gymnasium.Env) -> Source:

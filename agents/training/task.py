@@ -9,14 +9,12 @@ from typing import Any
 
 import gymnasium
 
-from agents.settings.flat import flat_defaults
+from agents.settings.flat import PYTHON, flat_defaults
 from agents.settings.presets.base import SMALL, Observation
-from agents.settings.run import TaskSettings
+from agents.settings.task import TaskSettings
 from envs import Environment, Interface, make, probe
 from envs.games import settings_of_id
 
-PREFIX = "python:"
-"""Of the name of an environment that is made in Python, in settings and in `config.json`."""
 Source = Callable[..., gymnasium.Env]
 """Makes an environment: a class, or a function; what Python gives instead of an id."""
 
@@ -77,15 +75,17 @@ class Task:
 
     def _make(self, num_envs: int, **options: Any) -> Environment:
         task = self.settings
-        return make(game=task.game, env=self._env, num_envs=num_envs, **task.emulator_options, **options)
+        return make(
+            game=task.game, env=self._env, num_envs=num_envs, **task.emulator_options, **task.machine_options, **options
+        )
 
     @property
     def _env(self) -> str | Source | None:
         env = self.settings.env
         if self.source is not None:
             return self.source
-        if env is not None and env.startswith(PREFIX):
-            name = env.removeprefix(PREFIX)
+        if env is not None and env.startswith(PYTHON):
+            name = env.removeprefix(PYTHON)
             raise ValueError(f"{name} is an environment made in Python: give it, as in agents.load(RUN, env={name})")
         return env
 

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from wnrl.networks.noisy import NoisyLinear
-from wnrl.networks.torsos import MLP, ImpalaCNN, NatureCNN
+from wnrl.networks.own_torso import OwnModule, OwnTorso
+from wnrl.networks.torsos import MLP, NATURE_LEAST, ImpalaCNN, MinAtarCNN, NatureCNN
 from wnrl.normalizers.normalize import normalize
 
-TorsoName = Literal["auto", "nature", "impala", "mlp"]
+TorsoName = Literal["auto", "nature", "impala", "minatar", "mlp"]
 Distribution = Literal["none", "categorical", "quantile", "implicit"]
 Activation = Literal["relu", "tanh"]
 NormLayers = Literal["auto", "residual"]
@@ -31,7 +32,8 @@ class Architecture:
     """
 
     torso: TorsoName = "auto"
-    """Name of the torso; auto: the Nature network for images (C, H, W), a multilayer perceptron for anything else."""
+    """Name of the torso; auto: for images (C, H, W) the Nature network, or MinAtar's where a side is below 36, and a
+    multilayer perceptron for anything else."""
     width: int = 1
     """Factor on the channels of the IMPALA torso."""
     blocks: int = 2
@@ -60,6 +62,8 @@ class Architecture:
     """Quantiles of a quantile distribution, or of an implicit one where no levels are given; None: 200, or 32."""
     cosines: int = 64
     """Size of the embedding of an implicit distribution's levels."""
+    own: OwnModule | None = None
+    """A module of one's own, or what makes it, instead of a torso by name; see `OwnTorso`."""
 
     def __post_init__(self) -> None:
         for name, kind in (("torso", TorsoName), ("activation", Activation), ("distribution", Distribution)):
@@ -83,7 +87,9 @@ class Architecture:
 
     def takes_images(self, obs_shape: Sequence[int]) -> bool:
         """Whether the torso for observations of shape `obs_shape` is one for images."""
-        return self.torso in ("nature", "impala") or (self.torso == "auto" and len(obs_shape) == 3)
+        if self.own is not None:
+            return len(obs_shape) == 3
+        return self.torso in ("nature", "impala", "minatar") or (self.torso == "auto" and len(obs_shape) == 3)
 
 
 PLAIN = Architecture()
@@ -91,7 +97,7 @@ PLAIN = Architecture()
 
 def make_torso(
     obs_shape: Sequence[int], hidden: Sequence[int], architecture: Architecture, last: bool = True
-) -> NatureCNN | ImpalaCNN | MLP:
+) -> NatureCNN | ImpalaCNN | MinAtarCNN | MLP | OwnTorso:
     """A torso for observations of shape `obs_shape`, its parameters drawn from the global generator.
 
     Args:
@@ -104,6 +110,8 @@ def make_torso(
         ValueError: more or less than one hidden width for images, or images that are too small or with tanh.
     """
     layer = architecture.layer
+    if architecture.own is not None:
+        return OwnTorso(obs_shape, architecture.own)
     if not architecture.takes_images(obs_shape):
         activation = {"relu": nn.ReLU, "tanh": nn.Tanh}[architecture.activation]
         return MLP(obs_shape, hidden if last else hidden[:-1], layer, activation)
@@ -116,6 +124,8 @@ def make_torso(
         return ImpalaCNN(
             obs_shape, width, width=architecture.width, blocks=architecture.blocks, pool=architecture.pool, layer=layer
         )
+    if architecture.torso == "minatar" or (architecture.torso == "auto" and min(obs_shape[1:]) < NATURE_LEAST):
+        return MinAtarCNN(obs_shape, width, layer)
     return NatureCNN(obs_shape, width, layer)
 
 

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from wnrl.device import autocast_dtype
 
+NATURE_LEAST = 36
+"""The least side of images that the Nature network takes."""
+
 # `computes_in_autocast_dtype` marks torsos for `fold`: autocast casts all their weights (heads compute in float32),
 # so a folded copy may store them in that dtype.
 
@@ -35,7 +38,7 @@ class NatureCNN(nn.Module):
         self, obs_shape: Sequence[int], hidden: int | None = 512, layer: Callable[[int, int], nn.Module] = nn.Linear
     ) -> None:
         super().__init__()
-        _check_obs_shape(obs_shape, least=36, name="Nature")
+        _check_obs_shape(obs_shape, least=NATURE_LEAST, name="Nature")
         self.obs_shape = tuple(obs_shape)
         channels, *sides = obs_shape
         positions = math.prod(((side - 8) // 4 + 1 - 4) // 2 + 1 - 2 for side in sides)
@@ -54,6 +57,39 @@ class NatureCNN(nn.Module):
         """Features `[B, out_features]` of uint8 images `[B, C, H, W]`."""
         learns_in_float32 = torch.is_grad_enabled() and autocast_dtype(obs.device) is None
         return self.layers(_scaled(obs, self.obs_shape, channels_last=learns_in_float32))
+
+
+class MinAtarCNN(nn.Module):
+    """The convolutional torso of Young & Tian 2019 (MinAtar), for small images.
+
+    Args:
+        obs_shape: `(C, H, W)` of one observation, at least 3 × 3.
+        hidden: width of the fully connected layer; None: no such layer, the features are the flattened convolution.
+        layer: makes the fully connected layer from its numbers of inputs and outputs.
+
+    `forward` takes uint8 images `[B, C, H, W]`, scales them to [0, 1] and returns features `[B, out_features]`.
+
+    Raises:
+        ValueError: observations that are not images, or too small for the convolution.
+    """
+
+    computes_in_autocast_dtype = True
+
+    def __init__(
+        self, obs_shape: Sequence[int], hidden: int | None = 128, layer: Callable[[int, int], nn.Module] = nn.Linear
+    ) -> None:
+        super().__init__()
+        _check_obs_shape(obs_shape, least=3, name="MinAtar")
+        self.obs_shape = tuple(obs_shape)
+        channels, height, width = obs_shape
+        flat = 16 * (height - 2) * (width - 2)
+        self.out_features = flat if hidden is None else hidden
+        convolution = [nn.Conv2d(channels, 16, kernel_size=3), nn.ReLU(), nn.Flatten()]
+        self.layers = nn.Sequential(*convolution, *_fully_connected(flat, hidden, layer))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Features `[B, out_features]` of uint8 images `[B, C, H, W]`."""
+        return self.layers(_scaled(obs, self.obs_shape, channels_last=False))
 
 
 class ImpalaCNN(nn.Module):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal, Protocol
 
 from agents.settings.run import RunSettings
+from agents.settings.task import OF_GAMES
 
 Values = dict[str, Any]
 """Defaults by flat name."""
@@ -24,7 +25,7 @@ class Preset(Protocol):
 
         Args:
             name: of the preset.
-            images: whether the task is an Atari game.
+            images: whether the task shows images; the values are those for Atari games.
             norm: the normalizer.
             flags: the flags that are given, as text by name; some change the defaults of others.
 
@@ -47,6 +48,29 @@ def length(values: Values, flags: Mapping[str, str]) -> int:
                 return int(flags[name])
         return values.get("steps", RunSettings.steps)
     return 0
+
+
+OF_REWARDS = ("reward_clip", "atoms", "v_min", "v_max")
+"""Settings that depend on the size of rewards, which are clipped in Atari games alone."""
+
+
+def of_own_images(games: Values, vectors: Values) -> Values:
+    """Defaults for images of other environments than Atari games.
+
+    They are those of games, without the emulator's settings, and with rewards as they are on vectors.
+
+    Args:
+        games: a preset's values for Atari games.
+        vectors: its values for vectors.
+    """
+    own = {name: value for name, value in games.items() if name not in OF_GAMES}
+    return own | {name: vectors[name] for name in OF_REWARDS if name in vectors}
+
+
+def of_torso(observation: Observation, torso: str) -> Values:
+    """The width of Young & Tian 2019 (MinAtar) for their network, which small images get unless another is named."""
+    minatar = torso == "minatar" or (torso == "auto" and observation == "small image")
+    return {"hidden": (128,)} if minatar else {}
 
 
 REPLAY_VECTOR: Values = {

@@ -1,5 +1,6 @@
 """agents.settings.flat: nested settings under flat names."""
 
+import functools
 import json
 from collections import Counter
 from dataclasses import dataclass, fields, is_dataclass
@@ -11,7 +12,7 @@ import pytest
 from agents.registry import AGENTS
 from agents.settings.dqn import DQNSettings
 from agents.settings.earlier import EARLIER
-from agents.settings.flat import flat_defaults, from_flat, replace, to_flat, to_json
+from agents.settings.flat import flat_defaults, from_flat, python_name, replace, to_flat, to_json
 from agents.settings.run import RunSettings, TrainSettings
 
 
@@ -95,3 +96,21 @@ def names(kind):
 def test_no_two_fields_of_a_run_have_one_name(spec):
     counts = Counter([*names(RunSettings), *names(spec.settings)])
     assert {name for name, count in counts.items() if count > 1} == set()
+
+
+class Maze:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (Maze, "python:Maze"),
+        (Maze(), "python:Maze"),
+        (functools.partial(Maze, 3), "python:Maze"),
+        (lambda: Maze(), "python:lambda"),
+        ("python:Maze", "python:Maze"),
+    ],
+)
+def test_what_is_made_in_python_has_a_name_that_says_so(made, name):
+    assert python_name(made) == name

@@ -1,0 +1,430 @@
+"""The agents in Python: train, evaluate, act, save and load, without a command line.
+
+from agents import DQN, load
+
+agent = DQN(game="Breakout", norm="weight", seed=0)
+agent.learn(1_000_000, run_dir="runs/mine", progress=True)
+print(agent.evaluate(episodes=30).mean)
+agent = load("runs/mine")
+action = agent.predict(obs)
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from agents.acting.player import Player, act_on
+from agents.acting.policies import Policy, make_policy
+from agents.registry import AGENTS
+from agents.runtime.devices import resolve_device
+from agents.runtime.seeds import Purpose, generator, integer
+from agents.runtime.signals import StopSignal
+from agents.settings.flat import replace
+from agents.settings.keywords import as_flags, checked_keywords
+from agents.settings.presets.protocols import conditions
+from agents.settings.run import TrainSettings
+from agents.training.agent_spec import AgentSpec
+from agents.training.evaluation import Scores, evaluate
+from agents.training.progress import TerminalProgress
+from agents.training.protocols import NullProgress, Progress
+from agents.training.run import Run
+from agents.training.run_directory import RunDirectory
+from agents.training.saved_model import SavedModel, find_models, read_saved_model
+from agents.training.source import source_of
+from agents.training.stored_settings import stored_settings
+from agents.training.task import Source, Task
+from agents.training.trainer import Callback
+from envs.interface import Interface
+from wnrl.networks.actor_critic import RecurrentActorCritic
+from wnrl.networks.own_torso import OwnModule
+
+Self = TypeVar("Self", bound="Algorithm")
+OF_LEARN = {"steps": "the number of steps", "run_dir": "run_dir"}
+"""Settings that `learn` takes."""
+
+
+class Algorithm:
+    """An agent with its task: base class of `DQN`, `PQN`, `PPO`, `A2C`, `Reinforce` and `SAC`.
+
+    Args:
+        env: the id of an environment of Gymnasium; a class or function that makes one (called once for each of the
+            `num_envs` environments); or an environment, which is copied. Either this or `game`.
+        game: an Atari game, `Breakout` for example.
+        network: a module of one's own from observations to features, or a function that makes one from the shape of an
+            observation, instead of the setting `torso`; it is normalized as `norm` says, see
+            `wnrl.networks.own_torso.OwnTorso`.
+        settings: any flag of the training command by its name, `norm="weight"`, `seed=1`, `learning_rate=1e-3`, …;
+            those that are left out have the defaults of the command line: of the preset, which depends on the task.
+
+    Attributes:
+        settings: of the run and of the agent, as `learn` uses them.
+
+    Raises:
+        TypeError: an unknown setting, or a value of the wrong type.
+        ValueError: a value out of its range, no task, or one that the agent cannot learn.
+    """
+
+    spec: ClassVar[AgentSpec]
+
+    def __init__(
+        self, env: Any = None, *, game: str | None = None, network: OwnModule | None = None, **settings: Any
+    ) -> None:
+        for name, what in OF_LEARN.items():
+            if name in settings:
+                raise TypeError(f"{name} is no setting here: give {what} to learn()")
+        if "resume" in settings:
+            raise TypeError("resume is no setting here: load() the run, and learn() goes on")
+        if (game is None) == (env is None):
+            raise ValueError('name the task: game="Breakout" for Atari or env="CartPole-v1", one of the two')
+        self._source: Source | None = None
+        task: dict[str, Any] = {"game": game}
+        if env is not None:
+            name, self._source = source_of(env)
+            task = {"env": name}
+        if network is not None:
+            task["own_torso"] = network
+        self._given = checked_keywords(self._kind(), {**settings, **task})
+        self._observation = Task.of(self._given, self._source).observation
+        self._restore(self._settings_for(None), self._source)
+
+    def _restore(self, settings: TrainSettings[Any], source: Source | None) -> None:
+        """What a new agent and a loaded one have."""
+        self.settings, self._source = settings, source
+        self._run: Run | None = None  # made by the first learn, or for predictions before it
+        self._learns = False  # whether that run has begun
+        self._model: SavedModel | None = None  # loaded, as long as there is no run
+        self._policies: dict[bool, Policy] = {}
+
+    # Settings
+
+    @classmethod
+    def _kind(cls) -> Any:
+        return TrainSettings[cls.spec.settings]  # type: ignore[name-defined]
+
+    def _settings_for(self, steps: int | None) -> TrainSettings[Any]:
+        """The settings of a run of that length; None: of the preset's."""
+        given = self._given if steps is None else {**self._given, "steps": steps}
+        base = self.spec.defaults(as_flags(given), observation=self._observation)
+        return replace(base, **given)
+
+    @property
+    def task(self) -> Task:
+        """What it learns."""
+        return Task(self.settings.run.task, self._source)
+
+    @property
+    def run_dir(self) -> Path | None:
+        """Folder of its run; None where nothing is written, or nothing has been learned yet."""
+        return self._run.directory.path if self._run and self._run.directory else self.settings.run.run_dir
+
+    @property
+    def steps(self) -> int:
+        """Steps learned so far, or those of the model that was loaded."""
+        if self._run is not None:
+            return self._run.steps
+        return 0 if self._model is None else self._model.description["step"]
+
+    # Learning
+
+    def learn(
+        self: Self,
+        steps: int,
+        *,
+        run_dir: str | Path | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool | Progress = False,
+    ) -> Self:
+        """Learn for so many more steps; a further call goes on, with the same curves.
+
+        Schedules end with the first call, or at the setting `schedule_steps`. Ctrl-C, or the interrupt of a notebook,
+        ends it at the next step as if it had been that long, with a checkpoint, and then raises KeyboardInterrupt.
+
+        Args:
+            steps: of all environments together.
+            run_dir: folder for metrics, checkpoints and models, see `load`; by default nothing is written. That of the
+                first call is used by the next.
+            callbacks: during this call.
+            progress: a bar, or lines where there is no terminal; or a display of one's own.
+
+        Returns:
+            The agent itself.
+
+        Raises:
+            ValueError: the folder holds another run, or the settings do not fit the task or the machine.
+            KeyboardInterrupt: after an interrupt, with all that was learned kept.
+        """
+        (steps,) = checked_keywords(self._kind(), {"steps": steps}).values()
+        run = self._begun(steps, run_dir)
+        run.progress = TerminalProgress() if progress is True else progress or NullProgress()
+        run.set_callbacks(callbacks)
+        _warn_of_ended_schedules(run, run.steps + steps)
+        with interrupts() as interrupted:
+            run.stop = interrupted
+            run.learn(run.steps + steps)
+        if interrupted():
+            raise KeyboardInterrupt
+        return self
+
+    def _begun(self, steps: int, run_dir: str | Path | None) -> Run:
+        """The run, which the first call makes."""
+        path, resume = None if run_dir is None else Path(run_dir), self.settings.run.resume
+        if self._learns or resume is not None:
+            own = resume or (self._run.directory.path if self._run and self._run.directory else None)
+            if path is not None and (own is None or path.resolve() != own.resolve()):
+                raise ValueError(f"this run is written to {own or 'no folder'}: run_dir belongs to the first learn()")
+        elif path is not None and path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+            raise ValueError(f"{path} already holds files: choose another run_dir, or go on with load({str(path)!r})")
+        if not self._learns:
+            self.close()
+            if resume is None:
+                self.settings = replace(self._settings_for(steps), run_dir=path)
+            keep = path is not None or resume is not None
+            self._run = Run(self.spec, self.settings, task=self.task, keep=keep, more=steps)
+            self._learns, self._model = True, None
+        assert self._run is not None
+        return self._run
+
+    def save(self, path: str | Path) -> None:
+        """Write a folder from which `load` reads the agent: settings, model, and a checkpoint from which it goes on.
+
+        A run with a `run_dir` has all that in its folder already.
+
+        Raises:
+            ValueError: the folder holds files already, or cannot be written to.
+        """
+        if self._model is not None:
+            raise ValueError(f"it was loaded from {self.settings.run.resume}: copy that folder, or learn() first")
+        self._running().save(Path(path))
+
+    # Acting
+
+    def predict(self, obs: Any, *, deterministic: bool = False) -> Any:
+        """The actions for observations, without a memory of earlier ones.
+
+        Args:
+            obs: one observation as the environment gives it, or a batch of them.
+            deterministic: take the most probable or greedy actions; by default they are sampled from a policy, and
+                ε-greedy with the ε of evaluation in value agents.
+
+        Returns:
+            The action as the environment takes it, or `[B, ...]` of them. (stable-baselines3 returns a tuple.)
+
+        Raises:
+            ValueError: the agent is recurrent, and needs a `player`; or the shape is another one.
+        """
+        if deterministic not in self._policies:
+            self._policies[deterministic] = self._policy(deterministic)
+        if self._recurrent:
+            raise ValueError("a recurrent agent acts by what it saw before: player = agent.player(), then player(obs)")
+        interface = self._interface
+        rows, single = interface.rows(obs)
+        action = interface.actions(self._policies[deterministic](act_on(rows, np.ones(len(rows), np.bool_))))
+        return action[0] if single else action
+
+    def player(self, *, deterministic: bool = False) -> Player:
+        """A player of games, which keeps the state of a recurrent network; `deterministic` as in `predict`."""
+        interface = self._interface
+        return Player(lambda: self._policy(deterministic), interface.rows, interface.actions)
+
+    def evaluate(
+        self, episodes: int = 30, *, seed: int = 0, num_envs: int = 8, deterministic: bool | None = None
+    ) -> Scores:
+        """True scores of whole games, as `wnrl evaluate` plays them.
+
+        Args:
+            episodes: number of games.
+            seed: of the games, which are none of those of the training, and of the exploration.
+            num_envs: games played in parallel.
+            deterministic: as in `predict`; None: as the settings say for evaluations (`eval_epsilon`, `eval_sample`).
+
+        Raises:
+            ValueError: no game is asked for.
+        """
+        if min(episodes, num_envs) < 1:
+            raise ValueError(f"episodes and num_envs must be at least 1, got {episodes} and {num_envs}")
+        draws = generator(seed, Purpose.GAMES_POLICY)
+        policy, play = self._policy(deterministic, draws), self._play(deterministic)
+        with closing(self.task.evaluation(min(num_envs, episodes))) as environment:
+            games = evaluate(policy, environment, episodes=episodes, seed=integer(seed, Purpose.GAMES))
+        game = self.settings.run.task.game
+        return Scores.of(games, game, conditions(self.task.describe(), play))
+
+    @cached_property
+    def _interface(self) -> Interface:
+        """Of the task's environments."""
+        return self.task.probe()
+
+    def _policy(self, deterministic: bool | None, rng: np.random.Generator | None = None) -> Policy:
+        """The policy of now: of the run, or of the loaded model."""
+        if rng is None:
+            rng = generator(self.settings.run.seed, Purpose.GAMES_POLICY, 1)
+        if self._model is not None:
+            return make_policy(self._model.network, rng, **self._play(deterministic))
+        agent = self._running().agent
+        return make_policy(agent.acting, rng, agent.learner.autocast, **self._play(deterministic))
+
+    def _play(self, deterministic: bool | None) -> dict[str, Any]:
+        """Options of `make_policy`."""
+        if self._model is not None:
+            play = dict(self._model.description["play"])
+        else:
+            play = self._running().agent.evaluation_options
+        if deterministic is None:
+            return play
+        return {"sample": not deterministic} if "sample" in play else {"epsilon": 0.0} if deterministic else play
+
+    @property
+    def _recurrent(self) -> bool:
+        network = self._running().agent.acting if self._model is None else self._model.network
+        return isinstance(network, RecurrentActorCritic)
+
+    def _running(self) -> Run:
+        """The run; before anything is learned, one that is never begun, whose network has the same initial weights."""
+        if self._run is None:
+            kept = self.settings.run.resume is not None
+            self._run = Run(self.spec, self.settings, task=self.task, keep=kept, more=0 if kept else None)
+        return self._run
+
+    # Its end
+
+    def close(self) -> None:
+        """Stop the emulators and release the replay buffer."""
+        self._policies.clear()
+        if self._run is not None:
+            self._run.close()
+            self._run = None
+            gc.collect()  # its parts refer to each other
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_run", None) is not None and not sys.is_finalizing():
+            self.close()
+
+
+class DQN(Algorithm):
+    """The DQN family up to Rainbow and IQN: double, dueling, n-step, prioritized, noisy, distributional, Munchausen.
+
+    Arguments as in `Algorithm`; its own settings are those of `agents.settings.dqn.DQNSettings`.
+    """
+
+    spec = AGENTS["dqn"]
+
+
+class PQN(Algorithm):
+    """Parallel Q-learning with λ-returns, without replay buffer or target network (Gallici et al. 2024).
+
+    Arguments as in `Algorithm`; its own settings are those of `agents.settings.pqn.PQNSettings`.
+    """
+
+    spec = AGENTS["pqn"]
+
+
+class PPO(Algorithm):
+    """Proximal policy optimization (Schulman et al. 2017), discrete or continuous; recurrent with `lstm=128`.
+
+    Arguments as in `Algorithm`; its own settings are those of `agents.settings.policy_gradient.PPOSettings`.
+    """
+
+    spec = AGENTS["ppo"]
+
+
+class A2C(Algorithm):
+    """Advantage actor-critic (Mnih et al. 2016), discrete or continuous.
+
+    Arguments as in `Algorithm`; its own settings are those of `agents.settings.policy_gradient.A2CSettings`.
+    """
+
+    spec = AGENTS["a2c"]
+
+
+class Reinforce(Algorithm):
+    """REINFORCE with a baseline (Williams 1992), on whole episodes, discrete or continuous.
+
+    Arguments as in `Algorithm`; its own settings are those of `agents.settings.policy_gradient.REINFORCESettings`.
+    """
+
+    spec = AGENTS["reinforce"]
+
+
+class SAC(Algorithm):
+    """Discrete soft actor-critic (Christodoulou 2019).
+
+    Arguments as in `Algorithm`; its own settings are those of `agents.settings.sac.SACSettings`.
+    """
+
+    spec = AGENTS["sac"]
+
+
+ALGORITHMS: dict[str, type[Algorithm]] = {kind.spec.name: kind for kind in (DQN, PQN, PPO, A2C, Reinforce, SAC)}
+"""By the name that a run's `config.json` has."""
+
+
+def load(
+    run_dir: str | Path,
+    *,
+    model: Literal["last", "best"] = "last",
+    device: str = "auto",
+    env: Any = None,
+    network: OwnModule | None = None,
+) -> Algorithm:
+    """The agent of a run: it predicts and evaluates with the run's model, and `learn` goes on from its last checkpoint.
+
+    Args:
+        run_dir: folder of the run.
+        model: the last one, or that of the best evaluation in training, a choice that flatters; `learn` goes on from
+            the last checkpoint either way.
+        device: of the networks.
+        env: for a run in an environment that Python made: its class, a function that makes one, or one.
+        network: for a run of an agent that was made with one: the same.
+
+    Raises:
+        ValueError: there is no such run or model, or its environment or network is missing here.
+    """
+    path = Path(run_dir)
+    config = RunDirectory.open(path).config
+    if config.get("agent") not in ALGORITHMS or "library" in config:
+        raise ValueError(
+            f"{path} is a run of {config.get('library', 'another library')}: wnrl.sb3.load_policy reads it"
+        )
+    kind = ALGORITHMS[config["agent"]]
+    agent = kind.__new__(kind)
+    settings = replace(stored_settings(kind.spec, path), device=device)
+    if network is not None:
+        settings = replace(settings, own_torso=network)
+    agent._restore(settings, None if env is None else source_of(env)[1])
+    if model == "best" or find_models(path) or not any((path / "checkpoints").glob("*")):
+        agent._model = read_saved_model(path, model, resolve_device(device), network)
+    return agent
+
+
+def _warn_of_ended_schedules(run: Run, until: int) -> None:
+    """A warning where a further call would learn with a step size of 0."""
+    end = run.settings.run.schedule_end
+    if run.steps >= end and run.agent.learner.learning_rate(until) == 0:
+        warnings.warn(
+            f"the learning rate is 0 after step {end:,}, where the schedules ended: make the agent with "
+            'schedule_steps, or with learning_rate_schedule="constant", to learn longer',
+            stacklevel=3,
+        )
+
+
+def interrupts() -> AbstractContextManager[StopSignal]:
+    """A context in which Ctrl-C asks for a stop; nothing but in the main thread, since others get no signals."""
+    main = threading.current_thread() is threading.main_thread()
+    return StopSignal(signals=(signal.SIGINT,) if main else ())

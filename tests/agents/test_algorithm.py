@@ -1,0 +1,514 @@
+"""agents.algorithm: the agents in Python."""
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+import agents
+import wnrl
+from agents import A2C, DQN, PPO, PQN, SAC, Reinforce, load
+from agents.acting.policies import Recurrence
+from agents.algorithm import ALGORITHMS
+from agents.commands.parser import parse
+from agents.registry import AGENTS
+from agents.settings.flat import to_flat
+from agents.training.run import Run
+from agents.training.trainer import Callback
+from tests.agents.contract import differences
+from wnrl.checkpoints.checkpoints import Checkpoints
+from wnrl.checkpoints.tensor_files import read_model
+from wnrl.networks.own_torso import OwnTorso
+
+KINDS = [DQN, PQN, PPO, A2C, Reinforce, SAC]
+SMALL = {"hidden": (8,), "device": "cpu", "num_envs": 2, "eval_interval": 0, "log_interval": 50}
+
+
+class Signal(gymnasium.Env):
+    """Pays 1 for the action that the observation shows, `start` higher; an episode has 5 steps.
+
+    Its class counts the steps of all that were made.
+    """
+
+    steps = 0
+
+    def __init__(self, start=0, render_mode=None):
+        self.observation_space = gymnasium.spaces.Box(0, 1, (2,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2, start=start)
+        self.start, self.render_mode = start, render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 5
+        return self._obs(), {}
+
+    def step(self, action):
+        Signal.steps += 1
+        assert self.action_space.contains(action)
+        reward = float(action - self.start == self.shown)
+        self.left -= 1
+        return self._obs(), reward, self.left == 0, False, {}
+
+    def _obs(self):
+        self.shown = int(self.np_random.integers(2))
+        return np.eye(2, dtype=np.float32)[self.shown]
+
+
+def chain(kind=DQN, **settings):
+    own = {"learning_starts": 20, "batch_size": 4, "replay_size": 200} if kind in (DQN, SAC) else {}
+    return kind(env="Chain", **{**SMALL, **own, **settings})
+
+
+def weights(agent):
+    return agent._run.agent.acting.state_dict()
+
+
+# Settings
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("task", [["env", "CartPole-v1"], ["game", "Pong"]])
+def test_settings_are_those_of_the_command_line(kind, task):
+    flags = [f"--{task[0]}", task[1], "--norm", "layer", "--seed", "3", "--steps", "5000"]
+    expected = parse(AGENTS[kind.spec.name], "", flags)
+    agent = kind(**{task[0]: task[1]}, norm="layer", seed=3)
+    assert to_flat(agent._settings_for(5000)) == to_flat(expected)
+
+
+def test_a_keyword_changes_the_defaults_of_others_as_its_flag_does():
+    flags = ["--game", "Pong", "--distribution", "implicit", "--munchausen"]
+    agent = DQN(game="Pong", distribution="implicit", munchausen=True)
+    assert to_flat(agent.settings) == to_flat(parse(AGENTS["dqn"], "", flags))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "line"),
+    [
+        ({"env": "Chain", "lr": 1e-3}, TypeError, "there is no setting 'lr': did you mean 'learning_rate'?"),
+        ({"env": "Chain", "steps": 10}, TypeError, "steps is no setting here: give the number of steps to learn()"),
+        ({"env": "Chain", "run_dir": "x"}, TypeError, "run_dir is no setting here: give run_dir to learn()"),
+        ({"env": "Chain", "resume": "x"}, TypeError, "resume is no setting here: load() the run, and learn() goes on"),
+        ({}, ValueError, 'name the task: game="Breakout" for Atari or env="CartPole-v1", one of the two'),
+        ({"game": "Brakout"}, ValueError, "Breakout"),
+        ({"env": "Chain", "game": "Pong"}, ValueError, "name the task"),
+        ({"env": "Chain", "seed": -1}, ValueError, "seed must not be negative, got -1"),
+        ({"env": "Chain", "norm": "weigth"}, ValueError, "weigth"),
+        ({"env": "Chain", "preset": "paper"}, ValueError, "preset 'paper' is defined for Atari games"),
+        ({"env": 3}, TypeError, "env must be an id, a class or function"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(keywords, error, line):
+    with pytest.raises(error) as raised:
+        DQN(**keywords).learn(10)
+    assert line in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+# Learning
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_run_is_that_of_the_command_line(kind, tmp_path):
+    agent = chain(kind, seed=4).learn(60, run_dir=tmp_path / "python")
+    kept = read_model(tmp_path / "python" / "model")
+    flags = ["--resume", str(tmp_path / "python"), "--steps", "80"]
+    settings = parse(AGENTS[kind.spec.name], "", flags)  # config.json says the same
+    assert (settings.run.steps, settings.run.schedule_end, settings.run.seed) == (80, 60, 4)
+    other = chain(kind, seed=4).learn(60)
+    assert differences(weights(agent), weights(other)) == []
+    assert kept[1]["step"] == agent.steps >= 60
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_call_goes_on(kind):
+    settings = {"schedule_steps": 100}
+    whole, parts = chain(kind, **settings).learn(100), chain(kind, **settings).learn(60)
+    steps = parts.steps
+    parts.learn(100 - steps)
+    assert parts.steps == whole.steps
+    assert differences(weights(whole), weights(parts)) == []
+
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    agent = chain().learn(40)
+    assert agent.run_dir is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_belongs_to_the_first_call(tmp_path):
+    agent = chain().learn(30, run_dir=tmp_path / "run")
+    agent.learn(30, run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match="run_dir belongs to the first learn"):
+        agent.learn(30, run_dir=tmp_path / "other")
+    with pytest.raises(ValueError, match="this run is written to no folder: run_dir belongs to the first learn"):
+        chain().learn(30).learn(30, run_dir=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_that_is_in_use_is_refused_before_anything_is_made(tmp_path):
+    chain().learn(30, run_dir=tmp_path / "run")
+    before = sorted(path.name for path in (tmp_path / "run").iterdir())
+    with pytest.raises(ValueError, match=r"already holds files: choose another run_dir, or go on with load\("):
+        chain().learn(30, run_dir=tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
+
+
+def test_learning_on_with_a_step_size_of_0_comes_with_a_warning():
+    agent = chain(learning_rate_schedule="linear").learn(40)
+    with pytest.warns(UserWarning, match="the learning rate is 0 after step 40, where the schedules ended: make the"):
+        agent.learn(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chain(learning_rate_schedule="linear", schedule_steps=100).learn(40).learn(20)
+
+
+class Stopping(Callback):
+    def __init__(self, at):
+        self.at = at
+
+    def step(self, trainer, before):
+        if trainer.steps >= self.at:
+            trainer.stop()
+
+
+def test_callbacks_are_those_of_the_call_and_may_stop_it():
+    agent = chain(num_envs=1)
+    agent.learn(100, callbacks=[Stopping(30)])
+    assert agent.steps == 30
+    agent.learn(20)
+    assert agent.steps == 50
+
+
+def test_progress_is_shown_when_asked_for(capfd):
+    chain().learn(60)
+    assert capfd.readouterr() == ("", "")
+    chain().learn(60, progress=True)
+    assert "of 60: " in capfd.readouterr().out
+
+
+# Environments
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_environment_of_ones_own_is_learned(kind):
+    own = {"learning_starts": 20, "batch_size": 4} if kind in (DQN, SAC) else {}
+    agent = kind(env=lambda: Signal(3), **SMALL, **own).learn(60)
+    assert agent.predict(np.array([0, 1], np.float32)) in (3, 4)
+    assert 0 <= agent.evaluate(4).mean <= 5
+
+
+def test_dqn_learns_an_environment_class():
+    agent = DQN(env=Signal, seed=0, device="cpu", num_envs=4, eval_interval=0, learning_starts=200).learn(3_000)
+    assert agent.evaluate(20, deterministic=True).mean == 5
+    assert agent.predict(np.eye(2, dtype=np.float32), deterministic=True).tolist() == [0, 1]
+
+
+class Stepping(gymnasium.Env):
+    """The return of an episode is the number of steps that this object has ever made; episodes have 10 steps."""
+
+    observation_space = gymnasium.spaces.Box(0, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self):
+        self.made = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 10
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.made, self.left = self.made + 1, self.left - 1
+        return np.zeros(1, np.float32), float(self.left == 0) * self.made, self.left == 0, False, {}
+
+
+def test_training_and_evaluation_never_step_the_same_object():
+    mine = Stepping()
+    agent = DQN(env=mine, **{**SMALL, "num_envs": 1}, learning_starts=20, batch_size=4).learn(50)
+    assert agent.evaluate(3, num_envs=1).scores == (10, 20, 30)
+    assert mine.made == 0
+
+
+# Acting
+
+
+def test_predict_takes_one_observation_or_a_batch():
+    agent = chain().learn(60)
+    obs = np.eye(5, dtype=np.float32)
+    one = agent.predict(obs[0], deterministic=True)
+    assert np.ndim(one) == 0
+    assert agent.predict(obs, deterministic=True).shape == (5,)
+    assert agent.predict(obs, deterministic=True)[0] == one
+    with pytest.raises(ValueError, match=r"5"):
+        agent.predict(np.zeros((2, 3), np.float32))
+
+
+def test_predictions_are_sampled_unless_they_are_to_be_deterministic():
+    agent, obs = chain(PPO).learn(60), np.zeros((200, 5), np.float32)
+    assert len(set(agent.predict(obs, deterministic=True).tolist())) == 1
+    assert set(agent.predict(obs).tolist()) == {0, 1}
+    explorer = chain(eval_epsilon=1.0).learn(60)
+    assert len(set(explorer.predict(obs, deterministic=True).tolist())) == 1
+    assert set(explorer.predict(obs).tolist()) == {0, 1}
+
+
+def test_before_it_has_learned_it_acts_by_its_initial_weights():
+    agent = chain(seed=3)
+    before = agent.predict(np.eye(5, dtype=np.float32), deterministic=True)
+    initial = {name: value.clone() for name, value in weights(agent).items()}
+    agent.learn(1)
+    assert differences(weights(agent), initial) == []
+    assert agent.steps <= 2
+    assert before.tolist() == agent.predict(np.eye(5, dtype=np.float32), deterministic=True).tolist()
+
+
+def test_continuous_actions_lie_within_their_bounds():
+    agent = PPO(env="Pendulum-v1", **SMALL).learn(64)
+    action = agent.predict(np.zeros((50, 3), np.float32))
+    assert action.shape == (50, 1)
+    assert np.abs(action).max() <= 2
+
+
+def test_a_recurrent_agent_plays_by_a_player_that_keeps_its_state(monkeypatch):
+    agent = PPO(env="Recall", lstm=8, device="cpu", eval_interval=0).learn(200)
+    obs = np.zeros(agent._interface.obs_shape, np.float32)
+    with pytest.raises(ValueError, match=r"player = agent.player\(\), then player\(obs\)"):
+        agent.predict(obs)
+    player, rng = agent.player(deterministic=True), np.random.default_rng(0)
+    seen = rng.normal(size=(6, *obs.shape)).astype(np.float32)
+    actions = [player(row) for row in seen]
+    player.reset()
+    assert [player(row) for row in seen] == actions
+    assert np.ndim(actions[0]) == 0
+    assert states_change(agent, seen, monkeypatch)
+
+
+def states_change(agent, seen, monkeypatch):
+    """Whether each of these observations moves the state on from that of the one before."""
+    states, call = [], Recurrence.__call__
+
+    def noted(self, timestep):
+        outputs = call(self, timestep)
+        states.append(self.state.h.clone())
+        return outputs
+
+    monkeypatch.setattr(Recurrence, "__call__", noted)
+    player = agent.player()
+    for row in [seen[0]] * 3:
+        player(row)
+    return not torch.equal(states[0], states[1]) and not torch.equal(states[1], states[2])
+
+
+def test_scores_are_those_of_the_command(tmp_path, capsys, monkeypatch):
+    from agents.commands.evaluate import main
+
+    agent = chain(PPO).learn(100, run_dir=tmp_path / "run")
+    scores = agent.evaluate(5, seed=2)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(tmp_path / "run"), "--episodes", "5", "--seed", "2"])
+    assert main("") == 0
+    assert f"{scores.mean:.1f} ± {scores.std:.1f} over 5 whole games" in capsys.readouterr().out
+    assert agent.evaluate(5, seed=2) == scores
+    sampled = [agent.evaluate(20, seed=seed, deterministic=False) for seed in (2, 2, 3)]
+    assert sampled[0] == sampled[1] != sampled[2]
+
+
+def test_no_game_is_no_evaluation():
+    with pytest.raises(ValueError, match="episodes and num_envs must be at least 1, got 0 and 8"):
+        chain().learn(30).evaluate(0)
+
+
+# Loading
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loaded_agent_acts_evaluates_and_goes_on(kind, tmp_path):
+    settings = {"schedule_steps": 100}
+    agent, whole = chain(kind, **settings).learn(60, run_dir=tmp_path / "run"), chain(kind, **settings).learn(100)
+    loaded = load(tmp_path / "run", device="cpu")
+    assert type(loaded) is kind
+    obs = np.eye(5, dtype=np.float32)
+    assert loaded.predict(obs, deterministic=True).tolist() == agent.predict(obs, deterministic=True).tolist()
+    assert loaded.evaluate(4) == agent.evaluate(4)
+    assert loaded.steps == agent.steps
+    loaded.learn(100 - loaded.steps)
+    assert loaded.steps == whole.steps
+    assert differences(weights(loaded), weights(whole)) == []
+    assert read_model(tmp_path / "run" / "model")[1]["step"] == loaded.steps
+
+
+def test_the_best_model_can_be_loaded(tmp_path):
+    chain(eval_interval=20, eval_epsilon=1.0).learn(60, run_dir=tmp_path / "run")
+    assert load(tmp_path / "run", model="best").steps == read_model(tmp_path / "run" / "best")[1]["step"] < 60
+
+
+def test_a_run_that_was_killed_is_loaded_from_its_checkpoint(tmp_path):
+    chain().learn(60, run_dir=tmp_path / "run")
+    for file in (tmp_path / "run").glob("model.*"):
+        file.unlink()
+    loaded = load(tmp_path / "run", device="cpu")
+    assert loaded.predict(np.eye(5, dtype=np.float32)).shape == (5,)
+    assert loaded.learn(10).steps >= 70
+
+
+def test_an_agent_that_wrote_nothing_can_be_saved_at_its_end(tmp_path):
+    whole, agent = chain(schedule_steps=100).learn(100), chain(schedule_steps=100).learn(60)
+    agent.save(tmp_path / "kept")
+    loaded = load(tmp_path / "kept", device="cpu")
+    loaded.learn(100 - loaded.steps)
+    assert differences(weights(loaded), weights(whole)) == []
+
+
+def test_an_environment_made_in_python_has_to_be_given_again(tmp_path):
+    DQN(env=Signal, **SMALL, learning_starts=20, batch_size=4).learn(40, run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"Signal is an environment made in Python: give it, as in agents.load\(RUN, "):
+        load(tmp_path / "run").evaluate(2)
+    loaded = load(tmp_path / "run", env=Signal, device="cpu")
+    assert loaded.evaluate(2).lengths == (5, 5)
+    assert loaded.learn(10).steps >= 50
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is not the folder of a run"):
+        load(tmp_path)
+
+
+# A network of one's own
+
+
+def own_network(obs_shape):
+    return torch.nn.Sequential(torch.nn.Linear(*obs_shape, 7), torch.nn.Tanh(), torch.nn.Linear(7, 6))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_of_ones_own_learns_and_is_normalized_and_loaded(kind, tmp_path):
+    agent, whole = (chain(kind, network=own_network, schedule_steps=100) for _ in range(2))
+    agent.learn(60, run_dir=tmp_path / "run"), whole.learn(100)
+    own = [module for module in agent._run.agent.learner.network.modules() if isinstance(module, OwnTorso)]
+    assert own
+    assert all(isinstance(torso.module[0], wnrl.WeightNormLinear) for torso in own)
+    with pytest.raises(
+        ValueError, match=r"own_network is a network made in Python: give it, as in agents.load\(RUN, ne"
+    ):
+        load(tmp_path / "run")
+    loaded, obs = load(tmp_path / "run", network=own_network, device="cpu"), np.eye(5, dtype=np.float32)
+    assert loaded.predict(obs, deterministic=True).tolist() == agent.predict(obs, deterministic=True).tolist()
+    loaded.learn(100 - loaded.steps)
+    assert differences(weights(loaded), weights(whole)) == []
+
+
+def test_the_command_line_says_that_a_network_was_made_in_python(tmp_path):
+    chain(network=torch.nn.Flatten()).learn(40, run_dir=tmp_path / "run")
+    settings = parse(AGENTS["dqn"], "", ["--resume", str(tmp_path / "run"), "--steps", "80"])
+    with pytest.raises(ValueError, match="Flatten is a network made in Python"):
+        Run(AGENTS["dqn"], settings)
+
+
+def test_a_network_that_does_not_fit_is_refused_before_a_folder_is_made(tmp_path):
+    with pytest.raises(ValueError, match=r"the network does not take observations of shape \(5,\)"):
+        chain(network=torch.nn.Linear(3, 2)).learn(40, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# Threads, interrupts, the end
+
+
+class Interrupting(Callback):
+    """Interrupts the process, as Ctrl-C does, at a step."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def step(self, trainer, before):
+        if before < self.at <= trainer.steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_leaves_a_checkpoint_and_the_agent_goes_on(tmp_path):
+    """As when a notebook's cell is interrupted and run again."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background may ignore it
+    try:
+        agent, whole = chain(num_envs=1, schedule_steps=100), chain(num_envs=1, schedule_steps=100).learn(100)
+        with pytest.raises(KeyboardInterrupt):
+            agent.learn(100, run_dir=tmp_path / "run", callbacks=[Interrupting(50)])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert agent.steps == Checkpoints(tmp_path / "run" / "checkpoints").latest()[0] == 50
+    agent.learn(50)
+    assert differences(weights(agent), weights(whole)) == []
+
+
+def in_thread(work):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(work()))
+    thread.start()
+    thread.join(120)
+    (result,) = results
+    return result
+
+
+def test_it_learns_in_a_thread_and_in_a_loop_of_coroutines_as_in_the_main_thread():
+    expected = weights(chain().learn(60))
+    assert differences(weights(in_thread(lambda: chain().learn(60))), expected) == []
+
+    async def both():
+        direct = chain().learn(60)
+        return direct, await asyncio.to_thread(lambda: chain().learn(60))
+
+    for agent in asyncio.run(both()):
+        assert differences(weights(agent), expected) == []
+
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
+def test_runs_after_each_other_leave_no_emulator_threads_and_no_replay_behind():
+    settings = {"game": "Pong", "device": "cpu", "num_envs": 2, "eval_interval": 0, "replay_size": 200}
+    settings |= {"learning_starts": 20, "batch_size": 4}
+    counts = []
+    for _ in range(3):
+        agent = DQN(**settings).learn(30)
+        size = agent._run.agent.sampler.replay
+        del agent
+        assert len(gc.get_referrers(size)) <= 1  # this frame alone
+        del size
+        time.sleep(0.1)
+        counts.append(threads())
+    assert counts[2] <= counts[0]
+    agent = DQN(**settings).learn(30)
+    agent.close()
+    time.sleep(0.1)
+    assert threads() <= counts[0]
+
+
+# Names
+
+
+def test_the_public_names():
+    assert set(agents.__all__) >= {"A2C", "DQN", "PPO", "PQN", "SAC", "Callback", "Reinforce", "Scores", "load"}
+    assert set(dir(agents)) >= set(agents.__all__)
+    assert {kind.spec.name for kind in KINDS} == set(AGENTS) == set(ALGORITHMS)
+    assert all(kind.__doc__ for kind in KINDS)
+    with pytest.raises(AttributeError, match="module 'agents' has no attribute 'DQM'"):
+        agents.DQM  # noqa: B018
+    with pytest.raises(ImportError):
+        exec("from agents import DQM")
+
+
+def test_names_come_without_torch_until_they_are_used():
+    code = "import sys, agents; assert 'torch' not in sys.modules; agents.DQN; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert torch.is_tensor(torch.zeros(1))
