@@ -42,7 +42,7 @@ TAGS = {
     "time/fps",
     "time/training_fps",
     "time/time_elapsed",
-    *(f"norm/{layer}/{figure}" for layer in ("torso.layers.1", "head") for figure in ("g", "v_norm", "effective_lr")),
+    *(f"weights/{layer}/{figure}" for layer in ("fc", "q") for figure in ("w_norm", "v_norm", "effective_lr")),
 }
 
 

@@ -72,7 +72,7 @@ def test_a_run_leaves_curves_and_a_model_that_loads(tmp_path):
     assert type(layer) is WeightNormLinear
     assert (layer.out_features, layer.units) == (16, "paper")
     events = EventAccumulator(str(tmp_path)).Reload()
-    assert {"norm/q_net.q_net.0/g", "rollout/ep_rew_mean", "eval/mean_ep_length"} <= set(events.Tags()["scalars"])
+    assert {"weights/q_net.fc/v_norm", "rollout/ep_rew_mean", "eval/mean_ep_length"} <= set(events.Tags()["scalars"])
     assert [scalar.step for scalar in events.Scalars("eval/mean_reward")] == [50, 100, 120]
 
 

@@ -1,15 +1,16 @@
 """Metrics that show what a normalizer does during training, by TensorBoard tag, as 0-dim tensors.
 
-LAYER in a tag is the layer's name in `named_modules`, the same under every normalizer; each matrix of a recurrent layer
-has its own metrics (`core.lstm.weight_ih_l0`). The effective weight w is that of the folded layer: of a plain layer its
-weight, and under layer norm the weight before the normalization. A row holds the weights of one unit.
+LAYER in a tag is the layer's name by `wnrl.diagnostics.layers.named_layers`, such as `conv1` or `fc`, the same under
+every normalizer; each matrix of a recurrent layer has its own metrics (`lstm.weight_ih_l0`). The effective weight w is
+that of the folded layer: of a plain layer its weight, and under layer norm the weight before the normalization. A row
+holds the weights of one unit.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,12 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wnrl.diagnostics.layers import matrices, named_layers
+from wnrl.normalizers.batch_norm import BatchNorm, BatchNormalized, MeanOnlyBatchNorm
+from wnrl.normalizers.batch_statistics import batch_norms
+from wnrl.normalizers.projection import ProjectedLayer
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.rows import channel_dim, row_norms, rows
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 Forward = Callable[[nn.Module, Tensor], Tensor]  # a network and observations [B, ...], to outputs [B, ...]
 
+GROUP = "weights"
+"""What all tags begin with: a group that TensorBoard shows after those of the training."""
+NOISE = f"{GROUP}/minibatch_noise"
 SPLITS = 4  # random splits from which the minibatch noise is estimated
 ROUNDING = 1e-6  # differences below this share of the outputs' root mean square count as rounding errors
 
@@ -43,10 +51,14 @@ class NormDiagnostics:
     Args:
         network: the learner.
         forward: from a copy of the network and observations `[B, ...]` to the outputs `[B, ...]` whose noise is read.
+        parameters: those that are learned together; only their layers are measured. None: all layers.
     """
 
-    def __init__(self, network: nn.Module, forward: Forward = call_network) -> None:
+    def __init__(
+        self, network: nn.Module, forward: Forward = call_network, parameters: Collection[Tensor] | None = None
+    ) -> None:
         self._network, self._forward = network, forward
+        self._parameters = None if parameters is None else {id(parameter) for parameter in parameters}
         self._angles: dict[str, Tensor] = {}
 
     @property
@@ -70,18 +82,20 @@ class NormDiagnostics:
             generator: for the splits in `minibatch_noise`; None: the global one.
 
         Returns:
-            `norm_metrics`, `dead_unit_metrics`, `norm/minibatch_noise` and `norm/LAYER/angle`: the angle in degrees by
-            which one update, the first since the last reading, turned a row of the effective weight, mean over rows.
-            No angle if there was no update; 0 for rows that are zero; rounding errors stay below 1e-4 degrees.
+            `norm_metrics`, `dead_unit_metrics`, `weights/LAYER/angle`, and `weights/minibatch_noise` where there can be
+            some (see `depends_on_minibatch`). The angle in degrees is that by which one update, the first since the
+            last reading, turned a row of the effective weight, mean over rows. There is none if there was no update; it
+            is 0 for rows that are zero; rounding errors stay below 1e-4 degrees.
 
         Raises:
             ValueError: fewer than two observations.
         """
         angles, self._angles = self._angles, {}
-        metrics = {**norm_metrics(self._network, learning_rate), **angles}
+        metrics = {**norm_metrics(self._network, learning_rate, self._parameters), **angles}
         if obs is not None:
             metrics |= dead_unit_metrics(self._network, obs, self._forward)
-            metrics["norm/minibatch_noise"] = minibatch_noise(self._network, obs, self._forward, generator)
+            if depends_on_minibatch(self._network):
+                metrics[NOISE] = minibatch_noise(self._network, obs, self._forward, generator)
         return metrics
 
     def get_state(self) -> dict[str, Any]:
@@ -89,41 +103,45 @@ class NormDiagnostics:
         return {"angles": dict(self._angles)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `get_state`."""
+        """Restore a state of `get_state`; the angles of a version with other tags are measured again."""
         device = next(self._network.parameters()).device
-        self._angles = {tag: angle.to(device) for tag, angle in state["angles"].items()}
+        angles = state["angles"].items()
+        self._angles = {tag: angle.to(device) for tag, angle in angles if tag.startswith(GROUP)}
 
     @contextmanager
     def _measured(self) -> Iterator[None]:
-        before = _directions(self._network)
+        before = _directions(self._network, self._parameters)
         yield
-        after = _directions(self._network)
-        self._angles = {f"norm/{name}/angle": _mean_angle(old, after[name]) for name, old in before.items()}
+        after = _directions(self._network, self._parameters)
+        self._angles = {f"{GROUP}/{name}/angle": _mean_angle(old, after[name]) for name, old in before.items()}
 
 
 @torch.no_grad()
-def norm_metrics(network: nn.Module, learning_rate: float) -> dict[str, Tensor]:
+def norm_metrics(
+    network: nn.Module, learning_rate: float, parameters: Collection[int] | None = None
+) -> dict[str, Tensor]:
     """Means over the rows of each layer.
 
     Args:
         network: any network.
         learning_rate: the optimizer's.
+        parameters: identities (`id`) of parameters; only their layers are measured. None: all layers.
 
     Returns:
-        `norm/LAYER/w_norm` of each layer: ‖w‖, the norm of a row of the effective weight. For weight-normalized layers
-        also `norm/LAYER/g` (the same number, which is g in the paper's units), `norm/LAYER/v_norm` (‖v‖) and
-        `norm/LAYER/effective_lr` (learning rate × ‖w‖/‖v‖, the factor by which a step on v moves w; 0 for zero rows;
-        Salimans & Kingma 2016, section 2.1).
+        `weights/LAYER/w_norm` of each layer: ‖w‖, the norm of a row of the effective weight; under weight normalization
+        this is g in the paper's units. It is left out where it is 1 by projection. For weight-normalized layers
+        also `weights/LAYER/v_norm` (‖v‖) and `weights/LAYER/effective_lr` (learning rate × ‖w‖/‖v‖, the factor by which
+        a step on v moves w; 0 for zero rows; Salimans & Kingma 2016, section 2.1).
     """
     metrics: dict[str, Tensor] = {}
-    for name, layer, weight, v in _weights(network):
+    for name, layer, weight, v in _weights(network, parameters):
         w_norm = row_norms(layer, weight)
-        metrics[f"norm/{name}/w_norm"] = w_norm.mean()
+        if not isinstance(layer, ProjectedLayer) or isinstance(layer, BatchNormalized):
+            metrics[f"{GROUP}/{name}/w_norm"] = w_norm.mean()
         if v is not None:
             v_norm = row_norms(layer, v)
-            metrics[f"norm/{name}/g"] = w_norm.mean()
-            metrics[f"norm/{name}/v_norm"] = v_norm.mean()
-            metrics[f"norm/{name}/effective_lr"] = learning_rate * (w_norm / v_norm).nan_to_num(0.0).mean()
+            metrics[f"{GROUP}/{name}/v_norm"] = v_norm.mean()
+            metrics[f"{GROUP}/{name}/effective_lr"] = learning_rate * (w_norm / v_norm).nan_to_num(0.0).mean()
     return metrics
 
 
@@ -140,12 +158,24 @@ def dead_unit_metrics(network: nn.Module, obs: Tensor, forward: Forward = call_n
         forward: calls the network.
 
     Returns:
-        `norm/LAYER/dead`, between 0 and 1.
+        `weights/LAYER/dead`, between 0 and 1.
     """
     trial = _trial(network)
     watch = _ReLUWatch(trial)
     _run(trial, obs, forward)
-    return {f"norm/{name}/dead": (~active).float().mean() for (name, _), active in watch.active.items()}
+    return {f"{GROUP}/{name}/dead": (~active).float().mean() for (name, _), active in watch.active.items()}
+
+
+def depends_on_minibatch(network: nn.Module) -> bool:
+    """Whether the outputs for a state can depend on its minibatch: batch statistics, unless they are held, or dropout.
+
+    Batch normalizations that are not ours are known by their class's name.
+    """
+    names = {
+        type(module).__name__ for module in network.modules() if not isinstance(module, BatchNorm | MeanOnlyBatchNorm)
+    }
+    foreign = any(name.startswith(("BatchNorm", "SyncBatchNorm", "BatchRenorm", "Dropout")) for name in names)
+    return foreign or any(not norm.held for norm in batch_norms(network))
 
 
 @torch.no_grad()
@@ -188,7 +218,7 @@ class _ReLUWatch:
     def __init__(self, network: nn.Module) -> None:
         self.active: dict[tuple[str, int], Tensor] = {}
         self._last: tuple[str, int] | None = None  # the layer that ran last, and the dimension of its units
-        for name, layer in _layers(network):
+        for name, layer in named_layers(network):
             layer.register_forward_hook(partial(self._pass_layer, (name, channel_dim(layer))))
         for module in network.modules():
             if isinstance(module, nn.ReLU):
@@ -207,24 +237,6 @@ class _ReLUWatch:
         self.active[key] = active | self.active.get(key, torch.zeros_like(active))
 
 
-def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Layers with weights, plain or normalized, without the parts of normalizers."""
-    parts: set[nn.Module | None] = set()
-    for name, module in network.named_modules():
-        if isinstance(module, NormalizedLayer):
-            parts.update(module._modules[part] for part in module.own_parts)
-        if module not in parts and (
-            isinstance(module, NormalizedLayer) or _matrices(module.named_parameters(recurse=False))
-        ):
-            yield name, module
-
-
-def _matrices(parameters: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """The weight matrices among a layer's parameters, under the plain layer's names."""
-    names = ("weight", "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")  # the latter of attention
-    return {name: parameter for name, parameter in parameters if name.startswith(names) and parameter.ndim > 1}
-
-
 class _Weight(NamedTuple):
     name: str  # in its tags
     layer: nn.Module  # which determines its rows
@@ -232,12 +244,14 @@ class _Weight(NamedTuple):
     v: Tensor | None  # of a weight-normalized layer
 
 
-def _weights(network: nn.Module) -> Iterator[_Weight]:
-    for name, layer in _layers(network):
+def _weights(network: nn.Module, parameters: Collection[int] | None) -> Iterator[_Weight]:
+    for name, layer in named_layers(network):
+        if parameters is not None and not any(id(parameter) in parameters for parameter in layer.parameters()):
+            continue
         own = dict(layer.folded() if isinstance(layer, NormalizedLayer) else layer.named_parameters(recurse=False))
         if isinstance(layer, WeightNormLayer) and not layer.can_be_folded:
-            own = {name: layer.effective_weight(name) for name in layer.weight_names}
-        for part, weight in _matrices(own.items()).items():
+            own = {part: layer.effective_weight(part) for part in layer.weight_names}
+        for part, weight in matrices(own.items()).items():
             v: Tensor | None = None
             if isinstance(layer, WeightNormLayer) and part in layer.weight_names:
                 v = layer.pair(part)[0]
@@ -245,10 +259,10 @@ def _weights(network: nn.Module) -> Iterator[_Weight]:
 
 
 @torch.no_grad()
-def _directions(network: nn.Module) -> dict[str, Tensor]:
+def _directions(network: nn.Module, parameters: Collection[int] | None) -> dict[str, Tensor]:
     """The rows of each effective weight scaled to unit norm, `[out, n]`; zero rows stay zero."""
-    matrices = {name: rows(layer, weight).flatten(1) for name, layer, weight, _ in _weights(network)}
-    return {name: F.normalize(w.to(torch.promote_types(w.dtype, torch.float32)), dim=1) for name, w in matrices.items()}
+    weights = {name: rows(layer, weight).flatten(1) for name, layer, weight, _ in _weights(network, parameters)}
+    return {name: F.normalize(w.to(torch.promote_types(w.dtype, torch.float32)), dim=1) for name, w in weights.items()}
 
 
 @torch.no_grad()

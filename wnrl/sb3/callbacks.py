@@ -22,7 +22,6 @@ from wnrl.initialization.data import data_init
 from wnrl.sb3.learner import Inputs, Learner, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
 from wnrl.sb3.policies import NormalizedPolicy
 
-_NOISE = "norm/minibatch_noise"
 _TABLES = ("stdout", "log")  # the host's names for its tables
 
 
@@ -122,13 +121,14 @@ class DataDependentInit(BaseCallback):
 
 
 class NormDiagnostics(BaseCallback):
-    """Records the metrics of `wnrl.diagnostics.norms` in the host's logger, and so in TensorBoard, as `norm/LAYER/...`.
+    """Records the metrics of `wnrl.diagnostics.norms` in the host's logger, and so in TensorBoard: `weights/LAYER/...`.
 
-    LAYER is the layer's name in the policy; target networks are not measured. Besides `norm_metrics` (with the learning
-    rate of the layer's optimizer) these are `norm/LAYER/angle` of the first step of the layer's optimizer since the
-    last reading, and `norm/LAYER/dead` and `norm/minibatch_noise` on observations from the host's buffer: twice as many
-    as in a minibatch, but at most the whole rollout. The host's printed table and its `log.txt` show the noise alone,
-    since they cut long names and refuse those that become equal; TensorBoard, csv and json files get everything.
+    LAYER is the layer's name in the policy (`q_net.conv1`, `action_net`); target networks are not measured. Besides
+    `norm_metrics` (with the learning rate of the layer's optimizer) these are `weights/LAYER/angle` of the first step
+    of the layer's optimizer since the last reading, and `weights/LAYER/dead` and, with batch normalization or dropout,
+    `weights/minibatch_noise` on observations from the host's buffer: twice as many as in a minibatch, but at most the
+    whole rollout. The host's printed table and its `log.txt` show the noise alone, since they cut long names and refuse
+    those that become equal; TensorBoard, csv and json files get everything.
 
     Learning stays the same to the bit: the global generators of NumPy and torch keep their states.
 
@@ -163,7 +163,7 @@ class NormDiagnostics(BaseCallback):
         self._next = self.num_timesteps + self.interval
         metrics = self._read()
         for tag, metric in zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True):
-            self.logger.record(tag, metric, exclude=None if tag == _NOISE else _TABLES)
+            self.logger.record(tag, metric, exclude=None if tag == norms.NOISE else _TABLES)
 
     def _on_training_end(self) -> None:
         self._hooks.close()
@@ -175,9 +175,9 @@ class NormDiagnostics(BaseCallback):
             rows = torch.arange(len(self._inputs[1]), device=self.model.device)
             generator = torch.Generator(self.model.device).manual_seed(self.num_timesteps)
             metrics |= norms.dead_unit_metrics(self._learner, rows, self._forward)
-            if len(rows) > 1:
+            if len(rows) > 1 and norms.depends_on_minibatch(self._learner):
                 noise = norms.minibatch_noise(self._learner, rows, self._forward, generator)
-                metrics[_NOISE] = noise
+                metrics[norms.NOISE] = noise
         self._inputs = ()
         return metrics
 
@@ -190,31 +190,20 @@ class _Reader:
 
     def __init__(self, learner: Learner, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
-        self._diagnostics = norms.NormDiagnostics(learner)
+        held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._diagnostics = norms.NormDiagnostics(learner, parameters=held)
         self._step = ExitStack()
-        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        self._layers = tuple(
-            f"norm/{name.rpartition('.')[0]}" for name, parameter in learner.named_parameters() if id(parameter) in held
-        )
         self._handles = (
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         )
 
     def read(self) -> dict[str, Tensor]:
-        metrics = self._diagnostics.read(self._optimizer.param_groups[0]["lr"])
-        return {tag: metric for tag, metric in metrics.items() if self._moves(tag)}
+        return self._diagnostics.read(self._optimizer.param_groups[0]["lr"])
 
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()
-
-    def _moves(self, tag: str) -> bool:
-        """Whether it updates the layer of `norm/LAYER/METRIC` or, if recurrent, of `norm/LAYER.MATRIX/METRIC`."""
-        layer = tag.rpartition("/")[0]
-        return any(
-            moved in (layer, layer.rpartition(".")[0]) or moved.startswith(f"{layer}.") for moved in self._layers
-        )
 
     def _before_step(self, *arguments: Any) -> None:
         self._step.enter_context(self._diagnostics.around_update())

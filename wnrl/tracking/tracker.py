@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from wnrl.tracking.csv_table import CsvTable
 
@@ -18,6 +18,9 @@ class Tracker(Protocol):
     def text(self, tag: str, text: str) -> None:
         """Record a text by tag, for the whole run."""
 
+    def settings(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        """Record the run's settings by name, as JSON holds them; `defaults` are those that it would have by itself."""
+
     def close(self) -> None:
         """Flush and close."""
 
@@ -29,6 +32,9 @@ class NullTracker:
         """Do nothing."""
 
     def text(self, tag: str, text: str) -> None:
+        """Do nothing."""
+
+    def settings(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         """Do nothing."""
 
     def close(self) -> None:
@@ -48,7 +54,7 @@ class RunTracker:
         from torch.utils.tensorboard import SummaryWriter  # takes half a second: imported only where it is used
 
         purge = None if resume_step is None else resume_step + 1
-        self._events = SummaryWriter(str(folder), purge_step=purge)
+        self._events: Any = SummaryWriter(str(folder), purge_step=purge)
         self._table = CsvTable(folder / "progress.csv", resume_step)
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -62,6 +68,59 @@ class RunTracker:
         """Record a text by tag, for the whole run, in TensorBoard's events alone."""
         self._events.add_text(tag, text, 0)
 
+    def settings(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        """Record the run's settings in TensorBoard's events: as the text `settings`, and for the tab HParams."""
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # type: ignore[import-untyped]
+
+        self.text("settings", settings_table(values, defaults))
+        kept = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in values.items()}
+        self._events.file_writer.add_summary(hparams_pb(kept))
+        self._events.flush()
+
     def close(self) -> None:
         """Flush and close."""
         self._events.close()
+
+
+class Trackers:
+    """Several trackers as one.
+
+    Args:
+        trackers: each gets everything.
+    """
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = trackers
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Record scalars by tag at environment step `step`."""
+        for tracker in self._trackers:
+            tracker.write(step, scalars)
+
+    def text(self, tag: str, text: str) -> None:
+        """Record a text by tag, for the whole run."""
+        for tracker in self._trackers:
+            tracker.text(tag, text)
+
+    def settings(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        """Record the run's settings by name."""
+        for tracker in self._trackers:
+            tracker.settings(values, defaults)
+
+    def close(self) -> None:
+        """Flush and close."""
+        for tracker in self._trackers:
+            tracker.close()
+
+
+def settings_table(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Settings as Markdown: those that differ from their defaults, with both, and then all."""
+    changed = [name for name, value in values.items() if name not in defaults or defaults[name] != value]
+    rows = [f"| {name} | {_cell(values[name])} | {_cell(defaults.get(name))} |" for name in changed]
+    every = [f"| {name} | {_cell(value)} |" for name, value in values.items()]
+    head = ["| setting | value | default |", "|---|---|---|"]
+    return "\n".join([*head, *rows, "", "| all settings | value |", "|---|---|", *every])
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|")

@@ -586,18 +586,18 @@ def test_a_reading_that_draws_from_the_replays_generator_would_be_seen():
 def test_figures_of_every_layer(norm, noisy):
     trainer, _ = run_read_at([], norm=norm)
     figures = trainer.agent.metrics(160)
-    layers = {tag: value for tag, value in figures.items() if tag.startswith("norm/")}
-    assert (layers["norm/minibatch_noise"] > 0.01) == noisy
-    assert layers["norm/minibatch_noise"] == 0 or noisy
-    assert 0 <= layers["norm/torso.layers.1/dead"] < 1
-    for layer in ("torso.layers.1", "head"):
-        assert layers[f"norm/{layer}/w_norm"] > 0
-        assert 0 < layers[f"norm/{layer}/angle"] < 10
+    layers = {tag: value for tag, value in figures.items() if tag.startswith("weights/")}
+    assert ("weights/minibatch_noise" in layers) == noisy
+    assert layers.get("weights/minibatch_noise", 1) > 0.01
+    assert 0 <= layers["weights/fc/dead"] < 1
+    for layer in ("fc", "q"):
+        assert layers[f"weights/{layer}/w_norm"] > 0
+        assert 0 < layers[f"weights/{layer}/angle"] < 10
     assert all(type(value) in (int, float) for value in figures.values())
 
 
 def test_figures_are_read_on_twice_a_minibatch_so_that_halves_are_as_large_as_one():
-    trainer, _ = run_read_at([])
+    trainer, _ = run_read_at([], norm="batch")
     sizes, forward = [], trainer.agent.learner.diagnostics._forward
     trainer.agent.learner.diagnostics._forward = lambda network, obs: sizes.append(len(obs)) or forward(network, obs)
     trainer.agent.metrics(160)
@@ -606,9 +606,8 @@ def test_figures_are_read_on_twice_a_minibatch_so_that_halves_are_as_large_as_on
 
 def test_figures_before_the_first_transition_are_of_the_weights_alone():
     figures = make(Chain(2)).metrics(0)
-    assert {tag.split("/")[-1] for tag in figures if tag.startswith("norm/")} == {
+    assert {tag.split("/")[-1] for tag in figures if tag.startswith("weights/")} == {
         "w_norm",
-        "g",
         "v_norm",
         "effective_lr",
     }
@@ -617,7 +616,7 @@ def test_figures_before_the_first_transition_are_of_the_weights_alone():
 def test_figures_show_the_angle_of_the_first_update_since_the_last():
     trainer, _ = run_read_at([])
     agent = trainer.agent
-    angle = "norm/head/angle"
+    angle = "weights/q/angle"
     assert angle in agent.metrics(160)
     assert angle not in agent.metrics(160)
     weights = [fold(agent.network).head.weight.detach().double()]
@@ -637,12 +636,13 @@ def test_angles_are_lost_without_their_part_of_the_state():
     rest.set_state({**state, "learner": {**state["learner"], "diagnostics": fresh}})
     figures = trainer.agent.metrics(160)
     assert differences(whole.metrics(160), figures) == []
-    assert sorted(differences(rest.metrics(160), figures)) == ["/norm/head/angle", "/norm/torso.layers.1/angle"]
+    assert sorted(differences(rest.metrics(160), figures)) == ["/weights/fc/angle", "/weights/q/angle"]
 
 
 def test_a_minibatch_of_one_has_figures():
-    trainer = trained(Chain(2, length=4), 150, batch_size=1)
-    assert trainer.agent.metrics(150)["norm/minibatch_noise"] == 0
+    metrics = trained(Chain(2, length=4), 150, batch_size=1).agent.metrics(150)
+    assert metrics["weights/q/w_norm"] > 0
+    assert "weights/minibatch_noise" not in metrics
 
 
 def test_layers_are_of_the_kind_that_was_asked_for():

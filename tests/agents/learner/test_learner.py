@@ -104,7 +104,7 @@ def test_figures_are_means_since_the_last_reading():
         learner.update(loss_of(learner), {"a": torch.tensor(value)})
     figures = learner.metrics(0, OBS, torch.Generator().manual_seed(0))
     assert (figures["a"], figures["train/n_updates"]) == (1.5, 2)
-    assert {"train/loss", "train/grad_norm", "norm/0/w_norm", "norm/2/angle"} <= figures.keys()
+    assert {"train/loss", "train/grad_norm", "weights/fc1/w_norm", "weights/fc2/angle"} <= figures.keys()
     assert all(type(value) in (int, float) and np.isfinite(value) for value in figures.values())
     assert "a" not in learner.metrics(0, None, torch.Generator())
 

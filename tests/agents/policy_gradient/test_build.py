@@ -15,6 +15,7 @@ from envs import Chain, Gym
 from tests.agents.contract import differences
 from tests.agents.environments import Clockwork
 from tests.agents.policy_gradient_family import KINDS, RUN, make, outputs
+from wnrl.diagnostics.norms import minibatch_noise
 from wnrl.normalizers.folding import fold
 from wnrl.weight_norm.dense import WeightNormLinear
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
@@ -91,7 +92,10 @@ def test_the_layers_are_looked_at_with_or_without_memory(lstm):
     agent = make("ppo", Chain(2, length=4), lstm=lstm, minibatches=1)
     obs = torch.eye(4)
     metrics = agent.learner.metrics(0, obs, torch.Generator().manual_seed(0))
-    assert metrics["norm/minibatch_noise"] == pytest.approx(0, abs=1e-5)
+    assert {"weights/fc1/dead", "weights/value/w_norm"} <= metrics.keys()
+    assert ("weights/lstm.weight_hh_l0/w_norm" in metrics) == bool(lstm)
+    diagnostics = agent.learner.diagnostics
+    assert minibatch_noise(agent.learner.network, obs, diagnostics._forward) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["mean-batch", "batch"])
@@ -100,6 +104,6 @@ def test_only_with_a_minibatchs_statistics_do_outputs_depend_on_it(norm):
     for statistics in ("running", "minibatch"):
         agent = make("ppo", Chain(2, length=4), norm=norm, batch_statistics=statistics)
         metrics = agent.learner.metrics(0, obs, torch.Generator().manual_seed(0))
-        noise[statistics] = metrics["norm/minibatch_noise"]
-    assert noise["running"] == pytest.approx(0, abs=1e-5)
+        noise[statistics] = metrics.get("weights/minibatch_noise")
+    assert noise["running"] is None
     assert noise["minibatch"] > 0.1

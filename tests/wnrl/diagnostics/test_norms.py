@@ -7,10 +7,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
-from wnrl.diagnostics.norms import NormDiagnostics, dead_unit_metrics, minibatch_noise, norm_metrics
+from wnrl.diagnostics.norms import (
+    NormDiagnostics,
+    dead_unit_metrics,
+    depends_on_minibatch,
+    minibatch_noise,
+    norm_metrics,
+)
 from wnrl.networks.architecture import Architecture
 from wnrl.networks.lstm_core import LSTMCore
 from wnrl.networks.q_network import q_network
+from wnrl.normalizers.batch_statistics import hold_statistics
 from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.normalize import normalize
@@ -70,11 +77,10 @@ def test_metrics_by_hand_in_the_papers_units(units):
         network[0].v.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))  # norms 5 and 1
     network[0].set_lengths(torch.tensor([10.0, 2.0]))  # row norms of w
     metrics = norm_metrics(network, 0.5)
-    assert metrics["norm/0/g"].item() == pytest.approx(6)
-    assert metrics["norm/0/w_norm"].item() == pytest.approx(6)
-    assert metrics["norm/0/v_norm"].item() == pytest.approx(3)
-    assert metrics["norm/0/effective_lr"].item() == pytest.approx(0.5 * (10 / 5 + 2 / 1) / 2)
-    assert {name.split("/")[1] for name in metrics} == {"0", "2"}
+    assert metrics["weights/fc1/w_norm"].item() == pytest.approx(6)
+    assert metrics["weights/fc1/v_norm"].item() == pytest.approx(3)
+    assert metrics["weights/fc1/effective_lr"].item() == pytest.approx(0.5 * (10 / 5 + 2 / 1) / 2)
+    assert {name.split("/")[1] for name in metrics} == {"fc1", "fc2"}
 
 
 def test_a_step_on_v_moves_w_by_the_effective_learning_rate():
@@ -82,15 +88,15 @@ def test_a_step_on_v_moves_w_by_the_effective_learning_rate():
     metrics = norm_metrics(layer, 1e-4)
     with torch.no_grad():
         layer.v.mul_(4)
-    assert norm_metrics(layer, 1e-4)["norm//effective_lr"].item() == pytest.approx(
-        metrics["norm//effective_lr"].item() / 4
+    assert norm_metrics(layer, 1e-4)["weights/fc/effective_lr"].item() == pytest.approx(
+        metrics["weights/fc/effective_lr"].item() / 4
     )
     before, direction = layer.weight.clone(), torch.randn(1, 50)
     direction -= layer.v * (direction * layer.v).sum() / layer.v.square().sum()  # at right angles to v
     with torch.no_grad():
         layer.v.add_(1e-4 * direction)
     moved = (layer.weight - before).norm() / direction.norm()
-    assert moved.item() == pytest.approx(norm_metrics(layer, 1e-4)["norm//effective_lr"].item(), rel=1e-3)
+    assert moved.item() == pytest.approx(norm_metrics(layer, 1e-4)["weights/fc/effective_lr"].item(), rel=1e-3)
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)
@@ -99,8 +105,11 @@ def test_the_norms_of_effective_rows_are_the_naive_ones_under_any_normalizer(nor
     metrics = norm_metrics(network, 0.1)
     for name, plain in plain_layers(network).items():
         expected = sum(row.norm() for row in rows_of(plain)) / len(rows_of(plain))
-        assert metrics[f"norm/{name}/w_norm"].item() == pytest.approx(expected.item(), rel=1e-5)
-    assert {tag.split("/")[1] for tag in metrics} == set(network)
+        if norm == "projected" and name in ("conv", "transposed", "linear"):
+            assert expected.item() == pytest.approx(1)  # a constant, which is not measured
+            assert f"weights/{name}/w_norm" not in metrics
+        else:
+            assert metrics[f"weights/{name}/w_norm"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["weight", "mean-batch"])
@@ -115,10 +124,12 @@ def test_v_norm_goes_by_rows_under_the_layers_own_name(norm, units):
     for name in ("conv", "transposed", "linear"):
         v_norms = [row.norm().item() for row in rows_of(plain[name])]
         lengths = range(1, 1 + len(v_norms))
-        assert metrics[f"norm/{name}/g"].item() == pytest.approx(sum(lengths) / len(v_norms))
-        assert metrics[f"norm/{name}/v_norm"].item() == pytest.approx(sum(v_norms) / len(v_norms))
+        assert metrics[f"weights/{name}/w_norm"].item() == pytest.approx(sum(lengths) / len(v_norms))
+        assert metrics[f"weights/{name}/v_norm"].item() == pytest.approx(sum(v_norms) / len(v_norms))
         effective = [0.1 * length / v_norm for length, v_norm in zip(lengths, v_norms, strict=True)]
-        assert metrics[f"norm/{name}/effective_lr"].item() == pytest.approx(sum(effective) / len(effective), rel=1e-5)
+        assert metrics[f"weights/{name}/effective_lr"].item() == pytest.approx(
+            sum(effective) / len(effective), rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("norm", ["none", "weight", "projected"])
@@ -128,8 +139,11 @@ def test_a_recurrent_layer_has_metrics_for_each_matrix(norm):
     plain = fold(core)["core"].lstm
     for name in ("weight_ih_l0", "weight_hh_l0"):
         expected = getattr(plain, name).norm(dim=1).mean().item()
-        assert metrics[f"norm/core.lstm.{name}/w_norm"].item() == pytest.approx(expected)
-        assert (f"norm/core.lstm.{name}/v_norm" in metrics) == (norm == "weight")
+        if norm == "projected":
+            assert f"weights/lstm.{name}/w_norm" not in metrics
+        else:
+            assert metrics[f"weights/lstm.{name}/w_norm"].item() == pytest.approx(expected)
+        assert (f"weights/lstm.{name}/v_norm" in metrics) == (norm == "weight")
     assert not any("bias" in tag for tag in metrics)
 
 
@@ -145,17 +159,17 @@ def test_a_zero_row_stays_finite(norm):
         (layer.v if norm == "weight" else layer.weight)[0] = 0
     metrics = norm_metrics(layer, 0.1)
     assert all(value.isfinite() for value in metrics.values())
-    assert "norm//effective_lr" not in metrics or 0 < metrics["norm//effective_lr"] < 1
+    assert "weights/fc/effective_lr" not in metrics or 0 < metrics["weights/fc/effective_lr"] < 1
 
 
 def test_plain_layers_have_the_norm_of_their_weight_alone():
     layer = nn.Linear(2, 2)
     nn.init.constant_(layer.weight, 3.0)
     assert {tag: value.item() for tag, value in norm_metrics(layer, 0.1).items()} == {
-        "norm//w_norm": pytest.approx(18**0.5)
+        "weights/fc/w_norm": pytest.approx(18**0.5)
     }
     network = normalize(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)), "weight", normalize_output=False)
-    assert {tag for tag in norm_metrics(network, 0.1) if tag.startswith("norm/1/")} == {"norm/1/w_norm"}
+    assert {tag for tag in norm_metrics(network, 0.1) if tag.startswith("weights/fc2/")} == {"weights/fc2/w_norm"}
 
 
 # Angles
@@ -173,7 +187,7 @@ def turned(layer, *angles):
         layer.weight.copy_(torch.stack([at_angle(0.0)] * len(angles)))
         with diagnostics.around_update():
             layer.weight.copy_(torch.stack([at_angle(angle) for angle in angles]))
-    return diagnostics.read(0.1)["norm//angle"].item()
+    return diagnostics.read(0.1)["weights/fc/angle"].item()
 
 
 @pytest.mark.parametrize("angles", [(30.0, 10.0), (90.0, -90.0), (180.0, 0.0), (0.0, 0.0), (1e-3, 2e-3)])
@@ -187,7 +201,7 @@ def test_an_update_of_lengths_alone_turns_nothing_and_one_of_the_sign_turns_abou
     for factor, angle in ((3.0, 0.0), (-1.0, 180.0)):
         with diagnostics.around_update(), torch.no_grad():
             layer.g.mul_(factor)
-        assert diagnostics.read(0.1)["norm//angle"].item() == pytest.approx(angle, abs=1e-4)
+        assert diagnostics.read(0.1)["weights/fc/angle"].item() == pytest.approx(angle, abs=1e-4)
 
 
 def train_once(network, learning_rate=0.1):
@@ -210,20 +224,20 @@ def test_the_angle_is_the_naive_one_under_any_normalizer(norm):
             old @ new / (old.norm() * new.norm()) for old, new in zip(rows_of(plain), rows_of(after[name]), strict=True)
         ]
         expected = sum(math.degrees(math.acos(cosine)) for cosine in cosines) / len(cosines)
-        assert metrics[f"norm/{name}/angle"].item() == pytest.approx(expected, rel=1e-4) != 0
+        assert metrics[f"weights/{name}/angle"].item() == pytest.approx(expected, rel=1e-4) != 0
 
 
 def test_the_first_update_since_the_reading_is_the_one_that_counts():
     layer = nn.Linear(2, 1, bias=False)
     diagnostics = NormDiagnostics(layer)
-    assert "norm//angle" not in diagnostics.read(0.1)
+    assert "weights/fc/angle" not in diagnostics.read(0.1)
     layer.weight.data[0] = at_angle(0.0)
     for angles, expected in (((7.0, 30.0, 31.0), 7.0), ((35.0, 0.0), 4.0)):
         for angle in angles:
             with diagnostics.around_update(), torch.no_grad():
                 layer.weight[0] = at_angle(angle)
-        assert diagnostics.read(0.1)["norm//angle"].item() == pytest.approx(expected, rel=1e-4)
-        assert "norm//angle" not in diagnostics.read(0.1)
+        assert diagnostics.read(0.1)["weights/fc/angle"].item() == pytest.approx(expected, rel=1e-4)
+        assert "weights/fc/angle" not in diagnostics.read(0.1)
         layer.weight.data[0] = at_angle(31.0)
 
 
@@ -239,7 +253,7 @@ def test_an_update_that_fails_is_not_measured():
     diagnostics = NormDiagnostics(layer)
     with pytest.raises(RuntimeError, match="no update"), diagnostics.around_update():
         raise RuntimeError("no update")
-    assert "norm//angle" not in diagnostics.read(0.1)
+    assert "weights/fc/angle" not in diagnostics.read(0.1)
 
 
 def test_rows_without_a_direction_count_as_not_turned():
@@ -249,7 +263,7 @@ def test_rows_without_a_direction_count_as_not_turned():
         layer.weight.copy_(torch.stack([at_angle(0.0), torch.zeros(2), at_angle(0.0), torch.zeros(2)]))
         with diagnostics.around_update():
             layer.weight.copy_(torch.stack([at_angle(20.0), at_angle(50.0), torch.zeros(2), torch.zeros(2)]))
-    assert diagnostics.read(0.1)["norm//angle"].item() == pytest.approx(5, rel=1e-4)
+    assert diagnostics.read(0.1)["weights/fc/angle"].item() == pytest.approx(5, rel=1e-4)
 
 
 def test_angles_go_on_from_a_saved_state(tmp_path):
@@ -263,13 +277,13 @@ def test_angles_go_on_from_a_saved_state(tmp_path):
     for diagnostics in (whole, rest):
         with diagnostics.around_update():
             network["linear"].v.data.neg_()  # the second update: not measured
-        assert diagnostics._angles.keys() == {f"norm/{name}/angle" for name in network}
+        assert diagnostics._angles.keys() == {f"weights/{name}/angle" for name in network}
     assert rest.read(0.1) == whole.read(0.1)
     rest.set_state(read_checkpoint(tmp_path / "state"))
     rest.set_state(whole.get_state())  # of just after a reading: the next update is measured
     with rest.around_update():
         network["linear"].v.data.neg_()
-    assert rest.read(0.1)["norm/linear/angle"].item() == pytest.approx(180)
+    assert rest.read(0.1)["weights/linear/angle"].item() == pytest.approx(180)
 
 
 # Dead units
@@ -289,9 +303,11 @@ def dead(network, obs):
 
 def test_dead_units_by_hand():
     network = nn.Sequential(dense([0.0, -1.0, -2.0, 1.0]), nn.ReLU(), nn.Linear(4, 3))
-    assert dead(network, torch.ones(5, 2)) == {"norm/0/dead": 0.5}  # a unit that is exactly 0 has no gradient either
+    assert dead(network, torch.ones(5, 2)) == {
+        "weights/fc1/dead": 0.5
+    }  # a unit that is exactly 0 has no gradient either
     one_differs = torch.cat([torch.ones(4, 2), torch.full((1, 2), 1.5)])
-    assert dead(network, one_differs) == {"norm/0/dead": 0.25}
+    assert dead(network, one_differs) == {"weights/fc1/dead": 0.25}
 
 
 def test_a_unit_of_a_convolution_lives_if_it_does_at_one_position_of_one_example():
@@ -301,16 +317,16 @@ def test_a_unit_of_a_convolution_lives_if_it_does_at_one_position_of_one_example
     images = torch.zeros(3, 1, 5, 5)
     images[1, 0, 2, 3] = 1.0
     for relu in (nn.ReLU(), nn.ReLU(inplace=True)):
-        assert dead(nn.Sequential(conv, relu), images) == {"norm/0/dead": 0.75}
+        assert dead(nn.Sequential(conv, relu), images) == {"weights/conv/dead": 0.75}
     assert dead(nn.Sequential(conv, nn.Flatten(), nn.ReLU()), images) == {
-        "norm/0/dead": pytest.approx(0.99)  # each position a unit
+        "weights/conv/dead": pytest.approx(0.99)  # each position a unit
     }
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)
 def test_each_relu_is_named_after_the_layer_before_it(norm):
     metrics = dead(q_network((4, 36, 36), 3, hidden=(16,), norm=norm), torch.ones(4, 4, 36, 36, dtype=torch.uint8))
-    assert list(metrics) == [f"norm/torso.layers.{index}/dead" for index in (0, 2, 4, 7)]
+    assert list(metrics) == [f"weights/{layer}/dead" for layer in ("conv1", "conv2", "conv3", "fc")]
 
 
 def test_a_layer_that_is_called_twice_has_the_units_that_never_live():
@@ -322,7 +338,7 @@ def test_a_layer_that_is_called_twice_has_the_units_that_never_live():
         def forward(self, x):
             return self.other(self.relu(self.layer(2 * self.relu(x))) + self.relu(self.layer(x)))
 
-    assert dead(Twice(), torch.ones(3, 2)) == {"norm/layer/dead": pytest.approx(1 / 3)}
+    assert dead(Twice(), torch.ones(3, 2)) == {"weights/layer/dead": pytest.approx(1 / 3)}
 
 
 def test_dead_units_of_a_residual_network_are_the_naive_ones():
@@ -333,15 +349,16 @@ def test_dead_units_of_a_residual_network_are_the_naive_ones():
 
     def naive(name, x):
         alive = [bool((x[:, unit] > 0).any()) for unit in range(x.shape[1])]
-        expected[f"norm/torso.layers.{name}/dead"] = alive.count(False) / len(alive)
+        expected[f"weights/{name}/dead"] = alive.count(False) / len(alive)
         return F.relu(x)
 
-    for stage in (0, 4, 8):  # convolution, pooling, two blocks
-        x, before = torso[stage + 1](torso[stage](x)), f"{stage}"
-        for block in (stage + 2, stage + 3):
-            x = x + torso[block].conv2(naive(f"{block}.conv1", torso[block].conv1(naive(before, x))))
-            before = f"{block}.conv2"
-    naive("14", torso[14](naive(before, x).flatten(1)))
+    for stage in range(3):  # convolution, pooling, two blocks
+        x, before = torso[4 * stage + 1](torso[4 * stage](x)), f"conv{stage + 1}"
+        for index in range(2):
+            block, name = torso[4 * stage + 2 + index], f"block{2 * stage + index + 1}"
+            x = x + block.conv2(naive(f"{name}.conv1", block.conv1(naive(before, x))))
+            before = f"{name}.conv2"
+    naive("fc", torso[14](naive(before, x).flatten(1)))
     with torch.no_grad():
         assert dead(network, obs) == pytest.approx(expected)
     assert len(set(expected.values())) > 3
@@ -350,7 +367,7 @@ def test_dead_units_of_a_residual_network_are_the_naive_ones():
 def test_dead_units_are_those_of_training_mode():
     network = normalize(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "batch")
     network[0].norm.running_mean.fill_(1e3)
-    assert dead(network.eval(), normal(64, 4)) == {"norm/0/dead": 0.0}
+    assert dead(network.eval(), normal(64, 4)) == {"weights/fc1/dead": 0.0}
     assert not network[0](normal(64, 4)).gt(0).any()
 
 
@@ -442,7 +459,50 @@ def test_the_generator_alone_says_how_companies_are_drawn():
     assert first == again != other
 
 
+class Company(nn.BatchNorm1d):
+    """A batch normalization under another name."""
+
+
+@pytest.mark.parametrize(
+    ("module", "depends"),
+    [
+        (nn.Linear(2, 2), False),
+        (nn.BatchNorm1d(2), True),
+        (nn.SyncBatchNorm(2), True),
+        (nn.Dropout(0.1), True),
+        (nn.LayerNorm(2), False),
+        (Company(2), False),
+    ],
+)
+def test_only_layers_that_mix_states_can_make_noise(module, depends):
+    assert depends_on_minibatch(nn.Sequential(nn.Linear(2, 2), module)) is depends
+
+
+def test_statistics_that_are_held_make_no_noise():
+    network = normalize(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), "mean-batch")
+    assert depends_on_minibatch(network)
+    assert noise(network, normal(8, 3)) > 0
+    hold_statistics(network)
+    assert not depends_on_minibatch(network)
+    assert noise(network, normal(8, 3)) == 0
+
+
 # The reading
+
+
+def test_the_layers_of_some_parameters_alone_can_be_read():
+    network = normalize(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), "weight")
+    some = NormDiagnostics(network, parameters=[network[2].bias])
+    with some.around_update():
+        train_once(network)
+    assert {tag.split("/")[1] for tag in some.read(0.1)} == {"fc2"}
+
+
+def test_angles_under_the_tags_of_earlier_versions_are_measured_again():
+    diagnostics = NormDiagnostics(nn.Linear(2, 1))
+    diagnostics.set_state({"angles": {"norm/torso.layers.0/angle": torch.tensor(3.0)}})
+    assert diagnostics.due
+    assert set(diagnostics.read(0.1)) == {"weights/fc/w_norm"}
 
 
 def everything(network):
@@ -485,10 +545,13 @@ def test_a_reading_has_all_metrics(norm):
     with diagnostics.around_update():
         train_once(network)
     metrics = diagnostics.read(0.1, normal(16, 3), seeded())
-    anywhere = {f"norm/{layer}/{name}" for layer in "02" for name in ("w_norm", "angle")}
-    learned = {f"norm/{layer}/{name}" for layer in "02" for name in ("g", "v_norm", "effective_lr")}
-    with_g = norm in ("weight", "mean-batch")
-    assert metrics.keys() == anywhere | (learned if with_g else set()) | {"norm/0/dead", "norm/minibatch_noise"}
+    layers = ("fc1", "fc2")
+    names = ["angle", *(["w_norm"] if norm != "projected" else [])]
+    names += ["v_norm", "effective_lr"] if norm in ("weight", "mean-batch") else []
+    expected = {f"weights/{layer}/{name}" for layer in layers for name in names} | {"weights/fc1/dead"}
+    if norm == "projected":
+        expected |= {"weights/fc2/w_norm"}  # outputs are not projected
+    assert metrics.keys() == expected | ({"weights/minibatch_noise"} if "batch" in norm else set())
     assert set(diagnostics.read(0.1)) == {tag for tag in norm_metrics(network, 0.1)}
 
 
@@ -496,9 +559,9 @@ def test_a_copy_of_the_learner_is_read_in_its_present_state():
     network = normalize(nn.Sequential(dense([0.0, 0.0]), nn.ReLU(), nn.Linear(2, 2)), "weight")
     diagnostics = NormDiagnostics(network)
     obs = torch.ones(4, 2)
-    assert diagnostics.read(0.1, obs)["norm/0/dead"] == 0
+    assert diagnostics.read(0.1, obs)["weights/fc1/dead"] == 0
     network[0].bias.data[0] = -9.0
-    assert diagnostics.read(0.1, obs)["norm/0/dead"] == 0.5
+    assert diagnostics.read(0.1, obs)["weights/fc1/dead"] == 0.5
 
 
 def test_a_compiled_network_has_the_metrics_of_a_plain_one():
@@ -509,4 +572,4 @@ def test_a_compiled_network_has_the_metrics_of_a_plain_one():
         compiled(obs)
     expected = NormDiagnostics(network).read(1e-3, obs)
     metrics = NormDiagnostics(compiled).read(1e-3, obs)
-    assert {tag.replace("_orig_mod.", "") for tag in metrics} == set(expected)
+    assert metrics.keys() == expected.keys()

@@ -179,8 +179,8 @@ def test_dead_units_of_the_embedding_are_seen():
     head = make()
     head.embedding[0].bias.data.copy_(torch.tensor([-100.0, -100, 100, 100, 100]))
     metrics = dead_unit_metrics(head, FEATURES, lambda head, features: head(features).q_values)
-    assert set(metrics) == {"norm/embedding.0/dead", "norm/layer.0/dead"}
-    assert metrics["norm/embedding.0/dead"].item() == pytest.approx(2 / 5)
+    assert set(metrics) == {"weights/embedding.fc/dead", "weights/fc1/dead"}
+    assert metrics["weights/embedding.fc/dead"].item() == pytest.approx(2 / 5)
 
 
 @each_layer

@@ -285,7 +285,8 @@ def test_implicit_networks_take_every_normalizer_and_tell_their_figures(norm, du
     diagnostics = NormDiagnostics(network, lambda network, obs: network(obs).q_values)
     figures = diagnostics.read(1e-3, IMAGES)
     assert all(figure.isfinite() for figure in figures.values())
-    assert {"norm/head.embedding.0/w_norm", "norm/head.embedding.0/dead"} <= set(figures)
+    assert {"weights/q.embedding.fc/dead", "weights/conv1/dead"} <= set(figures)
+    assert ("weights/q.embedding.fc/w_norm" in figures) == (norm != "projected")
 
 
 def test_data_init_reaches_every_layer_of_an_implicit_network(recwarn):

@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.wnrl.sb3.contract import environment
-from wnrl.diagnostics.norms import norm_metrics
+from wnrl.diagnostics.norms import depends_on_minibatch, norm_metrics
 from wnrl.initialization.weighted_layers import layers_to_initialize
 from wnrl.normalizers.folding import fold
 from wnrl.sb3 import DataDependentInit, NormDiagnostics, a2c, callbacks, crossq, dqn, ppo, ppo_mask, ppo_recurrent, sac
@@ -251,7 +251,7 @@ class Records(KVWriter):
         self.dumps = []
 
     def write(self, key_values, key_excluded, step=0):
-        self.dumps.append((step, {tag: value for tag, value in key_values.items() if tag.startswith("norm/")}))
+        self.dumps.append((step, {tag: value for tag, value in key_values.items() if tag.startswith("weights/")}))
 
     def close(self):
         pass
@@ -292,25 +292,30 @@ def test_learning_is_the_same_to_the_bit(case):
 def test_every_layer_of_the_learner_has_metrics_and_its_optimizers_step_an_angle():
     model = make(TD3, td3_policies.MlpPolicy, IdentityEnvBox(), **OFF_POLICY)
     last = recorded(model, 60, interval=10)[-1]
-    layers = {name.removesuffix(".v") for name in values(Learner(model.policy)) if name.endswith(".v")}
-    for figure in ("g", "v_norm", "w_norm", "effective_lr", "angle"):
-        assert {tag for tag in last if tag.endswith(f"/{figure}")} == {f"norm/{layer}/{figure}" for layer in layers}
-    assert all(last[f"norm/{layer}/angle"] > 0 for layer in layers if not layer.endswith(".0"))  # those have one input
-    assert 0 <= last["norm/critic.qf0.0/dead"] <= 1
+    count = len([name for name in values(Learner(model.policy)) if name.endswith(".v")])
+    parts = {"actor.mu": ("fc1", "fc2", "fc3"), "critic.qf0": ("fc1", "fc2", ""), "critic.qf1": ("fc1", "fc2", "")}
+    layers = {f"{part}.{layer}".rstrip(".") for part, names in parts.items() for layer in names}
+    assert len(layers) == count
+    for figure in ("v_norm", "w_norm", "effective_lr", "angle"):
+        assert {tag for tag in last if tag.endswith(f"/{figure}")} == {f"weights/{layer}/{figure}" for layer in layers}
+    assert all(
+        last[f"weights/{layer}/angle"] > 0 for layer in layers if not layer.endswith("fc1")
+    )  # these have 1 input
+    assert 0 <= last["weights/critic.qf0.fc1/dead"] <= 1
 
 
 def test_a_shared_extractor_has_the_metrics_of_the_optimizer_that_moves_it():
     kind = {"norm": "weight", "share_features_extractor": True}
     model = SAC(sac.CnnPolicy, images(False), seed=0, device="cpu", policy_kwargs=kind, **OFF_POLICY)
     last = recorded(model, 45, interval=1)[-1]
-    assert last["norm/actor.features_extractor.cnn.0/angle"] > 0
-    assert "norm/critic.features_extractor.cnn.0/angle" not in last
+    assert last["weights/actor.conv1/angle"] > 0
+    assert "weights/critic.conv1/angle" not in last
 
 
 def test_recurrent_matrices_have_metrics():
     model = make(RecurrentPPO, ppo_recurrent.MlpLstmPolicy, IdentityEnv(3), **PPO_NUMBERS)
     last = recorded(model, 48)[-1]
-    assert last["norm/lstm_actor.weight_ih_l0/angle"] > 0
+    assert last["weights/lstm_actor.weight_ih_l0/angle"] > 0
 
 
 def test_the_angle_is_that_of_one_update():
@@ -326,14 +331,14 @@ def test_the_angle_is_that_of_one_update():
 
     model.learn(32, callback=Note(1))
     angle = torch.rad2deg(torch.arccos((directions[0] * directions[1]).sum(1).clamp(max=1))).mean()
-    assert "norm/action_net/angle" not in readings[0]
-    assert readings[1]["norm/action_net/angle"] == pytest.approx(angle.item(), rel=0.05)
+    assert "weights/action_net/angle" not in readings[0]
+    assert readings[1]["weights/action_net/angle"] == pytest.approx(angle.item(), rel=0.05)
     assert angle > 0
 
 
 def test_noise_is_that_of_the_normalizer():
-    assert recorded(DIAGNOSED["dqn"](), 20)[0]["norm/minibatch_noise"] == 0
-    assert recorded(DIAGNOSED["mean-batch"](), 20)[0]["norm/minibatch_noise"] > 0
+    assert "weights/minibatch_noise" not in recorded(DIAGNOSED["dqn"](), 20)[0]  # it would be 0
+    assert recorded(DIAGNOSED["mean-batch"](), 20)[0]["weights/minibatch_noise"] > 0
 
 
 def test_readings_are_an_interval_apart_and_leave_nothing_behind():
@@ -354,7 +359,7 @@ def test_metrics_are_in_tensorboard(tmp_path):
     model = make_ppo(tensorboard_log=str(tmp_path))
     model.learn(48, callback=[DataDependentInit(16), NormDiagnostics(16)])
     events = EventAccumulator(str(tmp_path / "PPO_1")).Reload()
-    assert "norm/mlp_extractor.policy_net.0/g" in events.Tags()["scalars"]
+    assert "weights/policy_net.fc1/v_norm" in events.Tags()["scalars"]
 
 
 EVERY_FOURTH = {**OFF_POLICY, "learning_starts": 8, "train_freq": 4}
@@ -394,7 +399,7 @@ def verbose_model(algorithm, policy, norm):
 
 
 def norm_tags(entries):
-    return {tag for tag, value in entries.items() if tag.startswith("norm/") and value not in ("", None)}
+    return {tag for tag, value in entries.items() if tag.startswith("weights/") and value not in ("", None)}
 
 
 def tags_in_files(folder):
@@ -416,24 +421,26 @@ def check_logs(algorithm, policy, norm, folder, printed):
     masks = {"use_masking": False} if algorithm == "MaskablePPO" else {}
     model.learn(40, callback=NormDiagnostics(8), log_interval=1, **masks)
     model.logger.close()
+    noisy = depends_on_minibatch(Learner(model.policy))
     for table in (printed.readouterr().out, (folder / "log.txt").read_text()):
-        assert "|    minibatch_noise" in table
+        assert ("|    minibatch_noise" in table) == noisy
         assert "w_norm" not in table
         assert "..." not in table
     in_csv, in_json, in_events = tags_in_files(folder)
-    layers = {tag for tag in norm_metrics(Learner(model.policy), 0.0) if "features_extractor" not in tag}
+    layers = set(norm_metrics(Learner(model.policy), 0.0))
     assert layers < in_csv == in_json == in_events  # a shared extractor is measured once
     return in_csv
 
 
-@pytest.mark.parametrize("norm", ["weight", "none"])
+@pytest.mark.parametrize("norm", ["weight", "none", "batch"])
 def test_the_hosts_table_leaves_the_layers_to_the_files(norm, tmp_path, capsys):
     tags = check_logs("DQN", "CnnPolicy", norm, tmp_path, capsys)
-    layers = ["features_extractor.cnn.0", "features_extractor.cnn.2", "features_extractor.cnn.4"]
-    assert {f"norm/q_net.{layer}/angle" for layer in [*layers, "features_extractor.linear.0", "q_net.0"]} < tags
-    assert "norm/minibatch_noise" in tags
+    layers = ["q_net.conv1", "q_net.conv2", "q_net.conv3", "q_net"]
+    layers += ["q_net.features_extractor.linear.0", "q_net.q_net.0"]  # which would both be q_net.fc
+    assert {f"weights/{layer}/angle" for layer in layers} < tags
+    assert ("weights/minibatch_noise" in tags) == (norm == "batch")
     verbose_model("DQN", "CnnPolicy", norm).learn(20, callback=NormDiagnostics(1), log_interval=1)  # its own logger
-    assert "|    minibatch_noise" in capsys.readouterr().out
+    assert ("|    minibatch_noise" in capsys.readouterr().out) == (norm == "batch")
 
 
 @pytest.mark.slow

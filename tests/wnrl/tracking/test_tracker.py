@@ -1,8 +1,9 @@
 import csv
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 
-from wnrl.tracking.tracker import NullTracker, RunTracker
+from wnrl.tracking.tracker import NullTracker, RunTracker, Trackers, settings_table
 
 
 def rows(path):
@@ -38,6 +39,69 @@ def test_a_text_is_in_the_events(tmp_path):
     assert rows(tmp_path / "progress.csv") == []
 
 
+SETTINGS = {"game": "Breakout", "gamma": 0.99, "seed": 3, "double": True, "hidden": [64, 64], "resume": None}
+
+
+def test_settings_are_a_text_that_shows_the_changed_ones_first(tmp_path):
+    tracker = RunTracker(tmp_path)
+    tracker.settings(SETTINGS, {**SETTINGS, "gamma": 0.9, "game": None})
+    tracker.close()
+    (event,) = EventAccumulator(str(tmp_path)).Reload().Tensors("settings/text_summary")
+    (text,) = event.tensor_proto.string_val
+    assert text.decode().splitlines() == [
+        "| setting | value | default |",
+        "|---|---|---|",
+        "| game | Breakout | None |",
+        "| gamma | 0.99 | 0.9 |",
+        "",
+        "| all settings | value |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in SETTINGS.items()),
+    ]
+
+
+def test_a_table_takes_any_text():
+    assert "| a | x\\|y |" in settings_table({"a": "x|y"}, {})
+
+
+def session(folder):
+    """What the tab HParams knows of a run, from the run's own event file."""
+    content = EventAccumulator(str(folder)).Reload().SummaryMetadata("_hparams_/session_start_info")
+    return parse_session_start_info_plugin_data(content.plugin_data.content)
+
+
+def test_settings_are_in_the_tab_hparams_of_the_same_run(tmp_path):
+    tracker = RunTracker(tmp_path)
+    tracker.settings(SETTINGS, SETTINGS)
+    tracker.write(10, {"eval/mean_reward": 3.0})
+    tracker.close()
+    hparams = session(tmp_path).hparams
+    assert hparams["game"].string_value == "Breakout"
+    assert (hparams["gamma"].number_value, hparams["seed"].number_value) == (0.99, 3)
+    assert hparams["double"].bool_value is True
+    assert (hparams["hidden"].string_value, hparams["resume"].string_value) == ("[64, 64]", "None")
+    assert curves(tmp_path) == {"eval/mean_reward": [(10, 3.0)]}
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []  # no run of its own beside it
+
+
+def test_several_trackers_get_the_same():
+    class Notes:
+        def __init__(self):
+            self.notes = []
+
+        def __getattr__(self, name):
+            return lambda *arguments: self.notes.append((name, *arguments))
+
+    notes = Notes(), Notes()
+    trackers = Trackers(notes)
+    trackers.write(1, {"a": 2.0})
+    trackers.text("b", "c")
+    trackers.settings({"d": 1}, {})
+    trackers.close()
+    expected = [("write", 1, {"a": 2.0}), ("text", "b", "c"), ("settings", {"d": 1}, {}), ("close",)]
+    assert [each.notes for each in notes] == [expected, expected]
+
+
 def test_a_resumed_curve_has_no_loop(tmp_path):
     tracker = RunTracker(tmp_path)
     for step in (10, 20, 30):
@@ -59,5 +123,6 @@ def test_the_null_tracker_writes_nothing(tmp_path, monkeypatch):
     tracker = NullTracker()
     tracker.write(1, {"a": 1.0})
     tracker.text("a", "b")
+    tracker.settings({"a": 1}, {})
     tracker.close()
     assert list(tmp_path.iterdir()) == []
