@@ -24,6 +24,8 @@ BLOCKS = [
 SHOWN = {"train_dqn", "train_ppo", "train_pqn", "train_sb3", "evaluate", "learning_rates"} | {  # at least
     f"benchmark {what}" for what in ("dqn", "ppo", "a2c", "norms", "replay", "env", "start")
 }
+# The script with the flags of `wnrl COMMAND`.
+SCRIPT_OF = {"train": "train_{}", "evaluate": "evaluate", "sb3": "train_sb3", "benchmark": "benchmark {}"}
 
 
 @cache
@@ -48,13 +50,10 @@ def shown_commands():
             subcommand = re.match(r" ([a-z][a-z0-9-]*)", line) if script == "benchmark" else None
             yield f"{script} {subcommand[1]}" if subcommand else script, set(re.findall(r"--([a-z0-9-]+)", line))
         for command, what, line in re.findall(
-            r"\bwnrl (train|evaluate|sb3|benchmark)\b( [a-z][a-z0-9-]*)?([^\n`#]*)", text
+            r"\bwnrl (train|evaluate|sb3|benchmark)( [a-z][a-z0-9-]*)?\b([^\n`#]*)", text
         ):
-            script = {"train": f"train_{what.strip()}", "sb3": "train_sb3", "benchmark": f"benchmark{what}"}.get(
-                command, command
-            )
-            if script != "train_":
-                yield script, set(re.findall(r"--([a-z0-9-]+)", line))
+            if what or command in ("evaluate", "sb3"):
+                yield SCRIPT_OF[command].format(what.strip()), set(re.findall(r"--([a-z0-9-]+)", line))
 
 
 def slugs(text):

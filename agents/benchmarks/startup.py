@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from agents.benchmarks.timing import in_turn, medians
@@ -28,7 +27,7 @@ def start_times(task: dict[str, Any], *, rounds: int, learning_starts: int) -> d
     work = {name: partial(_in_a_process, {**job, "norm": norm}) for name, norm in sides.items()}
     moments = in_turn(work, rounds)
     phases = {phase: {name: [ends[i] for ends in moments[name]] for name in sides} for i, phase in enumerate(PHASES)}
-    phases["train_dqn.py --help"] = {"wnrl": [_help_seconds() for _ in range(rounds)]}
+    phases["wnrl train dqn --help"] = {"wnrl": [_help_seconds() for _ in range(rounds)]}
     return {"seconds": phases, "summary": {phase: medians(rows) for phase, rows in phases.items()}}
 
 
@@ -43,9 +42,9 @@ def _in_a_process(job: dict[str, Any]) -> list[float]:
 
 
 def _help_seconds() -> float:
-    script = Path(__file__).parents[2] / "scripts" / "train_dqn.py"
+    command = [sys.executable, "-c", "from agents.commands.entry import main; main()", "train", "dqn", "--help"]
     start = time.time()
-    subprocess.run([sys.executable, script, "--help"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     return time.time() - start
 
 

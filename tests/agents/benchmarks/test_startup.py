@@ -22,7 +22,7 @@ def test_phases_follow_each_other(moments):
 def test_each_side_is_timed_in_a_process_of_its_own():
     figures = start_times(TASK, rounds=1, learning_starts=64)
     rows = figures["summary"]
-    assert [*rows] == ["import", "build", "first update", "train_dqn.py --help"]
+    assert [*rows] == ["import", "build", "first update", "wnrl train dqn --help"]
     for name in ("stable-baselines3", "wnrl none", "wnrl weight"):
         assert 0 < rows["import"][name]["median"] < rows["build"][name]["median"] < rows["first update"][name]["median"]
     assert "first update (s)" in start_table(figures)
