@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agents.settings.checks import check_at_least, check_seed, check_shares
+from agents.settings.checks import check_at_least, check_seed, check_shares, check_used
 from agents.settings.network import Norm, Units
 from agents.settings.task import TaskSettings
 
@@ -54,6 +54,8 @@ class SB3Settings:
     task: TaskSettings = TaskSettings()
 
     def __post_init__(self) -> None:
+        check_used(self.task, self.task.env is None, "--game", "frame_skip", "stack")
+        check_used(self.task, False, "an agent of train_dqn.py and its like", "resize", "grey", "vectorization")
         check_at_least(self, 1, "steps", "num_envs", "log_interval")
         check_shares(self, "eval_epsilon")
         check_seed(self)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
-from agents.settings.run import TaskSettings
-from envs.makers import refuse_atari
+from agents.settings.task import TaskSettings
+from envs.makers import Maker
 from wnrl.sb3 import AtariVecEnv
 
 Task = Mapping[str, Any]
@@ -21,7 +20,8 @@ Task = Mapping[str, Any]
 
 def describe_task(settings: TaskSettings) -> dict[str, Any]:
     """The task as JSON holds it."""
-    task: dict[str, Any] = {"game": settings.game, "env": settings.env, "emulator": settings.emulator_options}
+    emulator = {**settings.emulator_options, **settings.machine_options}
+    task: dict[str, Any] = {"game": settings.game, "env": settings.env, "emulator": emulator}
     if settings.game is not None:
         task["emulator"]["terminal_on_life_loss"] = settings.life_loss
         task["protocol"] = settings.protocol
@@ -58,11 +58,8 @@ def make_evaluation_envs(task: Task, num_envs: int, seed: int, *, pictures: bool
 def _make(task: Task, num_envs: int, seed: int, *, clip_reward: bool, **options: Any) -> VecEnv:
     if task["game"] is not None:
         return AtariVecEnv(task["game"], num_envs, seed=seed, clip_reward=clip_reward, **task["emulator"], **options)
-    refuse_atari(task["env"])
-    try:
-        return _channels_first(make_vec_env(task["env"], num_envs, seed=seed, env_kwargs=options))
-    except gymnasium.error.Error as error:
-        raise ValueError(error) from error
+    make = Maker(task["env"], task["emulator"].get("env_kwargs", {}), **options)
+    return _channels_first(make_vec_env(make, num_envs, seed=seed))
 
 
 def _channels_first(environment: VecEnv) -> VecEnv:

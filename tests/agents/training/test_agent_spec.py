@@ -1,5 +1,10 @@
 import sys
 
+import pytest
+
+from agents.registry import AGENTS
+from agents.settings.flat import from_flat, to_flat
+from agents.settings.task import OF_GAMES, TaskSettings
 from agents.training.agent_spec import AgentSpec
 
 BUILDER = """
@@ -17,3 +22,39 @@ def test_the_builder_is_imported_when_it_is_called(tmp_path, monkeypatch):
     assert spec.build("run", "settings", "environment") == ("run", "settings", "environment")
     assert not spec.supports_torchrun
     monkeypatch.delitem(sys.modules, "toy_builder")
+
+
+@pytest.mark.parametrize("spec", AGENTS.values(), ids=AGENTS)
+def test_images_of_other_environments_have_the_numbers_of_games(spec):
+    game, image, vector = (to_flat(spec.defaults({}, observation=kind)) for kind in ("game", "image", "vector"))
+    changed = {name for name, value in image.items() if value != game[name]}
+    assert changed <= {*OF_GAMES, "reward_clip"}
+    assert (game["reward_clip"], image["reward_clip"]) == (1.0, 0.0)
+    assert all(image[name] == getattr(TaskSettings, name) for name in OF_GAMES)
+    assert {"hidden", "steps"} <= {name for name, value in vector.items() if value != image[name]}
+    from_flat(TaskSettings, {name: image[name] for name in OF_GAMES}, env="CarRacing-v3")
+
+
+@pytest.mark.parametrize("spec", AGENTS.values(), ids=AGENTS)
+def test_small_images_have_the_width_of_minatar(spec):
+    hidden = {kind: spec.defaults({}, observation=kind).run.network.hidden for kind in ("game", "image", "small image")}
+    assert hidden == {"game": (512,), "image": (512,), "small image": (128,)}
+    assert spec.defaults({"torso": "impala"}, observation="small image").run.network.hidden == (512,)
+    assert spec.defaults({"torso": "minatar"}, observation="image").run.network.hidden == (128,)
+
+
+def test_rainbow_on_images_has_the_support_of_unclipped_returns():
+    game, image = (
+        to_flat(AGENTS["dqn"].defaults({"preset": "rainbow"}, observation=kind)) for kind in ("game", "image")
+    )
+    assert [(values["atoms"], values["v_min"], values["v_max"]) for values in (game, image)] == [
+        (51, -10.0, 10.0),
+        (101, -100.0, 100.0),
+    ]
+    assert image["learning_rate"] == game["learning_rate"]
+
+
+def test_presets_of_games_are_for_games():
+    for observation in ("image", "small image", "vector"):
+        with pytest.raises(ValueError, match="preset 'nature' is defined for Atari games: use it with --game"):
+            AGENTS["dqn"].defaults({"preset": "nature"}, observation=observation)

@@ -3,7 +3,7 @@
 import pytest
 
 from agents.settings.flat import replace
-from agents.settings.run import TaskSettings
+from agents.settings.task import TaskSettings
 from agents.training.task import Task
 from envs import Atari, Chain, Gym
 from tests.envs.own import Camera, Paddle, Parts
@@ -16,6 +16,17 @@ def test_environments_of_each_kind():
     assert CHAIN.training(3).num_envs == 3
     assert type(Task(TaskSettings(env="CartPole-v1")).evaluation(2)) is Gym
     assert CHAIN.evaluation(2).num_envs == 2
+
+
+def test_options_reach_the_environment_and_the_model():
+    settings = TaskSettings(env="FrozenLake-v1", env_kwargs=("map_name=8x8",), stack=2, vectorization="async")
+    task = Task(settings)
+    assert task.probe().obs_shape == (128,)
+    assert task.describe()["emulator"] == {"env_kwargs": {"map_name": "8x8"}, "stack": 2}
+    environment = task.training(1)
+    assert environment.obs_shape == (128,)
+    assert type(environment._env).__name__ == "AsyncVectorEnv"
+    environment.close()
 
 
 def test_an_id_has_a_remark_and_a_name_has_none():
@@ -36,10 +47,12 @@ def test_a_lost_life_counts_in_training_and_never_in_evaluation():
 def test_both_environments_have_the_settings_emulator(monkeypatch):
     monkeypatch.setattr("agents.training.task.make", lambda **options: options)
     emulator = {
-        "noop_max": 7, "fire_reset": False, "sticky_actions": 0.25, "full_action_set": True, "max_frames": 400
+        "noop_max": 7, "fire_reset": False, "sticky_actions": 0.25, "full_action_set": True, "max_frames": 400,
+        "frame_skip": 3, "stack": 2,
     }  # fmt: skip
-    task = Task(TaskSettings(game="Breakout", life_loss=False, **emulator))
-    made = {"game": "Breakout", "env": None, **emulator}
+    task = Task(TaskSettings(game="Breakout", life_loss=False, emulator_threads=3, **emulator))
+    made = {"game": "Breakout", "env": None, "num_threads": 3, **emulator}
+    assert task.describe()["emulator"] == emulator  # threads are the machine's
     assert task.training(5) == {**made, "num_envs": 5, "life_loss": False}
     assert task.evaluation(2, render_mode="rgb_array") == {**made, "num_envs": 2, "render_mode": "rgb_array"}
 

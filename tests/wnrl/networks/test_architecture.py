@@ -11,6 +11,7 @@ from wnrl.networks.actor_critic import actor_critic
 from wnrl.networks.architecture import Architecture, make_torso, normalize_each, seeded
 from wnrl.networks.q_network import q_network
 from wnrl.networks.soft_actor_critic import soft_actor_critic
+from wnrl.networks.torsos import MLP, ImpalaCNN, MinAtarCNN, NatureCNN
 from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.spectral_norm import SpectralNormalized
 from wnrl.weight_norm.dense import WeightNormLinear
@@ -19,7 +20,7 @@ from wnrl.weight_norm.dense import WeightNormLinear
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"torso": "resnet"}, "torso must be one of auto, nature, impala, mlp, got 'resnet'"),
+        ({"torso": "resnet"}, "torso must be one of auto, nature, impala, minatar, mlp, got 'resnet'"),
         ({"distribution": "c51"}, "distribution must be one of none, categorical, quantile, implicit, got 'c51'"),
         ({"activation": "gelu"}, "activation must be one of relu, tanh, got 'gelu'"),
         ({"torso": "nature", "width": 2}, "width 2, blocks 2, pool 0: numbers of torso impala, got 'nature'"),
@@ -45,6 +46,23 @@ def test_a_torso_with_and_without_its_last_hidden_layer():
     assert make_torso((3,), (4, 5), dueling).out_features == 5
     assert make_torso((3,), (4, 5), dueling, last=False).out_features == 4
     assert make_torso((2, 36, 36), (6,), dueling, last=False).out_features == 64
+
+
+@pytest.mark.parametrize(
+    ("obs_shape", "torso", "kind"),
+    [
+        ((4, 36, 36), "auto", NatureCNN),
+        ((4, 35, 84), "auto", MinAtarCNN),
+        ((4, 10, 10), "auto", MinAtarCNN),
+        ((4, 10, 10), "impala", ImpalaCNN),
+        ((4, 84, 84), "minatar", MinAtarCNN),
+        ((10,), "auto", MLP),
+    ],
+)
+def test_the_torso_follows_the_observation_unless_it_is_named(obs_shape, torso, kind):
+    architecture = Architecture(torso=torso)
+    assert type(make_torso(obs_shape, (6,), architecture)) is kind
+    assert architecture.takes_images(obs_shape) == (kind is not MLP)
 
 
 def test_seeded_touches_no_generator_for_good(monkeypatch):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from wnrl.networks.torsos import MLP, ImpalaCNN, NatureCNN, ResidualBlock
+from wnrl.networks.torsos import MLP, ImpalaCNN, MinAtarCNN, NatureCNN, ResidualBlock
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.normalize import normalize
 
@@ -26,9 +26,10 @@ def count(module):
 SMALL = [
     (lambda: NatureCNN((2, 36, 40), 8), images(3, 2, 36, 40)),
     (lambda: ImpalaCNN((2, 11, 9), 8, channels=(2, 3)), images(3, 2, 11, 9)),
+    (lambda: MinAtarCNN((2, 6, 5), 8), images(3, 2, 6, 5)),
     (lambda: MLP((2, 5), (7, 8)), torch.randn(3, 2, 5)),
 ]
-each_torso = pytest.mark.parametrize(("make", "obs"), SMALL, ids=["nature", "impala", "mlp"])
+each_torso = pytest.mark.parametrize(("make", "obs"), SMALL, ids=["nature", "impala", "minatar", "mlp"])
 
 
 def test_the_nature_network_has_the_papers_layers():
@@ -36,6 +37,19 @@ def test_the_nature_network_has_the_papers_layers():
     kinds = [(layer.kernel_size, layer.stride) for layer in layers if isinstance(layer, nn.Conv2d)]
     assert kinds == [((8, 8), (4, 4)), ((4, 4), (2, 2)), ((3, 3), (1, 1))]
     assert count(layers) == (8 * 8 * 4 + 1) * 32 + (4 * 4 * 32 + 1) * 64 + (3 * 3 * 64 + 1) * 64 + (3136 + 1) * 512
+
+
+def test_minatars_network_has_the_papers_layers():
+    layers = MinAtarCNN((4, 10, 10)).layers
+    assert [type(layer) for layer in layers] == [nn.Conv2d, nn.ReLU, nn.Flatten, nn.Linear, nn.ReLU]
+    assert (layers[0].kernel_size, layers[0].stride, layers[0].padding) == ((3, 3), (1, 1), (0, 0))
+    assert count(layers) == (3 * 3 * 4 + 1) * 16 + (8 * 8 * 16 + 1) * 128
+
+
+def test_minatars_network_is_its_formula():
+    torso, obs = MinAtarCNN((4, 10, 7), 5), images(2, 4, 10, 7)
+    features = F.relu(F.conv2d(obs.float() / 255, torso.layers[0].weight, torso.layers[0].bias)).flatten(1)
+    torch.testing.assert_close(torso(obs), F.relu(torso.layers[3](features)))
 
 
 def test_the_impala_network_has_the_papers_layers():
@@ -120,6 +134,9 @@ def test_images_of_any_size_get_features_of_the_size_said(sides, channels, hidde
     for torso in (NatureCNN(shape, hidden), ImpalaCNN(shape, hidden, channels=(2, 3, 2), blocks=1)):
         assert torso(images(2, *shape)).shape == (2, torso.out_features)
         assert hidden in (None, torso.out_features)
+    small = (channels, sides[0] - 33, sides[1] - 33)
+    torso = MinAtarCNN(small, hidden)
+    assert torso(images(2, *small)).shape == (2, torso.out_features)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (4, 10, 10), (3, 8, 41)])
@@ -135,6 +152,7 @@ def test_small_images_fit_the_impala_network(shape):
         (NatureCNN, (1, 4, 4), 36),
         (ImpalaCNN, (4, 7, 84), 8),
         (ImpalaCNN, (4, 84, 1), 8),
+        (MinAtarCNN, (4, 10, 2), 3),
     ],
 )
 def test_images_that_are_too_small_are_refused_with_their_size(torso, shape, least):
@@ -142,7 +160,7 @@ def test_images_that_are_too_small_are_refused_with_their_size(torso, shape, lea
         torso(shape)
 
 
-@pytest.mark.parametrize("torso", [NatureCNN, ImpalaCNN])
+@pytest.mark.parametrize("torso", [NatureCNN, ImpalaCNN, MinAtarCNN])
 @pytest.mark.parametrize("shape", [(84, 84), (7,), (4, 1, 84, 84)])
 def test_observations_that_are_no_images_are_refused(torso, shape):
     with pytest.raises(ValueError, match=r"takes images \(C, H, W\), got observations of shape"):
@@ -157,7 +175,7 @@ def test_images_are_scaled_to_1_and_left_as_they_were(make, obs):
     assert torch.equal(obs, before)
 
 
-@pytest.mark.parametrize("make", [make for make, _ in SMALL[:2]], ids=["nature", "impala"])
+@pytest.mark.parametrize("make", [make for make, _ in SMALL[:3]], ids=["nature", "impala", "minatar"])
 def test_under_autocast_images_are_scaled_in_bfloat16_as_autocast_would_round_them(make):
     torso, obs = make(), torch.arange(256, dtype=torch.uint8)[: 2 * 36 * 3].repeat(1, 2).view(1, 2, 36, 6)
     torso.obs_shape, torso.layers = obs.shape[1:], nn.Identity()
@@ -194,7 +212,7 @@ def test_convolutions_run_channels_last_on_a_cpu_where_that_is_faster(make, lear
     ids=["scaled already", "channels last", "no batch", "transposed"],
 )
 def test_wrong_images_are_refused_with_what_came(wrong):
-    for torso in (NatureCNN((2, 36, 40), 8), ImpalaCNN((2, 36, 40), 8, channels=(2,))):
+    for torso in (NatureCNN((2, 36, 40), 8), ImpalaCNN((2, 36, 40), 8, channels=(2,)), MinAtarCNN((2, 36, 40), 8)):
         with pytest.raises(ValueError, match=r"uint8 \[B, 2, 36, 40\], got torch.(uint8|float32) \[2, "):
             torso(wrong)
 

@@ -5,7 +5,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecTransposeImage
 
 from agents.commands.sb3.vec_envs import describe_task, make_evaluation_envs, make_training_envs
-from agents.settings.run import TaskSettings
+from agents.settings.task import TaskSettings
 from envs import Atari
 
 CARTPOLE = describe_task(TaskSettings(env="CartPole-v1"))
@@ -114,8 +114,17 @@ def test_another_environment_is_the_librarys():
     environment = make_training_envs(CARTPOLE, 3, seed=0)
     assert (environment.num_envs, environment.observation_space.shape) == (3, (4,))
     environment.close()
-    with pytest.raises(ValueError, match="Did you mean: `CartPole`"):
+    with pytest.raises(ValueError, match="^unknown environment 'CartPol-v1': did you mean CartPole-v1"):
         make_training_envs(describe_task(TaskSettings(env="CartPol-v1")), 1, seed=0)
+
+
+def test_arguments_reach_the_environment():
+    task = describe_task(TaskSettings(env="FrozenLake-v1", env_kwargs=("map_name=8x8",)))
+    environment = make_training_envs(task, 1, seed=0)
+    assert environment.observation_space.n == 64
+    environment.close()
+    with pytest.raises(ValueError, match=r"^cannot make FrozenLake-v1: TypeError: .*'colour'"):
+        make_training_envs(describe_task(TaskSettings(env="FrozenLake-v1", env_kwargs=("colour=1",))), 1, seed=0)
 
 
 def test_seeds_decide_what_is_played():
@@ -159,5 +168,7 @@ def test_the_description_has_the_options_of_a_game_alone():
         "sticky_actions": 0.0,
         "full_action_set": False,
         "max_frames": 108_000,
+        "frame_skip": 4,
+        "stack": 4,
         "terminal_on_life_loss": False,
     }
