@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ class Atari(Environment):
         max_frames: emulator frames after which an episode is truncated, not counting those before its first row.
         frame_skip: emulator frames per step.
         stack: frames in an observation, oldest first.
-        num_threads: emulator threads; 0: one per processor, or per environment if fewer. Results do not depend on it.
+        num_threads: emulator threads; 0: one per core that the process may use, or per environment if fewer. Results do
+            not depend on it.
         seed: of the first `reset` if that is given none, as it takes them; None draws one.
         render_mode: ``"rgb_array"`` for `render`: a second emulator then plays the game of environment 0 in colour.
 
@@ -66,7 +68,7 @@ class Atari(Environment):
         _check_numbers(noop_max, sticky_actions, max_frames, frame_skip, stack, num_threads)
         self.num_envs = check_num_envs(num_envs)
         self.life_loss, self.frame_skip, self.stack = life_loss, frame_skip, stack
-        self._rom, self._num_threads = rom_id(game), num_threads
+        self._rom = rom_id(game)
         self._seed = np.random.SeedSequence() if seed is None else seed  # of the first reset
         self._options: dict[str, Any] = {
             "noop_max": noop_max + 1,  # ale-py 0.12 draws below its own
@@ -78,7 +80,8 @@ class Atari(Environment):
             "reward_clipping": False,
             "autoreset_mode": AutoresetMode.NEXT_STEP,
         }
-        self._emulators = AtariVectorEnv(self._rom, num_envs, stack_num=stack, num_threads=num_threads, **self._options)
+        threads = num_threads or min(num_envs, usable_cores())  # ale-py's own 0 counts cores that it may not use
+        self._emulators = AtariVectorEnv(self._rom, num_envs, stack_num=stack, num_threads=threads, **self._options)
         self._camera = self._colour_emulator() if _wants_picture(render_mode) else None
         actions = self._emulators.single_action_space
         assert isinstance(actions, Discrete)
@@ -170,6 +173,13 @@ class Atari(Environment):
         height, width = _SCREEN
         picture: dict[str, Any] = {"grayscale": False, "img_height": height, "img_width": width, "stack_num": 1}
         return AtariVectorEnv(self._rom, 1, num_threads=1, **picture, **self._options)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use: fewer than the machine's in a job or a container with an affinity."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _wants_picture(render_mode: str | None) -> bool:

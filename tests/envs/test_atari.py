@@ -4,9 +4,11 @@ import cv2
 import gymnasium
 import numpy as np
 import pytest
+from ale_py.vector_env import AtariVectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
-from envs import Atari, EpisodeStatistics
+from envs import Atari, EpisodeStatistics, atari
+from envs.atari import usable_cores
 from envs.seeds import environment_seeds
 
 
@@ -103,6 +105,28 @@ def test_what_an_environment_says_of_itself():
 def test_the_number_of_threads_does_not_change_play():
     options = {"sticky_actions": 0.25, "max_frames": 200}
     assert_same(play(Atari("Breakout", 3, num_threads=1, **options), 80), play(Atari("Breakout", 3, **options), 80))
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "options", "threads"), [(5, {}, 3), (2, {}, 2), (5, {"num_threads": 4}, 4), (5, {"num_threads": 0}, 3)]
+)
+def test_threads_are_those_that_the_process_may_use(num_envs, options, threads, monkeypatch):
+    made = []
+
+    def emulators(rom, number, *, num_threads, **others):
+        made.append(num_threads)
+        return AtariVectorEnv(rom, number, num_threads=num_threads, **others)
+
+    monkeypatch.setattr(atari, "AtariVectorEnv", emulators)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 5, 9}, raising=False)
+    Atari("Breakout", num_envs, **options)
+    assert made == [threads]
+
+
+def test_usable_cores_without_an_affinity(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert usable_cores() == 6
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ MACHADO: Values = {
     "fire_reset": False,  # Dopamine, atari_lib.py
     "life_loss": False,  # section 3.1 (page 6): an episode ends with the game
     "full_action_set": True,  # table 5
+    "frame_skip": 4,  # both
     "max_frames": 108_000,  # DreamerV2, and Dopamine's max_steps_per_episode: 30 minutes
     "eval_epsilon": 0.001,  # Dopamine's epsilon_eval
 }
@@ -27,6 +28,7 @@ NATURE: Values = {
     "fire_reset": False,  # the published code presses nothing
     "life_loss": True,  # methods, "training details"
     "full_action_set": False,  # the published code plays a game's own actions
+    "frame_skip": 4,  # extended data table 1: "action repeat"
     "max_frames": 18_000,  # methods, "evaluation procedure": up to 5 minutes
     "eval_epsilon": 0.05,  # the same
 }
@@ -44,12 +46,13 @@ def protocol_values(name: str, known: Collection[str]) -> Values:
     return {setting: value for setting, value in PROTOCOLS.get(name, {}).items() if setting in known}
 
 
-WORDS: dict[str, Callable[[Any], str]] = {
+WORDS: dict[str, Callable[[Any], str]] = {  # "" for what needs no word
     "sticky_actions": lambda share: f"sticky actions {share:g}" if share else "no sticky actions",
     "noop_max": lambda most: f"up to {most} no-ops" if most else "no no-ops",
     "fire_reset": lambda pressed: "FIRE pressed at the start" if pressed else "FIRE left to the agent",
     "full_action_set": lambda full: "full action set" if full else "minimal action set",
     "life_loss": lambda ends: "life loss in training" if ends else "no life loss",
+    "frame_skip": lambda skip: "" if skip == 4 else f"{skip} frames a step",
     "max_frames": lambda most: f"at most {most:,} frames",
 }
 
@@ -65,7 +68,8 @@ def conditions(about: Mapping[str, Any], play: Mapping[str, Any]) -> str:
         return ""
     values = dict(about["emulator"])
     values["life_loss"] = about.get("life_loss", values.get("terminal_on_life_loss"))
-    words = ", ".join(say(values[name]) for name, say in WORDS.items() if values.get(name) is not None)
+    said = (say(values[name]) for name, say in WORDS.items() if values.get(name) is not None)
+    words = ", ".join(word for word in said if word)
     name = about.get("protocol", "none")
     chosen = {**values, "eval_epsilon": play.get("epsilon")}
     changed = [setting for setting, value in PROTOCOLS[name].items() if chosen.get(setting) not in (None, value)]

@@ -12,6 +12,7 @@ MACHADO = {
     "fire_reset": False,
     "life_loss": False,  # section 3.1
     "full_action_set": True,  # table 5
+    "frame_skip": 4,  # DreamerV2, Dopamine
     "max_frames": 108_000,  # 30 minutes at 60 frames a second: DreamerV2, Dopamine
     "eval_epsilon": 0.001,  # Dopamine
 }
@@ -21,6 +22,7 @@ NATURE = {
     "fire_reset": False,
     "life_loss": True,  # methods, "training details"
     "full_action_set": False,
+    "frame_skip": 4,  # extended data table 1: "action repeat"
     "max_frames": 18_000,  # methods, "evaluation procedure": 5 minutes at 60 frames a second
     "eval_epsilon": 0.05,  # the same
 }
@@ -93,6 +95,12 @@ def test_what_differs_from_the_protocol_is_named():
     assert conditions(changed, {"epsilon": 0.05}).startswith("protocol nature except fire_reset: no sticky actions,")
     assert conditions(changed, {"epsilon": 0.0}).startswith("protocol nature except fire_reset, eval_epsilon: no")
     assert conditions(about(NATURE, protocol="nature"), {"sample": True}).startswith("protocol nature: ")
+
+
+def test_another_frame_skip_is_named():
+    words = conditions(about({**NATURE, "frame_skip": 2}, protocol="nature"), {"epsilon": 0.05})
+    assert words.startswith("protocol nature except frame_skip: no sticky")
+    assert words.endswith(", life loss in training, 2 frames a step, at most 18,000 frames")
 
 
 def test_what_an_earlier_model_does_not_say_is_left_out():
