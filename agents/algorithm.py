@@ -415,8 +415,8 @@ def load(
 
 def _warn_of_ended_schedules(run: Run, until: int) -> None:
     """A warning where a further call would learn with a step size of 0."""
-    end = run.settings.run.schedule_end
-    if run.steps >= end and run.agent.learner.learning_rate(until) == 0:
+    if run.learns_nothing(until):
+        end = run.settings.run.schedule_end
         warnings.warn(
             f"the learning rate is 0 after step {end:,}, where the schedules ended: make the agent with "
             'schedule_steps, or with learning_rate_schedule="constant", to learn longer',

@@ -105,7 +105,7 @@ class ReplayAgent:
     def learn(self, before: int, after: int, timestep: TimeStep) -> None:
         """Make the updates that are due in the steps (before, after]."""
         due = self._update_clock.ticks(before, after)
-        if due:
+        if due and len(self.sampler.replay):  # none where new games after a resume broke off the first transitions
             if not self.learner.num_updates:
                 self._initialize()
             self._updates(due, after)

@@ -37,6 +37,6 @@ class LearnerSettings:
     """Capture acting and gradient steps in CUDA graphs; None does so on CUDA."""
 
     def __post_init__(self) -> None:
-        check_above_zero(self, "learning_rate")
+        check_above_zero(self, "learning_rate", "optimizer_eps")  # without ε, 0/0 where a gradient has always been 0
         check_shares(self, "gamma", "beta1")
-        check_at_least(self, 0, "optimizer_eps", "max_grad_norm", "reward_clip")
+        check_at_least(self, 0, "max_grad_norm", "reward_clip")

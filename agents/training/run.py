@@ -224,6 +224,11 @@ class Run:
         if not self.steps:
             for line in summary(self._spec.name, self.settings, self.agent, self._environment, total_steps):
                 shown.message(line)
+        if self.learns_nothing(total_steps):
+            end = self.settings.run.schedule_end
+            shown.message(
+                f"the learning rate is 0 after step {end:,}, where its schedule ended: --schedule-steps N stretches it"
+            )
         if self._task.remark:
             shown.message(self._task.remark)
         if self.conditions:
@@ -233,6 +238,10 @@ class Run:
         finally:
             shown.close()
         self.save()
+
+    def learns_nothing(self, total_steps: int) -> bool:
+        """Whether schedules have ended with a learning rate of 0, so that steps up to `total_steps` change nothing."""
+        return self.steps >= self.settings.run.schedule_end and self.agent.learner.learning_rate(total_steps) == 0
 
     def save(self, path: Path | None = None) -> None:
         """Write a checkpoint and the model of now, into the run's folder or into a new one.

@@ -94,7 +94,7 @@ class NormDiagnostics:
         metrics = {**norm_metrics(self._network, learning_rate, self._parameters), **angles}
         if obs is not None:
             metrics |= dead_unit_metrics(self._network, obs, self._forward)
-            if depends_on_minibatch(self._network):
+            if len(obs) >= 4 and depends_on_minibatch(self._network):  # two minibatches that have a variance
                 metrics[NOISE] = minibatch_noise(self._network, obs, self._forward, generator)
         return metrics
 

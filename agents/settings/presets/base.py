@@ -41,13 +41,14 @@ def check_preset(name: str, known: Collection[str]) -> None:
 
 
 def length(values: Values, flags: Mapping[str, str]) -> int:
-    """The step at which schedules end: that of the flags, or else the preset's length; 0 where a flag is no number."""
-    with contextlib.suppress(ValueError):  # the command line says so
-        for name in ("schedule_steps", "steps"):
-            if name in flags:
-                return int(flags[name])
-        return values.get("steps", RunSettings.steps)
-    return 0
+    """The step at which schedules end: that of the flags, or else the preset's length.
+
+    Text that is no number, such as None, counts as not given; the command line refuses what is wrong.
+    """
+    for name in ("schedule_steps", "steps"):
+        with contextlib.suppress(KeyError, ValueError):
+            return int(flags[name])
+    return values.get("steps", RunSettings.steps)
 
 
 OF_REWARDS = ("reward_clip", "atoms", "v_min", "v_max")

@@ -10,6 +10,7 @@ from agents.settings.learner import LearnerSettings
         ("gamma", 1.5),
         ("beta1", -0.5),
         ("optimizer_eps", -1.0),
+        ("optimizer_eps", 0.0),
         ("max_grad_norm", -1.0),
         ("reward_clip", -1.0),
     ],

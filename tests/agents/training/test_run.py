@@ -184,6 +184,29 @@ def test_a_run_that_goes_on_keeps_its_schedules_and_its_length(settings):
     assert parse(DQN, "", ["--resume", str(path), "--steps", "160"]).run.schedule_steps == 140
 
 
+def test_a_run_that_goes_on_with_a_learning_rate_of_0_says_so(settings):
+    def said(**changes):
+        display = Display()
+        learn(replace(settings, resume=settings.run.run_dir, **changes), progress=display)
+        return [call[1] for call in display.calls if call[0] == "message" and "learning rate" in call[1]]
+
+    settings = replace(settings, learning_rate_schedule="linear", schedule_steps=60)
+    learn(settings)
+    assert said(steps=80) == [
+        "the learning rate is 0 after step 60, where its schedule ended: --schedule-steps N stretches it"
+    ]
+    assert said(steps=100, schedule_steps=120) == []
+    assert said(steps=120, learning_rate_schedule="constant") == []
+
+
+def test_a_run_goes_on_whose_first_transitions_are_broken_off_by_new_games(settings):
+    """Every environment has made fewer steps than a transition has when it is stopped, and on CartPole starts again."""
+    settings = replace(settings, env="CartPole-v1", n_step=3, num_envs=2, learning_starts=6, train_interval=1)
+    learn(settings, stop=after(3))
+    run = learn(replace(settings, resume=settings.run.run_dir, steps=12))
+    assert run.agent.learner.num_updates > 0
+
+
 # Without a terminal
 
 

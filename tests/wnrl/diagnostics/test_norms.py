@@ -573,3 +573,11 @@ def test_a_compiled_network_has_the_metrics_of_a_plain_one():
     expected = NormDiagnostics(network).read(1e-3, obs)
     metrics = NormDiagnostics(compiled).read(1e-3, obs)
     assert metrics.keys() == expected.keys()
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_noise_is_left_out_where_a_minibatch_would_have_no_variance(number):
+    network = normalize(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), "batch")
+    metrics = NormDiagnostics(network).read(0.1, normal(number, 3), seeded())
+    assert not any("noise" in name for name in metrics)
+    assert any("noise" in name for name in NormDiagnostics(network).read(0.1, normal(4, 3), seeded()))
