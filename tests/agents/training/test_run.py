@@ -202,7 +202,7 @@ def test_a_run_that_goes_on_with_a_learning_rate_of_0_says_so(settings):
 def test_a_run_goes_on_whose_first_transitions_are_broken_off_by_new_games(settings):
     """Every environment has made fewer steps than a transition has when it is stopped, and on CartPole starts again."""
     settings = replace(settings, env="CartPole-v1", n_step=3, num_envs=2, learning_starts=6, train_interval=1)
-    learn(settings, stop=after(3))
+    learn(settings, stop=after(1))
     run = learn(replace(settings, resume=settings.run.run_dir, steps=12))
     assert run.agent.learner.num_updates > 0
 
