@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from pathlib import Path
+from importlib.machinery import ModuleSpec
 
 PACKAGES = ("agents", "envs")
 """Top-level packages of this distribution beside `wnrl`; each says so by `__distribution__`."""
@@ -25,12 +25,18 @@ def check_packages(*packages: str) -> None:
         spec = importlib.util.find_spec(name)
         if spec is None:
             raise ImportError(f"the package {name!r} is missing: install wnrl again", name=name)
-        if spec.origin is None or not _OURS.search(Path(spec.origin).read_text(encoding="utf-8", errors="replace")):
+        if not _is_ours(spec):
             found = spec.origin or ", ".join(spec.submodule_search_locations or [])
             raise ImportError(f"{name!r} is {found} here{_owner(name)}, not wnrl's package: {ADVICE}", name=name)
 
 
 ADVICE = "install wnrl in an environment of its own, and start where no folder or file has that name"
+
+
+def _is_ours(spec: ModuleSpec) -> bool:
+    """Whether a package says that it is ours; one without source code, as in a frozen program, is believed."""
+    source = getattr(spec.loader, "get_source", lambda name: "")(spec.name)  # a folder alone has no loader
+    return source is None or bool(_OURS.search(source))
 
 
 def _owner(name: str) -> str:

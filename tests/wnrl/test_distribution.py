@@ -1,6 +1,8 @@
+import py_compile
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,24 @@ def test_a_folder_alone_does_not_hide_ours(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     monkeypatch.syspath_prepend(tmp_path)
     check_packages()
+
+
+def test_ours_in_an_archive_or_without_source(tmp_path, monkeypatch):
+    (tmp_path / "bare" / "envs").mkdir(parents=True)
+    (source := tmp_path / "__init__.py").write_text('__distribution__ = "wnrl"\n')
+    py_compile.compile(str(source), cfile=str(tmp_path / "bare" / "envs" / "__init__.pyc"))
+    with zipfile.ZipFile(tmp_path / "ours.zip", "w") as archive:
+        archive.write(source, "agents/__init__.py")
+    with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as archive:
+        archive.writestr("agents/__init__.py", "")
+    for name in PACKAGES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for place in ("bare", "ours.zip"):
+        monkeypatch.syspath_prepend(tmp_path / place)
+    check_packages()
+    monkeypatch.syspath_prepend(tmp_path / "theirs.zip")
+    with pytest.raises(ImportError, match=r"theirs.zip/agents/__init__.py here"):
+        check_packages()
 
 
 def test_a_missing_package(tmp_path, monkeypatch):
