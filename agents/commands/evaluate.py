@@ -5,22 +5,20 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from statistics import fmean, pstdev
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 import tyro
 
-from agents.acting.policies import make_policy
 from agents.commands.parser import fail, read
-from agents.runtime.devices import resolve_device
-from agents.runtime.seeds import Purpose, generator, integer
-from agents.settings.checks import check_at_least, check_seed, check_shares
+from agents.runtime.output_text import make_output_readable
+from agents.runtime.signals import leaving_at_once
+from agents.settings.checks import check_at_least, check_seed, check_shares, check_used
 from agents.settings.presets.protocols import conditions
-from agents.training.evaluation import evaluate
 from agents.training.run_directory import RunDirectory
-from agents.training.saved_model import SavedModel, read_saved_model
-from agents.training.video import Video
-from envs import human_normalized, rom_id
+
+if TYPE_CHECKING:  # torch comes with it, and is imported once the command line is right
+    from agents.training.saved_model import SavedModel
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,11 @@ class EvaluateSettings:
     """cpu, cuda, cuda:1, or auto (CUDA where available)."""
     video: bool = False
     """Write the first game to RUN_DIR/videos as MP4."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the video, instead of RUN_DIR/videos. Without --video nothing is written."""
 
     def __post_init__(self) -> None:
+        check_used(self, self.video, "video", "out")
         check_seed(self)
         check_at_least(self, 1, "episodes", "num_envs")
         if self.epsilon is not None:
@@ -53,10 +54,14 @@ class EvaluateSettings:
 
 def main(description: str) -> int:
     """Evaluate a model, as `scripts/evaluate.py` does; returns the exit code."""
+    make_output_readable()
     try:
-        print(play_saved_model(read(EvaluateSettings, description)))
+        settings = read(EvaluateSettings, description)
+        with leaving_at_once():
+            import agents.training.saved_model  # noqa: F401 - brings torch
+        print(play_saved_model(settings))
         return 0
-    except ValueError as error:
+    except (ValueError, ModuleNotFoundError) as error:
         fail(error)
     except KeyboardInterrupt:
         return 130
@@ -68,6 +73,14 @@ def play_saved_model(settings: EvaluateSettings) -> str:
     Raises:
         ValueError: there is no such run, model or device, or video needs what is not installed.
     """
+    from agents.acting.policies import make_policy
+    from agents.runtime.devices import resolve_device
+    from agents.runtime.seeds import Purpose, generator, integer
+    from agents.training.evaluation import evaluate
+    from agents.training.saved_model import read_saved_model
+    from agents.training.video import Video
+
+    _refuse_zip(settings.run_dir)
     directory = RunDirectory.open(settings.run_dir)
     if directory.config.get("library") == "stable-baselines3":
         from agents.commands.sb3.saved_policy import play_saved_policy  # brings the library
@@ -78,7 +91,7 @@ def play_saved_model(settings: EvaluateSettings) -> str:
     render = {"render_mode": "rgb_array"} if settings.video else {}
     environment = model.make_environment(min(settings.num_envs, settings.episodes), **render)
     policy = make_policy(model.network, generator(settings.seed, Purpose.GAMES_POLICY), **play)
-    path = directory.path / "videos" / f"{model.name}-step-{model.description['step']}.mp4"
+    path = video_path(directory, settings, model.name, model.description["step"])
     with closing(environment):
         video = Video(environment, path) if settings.video else None
         watching: dict[str, Any] = {"watch": video.watch} if video else {}
@@ -86,6 +99,24 @@ def play_saved_model(settings: EvaluateSettings) -> str:
         games = evaluate(policy, environment, episodes=settings.episodes, seed=seed, **watching)
     line = score_line(model, [game.score for game in games], play)
     return f"{line}\nvideo of the first game: {video.close()}" if video else line
+
+
+def video_path(directory: RunDirectory, settings: EvaluateSettings, name: str, step: int) -> Path:
+    """Where the video of a model, by the name of its file and its step, is written."""
+    return (settings.out or directory.path / "videos") / f"{name}-step-{step}.mp4"
+
+
+def _refuse_zip(path: Path) -> None:
+    """Raise ValueError where there is a model of stable-baselines3 instead of a run."""
+    if (path / "config.json").exists():
+        return
+    files = [path] if path.suffix == ".zip" and path.is_file() else sorted(path.glob("*.zip"))
+    if files:
+        raise ValueError(
+            f"{files[0]} is a model of stable-baselines3 and no run: to load it is to unpickle it, which runs its "
+            "author's code, so this command does not. If you trust it, load it in Python (PPO.load) and play it with "
+            "stable_baselines3.common.evaluation.evaluate_policy"
+        )
 
 
 def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> str:
@@ -97,7 +128,7 @@ def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> 
         play: how it played, see `agents.acting.policies.make_policy`.
     """
     task = model.description["game"] or model.description["env"]
-    line = f"{task}: {np.mean(scores):.1f} ± {np.std(scores):.1f} over {len(scores)} whole games"
+    line = f"{task}: {fmean(scores):.1f} ± {pstdev(scores):.1f} over {len(scores)} whole games"
     manner = ["actions sampled"] if play.get("sample") else []
     if play.get("epsilon") or not manner:
         manner.append(f"epsilon {play.get('epsilon', 0):g}")
@@ -107,7 +138,9 @@ def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> 
     terms = conditions(model.description, play)
     line += f" ({', '.join(manner)}{f'; {terms}' if terms else ''})"
     if model.description["game"]:
-        normalized = human_normalized(rom_id(task), float(np.mean(scores)))
+        from envs import human_normalized, rom_id  # brings the emulator
+
+        normalized = human_normalized(rom_id(task), fmean(scores))
         if normalized is not None:
             line += f", human-normalized {normalized:.2f} (random play 0, human 1)"
     return line

@@ -10,6 +10,7 @@ import torch
 
 from agents.learner.learner import Learner
 from agents.learner.network import make_network
+from agents.learner.trained_network import take_over
 from agents.runtime.devices import check_compiler, resolve_device, resolve_dtype
 from agents.runtime.seeds import Purpose, integer
 from agents.settings.learner import LearnerSettings
@@ -40,11 +41,19 @@ def build_learner(
         interval: steps from there to the first update.
 
     Raises:
-        ValueError: the device is not available, a name is unknown, or there is no compiler.
+        ValueError: the device is not available, a name is unknown, there is no compiler, or the network to begin with
+            is another one.
     """
     device = resolve_device(run.device)
     seed, own_torso = integer(run.seed, Purpose.NETWORK), run.network.own_torso
-    network = make_network(description, seed=seed, init=settings.init, own_torso=own_torso).to(device)
+    network = make_network(description, seed=seed, init=settings.init, own_torso=own_torso)
+    if run.init_from is not None and not run.resumes:
+        if settings.init != "preserve":
+            raise ValueError(
+                f"init {settings.init} would have no effect with init_from, a trained network: leave it out"
+            )
+        take_over(network, description, run.init_from, own_torso)
+    network.to(device)
     if run.compile:
         check_compiler(device)
         network.compile()

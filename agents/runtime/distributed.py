@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from agents.runtime.process_count import process_count
+from agents.runtime.rendezvous import meet
 from agents.runtime.seeds import process_seed
 from agents.settings.flat import replace, to_flat
 from agents.settings.run import TrainSettings
@@ -123,11 +125,15 @@ class Processes:
 
 
 def join() -> Ranks:
-    """The processes that `torchrun` started, or this one alone."""
-    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
+    """The processes that `torchrun` started, or this one alone.
+
+    Raises:
+        ValueError: the environment does not say where several processes meet.
+    """
+    if process_count() == 1:
         return OneProcess()
     if not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+        meet(TIMEOUT)
     return Processes()
 
 

@@ -1,9 +1,12 @@
-"""Stopping a run on Ctrl-C or SIGTERM."""
+"""Stopping a run, or a command that has begun nothing yet, on Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -51,3 +54,20 @@ class StopSignal:
     def _restore(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """A context in which Ctrl-C ends the process with code 130 and no traceback, for imports.
+
+    An import turns KeyboardInterrupt into errors of its own. Nothing is cleaned up: nothing may have been begun.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield  # someone else has decided what Ctrl-C does
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,10 +27,10 @@ class Video:
 
     Args:
         environment: renders its frames.
-        path: of the file, whose folder is created.
+        path: of the file, which is created with its folder once there is a picture.
 
     Raises:
-        ValueError: the packages that write videos are not installed.
+        ValueError: the packages that write videos are not installed, or the folder cannot be written to.
     """
 
     def __init__(self, environment: Rendering, path: Path) -> None:
@@ -39,10 +40,13 @@ class Video:
             importlib.import_module("imageio_ffmpeg")
         except ImportError as error:
             raise ValueError('--video needs imageio with ffmpeg: pip install "wnrl[video]"') from error
-        path.parent.mkdir(exist_ok=True)
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        if not os.access(there, os.W_OK) or not there.is_dir():
+            raise ValueError(f"cannot write a video to {path.parent}: give another folder by --out")
         self._environment, self._path = environment, path
         fps = 60 // environment.frame_skip if environment.frame_skip > 1 else 30
-        self._writer = imageio.get_writer(self._path, fps=fps, macro_block_size=2)
+        self._open = lambda: imageio.get_writer(path, fps=fps, macro_block_size=2)
+        self._writer: Any = None
         self._recording = True
 
     def watch(self, timestep: TimeStep) -> None:
@@ -61,14 +65,25 @@ class Video:
         Raises:
             ValueError: the environment cannot render.
         """
+        picture = self._picture()
+        if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._open()
+        self._writer.append_data(picture)
+
+    def _picture(self) -> np.ndarray:
+        """What the environment shows, `[H, W, 3]` uint8; some accept a render mode that they do not implement."""
         try:
-            self._writer.append_data(self._environment.render())
-        except RuntimeError as error:
-            self.close()
-            self._path.unlink(missing_ok=True)
+            picture = self._environment.render()
+        except (RuntimeError, NotImplementedError) as error:
             raise ValueError(f"no video: {error}") from error
+        if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 3:
+            shown = f"an array {picture.shape}" if isinstance(picture, np.ndarray) and picture.ndim else "none"
+            raise ValueError(f"no video: the environment's render() must give a picture [H, W, 3], it gave {shown}")
+        return picture.astype(np.uint8, copy=False)
 
     def close(self) -> Path:
         """Finish the file and return its path."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
         return self._path

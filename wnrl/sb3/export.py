@@ -17,7 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
-from wnrl.sb3.policy_files import acting_part, write_policy
+from wnrl.sb3.policy_files import acting_part, without_suffix, write_policy
 
 __all__ = ["Exported", "export"]
 
@@ -46,7 +46,7 @@ def export(model: BaseAlgorithm, path: str | Path) -> Exported:
 
     Args:
         model: of any algorithm of stable-baselines3 or sb3-contrib with a policy network, plain or of `wnrl.sb3`.
-        path: of the files, without suffix; folders are created, files overwritten.
+        path: of the files; their suffixes may be left out. Folders are created, files overwritten.
 
     Returns:
         The paths of the three files.
@@ -58,7 +58,8 @@ def export(model: BaseAlgorithm, path: str | Path) -> Exported:
             input or output.
     """
     _check_packages()
-    files = Exported(*(Path(f"{path}.{kind}") for kind in Exported._fields))
+    stem = without_suffix(path)
+    files = Exported(*(Path(f"{stem}.{kind}") for kind in Exported._fields))
     policy = acting_part(model.policy)
     network = _Recurrent(policy) if hasattr(policy, "lstm_actor") else _Feedforward(policy)
     _check_keys(network)

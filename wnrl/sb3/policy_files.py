@@ -22,6 +22,7 @@ from wnrl.sb3.policies import NormalizedPolicy
 
 __all__ = ["acting_part", "load_policy", "save_policy", "write_policy"]
 
+SUFFIXES = (".safetensors", ".json", ".onnx")
 _NOT_ACTING = ("critic", "lstm_critic", "value_net", "vf_features_extractor")
 _OF_TRAINING = ("optimizer_class", "optimizer_kwargs", "init")  # arguments that do not change how a policy acts
 _CLASSES = {"activation_fn": torch.nn, "features_extractor_class": torch_layers}  # arguments stored as names in these
@@ -36,7 +37,7 @@ def save_policy(model: BaseAlgorithm, path: str | Path, about: Mapping[str, Any]
 
     Args:
         model: of any algorithm of stable-baselines3 or sb3-contrib with a policy network, plain or of `wnrl.sb3`.
-        path: of the files, without suffix; folders are created, files overwritten.
+        path: of the files; their suffixes may be left out. Folders are created, files overwritten.
         about: further entries of the description, of JSON's types.
 
     Raises:
@@ -47,7 +48,13 @@ def save_policy(model: BaseAlgorithm, path: str | Path, about: Mapping[str, Any]
 
 def write_policy(part: BasePolicy, model: BaseAlgorithm, path: str | Path, about: Mapping[str, Any]) -> None:
     """As `save_policy`, with the `acting_part` of the model's policy at hand."""
-    write_model(path, _tensors(part), {**_description(model), **about})
+    write_model(without_suffix(path), _tensors(part), {**_description(model), **about})
+
+
+def without_suffix(path: str | Path) -> Path:
+    """The common part of the paths of a policy's files, from itself or one of them."""
+    path = Path(path)
+    return path.with_suffix("") if path.suffix in SUFFIXES else path
 
 
 def load_policy(
@@ -60,7 +67,7 @@ def load_policy(
     """The policy that `save_policy` wrote: its `predict` gives the deterministic actions that the model's gave.
 
     Args:
-        path: of the files, without suffix.
+        path: of the files; their suffixes may be left out.
         observation_space: as the model had it: images channel-first.
         action_space: as the model had it.
         device: of the policy.
@@ -74,7 +81,7 @@ def load_policy(
         CheckpointError: the file is missing or damaged.
         ValueError: the policy is not one of `wnrl.sb3`, has other spaces, or an argument is missing.
     """
-    tensors, about = read_model(path)
+    tensors, about = read_model(without_suffix(path))
     kind = _policy_class(str(about.get("policy")), path)
     for name, space in (("observation_space", observation_space), ("action_space", action_space)):
         if about[name] != str(space):

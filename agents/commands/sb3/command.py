@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agents.commands.invocation import how_to_call, quoted
 from agents.commands.parser import fail, given_flags, read
-from agents.runtime.signals import StopSignal
+from agents.runtime.signals import StopSignal, leaving_at_once
 from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.presets.protocols import protocol_values
 from agents.settings.presets.sb3 import EPSILON_GREEDY, sb3_preset
@@ -25,8 +25,8 @@ def main(description: str) -> int:
     stop, run = StopSignal(), None
     try:
         settings = parse_sb3(description)
-        from agents.commands.sb3.sb3_run import SB3Run  # brings torch and stable-baselines3, which --help does without
-
+        with leaving_at_once():  # torch and stable-baselines3 are imported, which --help does without
+            from agents.commands.sb3.sb3_run import SB3Run
         run = SB3Run(settings, stop)
         with run, stop:
             return _train(run, stop)

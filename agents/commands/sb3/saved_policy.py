@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.commands.evaluate import EvaluateSettings, score_line
+from agents.commands.evaluate import EvaluateSettings, score_line, video_path
 from agents.commands.sb3.games import play_games
 from agents.commands.sb3.vec_envs import make_evaluation_envs
 from agents.runtime.devices import resolve_device
@@ -36,7 +36,7 @@ def play_saved_policy(directory: RunDirectory, settings: EvaluateSettings) -> st
     with closing(make_evaluation_envs(about, number, seed, pictures=settings.video)) as environment:
         spaces = environment.observation_space, environment.action_space
         policy = load_policy(directory.path / name, *spaces, device=resolve_device(settings.device))
-        path = directory.path / "videos" / f"{name}-step-{about['step']}.mp4"
+        path = video_path(directory, settings, name, about["step"])
         video = Video(Screen(environment, about), path) if settings.video else None
         watching: dict[str, Any] = {"watch": video.record} if video else {}
         games = play_games(policy, environment, settings.episodes, seed=drawing, **play, **watching)

@@ -1,6 +1,7 @@
 import builtins
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +190,32 @@ def test_video_without_its_packages_is_refused_with_what_to_install(run_dir, mon
     with pytest.raises(ValueError, match=r'pip install "wnrl\[video\]"'):
         said(run_dir, video=True)
     assert not (run_dir / "videos").exists()
+
+
+def test_a_run_that_may_only_be_read(run_dir, tmp_path, monkeypatch):
+    """Its games are played, nothing is written; a video goes elsewhere."""
+    monkeypatch.setattr("os.access", lambda path, mode: run_dir not in (path, *Path(path).parents))
+    before = sorted(run_dir.rglob("*"))
+    assert said(run_dir).startswith("Chain: 1.0")
+    monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, 9, obs_shape=(5,)))
+    with pytest.raises(ValueError, match=r"cannot write a video to .*run/videos: give another folder by --out"):
+        said(run_dir, video=True)
+    file = tmp_path / "out" / "here" / "model-step-12000.mp4"
+    assert said(run_dir, video=True, out=file.parent).splitlines()[1] == f"video of the first game: {file}"
+    assert len(frames_of(file)[0]) == 8
+    assert sorted(run_dir.rglob("*")) == before
+
+
+def test_a_folder_for_a_video_without_one_is_refused():
+    with pytest.raises(ValueError, match=r"out .* has no effect without video"):
+        EvaluateSettings("run", out=Path("here"))
+
+
+def test_a_model_of_stable_baselines3_alone_is_not_unpickled(tmp_path):
+    (tmp_path / "ppo.zip").write_bytes(b"never read")
+    for path in (tmp_path, tmp_path / "ppo.zip"):
+        with pytest.raises(ValueError, match=r"ppo.zip is a model of stable-baselines3 and no run: .* If you trust it"):
+            said(path)
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError])

@@ -10,6 +10,7 @@ from agents.settings.run import RunSettings
 from agents.training.task import Task
 from envs import Chain, Gym
 from tests.agents.learner.test_network import SHAPE
+from wnrl.checkpoints.tensor_files import write_model
 from wnrl.normalizers.folding import fold
 
 RUN = from_flat(RunSettings, env="Chain", hidden=(8,), device="cpu", num_envs=3)
@@ -29,6 +30,19 @@ def test_a_learner_has_the_runs_network_and_the_settings_optimizer():
     assert made.optimizer.param_groups[0]["lr"] == 0.5
     assert torch.equal(made.network.head.bias.detach(), torch.full((3,), 0.1))
     assert (made.device, made.num_updates) == (torch.device("cpu"), 0)
+
+
+def test_a_learner_begins_with_a_trained_network_but_not_when_it_resumes(tmp_path):
+    trained = learner(replace(RUN, seed=5))
+    write_model(tmp_path / "model", fold(trained.network).state_dict(), {"network": SHAPE})
+    obs = torch.randn(16, 4)
+    expected = trained.network(obs).q_values
+    begun = learner(replace(RUN, init_from=tmp_path))
+    torch.testing.assert_close(begun.network(obs).q_values, expected)
+    resumed = learner(replace(RUN, init_from=tmp_path, resume=tmp_path))
+    assert torch.equal(resumed.network.head.v, learner().network.head.v)
+    with pytest.raises(ValueError, match="init he would have no effect with init_from, a trained network: leave it out"):
+        learner(replace(RUN, init_from=tmp_path), init="he")
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])

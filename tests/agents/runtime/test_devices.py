@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from agents.runtime import devices
-from agents.runtime.devices import resolve_device, resolve_dtype, resolve_graphs
+from agents.runtime.devices import device_name, resolve_device, resolve_dtype, resolve_graphs
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -23,6 +23,30 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
         resolve_device(name)
     assert repr(name) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_device_without_float64_is_refused(monkeypatch):
+    """As `mps` does, which no machine of the tests has."""
+    zeros = torch.zeros
+
+    def lacking(*size, dtype=None, device=None):
+        if dtype is torch.float64:
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
+        return zeros(*size, dtype=dtype)
+
+    monkeypatch.setattr(torch, "zeros", lacking)
+    with pytest.raises(ValueError, match=r"^device 'mps' has no float64, which replay and returns need: use cpu"):
+        resolve_device("mps")
+
+
+def test_a_device_in_words(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    assert device_name(CPU) == "cpu, 3 threads"
+    assert device_name(torch.device("cuda:1")) == "cuda:1, GPU 1"
+    assert device_name(torch.device("meta")) == "meta"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 import os
 import signal
+import subprocess
+import sys
+from functools import partial
 
 import pytest
 
-from agents.runtime.signals import SIGNALS, StopSignal
+from agents.runtime.signals import SIGNALS, StopSignal, leaving_at_once
 
 
 def handlers():
@@ -65,3 +68,36 @@ def test_only_the_chosen_signals_are_taken():
         assert {number: signal.getsignal(number) for number in SIGNALS} == before
         assert not stop()
     assert {number: signal.getsignal(number) for number in SIGNALS} == before
+
+
+IMPORTING = """
+import signal, sys, time
+from agents.runtime.signals import leaving_at_once
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+with leaving_at_once():
+    print("importing", flush=True)
+    try:
+        time.sleep(60)
+    except BaseException:  # as an import may do with KeyboardInterrupt
+        sys.exit("caught")
+"""
+
+
+def test_ctrl_c_during_an_import_ends_the_process_without_a_word():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", IMPORTING], text=True, **pipes)
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate(timeout=60)[1], process.returncode) == ("", 130)
+
+
+def test_afterwards_and_where_another_handler_is_set_ctrl_c_is_as_before(request):
+    before = signal.default_int_handler
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, before)))
+    with leaving_at_once():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+    with StopSignal() as stop, leaving_at_once():
+        signal.raise_signal(signal.SIGINT)
+    assert stop.received == signal.SIGINT

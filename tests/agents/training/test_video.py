@@ -56,7 +56,29 @@ def test_what_has_no_picture_is_refused_and_leaves_no_file(tmp_path):
     video = Video(environment, tmp_path / "videos" / "a.mp4")
     with pytest.raises(ValueError, match=r"no video: Clockwork has no picture"):
         video.watch(environment.reset())
-    assert [*(tmp_path / "videos").iterdir()] == []
+    assert not (tmp_path / "videos").exists()
+
+
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [(None, "none"), (np.array(None), "none"), (np.zeros((4, 5)), r"an array \(4, 5\)"), ("text", "none")],
+)
+def test_a_render_that_gives_no_picture_is_refused_and_leaves_no_file(tmp_path, monkeypatch, picture, said):
+    environment = Coloured(7)
+    monkeypatch.setattr(environment, "render", lambda: picture)
+    video = Video(environment, tmp_path / "videos" / "a.mp4")
+    with pytest.raises(ValueError, match=rf"no video: the environment's render\(\) must .* it gave {said}$"):
+        video.watch(environment.reset())
+    assert not (tmp_path / "videos").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_played(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"cannot write a video to .*file/videos: give another folder by --out"):
+        Video(Coloured(7), tmp_path / "file" / "videos" / "a.mp4")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(ValueError, match="cannot write a video"):
+        Video(Coloured(7), tmp_path / "a.mp4")
 
 
 def test_video_without_its_packages_is_refused_with_what_to_install(tmp_path, monkeypatch):

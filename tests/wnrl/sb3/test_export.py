@@ -23,7 +23,7 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from wnrl.checkpoints.tensor_files import read_model
-from wnrl.sb3 import crossq, dqn, export, ppo, ppo_mask, ppo_recurrent, qrdqn, sac, td3, tqc
+from wnrl.sb3 import crossq, dqn, export, load_policy, ppo, ppo_mask, ppo_recurrent, qrdqn, sac, td3, tqc
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -180,6 +180,15 @@ def test_files_are_named_by_the_path(exported):
     _, files = exported
     assert [path.name for path in files] == ["best.v1.safetensors", "best.v1.json", "best.v1.onnx"]
     assert set(files[0].parent.iterdir()) == set(files)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".json"])
+def test_a_path_may_have_the_suffix_of_a_file(tmp_path, suffix):
+    model = PPO(ppo.MlpPolicy, IdentityEnvBox(), device="cpu")
+    assert_acts_as(model, export(model, tmp_path / f"y.1{suffix}"))
+    names = ["y.1.json", "y.1.onnx", "y.1.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    load_policy(tmp_path / f"y.1{suffix}", model.observation_space, model.action_space)
 
 
 def test_a_model_goes_on_learning(exported):
