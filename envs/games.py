@@ -9,7 +9,7 @@ import re
 import ale_py
 import gymnasium
 
-_ID = re.compile(r"^(?:ale[-_]py:)?(?:ALE/)?(?P<game>\w+?)(?:Deterministic|NoFrameskip)?-v\d+$")
+_ID = re.compile(r"^(?:ale[-_]py:)?(?:ALE/)?(?P<game>\w+?)(?:Deterministic|NoFrameskip)?-v[045]$")
 
 
 def rom_id(name: str) -> str:

@@ -35,7 +35,8 @@ def flags(command):
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setenv("COLUMNS", "80")
-        patch.setattr(sys, "argv", [f"{script}.py", *subcommand, "--help"])
+        long = re.fullmatch(r"train_(?!sb3)\w+", script)
+        patch.setattr(sys, "argv", [f"{script}.py", *subcommand, "--help-all" if long else "--help"])
         with pytest.raises(SystemExit) as end:
             runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
     assert not end.value.code
@@ -46,7 +47,10 @@ def flags(command):
 def shown_commands():
     """Each command line of a script or of `wnrl` on a page, as `SCRIPT` or `SCRIPT SUBCOMMAND` and its flags."""
     for text in PAGES.values():
-        for script, line in re.findall(r"scripts/(\w+)\.py([^\n`#]*)", text):
+        by_script = re.findall(r"scripts/(\w+)\.py([^\n`#]*)", text)
+        by_command = re.findall(r"^wnrl (train \w+|evaluate|sb3|benchmark)([^\n`#]*)", text, flags=re.MULTILINE)
+        scripts = [("train_sb3" if name == "sb3" else name.replace(" ", "_"), line) for name, line in by_command]
+        for script, line in by_script + scripts:
             subcommand = re.match(r" ([a-z][a-z0-9-]*)", line) if script == "benchmark" else None
             yield f"{script} {subcommand[1]}" if subcommand else script, set(re.findall(r"--([a-z0-9-]+)", line))
         for command, what, line in re.findall(

@@ -24,7 +24,7 @@ class LearnerSettings:
     beta1: float = 0.9
     """Decay rate of the first moment (Adam, Adamax, RAdam)."""
     optimizer_eps: float = 1e-8
-    """ε of the optimizer (all but sgd), added to the denominator."""
+    """ε of the optimizer (all but sgd), added to the denominator, or under its root (both of rmsprop)."""
     max_grad_norm: float = 10.0
     """Maximum norm of the gradient of all parameters; 0 does not clip."""
     gamma: float = 0.99

@@ -29,7 +29,8 @@ class NetworkSettings:
     units: Units = "auto"
     """Weight norm: a row of n weights has length g (paper), √n g (sqrt) or exp(g) (log); auto: sqrt, for sgd paper."""
     normalize_output: bool | None = None
-    """Normalize output layers too; None: as in its paper, but not policy layers under weight and mean-batch."""
+    """Normalize output layers too; None: as in its paper, but under weight and mean-batch not the policy layers of PPO,
+    A2C and REINFORCE."""
     norm_layers: NormLayers = "auto"
     """Layers that --norm takes: those of its paper (auto), or the convolutions of residual blocks alone (residual)."""
     torso: TorsoName = "auto"

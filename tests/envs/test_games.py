@@ -95,3 +95,8 @@ def test_an_unknown_game_names_the_nearest():
         game_name("space_invader")
     with pytest.raises(ValueError, match=r"^unknown game 'zzzz': names of the \d+ games are as in ALE/Breakout-v5"):
         rom_id("zzzz")
+
+
+def test_a_version_that_no_id_has_is_no_game():
+    with pytest.raises(ValueError, match="unknown game 'Pong-v9'"):
+        rom_id("Pong-v9")

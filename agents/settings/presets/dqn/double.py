@@ -1,4 +1,7 @@
-"""Double DQN, tuned (van Hasselt et al. 2016). The untuned one is `--preset nature --double`."""
+"""Double DQN, tuned (van Hasselt et al. 2016).
+
+The untuned one is `--preset nature --double --target-interval 10000`: its target is copied every 10,000 steps.
+"""
 
 from __future__ import annotations
 

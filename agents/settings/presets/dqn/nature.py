@@ -13,7 +13,9 @@ NATURE: Values = {
     "precision": "float32",
     "batch_size": 32,
     "replay_size": 1_000_000,
-    "target_interval": 40_000,  # "target network update frequency" 10,000, in updates; one update is 4 steps
+    # "Target network update frequency" 10,000 "in the number of parameter updates"; one update is 4 steps. dqn_zoo and
+    # Dopamine copy it every 10,000 steps.
+    "target_interval": 40_000,
     "tau": 1.0,
     "gamma": 0.99,
     "n_step": 1,
@@ -29,6 +31,7 @@ NATURE: Values = {
     "noop_max": 30,
     "fire_reset": False,  # the published code presses nothing
     "life_loss": True,  # methods, "training details"
+    "max_frames": 108_000,  # dqn_zoo and Dopamine, 30 minutes; the paper evaluates for 5, as --protocol nature does
     "sticky_actions": 0.0,
     "full_action_set": False,
     "reward_clip": 1.0,  # methods, "training details"

@@ -19,7 +19,7 @@ MNIH_2015 = {
     "tau": 1.0,
     "reward_clip": 1.0,
     "epsilon_start": 1.0,
-    "max_frames": 108_000,
+    "max_frames": 108_000,  # not theirs: dqn_zoo and Dopamine
     "learning_starts": 50_000,
     "epsilon_steps": 1_000_000,
     "life_loss": True,
