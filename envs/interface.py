@@ -75,7 +75,7 @@ def gym_interface(
         ValueError: as `Maker` and `Preprocessing`; or ``reset`` or ``step`` fails, or does not return what
             `gymnasium.Env` says.
     """
-    make = Maker(id, {**(env_kwargs or {}), **kwargs})
+    make = Maker(id, {**(env_kwargs or {}), **kwargs}, warns=False)
     preprocessing, env = Preprocessing(resize, grey, frame_skip, stack), make()
     try:
         wrapped = preprocessing(env)

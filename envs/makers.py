@@ -35,6 +35,7 @@ class Maker:
             current folder too; or a class or function that makes an environment.
         kwargs: passed to the environment.
         render_mode: passed where it is set and the environment takes it.
+        warns: whether Gymnasium's checker, which warns of doubtful observations, comes with the environment of an id.
 
     Raises:
         ValueError: neither an id nor a class nor a function, or an Atari id.
@@ -43,6 +44,7 @@ class Maker:
     source: Source
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     render_mode: str | None = None
+    warns: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.source, gymnasium.Env | gymnasium.vector.VectorEnv):
@@ -69,7 +71,9 @@ class Maker:
         """
         if ":" in self.name and os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())  # for the module of an id; that of a script is its own folder
-        make = partial(gymnasium.make, self.source) if isinstance(self.source, str) else self.source
+        make = self.source
+        if isinstance(make, str):
+            make = partial(gymnasium.make, make, **({} if self.warns else {"disable_env_checker": True}))
         try:
             render_mode = {"render_mode": self.render_mode} if self.render_mode and self._takes_render_mode() else {}
             env = make(**render_mode, **self.kwargs)
@@ -142,6 +146,6 @@ def _name(source: object) -> str:
 
 def _unknown(id: str) -> str:
     ids = [i for i, spec in gymnasium.registry.items() if not str(spec.entry_point).startswith("ale_py")]
-    near = difflib.get_close_matches(id, ids, n=3)
+    near = difflib.get_close_matches(id.rpartition(":")[2], ids, n=3)
     suggestion = f"did you mean {' or '.join(near)}?" if near else "no registered id is like it"
     return f"unknown environment {id!r}: {suggestion}"

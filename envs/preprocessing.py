@@ -51,8 +51,10 @@ class Preprocessing:
         for name in ("frame_skip", "stack"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.resize is not None and min(self.resize) < 1:
-            raise ValueError(f"resize takes a height and a width of at least 1, got {self.resize}")
+        if self.resize is not None:
+            if len(self.resize) != 2 or min(self.resize) < 1:
+                raise ValueError(f"resize takes a height and a width of at least 1, got {self.resize}")
+            object.__setattr__(self, "resize", tuple(self.resize))  # of a list, as JSON has it
 
     def __call__(self, env: gymnasium.Env) -> gymnasium.Env:
         """The environment, wrapped: its observation space is a ``Box``, uint8 of three dimensions for images.

@@ -1,3 +1,4 @@
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -73,3 +74,22 @@ def test_formats():
     assert obs_format(spaces.Box(0, 255, (4,), np.uint8)) == ((4,), np.float32)
     image, vector = ((4, 8, 8), np.dtype(np.uint8)), ((4,), np.dtype(np.float32))
     assert (frames_stacked(*image, 4), frames_stacked(*image, 2), frames_stacked(*vector, 4)) == (4, 1, 1)
+
+
+def test_what_is_wrong_with_a_registered_one_is_one_line_without_warnings(recwarn):
+    class NoSeed(Own):
+        def reset(self):
+            return np.zeros(3)
+
+    class NoSpace(gymnasium.Env):
+        action_space = Own.action_space
+
+    for kind, message in (
+        (NoSeed, r"reset\(\) must take seed and options"),
+        (NoSpace, "has no observation_space: set self.obs"),
+    ):
+        gymnasium.register("WnrlWrong-v0", kind)
+        with pytest.raises(ValueError, match=f"^WnrlWrong-v0:? {message}"):
+            gym_interface("WnrlWrong-v0")
+        del gymnasium.registry["WnrlWrong-v0"]
+    assert not recwarn.list

@@ -117,3 +117,15 @@ def test_an_error_in_one_line():
 
 def test_spaces_of_an_environment_are_its_own():
     assert Maker(Own)().observation_space == spaces.Box(-1, 1, (3,), np.float32)
+
+
+def test_gymnasiums_checker_comes_unless_it_is_left_out(registered):
+    assert "PassiveEnvChecker" in str(Maker("WnrlOwn-v0")())
+    assert "PassiveEnvChecker" not in str(Maker("WnrlOwn-v0", warns=False)())
+
+
+def test_an_id_that_its_module_does_not_register():
+    with pytest.raises(
+        ValueError, match=r"^unknown environment 'tests.envs.own:CartPol-v1': did you mean CartPole-v1"
+    ):
+        Maker("tests.envs.own:CartPol-v1")()

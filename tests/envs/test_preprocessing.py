@@ -95,6 +95,7 @@ def test_a_board_of_bits_may_be_a_part():
     (box(64, 48, 3), {"grey": True}, (1, 64, 48)),
     (box(3, 64, 48), {"grey": True, "stack": 4}, (4, 64, 48)),
     (box(64, 48), {"resize": (40, 50), "stack": 2}, (2, 40, 50)),
+    (box(64, 48), {"resize": [40, 50]}, (1, 40, 50)),
     (box(6, 64, 48), {"resize": (40, 50)}, (6, 40, 50)),
     (box(64, 48, 3), {"grey": True, "resize": (84, 84), "stack": 4}, (4, 84, 84)),
     (box(64, 48, 3), {"resize": (3, 3)}, (3, 3, 3)),
@@ -152,6 +153,7 @@ def test_a_repeated_action_adds_rewards_and_stops_at_the_end():
         (box(4), {"stack": 0}, "^stack must be at least 1, got 0$"),
         (box(4), {"frame_skip": 0}, "^frame_skip must be at least 1, got 0$"),
         (box(64, 64), {"resize": (0, 8)}, r"^resize takes a height and a width of at least 1, got \(0, 8\)$"),
+        (box(64, 64), {"resize": (8,)}, r"^resize takes a height and a width of at least 1, got \(8,\)$"),
         (spaces.Sequence(box(2)), {}, "^observations must have a fixed size, got Sequence"),
     ],
 )

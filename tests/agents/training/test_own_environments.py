@@ -1,8 +1,10 @@
 """Every agent starts, learns and plays in environments as users write them."""
 
+import gymnasium
 import pytest
 import torch
 
+from agents.commands.parser import parse
 from agents.registry import AGENTS
 from agents.settings.flat import replace, to_flat
 from agents.training.run import Run
@@ -57,3 +59,32 @@ def test_it_learns(agent, source, options, torso):
         assert torch.isfinite(after).all()
         assert not torch.equal(before, after)
         assert run.training_scores
+
+
+@pytest.fixture
+def registered():
+    kinds = {f"Wnrl{kind.__name__}-v0": kind for kind in (Own, Camera, Paddle)}
+    for name, kind in kinds.items():
+        gymnasium.register(name, kind)
+    yield
+    for name in kinds:
+        del gymnasium.registry[name]
+
+
+@pytest.mark.parametrize(
+    ("flags", "hidden"),
+    [
+        (["WnrlOwn-v0"], (256, 256)),
+        (["WnrlCamera-v0"], (512,)),
+        (["WnrlPaddle-v0"], (128,)),
+        (["WnrlCamera-v0", "--resize", "20"], (128,)),
+        (["WnrlPaddle-v0", "--torso", "impala"], (512,)),
+        (["WnrlPaddle-v0", "--hidden", "64"], (64,)),
+        (["FrozenLake-v1", "--env-kwargs", "map_name=8x8", "--stack", "2"], (256, 256)),
+    ],
+)
+def test_the_command_line_has_the_defaults_of_what_it_sees(registered, flags, hidden):
+    settings = parse(AGENTS["dqn"], "x", ["--env", *flags])
+    assert settings.run.network.hidden == hidden
+    assert to_flat(settings)["reward_clip"] == 0
+    assert settings.run.steps == (100_000 if len(hidden) == 2 else 10_000_000)
