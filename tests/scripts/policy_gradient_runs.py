@@ -120,7 +120,7 @@ class TrainingScript:
         refused_by(self.script, *arguments, saying=saying)
 
     def test_help_names_the_flags_and_their_units(self):
-        result = call(self.script, "--help")
+        result = call(self.script, "--help-all")
         assert result.code == 0
         text = " ".join(result.out.replace("│", " ").split())
         for words in ("--entropy-coef", "in nats", "--normalize-obs", "--separate", "default", *self.words):

@@ -93,7 +93,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, argumen
 
 
 def test_help_names_the_flags_and_their_units():
-    result = call("train_pqn", "--help")
+    result = call("train_pqn", "--help-all")
     assert result.code == 0
     for flag in ("--game", "--norm", "--rollout-length", "--q-lambda", "--minibatches", "--epsilon-steps", "--resume"):
         assert flag in result.out
