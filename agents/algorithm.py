@@ -85,6 +85,8 @@ class Algorithm:
                 raise TypeError(f"{name} is no setting here: give {what} to learn()")
         if "resume" in settings:
             raise TypeError("resume is no setting here: load() the run, and learn() goes on")
+        if "config" in settings:
+            raise TypeError("config is a file for the command line: give its settings here")
         if (game is None) == (env is None):
             raise ValueError('name the task: game="Breakout" for Atari or env="CartPole-v1", one of the two')
         self._source: Source | None = None

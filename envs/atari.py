@@ -45,7 +45,7 @@ class Atari(Environment):
         render_mode: ``"rgb_array"`` for `render`: a second emulator then plays the game of environment 0 in colour.
 
     Raises:
-        ValueError: an unknown game, or a number out of range.
+        ValueError: an unknown game, one whose ROM cannot be read, or a number out of range.
     """
 
     def __init__(
@@ -81,7 +81,13 @@ class Atari(Environment):
             "autoreset_mode": AutoresetMode.NEXT_STEP,
         }
         threads = num_threads or min(num_envs, usable_cores())  # ale-py's own 0 counts cores that it may not use
-        self._emulators = AtariVectorEnv(self._rom, num_envs, stack_num=stack, num_threads=threads, **self._options)
+        try:
+            self._emulators = AtariVectorEnv(self._rom, num_envs, stack_num=stack, num_threads=threads, **self._options)
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"the ROM of {game} cannot be read ({reason}): unset ALE_ROMS_DIR, or install ale-py again"
+            ) from error
         self._camera = self._colour_emulator() if _wants_picture(render_mode) else None
         actions = self._emulators.single_action_space
         assert isinstance(actions, Discrete)

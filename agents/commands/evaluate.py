@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,10 +109,9 @@ def video_path(directory: RunDirectory, settings: EvaluateSettings, name: str, s
 
 def _refuse_zip(path: Path) -> None:
     """Raise ValueError where there is a model of stable-baselines3 instead of a run."""
-    if (path / "config.json").exists():
+    if os.path.isfile(path / "config.json"):  # False for a name that is too long
         return
-    files = [path] if path.suffix == ".zip" and path.is_file() else sorted(path.glob("*.zip"))
-    if files:
+    if files := sorted(path.glob("*.zip")) if os.path.isdir(path) else [path] * (path.suffix == ".zip"):
         raise ValueError(
             f"{files[0]} is a model of stable-baselines3 and no run: to load it is to unpickle it, which runs its "
             "author's code, so this command does not. If you trust it, load it in Python (PPO.load) and play it with "

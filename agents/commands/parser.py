@@ -1,27 +1,34 @@
-"""Command lines from dataclasses: defaults from a preset and a protocol, or from the run that is resumed; errors in one
-line."""
+"""Command lines from dataclasses: defaults from a preset and a protocol, from the run that is resumed, or from another
+run; errors in one line."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import itertools
-import re
 import sys
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from agents.settings.flat import to_json
-from agents.settings.run import TrainSettings
+from agents.commands.complaints import one_line
+from agents.commands.help import help_of_training, show, wanted
+from agents.commands.invocation import how_to_call, quoted
+from agents.commands.whole_numbers import plain_numbers
+from agents.runtime.output_text import make_output_readable
+from agents.settings.flat import replace, to_json
+from agents.settings.run import AUTO, TrainSettings
 from agents.training.agent_spec import AgentSpec
-from agents.training.stored_settings import stored_settings
+from agents.training.run_directory import RunDirectory
+from agents.training.stored_settings import settings_again, stored_settings
 
 Parsed = TypeVar("Parsed")
 
 # What may change when a run is resumed: nothing that the learner has seen.
 RESUMABLE = {"steps", "schedule_steps", "device", "overlap", "graphs", "log_interval", "checkpoint_interval"} | {
+    "emulator_threads",
+    "vectorization",
+    "wandb",
     "eval_interval",
     "eval_episodes",
     "eval_steps",
@@ -41,14 +48,28 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
         ValueError: a value is out of its range, no task is named, or a resumed run's settings are changed.
     """
     kind = TrainSettings[spec.settings]  # type: ignore[name-defined]
+    argv = plain_numbers(sys.argv[1:] if argv is None else argv, kind)
     flags = given_flags(argv)
-    if "resume" in flags:
-        base = stored_settings(spec, Path(flags["resume"]))
-    else:
-        base = spec.defaults(flags, images="env" not in flags)
-    settings = read(kind, description, argv, base)
+    folder = _folder_to_continue(spec, flags)
+    base = _base(spec, flags) if folder is None else stored_settings(spec, folder)
+    if asked := wanted(argv):
+        make_output_readable()
+        show(help_of_training(spec, description, asked, flags, base))
+        raise SystemExit(0)
+    try:
+        settings = read(kind, description, argv, base)
+    except ValueError:
+        if folder is not None:
+            _refuse_flags(to_json(base), flags)
+        raise
     settings.run.task.name  # noqa: B018 - refuses a run without a task
-    if settings.run.resume is not None:
+    if folder is None and settings.run.task.env is not None and settings.run.config is None:
+        from agents.training.task import Task  # brings gymnasium, which --help, a game or a wrong flag do without
+
+        if (observation := Task(settings.run.task).observation) != "vector":
+            settings = read(kind, description, argv, spec.defaults(flags, observation=observation))
+    if folder is not None:
+        settings = replace(settings, resume=folder)
         _refuse_changes(to_json(base), to_json(settings))
     return settings
 
@@ -65,7 +86,8 @@ def read(kind: type[Parsed], description: str, argv: list[str] | None = None, de
     Raises:
         ValueError: an unknown flag, or a value of the wrong type or out of its range.
     """
-    complaint = io.StringIO()
+    make_output_readable()
+    complaint, argv = io.StringIO(), plain_numbers(sys.argv[1:] if argv is None else argv, kind)
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(complaint):
@@ -73,7 +95,7 @@ def read(kind: type[Parsed], description: str, argv: list[str] | None = None, de
     except SystemExit as end:
         if end.code != 2:
             raise
-        raise ValueError(_without_box(complaint.getvalue())) from None
+        raise ValueError(one_line(complaint.getvalue(), argv, kind)) from None
 
 
 def fail(error: BaseException | str) -> NoReturn:
@@ -97,16 +119,59 @@ def given_flags(argv: list[str] | None) -> dict[str, str]:
     return flags
 
 
-def _without_box(text: str) -> str:
-    """The sentences of tyro's message, which has a box around a title, sentences, a rule and a hint."""
-    lines = [line.strip("│╭╮╰╯─ ") for line in text.splitlines()[1:]]
-    said = itertools.takewhile(lambda line: not line.startswith(("For full helptext", "Argument helptext")), lines)
-    text = " ".join(line for line in said if line.strip("-"))
-    return re.sub(r"^Error parsing [A-Za-z][\w.-]*: ", "", text)  # the dataclass; a flag's name stays
+def _folder_to_continue(spec: AgentSpec, flags: dict[str, str]) -> Path | None:
+    """The folder of the run to continue; None for a new run."""
+    if "resume" not in flags:
+        return None
+    path = Path(flags["resume"])
+    if path == AUTO:
+        if not flags.get("run_dir"):
+            raise ValueError("--resume auto needs --run-dir DIR, the folder of the run that it begins or continues")
+        path = Path(flags["run_dir"])
+        if RunDirectory(path).last_step is None:
+            return None
+    config = RunDirectory.open(path, write=True).config
+    agent = config.get("agent")
+    if config.get("library"):
+        raise ValueError(
+            f"{path} was made by train_sb3.py, whose runs cannot be continued: evaluate it, or start another"
+        )
+    if agent != spec.name:
+        command = how_to_call("train", str(agent))
+        raise ValueError(f"{path} was made by train_{agent}.py: continue with {command} --resume {quoted(path)}")
+    return path
+
+
+def _base(spec: AgentSpec, flags: dict[str, str]) -> TrainSettings[Any]:
+    """The settings of a new run before its flags are read."""
+    if "config" not in flags:
+        return spec.defaults(flags, observation="vector" if "env" in flags else "game")
+    for name in ("preset", "protocol"):
+        if name in flags:
+            raise ValueError(f"--config has every setting, so that --{name} would change none: leave one of them out")
+    base = settings_again(spec, Path(flags["config"]))
+    task = base.run.task
+    other = {"game": None} if "env" in flags and task.game else {"env": None} if "game" in flags and task.env else {}
+    return replace(base, **other)
+
+
+def _refuse_flags(stored: dict[str, Any], flags: dict[str, str]) -> None:
+    """Raise ValueError where one of the flags, which do not fit together, would change what cannot change."""
+    for name, text in flags.items():
+        given = {"": "True"}.get(text, text)
+        if name.startswith("no_") and name not in stored:
+            name, given = name.removeprefix("no_"), "False"
+        value = stored.get(name)
+        if name in stored and name not in RESUMABLE and not isinstance(value, list) and given != str(value):
+            raise _cannot_change(name, value, given, stored)
 
 
 def _refuse_changes(stored: dict[str, Any], settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if name not in RESUMABLE and value != stored[name]:
-            flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} cannot change in a resumed run: it is {stored[name]}, {value} was given")
+            raise _cannot_change(name, stored[name], value, stored)
+
+
+def _cannot_change(name: str, value: Any, given: Any, stored: dict[str, Any]) -> ValueError:
+    is_ = f"it learns {stored['game'] or stored['env']}" if name in ("game", "env") else f"it is {value}"
+    return ValueError(f"--{name.replace('_', '-')} cannot change in a resumed run: {is_}, {given} was given")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from statistics import fmean, pstdev
+from typing import TYPE_CHECKING
 
 from agents.commands.invocation import how_to_call, quoted
-from agents.commands.parser import fail, parse
+from agents.commands.parser import fail, given_flags, parse
 from agents.registry import AGENTS
-from agents.runtime.signals import StopSignal
+from agents.runtime.output_text import make_output_readable
+from agents.runtime.process_count import process_count, process_rank
+from agents.runtime.signals import StopSignal, leaving_at_once
+from agents.training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from agents.training.run import Run
 
 
 def train(agent: str, description: str) -> int:
@@ -21,16 +28,19 @@ def train(agent: str, description: str) -> int:
     Returns:
         The exit code: 0, 2 for a wrong command line, or 128 + the number of the signal that stopped the run.
     """
-    world_size = int(os.environ.get("WORLD_SIZE") or 1)
-    rank = int(os.environ.get("RANK") or 0) if world_size > 1 else 0  # job systems set RANK for a single process too
+    make_output_readable()
+    rank = 0
     try:
+        rank, world_size = process_rank(), process_count()
         settings = parse(AGENTS[agent], description)
-        from agents.training.progress import TerminalProgress  # these bring torch, which --help does without
-        from agents.training.run import Run
-
+        if done := _done_already(settings.run.resume, settings.run.steps):
+            return 0 if rank else _print(done)
+        with leaving_at_once():
+            from agents.training.progress import TerminalProgress  # these bring torch, which --help does without
+            from agents.training.run import Run
         stop = StopSignal(again=world_size == 1)
         run = Run(AGENTS[agent], settings, stop=stop, progress=TerminalProgress())
-    except ValueError as error:
+    except (ValueError, ModuleNotFoundError) as error:
         if rank:
             return 2  # the first process reports it
         fail(error)
@@ -38,18 +48,43 @@ def train(agent: str, description: str) -> int:
         return 130
     with run, stop:
         run.learn()
-    assert run.directory is not None
-    path = run.directory.path
-    if rank:
-        return stop.exit_code
-    if run.training_scores:
-        print(training_line(settings.run.task.name, run.training_scores, run.conditions))
-    if stop():
-        print(f"stopped at step {run.steps:,} with a checkpoint: continue with --resume {path}", flush=True)
-    else:
-        command = f"{how_to_call('evaluate')} {quoted(path)}"
-        print(f"finished {run.steps:,} steps: {command} evaluates the model", flush=True)
+    if not rank:
+        _report(run, agent, world_size, stopped=stop())
     return stop.exit_code
+
+
+def _done_already(resume: Path | None, steps: int) -> str:
+    """What to say where `--resume auto` finds a run that has its length; empty elsewhere."""
+    if resume is None or given_flags(None).get("resume") != "auto":
+        return ""
+    made = RunDirectory(resume).last_step
+    return "" if made is None or made < steps else f"{resume} has its {made:,} steps: nothing to do"
+
+
+def _report(run: Run, agent: str, world_size: int, *, stopped: bool) -> None:
+    """Print what the last games of training scored, how the run ended, and the command that comes next."""
+    assert run.directory is not None
+    path = quoted(run.directory.path)
+    if run.training_scores:
+        print(training_line(run.settings.run.task.name, run.training_scores, run.conditions))
+    if stopped:
+        command = f"{in_processes(how_to_call('train', agent), world_size)} --resume {path}"
+        print(f"stopped at step {run.steps:,} with a checkpoint: {command} continues the run", flush=True)
+    else:
+        print(f"finished {run.steps:,} steps: {how_to_call('evaluate')} {path} evaluates the model", flush=True)
+
+
+def in_processes(call: str, world_size: int) -> str:
+    """A command line as `torchrun` starts it in several processes on this machine."""
+    if world_size == 1:
+        return call
+    program = call.removeprefix("python ") if call.startswith("python ") else f"-m {call}"
+    return f"torchrun --nproc-per-node {world_size} {program}"
+
+
+def _print(text: str) -> int:
+    print(text, flush=True)
+    return 0
 
 
 def training_line(task: str, scores: list[float], conditions: str) -> str:

@@ -98,6 +98,7 @@ def test_a_keyword_changes_the_defaults_of_others_as_its_flag_does():
         ({"env": "Chain", "steps": 10}, TypeError, "steps is no setting here: give the number of steps to learn()"),
         ({"env": "Chain", "run_dir": "x"}, TypeError, "run_dir is no setting here: give run_dir to learn()"),
         ({"env": "Chain", "resume": "x"}, TypeError, "resume is no setting here: load() the run, and learn() goes on"),
+        ({"env": "Chain", "config": "x"}, TypeError, "config is a file for the command line: give its settings here"),
         ({}, ValueError, 'name the task: game="Breakout" for Atari or env="CartPole-v1", one of the two'),
         ({"game": "Brakout"}, ValueError, "Breakout"),
         ({"env": "Chain", "game": "Pong"}, ValueError, "name the task"),

@@ -123,6 +123,19 @@ def test_threads_are_those_that_the_process_may_use(num_envs, options, threads, 
     assert made == [threads]
 
 
+@pytest.mark.parametrize("missing", ["folder", "file", "content"])
+def test_a_missing_rom_is_one_line(tmp_path, monkeypatch, missing):
+    roms = tmp_path / "roms"
+    if missing != "folder":
+        roms.mkdir()
+    if missing == "content":
+        (roms / "pong.bin").write_bytes(b"not that game")
+    monkeypatch.setenv("ALE_ROMS_DIR", str(roms))
+    with pytest.raises(ValueError, match=r"^the ROM of Pong cannot be read \(.*\): unset ALE_ROMS_DIR, or ") as refusal:
+        Atari("Pong")
+    assert "\n" not in str(refusal.value)
+
+
 def test_usable_cores_without_an_affinity(monkeypatch):
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 6)

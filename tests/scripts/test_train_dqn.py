@@ -10,7 +10,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.registry import AGENTS
 from agents.settings.flat import flat_defaults
 from agents.settings.run import TrainSettings
-from tests.scripts.processes import CHAIN, call, checkpoints, read_json, read_progress, refused_by, start, train
+from tests.scripts.processes import (
+    CHAIN,
+    SCRIPTS,
+    call,
+    checkpoints,
+    read_json,
+    read_progress,
+    refused_by,
+    start,
+    train,
+)
 from wnrl.checkpoints.tensor_files import read_model
 
 refused = partial(refused_by, "train_dqn")
@@ -234,7 +244,8 @@ def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(tmp_path, number, code
     out, err = process.communicate(timeout=60)
     (step,) = checkpoints(run_dir)
     assert (process.returncode, err) == (code, "")
-    assert out.splitlines()[-1] == f"stopped at step {step:,} with a checkpoint: continue with --resume {run_dir}"
+    command = f"python {SCRIPTS / 'train_dqn.py'} --resume {run_dir}"
+    assert out.splitlines()[-1] == f"stopped at step {step:,} with a checkpoint: {command} continues the run"
     result = call("train_dqn", "--resume", run_dir, "--steps", step + 40)
     assert result.code == 0
     assert f"resuming at step {step:,} in" in result.out
@@ -341,17 +352,19 @@ def test_learning_that_starts_before_there_is_a_transition_is_refused(tmp_path, 
 
 
 def test_help_explains_every_flag_with_its_default(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")  # a wide terminal shows groups side by side
-    result = call("train_dqn", "--env", "Chain", "--help")
+    monkeypatch.setenv("COLUMNS", "120")
+    result = call("train_dqn", "--env", "Chain", "--help-all")
     assert result.code == 0
-    text = " ".join(result.out.replace("│", " ").split())
+    text = " ".join(result.out.split())
     names = flat_defaults(TrainSettings[AGENTS["dqn"].settings])
+    del names["own_torso"]  # of Python alone
     assert len(names) > 60
     for name in names:
         flag = f"--{name.replace('_', '-')}"
-        said = re.search(rf"^[│ ]*{flag}[ ,](.*?)\(default:", result.out, re.DOTALL | re.MULTILINE)
+        said = re.search(rf"^  {flag}[ ,](.*(?:\n {{26}}.*)*)", result.out, re.MULTILINE)
         assert said, flag
         assert len(re.findall(r"[a-z]+", said[1])) >= 3, flag
+        assert "(default: " in " ".join(said[1].split()) or names[name] in (None, ()), flag
     for flag in ("--game", "--env", "--norm", "--resume", "--replay-size", "--learning-starts", "--eval-interval"):
         assert flag in text
     assert "in steps" in text
@@ -360,4 +373,4 @@ def test_help_explains_every_flag_with_its_default(monkeypatch):
 
 def test_the_defaults_in_the_help_are_the_presets():
     for flags, said in (([], "(default: 128)"), (["--preset", "rainbow"], "(default: categorical)")):
-        assert said in call("train_dqn", "--env", "Chain", *flags, "--help").out
+        assert said in " ".join(call("train_dqn", "--env", "Chain", *flags, "--help-all").out.split())

@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,7 @@ from agents.commands.parser import RESUMABLE, fail, parse, read
 from agents.registry import AGENTS
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import flat_defaults, from_flat, replace, to_json
-from agents.settings.run import RunSettings, TrainSettings
+from agents.settings.run import AUTO, RunSettings, TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory
 
@@ -27,7 +28,7 @@ def preset(name, *, images, norm, flags):
     """Numbers that tell what was asked for."""
     if name not in ("fast", "paper"):
         raise ValueError(f"unknown preset {name!r}")
-    if "life_loss" in flags or flags.get("kind") == "b":
+    if "compile" in flags or flags.get("kind") == "b":
         return {"preset": name, "rate": 100.0}
     return {"preset": name, "rate": (1.0 if images else 2.0) + (10.0 if norm == "none" else 0.0), "hidden": (7,)}
 
@@ -55,9 +56,8 @@ def test_defaults_come_from_the_preset_the_task_and_the_norm():
 @pytest.mark.parametrize(
     ("arguments", "rate"),
     [
-        (["--life-loss"], 100),
-        (["--life_loss"], 100),
-        (["--no-life-loss"], 2),
+        (["--compile"], 100),
+        (["--no-compile"], 2),
         (["--kind", "b"], 100),
         (["--kind=b"], 100),
         (["--kind", "a"], 2),
@@ -70,9 +70,9 @@ def test_a_flag_may_change_the_defaults_of_others(arguments, rate):
 
 
 def test_flags_come_before_the_preset():
-    settings = parsed("--env", "Chain", "--rate", 0.25, "--hidden", 3, 4, "--kind", "b", "--no-life-loss")
+    settings = parsed("--env", "Chain", "--rate", 0.25, "--hidden", 3, 4, "--kind", "b", "--compile")
     assert settings.agent == ToySettings(rate=0.25, kind="b")
-    assert (settings.run.network.hidden, settings.run.task.life_loss) == ((3, 4), False)
+    assert (settings.run.network.hidden, settings.run.compile) == ((3, 4), True)
     assert isinstance(settings, TrainSettings)
 
 
@@ -103,14 +103,14 @@ def test_a_wrong_argument_is_a_value_error_in_words(arguments, said, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--seed", -1], "seed must not be negative, got -1"),
-        (["--hidden", 0], "hidden takes widths of at least 1, got (0,)"),
-        (["--noop-max", -1], "noop_max must not be negative, got -1"),
+        (["--env", "Chain", "--seed", -1], "seed must not be negative, got -1"),
+        (["--env", "Chain", "--hidden", 0], "hidden takes widths of at least 1, got (0,)"),
+        (["--game", "Pong", "--noop-max", -1], "noop_max must not be negative, got -1"),
     ],
 )
 def test_the_dataclass_that_refuses_a_value_is_not_named(arguments, said):
     with pytest.raises(ValueError, match="got") as refusal:
-        parsed("--env", "Chain", *arguments)
+        parsed(*arguments)
     assert str(refusal.value) == said
 
 
@@ -129,7 +129,7 @@ def test_an_empty_preset_is_none_of_the_presets_and_an_empty_folder_the_current_
 
 def test_help_is_printed_and_leaves_with_0(capsys):
     with pytest.raises(SystemExit) as end:
-        parsed("--env", "Chain", "--help")
+        parsed("--env", "Chain", "--help-all")
     assert end.value.code == 0
     assert "A number." in capsys.readouterr().out
 
@@ -179,25 +179,119 @@ def test_all_that_may_change_is_a_setting():
     assert flat_defaults(TrainSettings[DQNSettings]).keys() >= RESUMABLE
 
 
-def test_a_run_of_another_version_is_refused_with_what_differs(run_dir):
+def edit(run_dir, change):
+    """Let `change` see what `config.json` holds, and write it back."""
     file = run_dir / "config.json"
-    file.write_text(file.read_text().replace('"rate"', '"pace"'))
-    with pytest.raises(ValueError, match=r"another agent or version: its settings differ in \['pace', 'rate'\]"):
+    config = json.loads(file.read_text())
+    change(config)
+    file.write_text(json.dumps(config))
+
+
+def test_a_run_of_a_later_version_is_refused_with_what_differs_and_what_made_it(run_dir):
+    edit(run_dir, lambda config: config["settings"].update(pace=1))
+    edit(run_dir, lambda config: config["starts"][-1].update(git_commit="abc123", versions={"wnrl": "7.0"}))
+    made = r"It was made by wnrl 7.0, git commit abc123: use that$"
+    with pytest.raises(ValueError, match=rf"cannot be continued here: this version has no settings pace. {made}"):
+        parsed("--resume", run_dir)
+    edit(run_dir, lambda config: config.update(format=99))
+    with pytest.raises(ValueError, match=rf"its settings are of format 99, later than this version's 1. {made}"):
         parsed("--resume", run_dir)
 
 
 @pytest.mark.parametrize(("norm", "refused"), [("weight", False), ("batch", True), ("mean-batch", True)])
 def test_a_run_that_learned_with_other_batch_statistics_than_it_acted_with_is_refused(tmp_path, norm, refused):
-    """In `config.json` of earlier versions `batch_statistics` is not named."""
+    """In `config.json` of earlier versions `batch_statistics` is not named, nor is the format."""
     spec = AGENTS["ppo"]
     base = parse(spec, "", ["--env", "Chain", "--norm", norm])
     stored = {name: value for name, value in to_json(base).items() if name != "batch_statistics"}
     path = RunDirectory.create(tmp_path / "run", {"agent": "ppo", "settings": stored}).path
+    edit(path, lambda config: config.pop("format"))
     if refused:
         with pytest.raises(ValueError, match="learned with other batch statistics than it acted with"):
             parse(spec, "", ["--resume", str(path)])
     else:
         assert parse(spec, "", ["--resume", str(path)]).agent == base.agent
+
+
+def test_a_run_of_another_agent_names_its_command(tmp_path, monkeypatch):
+    path = RunDirectory.create(tmp_path / "a run", {"agent": "dqn", "settings": {}}).path
+    monkeypatch.setattr("sys.argv", ["scripts/train_ppo.py"])
+    with pytest.raises(ValueError, match=r"a run was made by train_dqn.py: ") as refusal:
+        parse(AGENTS["ppo"], "", ["--resume", str(path)])
+    assert str(refusal.value).endswith(f"continue with python scripts/train_dqn.py --resume '{path}'")
+    edit(path, lambda config: config.update(agent="ppo", library="stable-baselines3"))
+    with pytest.raises(ValueError, match=r"was made by train_sb3.py, whose runs cannot be continued"):
+        parse(AGENTS["ppo"], "", ["--resume", str(path)])
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--noisy"], "--noisy cannot change in a resumed run: it is False, True was given"),  # not: epsilon
+        (["--game", "Pong"], "--game cannot change in a resumed run: it learns Chain, Pong was given"),
+        (["--double", "--munchausen"], "--munchausen cannot change in a resumed run: it is False, True was given"),
+        (["--no-double", "--munchausen"], "--double cannot change in a resumed run: it is True, False was given"),
+        (["--env", "Chain", "--norm", "none", "--steps", 5], "--norm cannot change in a resumed run: it is weight"),
+        (["--seed", 0, "--steps", "x"], "--steps takes a whole number"),
+        (["--steps", 0, "--seed", 0], "steps must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_change_is_said_before_what_does_not_fit_together(tmp_path, flags, said):
+    spec = AGENTS["dqn"]
+    settings = parse(spec, "", ["--env", "Chain"])
+    path = RunDirectory.create(tmp_path / "run", {"agent": "dqn", "settings": to_json(settings)}).path
+    with pytest.raises(ValueError, match=said):
+        parse(spec, "", ["--resume", str(path), *map(str, flags)])
+
+
+def test_resume_auto_begins_where_there_is_no_checkpoint_and_goes_on_where_there_is_one(tmp_path):
+    path = tmp_path / "run"
+    command = ["--env", "Chain", "--seed", 4, "--hidden", 8, 8, "--steps", "1k", "--run-dir", path, "--resume", "auto"]
+    begun = parsed(*command)
+    assert (begun.run.resume, begun.run.resumes, begun.run.run_dir) == (AUTO, False, path)
+    directory = RunDirectory.create(path, {"agent": "toy", "settings": to_json(begun)})
+    assert parsed(*command) == begun  # there is no checkpoint yet
+    (directory.checkpoints / "000000000010.safetensors").touch()
+    gone_on = parsed(*command)
+    assert (gone_on.run.resume, gone_on.run.resumes) == (path, True)
+    assert gone_on == replace(begun, resume=path, schedule_steps=1_000)
+    with pytest.raises(ValueError, match="--seed cannot change in a resumed run: it is 4, 5 was given"):
+        parsed(*command, "--seed", 5)
+
+
+def test_resume_auto_needs_a_folder():
+    with pytest.raises(ValueError, match=r"--resume auto needs --run-dir DIR"):
+        parsed("--env", "Chain", "--resume", "auto")
+
+
+def test_the_settings_of_another_run(run_dir):
+    again = parsed("--config", run_dir / "config.json", "--seed", 1, "--rate", 0.25)
+    settings = parsed("--env", "Chain", "--hidden", 8, 8, "--seed", 1, "--rate", 0.25)
+    assert again == replace(settings, config=run_dir / "config.json")
+    assert parsed("--config", run_dir).run.seed == 4  # of the folder too
+    assert parsed("--config", run_dir, "--game", "Pong").run.task.name == "Pong"
+
+
+def test_the_settings_of_a_longer_run_keep_its_schedules_and_steps_move_those_of_another(run_dir):
+    assert parsed("--config", run_dir, "--steps", 50).run.schedule_end == 50
+    RunDirectory(run_dir).go_on(5, {**RunDirectory(run_dir).config["settings"], "steps": 90, "schedule_steps": 60})
+    assert parsed("--config", run_dir).run.schedule_end == 60
+    RunDirectory(run_dir).go_on(5, {**RunDirectory(run_dir).config["settings"], "schedule_steps": 90})
+    assert parsed("--config", run_dir, "--steps", 50).run.schedule_end == 50
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--preset", "paper"], "--config has every setting, so that --preset would change none"),
+        (["--protocol", "none"], "--config has every setting, so that --protocol would change none"),
+    ],
+)
+def test_a_preset_beside_the_settings_of_another_run_is_refused(run_dir, flags, said):
+    with pytest.raises(ValueError, match=said):
+        parsed("--config", run_dir, *flags)
+    with pytest.raises(ValueError, match="nowhere is not the folder of a run"):
+        parsed("--config", "nowhere/config.json")
 
 
 def test_a_folder_that_is_no_run_is_refused():

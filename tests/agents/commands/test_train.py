@@ -1,13 +1,15 @@
 import os
 import re
+import shlex
 import signal
 import sys
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.commands.evaluate import EvaluateSettings, play_saved_model
-from agents.commands.train import train, training_line
+from agents.commands.train import in_processes, train, training_line
 from agents.dqn import build
 from agents.runtime.distributed import OneProcess
 from agents.training.run_directory import RunDirectory
@@ -100,7 +102,8 @@ def test_the_conditions_of_a_game_stand_beside_every_score(tmp_path, monkeypatch
         about = read_model(path / name)[1]
         assert (about["protocol"], about["life_loss"], about["play"]) == ("machado", False, {"epsilon": 1.0})
         assert about["emulator"] == {
-            "noop_max": 0, "fire_reset": False, "sticky_actions": 0.25, "full_action_set": True, "max_frames": 120
+            "noop_max": 0, "fire_reset": False, "sticky_actions": 0.25, "full_action_set": True, "max_frames": 120,
+            "frame_skip": 4, "stack": 4,
         }  # fmt: skip
     (event,) = EventAccumulator(str(path)).Reload().Tensors("conditions/text_summary")
     assert event.tensor_proto.string_val == [words.encode()]
@@ -116,8 +119,88 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_a_model(tmp_path, monkeypat
     step = Checkpoints(path / "checkpoints").latest()[0]
     assert step == read_model(path / "model")[1]["step"] <= 10
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"stopped at step {step} with a checkpoint: continue with --resume {path}"
+        f"stopped at step {step} with a checkpoint: python scripts/train_dqn.py --resume {path} continues the run"
     )
+
+
+def test_a_stopped_run_that_was_made_longer_goes_on_by_the_command_that_it_prints(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a run's"
+    assert call(monkeypatch, *FLAGS, "--run-dir", path) == 0
+    with monkeypatch.context() as patch:
+        changed(patch, interrupted_in_training)
+        assert call(patch, "--resume", path, "--steps", 900) == 128 + signal.SIGTERM
+    line = capsys.readouterr().out.splitlines()[-1]
+    form = r"stopped at step 6\d with a checkpoint: python scripts/train_dqn.py (.*) continues the run"
+    command = re.fullmatch(form, line)[1]
+    assert shlex.split(command) == ["--resume", str(path)]
+    with monkeypatch.context() as patch:
+        changed(patch, interrupted_in_training)
+        assert call(patch, *shlex.split(command)) == 128 + signal.SIGTERM
+    config = RunDirectory(path).config
+    assert config["settings"]["steps"] == 900
+    first, second, third = config["starts"]
+    assert (first["first_step"], first["changed"], second["first_step"]) == (0, {}, 60)
+    assert second["changed"] == {"steps": {"from": 60, "to": 900}, "schedule_steps": {"from": None, "to": 60}}
+    assert (third["changed"], third["first_step"] > 60) == ({}, True)
+    assert second["command"] == ["scripts/train_dqn.py", "--resume", str(path), "--steps", "900"]
+    assert all(start["device"].startswith("cpu, ") for start in config["starts"])
+
+
+def test_resume_auto_is_one_command_from_the_beginning_to_the_end(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "run"
+    command = [*FLAGS, "--resume", "auto", "--run-dir", path]
+    path.mkdir()
+    (path / "job.log").write_text("of the job system")
+    RunDirectory.create(path, {"agent": "dqn", "settings": {}}, again=True)  # a run that ended before a checkpoint
+    with monkeypatch.context() as patch:
+        changed(patch, interrupted_in_training)
+        assert call(patch, *command) == 128 + signal.SIGTERM
+    assert (path / "unfinished" / "config.json").is_file()
+    assert (path / "job.log").read_text() == "of the job system"
+    assert call(monkeypatch, *command) == 0
+    assert re.search(r"resuming at step (9|10) in ", capsys.readouterr().out)
+    assert Checkpoints(path / "checkpoints").latest()[0] == 60
+    before = (path / "config.json").read_text()
+    assert call(monkeypatch, *command) == 0
+    assert capsys.readouterr() == (f"{path} has its 60 steps: nothing to do\n", "")
+    assert (path / "config.json").read_text() == before
+
+
+def test_several_processes_continue_by_torchrun():
+    argv = {"python scripts/train_dqn.py": "scripts/train_dqn.py", "wnrl train dqn": "-m wnrl train dqn"}
+    for call, program in {**argv, "python -m wnrl train dqn": "-m wnrl train dqn"}.items():
+        assert in_processes(call, 4) == f"torchrun --nproc-per-node 4 {program}"
+        assert in_processes(call, 1) == call
+
+
+def test_another_run_begins_with_the_network_of_a_run(tmp_path, monkeypatch, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert call(monkeypatch, *FLAGS, "--run-dir", first) == 0
+    short = ["--steps", 1, "--norm", "none", "--init-from", first]
+    assert call(monkeypatch, *FLAGS, *short, "--run-dir", second) == 0
+    (before, _), (after, _) = read_model(first / "model"), read_model(second / "model")
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor)
+    with pytest.raises(SystemExit):
+        call(monkeypatch, *FLAGS, "--hidden", 5, "--init-from", first, "--run-dir", tmp_path / "third")
+    assert capsys.readouterr().err == (
+        f"train_dqn.py: error: init_from: the network of {first} is another one: hidden 4, here 5\n"
+    )
+    assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.parametrize(("value", "said"), [("x", "WORLD_SIZE must be a number"), ("2", "WORLD_SIZE is 2, but RANK")])
+def test_processes_that_cannot_meet_are_refused_before_anything_is_made(tmp_path, monkeypatch, capsys, value, said):
+    for variable in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", value)
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run")
+    out, err = capsys.readouterr()
+    assert (end.value.code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_evaluation_that_is_cut_short_is_made_up_for(tmp_path, monkeypatch):
@@ -154,8 +237,8 @@ def test_what_is_wrong_is_one_line_and_code_2(arguments, said, tmp_path, monkeyp
 
 
 def test_other_processes_leave_the_words_to_the_first(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr("agents.training.run.join", OneProcess)  # there is nobody to join
     assert call(monkeypatch, *FLAGS, "--steps", "0") == 2
     assert call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run") == 0

@@ -4,7 +4,7 @@ import pytest
 
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat
-from agents.settings.run import RunSettings, TrainSettings
+from agents.settings.run import AUTO, RunSettings, TrainSettings
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,8 @@ def test_schedules_end_with_the_run_unless_told():
     assert from_flat(RunSettings, env="Chain", steps=7, schedule_steps=3).schedule_end == 3
     with pytest.raises(ValueError, match="schedule_steps must be at least 1, got 0"):
         from_flat(RunSettings, env="Chain", schedule_steps=0)
+
+
+def test_a_run_resumes_from_a_folder_but_not_where_auto_found_no_checkpoint():
+    for resume, resumes in ((None, False), (AUTO, False), (Path("run"), True), (Path("auto/run"), True)):
+        assert RunSettings(resume=resume).resumes is resumes

@@ -1,0 +1,68 @@
+"""agents.commands.complaints, through `read`, which has tyro's message."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from agents.commands.parser import read
+from agents.registry import AGENTS
+from agents.settings.flat import from_flat
+from agents.settings.network import NORMS
+from agents.settings.run import TrainSettings
+
+KIND = TrainSettings[AGENTS["dqn"].settings]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--lr 3", "there is no flag --lr: did you mean --learning-rate?"),
+        ("--lr=3", "there is no flag --lr: did you mean --learning-rate?"),
+        ("--learning-rat 3", "there is no flag --learning-rat: did you mean --learning-rate?"),
+        ("--n-envs 3", "there is no flag --n-envs: did you mean --num-envs?"),
+        ("--nosy", "there is no flag --nosy: did you mean --noisy?"),
+        ("--no-nosy", "there is no flag --no-nosy: did you mean --no-noisy?"),
+        ("--no-norms", "there is no flag --no-norms: did you mean --norm?"),
+        ("-seed 3", "there is no flag -seed: did you mean --seed?"),
+        ("--xyzzy 1", "there is no flag --xyzzy: --help lists them all"),
+        ("--double True", "--double takes no value, got True: give --double or --no-double"),
+        ("--no-double 1", "--no-double takes no value, got 1: give --double or --no-double"),
+        ("--seed 1 extra", "nothing takes 'extra' after 1"),
+        ("extra", "nothing takes 'extra' after Chain"),
+        ("--norm", f"--norm needs a value: {', '.join(NORMS[:-1])} or {NORMS[-1]}"),
+        ("--norm --seed 3", f"--norm needs a value: {', '.join(NORMS[:-1])} or {NORMS[-1]}"),
+        ("--init", "--init needs a value: preserve, data, analytic or he"),
+        ("--steps", "--steps needs a value"),
+        ("--steps 1.5", "--steps takes a whole number (1000000, 1e6 or 1M), got '1.5'"),
+        ("--steps abc", "--steps takes a whole number (1000000, 1e6 or 1M), got 'abc'"),
+        ("--learning-rate x", "--learning-rate takes a number, got 'x'"),
+    ],
+)
+def test_what_is_wrong_and_what_to_do(arguments, said):
+    with pytest.raises(ValueError, match=r".") as refusal:
+        read(KIND, "A program.", ["--env", "Chain", *arguments.split()], from_flat(KIND))
+    assert str(refusal.value) == said
+
+
+def test_other_messages_of_tyro_lose_their_box():
+    @dataclass(frozen=True)
+    class Plain:
+        kind: Literal["a", "b"] = "a"
+
+    with pytest.raises(ValueError, match="--kind") as refusal:
+        read(Plain, "A program.", ["--kind", "c"])
+    assert not set("│╭╮╰╯─\n") & set(str(refusal.value))
+
+
+def test_flags_of_a_subcommand_have_no_list_to_compare_with():
+    @dataclass(frozen=True)
+    class One:
+        count: int = 3
+
+    @dataclass(frozen=True)
+    class Two:
+        size: int = 3
+
+    with pytest.raises(ValueError, match=r"^there is no flag --cont: --help lists them all$"):
+        read(One | Two, "A program.", ["one", "--cont", "3"])
