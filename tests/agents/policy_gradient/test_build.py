@@ -92,7 +92,7 @@ def test_the_layers_are_looked_at_with_or_without_memory(lstm):
     agent = make("ppo", Chain(2, length=4), lstm=lstm, minibatches=1)
     obs = torch.eye(4)
     metrics = agent.learner.metrics(0, obs, torch.Generator().manual_seed(0))
-    assert {"weights/fc1/dead", "weights/value/w_norm"} <= metrics.keys()
+    assert {"weights/fc/dead", "weights/value/w_norm"} <= metrics.keys()
     assert ("weights/lstm.weight_hh_l0/w_norm" in metrics) == bool(lstm)
     diagnostics = agent.learner.diagnostics
     assert minibatch_noise(agent.learner.network, obs, diagnostics._forward) == pytest.approx(0, abs=1e-5)
