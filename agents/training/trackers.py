@@ -12,6 +12,11 @@ from agents.training.agent_spec import AgentSpec
 from wnrl.tracking.tracker import RunTracker, Tracker, Trackers
 from wnrl.tracking.wandb_tracker import WandbTracker, check_wandb
 
+FIRST = ("norm", "learning_rate", "seed", "game", "env", "agent", "preset", "steps", "num_envs", "init")
+"""Settings that are shown first."""
+PATHS = ("run_dir", "resume", "config")
+"""Settings that say nothing of the run itself."""
+
 
 def check_tracking(settings: TrainSettings[Any], *, keep: bool) -> None:
     """Raise ValueError where what is asked for is not installed, or the run has no folder, which it needs.
@@ -48,5 +53,9 @@ def record_settings(tracker: Tracker, spec: AgentSpec, settings: TrainSettings[A
         observation: what its task shows, see `agents.training.task.Task.observation`.
     """
     defaults = spec.defaults({"preset": settings.run.preset}, observation=observation)
-    named = {"agent": spec.name}
-    tracker.settings({**named, **to_json(settings)}, {**named, **to_json(defaults)})
+    tracker.settings(_shown(spec, settings), _shown(spec, defaults))
+
+
+def _shown(spec: AgentSpec, settings: TrainSettings[Any]) -> dict[str, Any]:
+    values = {"agent": spec.name, **to_json(settings)}
+    return {name: values[name] for name in dict.fromkeys([*FIRST, *values]) if name not in PATHS}

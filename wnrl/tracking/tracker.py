@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from wnrl.tracking.csv_table import CsvTable
 
+SCORES = ("eval/mean_reward", "rollout/ep_rew_mean")
+"""What the tab HParams shows next to the settings."""
+
 
 class Tracker(Protocol):
     """Records scalars by tag."""
@@ -69,12 +72,17 @@ class RunTracker:
         self._events.add_text(tag, text, 0)
 
     def settings(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-        """Record the run's settings in TensorBoard's events: as the text `settings`, and for the tab HParams."""
-        from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # type: ignore[import-untyped]
+        """Record the run's settings in TensorBoard's events: as the text `settings`, and for the tab HParams.
+
+        That tab shows the first few by itself, and the columns of the first run where runs of several agents are shown.
+        """
+        from torch.utils.tensorboard.summary import hparams
 
         self.text("settings", settings_table(values, defaults))
-        kept = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in values.items()}
-        self._events.file_writer.add_summary(hparams_pb(kept))
+        numbers = {name: v for name, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        kept = {name: numbers.get(name, str(value)) for name, value in values.items()}
+        for summary in hparams(kept, dict.fromkeys(SCORES))[:2]:  # the third would say that the run has ended
+            self._events.file_writer.add_summary(summary)
         self._events.flush()
 
     def close(self) -> None:

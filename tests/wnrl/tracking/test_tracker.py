@@ -1,7 +1,7 @@
 import csv
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
+from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data, parse_session_start_info_plugin_data
 
 from wnrl.tracking.tracker import NullTracker, RunTracker, Trackers, settings_table
 
@@ -78,8 +78,12 @@ def test_settings_are_in_the_tab_hparams_of_the_same_run(tmp_path):
     hparams = session(tmp_path).hparams
     assert hparams["game"].string_value == "Breakout"
     assert (hparams["gamma"].number_value, hparams["seed"].number_value) == (0.99, 3)
-    assert hparams["double"].bool_value is True
+    assert hparams["double"].string_value == "True"
     assert (hparams["hidden"].string_value, hparams["resume"].string_value) == ("[64, 64]", "None")
+    content = EventAccumulator(str(tmp_path)).Reload().SummaryMetadata("_hparams_/experiment")
+    experiment = parse_experiment_plugin_data(content.plugin_data.content)
+    assert [info.name for info in experiment.hparam_infos] == list(SETTINGS)
+    assert [info.name.tag for info in experiment.metric_infos] == ["eval/mean_reward", "rollout/ep_rew_mean"]
     assert curves(tmp_path) == {"eval/mean_reward": [(10, 3.0)]}
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []  # no run of its own beside it
 
