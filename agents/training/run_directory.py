@@ -96,12 +96,7 @@ class RunDirectory:
         Raises:
             ValueError: it is not readable.
         """
-        try:
-            return json.loads((self.path / "config.json").read_text())
-        except ValueError as error:
-            raise ValueError(f"{self.path / 'config.json'} is damaged: {error}") from error
-        except OSError as error:
-            raise ValueError(f"cannot read {self.path / 'config.json'}: {error.strerror}") from error
+        return read_config(self.path / "config.json")
 
     @property
     def last_step(self) -> int | None:
@@ -154,6 +149,23 @@ class RunDirectory:
     def checkpoints_of(self, rank: int) -> Path:
         """The folder of a process's checkpoints; for the first process, `checkpoints` itself."""
         return self.checkpoints / f"process-{rank}" if rank else self.checkpoints
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The contents of a `config.json`.
+
+    Raises:
+        ValueError: it is not readable.
+    """
+    try:
+        config = json.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is damaged: it holds no object")
+    return config
 
 
 def made_by(config: Mapping[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from agents.settings.earlier import migrated
 from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
-from agents.training.run_directory import RunDirectory, made_by
+from agents.training.run_directory import RunDirectory, made_by, read_config
 
 
 def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
@@ -23,7 +25,8 @@ def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
     Raises:
         ValueError: there is no such run, or it is one of another agent or of a version that cannot be continued.
     """
-    stored = _read(spec, RunDirectory.open(path).config, path)
+    directory = RunDirectory.open(path)
+    stored = _read(spec, directory.config, directory)
     if stored["schedule_steps"] is None:
         stored["schedule_steps"] = stored["steps"]
     return from_flat(TrainSettings[spec.settings], {**stored, "resume": path, "run_dir": path})  # type: ignore[name-defined]
@@ -39,23 +42,46 @@ def settings_again(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
     Raises:
         ValueError: as `stored_settings`.
     """
-    directory = RunDirectory.open(path if path.is_dir() else path.parent)
-    stored = _read(spec, directory.config, path)
+    folder = path if os.path.isdir(path) else path.parent
+    stored = _read(spec, read_config(path / "config.json" if folder == path else path), RunDirectory(folder))
     if stored["schedule_steps"] == stored["steps"]:
         stored["schedule_steps"] = None
     return from_flat(TrainSettings[spec.settings], {**stored, "resume": None, "run_dir": None, "config": path})  # type: ignore[name-defined]
 
 
-def _read(spec: AgentSpec, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _read(spec: AgentSpec, config: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
     """The settings in a configuration by flat name, as this version has them."""
+    path = directory.path
     if (agent := config.get("agent")) != spec.name:
         raise ValueError(f"{path} is a run of {agent}, not of {spec.name}")
     names = flat_defaults(TrainSettings[spec.settings]).keys()  # type: ignore[name-defined]
     try:
-        stored = migrated(config["settings"], config.get("format", 0), names)
+        form, settings = config.get("format", 0), dict(config["settings"])
+        if form == 0 and settings.get("normalize_output", True) is None and _normalizes_policy_layer(directory):
+            settings["normalize_output"] = True
+        stored = migrated(settings, form, names)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is no configuration of a run: {error!r}") from error
     except ValueError as error:
         version = made_by(config)
         raise ValueError(f"{path} cannot be continued here: {error}. It was made by {version}: use that") from error
     return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+
+
+_POLICY_LAYER = re.compile(rb"/network/policy\.[\w.]*\bg\\")
+
+
+def _normalizes_policy_layer(directory: RunDirectory) -> bool:
+    """Whether the newest checkpoint has a g of the policy's layer.
+
+    Before there were formats, `normalize_output` None came to leave that layer out; the settings do not tell.
+    """
+    if (step := directory.last_step) is None:
+        return False
+    with (directory.checkpoints / f"{step:012d}.safetensors").open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return _POLICY_LAYER.search(file.read(min(length, _LONGEST_HEADER))) is not None
+
+
+_LONGEST_HEADER = 100_000_000
+"""Bytes; safetensors' own limit."""

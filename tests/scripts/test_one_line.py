@@ -22,7 +22,7 @@ NORMS = "none, weight, mean-batch, batch, layer, layer-channels, projected, laye
         ("train_dqn", "--env Chain --steps 1.5", "--steps takes a whole number (1000000, 1e6 or 1M), got '1.5'"),
         ("train_dqn", "--env Chain --device cuda:99", "device 'cuda:99' is not available; this machine has cpu"),
         ("train_dqn", "--env Chain --resume auto", "--resume auto needs --run-dir DIR"),
-        ("train_dqn", "--config nowhere/config.json", "nowhere is not the folder of a run"),
+        ("train_dqn", "--config nowhere/config.json", "cannot read nowhere/config.json: No such file or directory"),
         ("train_dqn", "--env Chain --init-from nowhere", "init_from: nowhere has no model.safetensors to begin with"),
         ("evaluate", "nowhere --out here", "out here has no effect without video: leave it out"),
         ("train_dqn", f"--env Chain --run-dir {'x' * 300}", "File name too long"),

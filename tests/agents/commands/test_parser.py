@@ -290,8 +290,20 @@ def test_the_settings_of_a_longer_run_keep_its_schedules_and_steps_move_those_of
 def test_a_preset_beside_the_settings_of_another_run_is_refused(run_dir, flags, said):
     with pytest.raises(ValueError, match=said):
         parsed("--config", run_dir, *flags)
-    with pytest.raises(ValueError, match="nowhere is not the folder of a run"):
-        parsed("--config", "nowhere/config.json")
+
+
+def test_a_file_of_settings_may_have_any_name_and_place(run_dir, tmp_path):
+    file = (run_dir / "config.json").rename(tmp_path / "mine.json")
+    assert parsed("--config", file, "--seed", 3).run.network.hidden == (8, 8)
+    for text, said in (
+        ("nowhere/config.json", "cannot read .*: No such file"),
+        (tmp_path, "cannot read .*config.json"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            parsed("--config", text)
+    file.write_text("[1]")
+    with pytest.raises(ValueError, match=r"mine.json is damaged: it holds no object"):
+        parsed("--config", file)
 
 
 def test_a_folder_that_is_no_run_is_refused():
