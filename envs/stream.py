@@ -46,7 +46,7 @@ class Environment(ABC):
         obs_shape: shape of one observation.
         obs_dtype: dtype of an observation, uint8 for images and float32 for vectors.
         stack: frames stacked along the first axis of an observation, oldest first; 1 where there is no stack.
-        frame_skip: emulator frames per step; 1 except for Atari.
+        frame_skip: emulator frames, or steps of an environment of Gymnasium, in one step.
         resumable: whether ``get_state()`` and ``set_state()`` are available; they are exact.
     """
 

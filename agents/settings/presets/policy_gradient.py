@@ -12,7 +12,7 @@ def ppo_preset(name: str, *, images: bool, norm: str, flags: Collection[str] = (
 
     Args:
         name: `fast`.
-        images: whether the task is an Atari game.
+        images: whether the task shows images, as Atari games do.
         norm: the normalizer.
         flags: names of the flags that are given.
 

@@ -12,7 +12,7 @@ def pqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] =
 
     Args:
         name: `fast`.
-        images: whether the task is an Atari game.
+        images: whether the task shows images, as Atari games do.
         norm: the normalizer.
         flags: the flags that are given, as text by name.
 

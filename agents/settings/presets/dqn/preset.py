@@ -55,7 +55,7 @@ def dqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] =
 
     Args:
         name: in `ATARI`, or in `VECTOR` for other tasks.
-        images: whether the task is an Atari game.
+        images: whether the task shows images, as Atari games do.
         norm: the normalizer; the paper searched the learning rate for each.
         flags: the flags that are given, as text by name; some change the defaults of others.
 
