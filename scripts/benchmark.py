@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from agents.commands.benchmark import main
+from agents.runtime.signals import leaving_at_once
+
+with leaving_at_once():
+    from agents.commands.benchmark import main
 
 if __name__ == "__main__":
     raise SystemExit(main(__doc__ or ""))

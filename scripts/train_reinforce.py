@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from agents.commands.train import train
+from agents.runtime.signals import leaving_at_once
+
+with leaving_at_once():
+    from agents.commands.train import train
 
 if __name__ == "__main__":
     raise SystemExit(train("reinforce", __doc__ or ""))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from agents.commands.sb3.command import main
+from agents.runtime.signals import leaving_at_once
+
+with leaving_at_once():
+    from agents.commands.sb3.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main(__doc__ or ""))

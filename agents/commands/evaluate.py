@@ -58,8 +58,9 @@ def main(description: str) -> int:
     make_output_readable()
     try:
         settings = read(EvaluateSettings, description)
+        _open(settings.run_dir)  # what is wrong with it is said before torch is imported
         with leaving_at_once():
-            import agents.training.saved_model  # noqa: F401 - brings torch
+            import agents.training.saved_model  # noqa: F401
         print(play_saved_model(settings))
         return 0
     except (ValueError, ModuleNotFoundError) as error:
@@ -81,8 +82,7 @@ def play_saved_model(settings: EvaluateSettings) -> str:
     from agents.training.saved_model import read_saved_model
     from agents.training.video import Video
 
-    _refuse_zip(settings.run_dir)
-    directory = RunDirectory.open(settings.run_dir)
+    directory = _open(settings.run_dir)
     if directory.config.get("library") == "stable-baselines3":
         from agents.commands.sb3.saved_policy import play_saved_policy  # brings the library
 
@@ -107,16 +107,17 @@ def video_path(directory: RunDirectory, settings: EvaluateSettings, name: str, s
     return (settings.out or directory.path / "videos") / f"{name}-step-{step}.mp4"
 
 
-def _refuse_zip(path: Path) -> None:
-    """Raise ValueError where there is a model of stable-baselines3 instead of a run."""
-    if os.path.isfile(path / "config.json"):  # False for a name that is too long
-        return
-    if files := sorted(path.glob("*.zip")) if os.path.isdir(path) else [path] * (path.suffix == ".zip"):
-        raise ValueError(
-            f"{files[0]} is a model of stable-baselines3 and no run: to load it is to unpickle it, which runs its "
-            "author's code, so this command does not. If you trust it, load it in Python (PPO.load) and play it with "
-            "stable_baselines3.common.evaluation.evaluate_policy"
-        )
+def _open(path: Path) -> RunDirectory:
+    """The run in that folder; raises ValueError where there is none, or a model of stable-baselines3 alone."""
+    if not os.path.isfile(path / "config.json"):  # False for a name that is too long
+        zips = sorted(path.glob("*.zip")) if os.path.isdir(path) else [path] * (path.suffix == ".zip")
+        if zips:
+            raise ValueError(
+                f"{zips[0]} is a model of stable-baselines3 and no run: to load it is to unpickle it, which runs its "
+                "author's code, so this command does not. If you trust it, load it in Python (PPO.load) and play it "
+                "with stable_baselines3.common.evaluation.evaluate_policy"
+            )
+    return RunDirectory.open(path)
 
 
 def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> str:

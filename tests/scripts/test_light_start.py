@@ -24,7 +24,12 @@ print("code", code, *sorted(heavy), file=sys.stderr)
 
 def answer(agent, *arguments):
     """The output, the error output, and the exit code with what was imported, of a training script."""
-    command = [sys.executable, "-c", RUN, SCRIPTS / f"train_{agent}.py", *arguments]
+    return answer_of(f"train_{agent}", *arguments)
+
+
+def answer_of(script, *arguments):
+    """The same of any script."""
+    command = [sys.executable, "-c", RUN, SCRIPTS / f"{script}.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     *errors, end = done.stderr.splitlines()
     return done.stdout, errors, end
@@ -67,6 +72,12 @@ def test_a_wrong_command_line(arguments, said):
     (line,) = errors
     assert line.startswith("train_dqn.py: error: ")
     assert said in line
+
+
+def test_a_folder_that_is_no_run():
+    out, errors, end = answer_of("evaluate", "nowhere")
+    assert errors == ["evaluate.py: error: nowhere is not the folder of a run: it has no config.json"]
+    assert (out, end) == ("", "code 2")
 
 
 def test_what_builds_an_agent_imports_torch():

@@ -2,11 +2,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 
 import pytest
 
 from agents.runtime.signals import SIGNALS, StopSignal, leaving_at_once
+from tests.scripts.processes import SCRIPTS
 
 
 def handlers():
@@ -101,3 +103,24 @@ def test_afterwards_and_where_another_handler_is_set_ctrl_c_is_as_before(request
     with StopSignal() as stop, leaving_at_once():
         signal.raise_signal(signal.SIGINT)
     assert stop.received == signal.SIGINT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["train_dqn", "train_sb3", "evaluate", "benchmark"])
+def test_ctrl_c_while_a_script_is_imported(script, tmp_path):
+    """From the first import of a command on: `-X importtime` says when that has begun."""
+    arguments = {"evaluate": ["nowhere"], "benchmark": ["start"]}.get(script, ["--env", "CartPole-v1"])
+    command = [sys.executable, "-X", "importtime", str(SCRIPTS / f"{script}.py"), *arguments]
+    default = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=default
+    )
+    for line in process.stderr:
+        if line.endswith("| agents.runtime.signals\n"):
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    errors = [line for line in err.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, out, errors) == (130, "", [])
+    assert list(tmp_path.iterdir()) == []
