@@ -18,7 +18,6 @@ import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -45,7 +44,6 @@ from agents.training.source import source_of
 from agents.training.stored_settings import stored_settings
 from agents.training.task import Source, Task
 from agents.training.trainer import Callback
-from envs.interface import Interface
 from wnrl.networks.actor_critic import RecurrentActorCritic
 from wnrl.networks.own_torso import OwnModule
 
@@ -97,14 +95,15 @@ class Algorithm:
         if network is not None:
             task["own_torso"] = network
         self._given = checked_keywords(self._kind(), {**settings, **task})
-        self._observation = Task.of(self._given, self._source).observation
-        self._restore(self._settings_for(None), self._source)
+        probed = Task.of(self._given, self._source)
+        self._observation = probed.observation
+        self._restore(self._settings_for(None), probed)
 
-    def _restore(self, settings: TrainSettings[Any], source: Source | None) -> None:
-        """What a new agent and a loaded one have."""
-        self.settings, self._source = settings, source
+    def _restore(self, settings: TrainSettings[Any], probed: Task) -> None:
+        """What a new agent and a loaded one have; an environment is made to look at for `probed` once at most."""
+        self.settings, self._source, self._probed = settings, probed.source, probed
         self._run: Run | None = None  # made by the first learn, or for predictions before it
-        self._learns = False  # whether that run has begun
+        self._learns, self._closed = False, False  # whether that run has begun, and whether it is closed
         self._model: SavedModel | None = None  # loaded, as long as there is no run
         self._policies: dict[bool, Policy] = {}
 
@@ -164,9 +163,12 @@ class Algorithm:
 
         Raises:
             ValueError: the folder holds another run, or the settings do not fit the task or the machine.
+            RuntimeError: the agent is closed.
             KeyboardInterrupt: after an interrupt, with all that was learned kept.
         """
         (steps,) = checked_keywords(self._kind(), {"steps": steps}).values()
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
         run = self._begun(steps, run_dir)
         run.progress = TerminalProgress() if progress is True else progress or NullProgress()
         run.set_callbacks(callbacks)
@@ -181,6 +183,7 @@ class Algorithm:
     def _begun(self, steps: int, run_dir: str | Path | None) -> Run:
         """The run, which the first call makes."""
         path, resume = None if run_dir is None else Path(run_dir), self.settings.run.resume
+        self._check_open()
         if self._learns or resume is not None:
             own = resume or (self._run.directory.path if self._run and self._run.directory else None)
             if path is not None and (own is None or path.resolve() != own.resolve()):
@@ -188,7 +191,7 @@ class Algorithm:
         elif path is not None and path.exists() and any(path.iterdir() if path.is_dir() else [path]):
             raise ValueError(f"{path} already holds files: choose another run_dir, or go on with load({str(path)!r})")
         if not self._learns:
-            self.close()
+            self._release()
             if resume is None:
                 self.settings = replace(self._settings_for(steps), run_dir=path)
             keep = path is not None or resume is not None
@@ -229,14 +232,14 @@ class Algorithm:
             self._policies[deterministic] = self._policy(deterministic)
         if self._recurrent:
             raise ValueError("a recurrent agent acts by what it saw before: player = agent.player(), then player(obs)")
-        interface = self._interface
+        interface = self._probed.probe()
         rows, single = interface.rows(obs)
         action = interface.actions(self._policies[deterministic](act_on(rows, np.ones(len(rows), np.bool_))))
         return action[0] if single else action
 
     def player(self, *, deterministic: bool = False) -> Player:
         """A player of games, which keeps the state of a recurrent network; `deterministic` as in `predict`."""
-        interface = self._interface
+        interface = self._probed.probe()
         return Player(lambda: self._policy(deterministic), interface.rows, interface.actions)
 
     def evaluate(
@@ -261,11 +264,6 @@ class Algorithm:
             games = evaluate(policy, environment, episodes=episodes, seed=integer(seed, Purpose.GAMES))
         game = self.settings.run.task.game
         return Scores.of(games, game, conditions(self.task.describe(), play))
-
-    @cached_property
-    def _interface(self) -> Interface:
-        """Of the task's environments."""
-        return self.task.probe()
 
     def _policy(self, deterministic: bool | None, rng: np.random.Generator | None = None) -> Policy:
         """The policy of now: of the run, or of the loaded model."""
@@ -293,6 +291,7 @@ class Algorithm:
 
     def _running(self) -> Run:
         """The run; before anything is learned, one that is never begun, whose network has the same initial weights."""
+        self._check_open()
         if self._run is None:
             kept = self.settings.run.resume is not None
             self._run = Run(self.spec, self.settings, task=self.task, keep=kept, more=0 if kept else None)
@@ -301,7 +300,16 @@ class Algorithm:
     # Its end
 
     def close(self) -> None:
-        """Stop the emulators and release the replay buffer."""
+        """Stop the emulators and release the replay buffer; an agent that has learned is not used afterwards."""
+        self._closed = self._learns
+        self._release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            advice = f": load({str(self.run_dir)!r})" if self.run_dir else ""
+            raise RuntimeError(f"the agent is closed{advice}")
+
+    def _release(self) -> None:
         self._policies.clear()
         if self._run is not None:
             self._run.close()
@@ -409,7 +417,7 @@ def load(
     settings = replace(stored_settings(kind.spec, path), device=device)
     if network is not None:
         settings = replace(settings, own_torso=network)
-    agent._restore(settings, None if env is None else source_of(env)[1])
+    agent._restore(settings, Task(settings.run.task, None if env is None else source_of(env)[1]))
     if model == "best" or find_models(path) or not any((path / "checkpoints").glob("*")):
         agent._model = read_saved_model(path, model, resolve_device(device), network)
     return agent

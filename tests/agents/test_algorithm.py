@@ -283,7 +283,7 @@ def test_continuous_actions_lie_within_their_bounds():
 
 def test_a_recurrent_agent_plays_by_a_player_that_keeps_its_state(monkeypatch):
     agent = PPO(env="Recall", lstm=8, device="cpu", eval_interval=0).learn(200)
-    obs = np.zeros(agent._interface.obs_shape, np.float32)
+    obs = np.zeros(agent._probed.probe().obs_shape, np.float32)
     with pytest.raises(ValueError, match=r"player = agent.player\(\), then player\(obs\)"):
         agent.predict(obs)
     player, rng = agent.player(deterministic=True), np.random.default_rng(0)
@@ -422,6 +422,38 @@ def test_a_network_that_does_not_fit_is_refused_before_a_folder_is_made(tmp_path
 
 
 # Threads, interrupts, the end
+
+
+def test_a_closed_agent_does_not_act_by_its_initial_weights(tmp_path):
+    with chain() as agent:
+        agent.learn(40, run_dir=tmp_path / "run")
+    obs = np.zeros(5, np.float32)
+    calls = (
+        lambda: agent.predict(obs),
+        lambda: agent.evaluate(1),
+        lambda: agent.learn(10),
+        lambda: agent.player()(obs),
+    )
+    for call in calls:
+        with pytest.raises(RuntimeError, match=r"the agent is closed: load\('.*run'\)"):
+            call()
+    with chain() as unused:
+        pass
+    assert unused.learn(30).steps >= 30
+
+
+def test_an_environment_is_made_to_look_at_once():
+    made = []
+    agent = DQN(env=lambda: made.append(None) or Signal(), **SMALL)
+    assert len(made) == 1
+    agent.predict(np.zeros(2, np.float32))
+    assert len(made) == 1 + SMALL["num_envs"]  # those to learn in
+
+
+@pytest.mark.parametrize("steps", [0, -5])
+def test_no_step_is_no_learning(steps):
+    with pytest.raises(ValueError, match=f"steps must be at least 1, got {steps}"):
+        chain().learn(30).learn(steps)
 
 
 class Interrupting(Callback):
