@@ -152,7 +152,9 @@ class TerminalProgress:
             figures.append(Figure(0, f"took {tqdm.format_interval(self._clock() - self._began)}"))
         elif rate:
             figures.append(Figure(2, f"{rate:,.0f} steps/s"))
-            figures.append(Figure(0, f"{tqdm.format_interval((self._total - self._step) / rate)} left"))
+            seconds = (self._total - self._step) / rate
+            left = tqdm.format_interval(seconds) if seconds < 100 * 3_600 else duration(seconds)
+            figures.append(Figure(0, f"{left} left"))
         else:
             figures.append(Figure(0, "warm-up"))
         if not math.isnan(self._score):

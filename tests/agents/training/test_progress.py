@@ -164,6 +164,12 @@ def test_there_is_one_rate_in_one_unit(bar, capsys):
     assert "frames" not in last
 
 
+def test_a_run_of_many_days_has_days_left(bar, capsys):
+    progress, clock = bar(80)
+    learn(progress, clock, steps=100_000_000)
+    assert drawn(capsys.readouterr().err)[-1].endswith("| 10.0k/100M steps, 100 steps/s, 12 days left, return 1.2")
+
+
 def test_before_the_first_gradient_step_no_time_is_promised(bar, capsys):
     progress, clock = bar(80)
     progress.start(0, 1_000_000)
