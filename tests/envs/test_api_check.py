@@ -93,7 +93,9 @@ def test_what_is_wrong_is_one_line(kind, message):
 def test_under_the_wrappers_of_an_id():
     gymnasium.register("WnrlOld-v0", OldStep)
     try:
-        with pytest.raises(ValueError, match=r"^Mine: step\(\) must return \(observation, reward, term.*(: not enough|got 4)"):
+        with pytest.raises(
+            ValueError, match=r"^Mine: step\(\) must return \(observation, reward, term.*(: not enough|got 4)"
+        ):
             check_api(gymnasium.make("WnrlOld-v0"), "Mine")
     finally:
         del gymnasium.registry["WnrlOld-v0"]

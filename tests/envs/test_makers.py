@@ -125,7 +125,5 @@ def test_gymnasiums_checker_comes_unless_it_is_left_out(registered):
 
 
 def test_an_id_that_its_module_does_not_register():
-    with pytest.raises(
-        ValueError, match=r"^unknown environment 'tests.envs.own:CartPol-v1': did you mean CartPole-v1"
-    ):
+    with pytest.raises(ValueError, match=r"^unknown environment 'tests.envs.own:CartPol-v1': did you mean CartPole-v1"):
         Maker("tests.envs.own:CartPol-v1")()
