@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.scripts.processes import call, checkpoints, model, read_progress, refused_by, start
+from tests.scripts.processes import call, checkpoints, model, read_progress, refused_by, start, stopped_line
 from wnrl.checkpoints.tensor_files import read_model
 
 CHAIN = ["--env", "Chain", "--hidden", 16, "--device", "cpu", "--num-envs", 3]
@@ -86,7 +86,7 @@ class TrainingScript:
         out, err = process.communicate(timeout=60)
         (step,) = checkpoints(run_dir)
         assert (process.returncode, err) == (130, "")
-        assert out.splitlines()[-1] == f"stopped at step {step:,} with a checkpoint: continue with --resume {run_dir}"
+        assert out.splitlines()[-1] == stopped_line(self.script, step, run_dir)
         result = call(self.script, "--resume", run_dir, "--steps", step + 40)
         assert result.code == 0, result.err
 

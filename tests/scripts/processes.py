@@ -80,6 +80,13 @@ def read_json(path):
     return json.loads(path.read_text())
 
 
+def stopped_line(script, step, run_dir):
+    """What `start`'s process says last when it is stopped."""
+    path = SCRIPTS / f"{script}.py"
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"stopped at step {step:,} with a checkpoint: python {shown} --resume {run_dir} continues the run"
+
+
 def checkpoints(run_dir):
     """Steps of the run's checkpoints."""
     return sorted(int(path.stem) for path in (run_dir / "checkpoints").iterdir())

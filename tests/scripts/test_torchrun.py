@@ -82,6 +82,7 @@ def test_a_stop_leaves_checkpoints_of_the_same_step(tmp_path):
         time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     _, out, err = finish(process)
-    assert "with a checkpoint: continue with --resume" in out, err
+    assert "with a checkpoint: torchrun --nproc-per-node 2 " in out, err
+    assert f"train_dqn.py --resume {tmp_path} continues the run" in out
     steps = [step for step, _ in states(tmp_path)]
     assert steps[0] == steps[1] > 0

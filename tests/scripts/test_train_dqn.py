@@ -12,13 +12,13 @@ from agents.settings.flat import flat_defaults
 from agents.settings.run import TrainSettings
 from tests.scripts.processes import (
     CHAIN,
-    SCRIPTS,
     call,
     checkpoints,
     read_json,
     read_progress,
     refused_by,
     start,
+    stopped_line,
     train,
 )
 from wnrl.checkpoints.tensor_files import read_model
@@ -70,8 +70,9 @@ def test_a_run_says_what_it_does(whole):
     run_dir, result = whole
     lines = result.out.splitlines()
     assert lines[0] == f"training in {run_dir}"
-    assert lines[1].startswith("step 6")
-    assert "steps/s" in lines[1]
+    row = next(line for line in lines if line.startswith("step "))
+    assert row.startswith("step 6")
+    assert "steps/s" in row
     assert "frames/s" not in result.out  # the chain has none
     assert any("evaluation return" in line for line in lines)
     assert lines[-1].endswith(f"steps: python scripts/evaluate.py {run_dir} evaluates the model")
@@ -244,8 +245,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(tmp_path, number, code
     out, err = process.communicate(timeout=60)
     (step,) = checkpoints(run_dir)
     assert (process.returncode, err) == (code, "")
-    command = f"python {SCRIPTS / 'train_dqn.py'} --resume {run_dir}"
-    assert out.splitlines()[-1] == f"stopped at step {step:,} with a checkpoint: {command} continues the run"
+    assert out.splitlines()[-1] == stopped_line("train_dqn", step, run_dir)
     result = call("train_dqn", "--resume", run_dir, "--steps", step + 40)
     assert result.code == 0
     assert f"resuming at step {step:,} in" in result.out
