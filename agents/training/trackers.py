@@ -12,8 +12,8 @@ from agents.training.agent_spec import AgentSpec
 from wnrl.tracking.tracker import RunTracker, Tracker, Trackers
 from wnrl.tracking.wandb_tracker import WandbTracker, check_wandb
 
-FIRST = ("norm", "learning_rate", "seed", "game", "env", "agent", "preset", "steps", "num_envs", "init")
-"""Settings that are shown first."""
+FIRST = ("norm", "learning_rate", "seed", "agent")
+"""Settings that are shown first, next to the task."""
 PATHS = ("run_dir", "resume", "config")
 """Settings that say nothing of the run itself."""
 
@@ -58,4 +58,5 @@ def record_settings(tracker: Tracker, spec: AgentSpec, settings: TrainSettings[A
 
 def _shown(spec: AgentSpec, settings: TrainSettings[Any]) -> dict[str, Any]:
     values = {"agent": spec.name, **to_json(settings)}
-    return {name: values[name] for name in dict.fromkeys([*FIRST, *values]) if name not in PATHS}
+    task = "env" if settings.run.task.game is None else "game"
+    return {name: values[name] for name in dict.fromkeys([*FIRST, task, *values]) if name not in PATHS}

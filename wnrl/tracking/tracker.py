@@ -74,15 +74,17 @@ class RunTracker:
     def settings(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         """Record the run's settings in TensorBoard's events: as the text `settings`, and for the tab HParams.
 
-        That tab shows the first few by itself, and the columns of the first run where runs of several agents are shown.
+        That tab opens on the first five of them, and has the columns of the first run where agents differ.
         """
         from torch.utils.tensorboard.summary import hparams
 
         self.text("settings", settings_table(values, defaults))
         numbers = {name: v for name, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         kept = {name: numbers.get(name, str(value)) for name, value in values.items()}
-        for summary in hparams(kept, dict.fromkeys(SCORES))[:2]:  # the third would say that the run has ended
-            self._events.file_writer.add_summary(summary)
+        experiment, session, _ = hparams(kept, dict.fromkeys(SCORES))  # the third would say that the run has ended
+        _put_first(experiment, list(kept)[:5])
+        self._events.file_writer.add_summary(experiment)
+        self._events.file_writer.add_summary(session)
         self._events.flush()
 
     def close(self) -> None:
@@ -119,6 +121,17 @@ class Trackers:
         """Flush and close."""
         for tracker in self._trackers:
             tracker.close()
+
+
+def _put_first(experiment: Any, names: Sequence[str]) -> None:
+    """Let the tab HParams show these settings by itself: it puts those first that are said to differ between runs."""
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
+
+    kept = experiment.value[0].metadata.plugin_data
+    data = HParamsPluginData.FromString(kept.content)
+    for info in data.experiment.hparam_infos:
+        info.differs = info.name in names
+    kept.content = data.SerializeToString()
 
 
 def settings_table(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ def test_settings_are_recorded_next_to_those_of_the_preset():
     ((name, values, defaults),) = notes.notes
     assert name == "settings"
     assert values.keys() == defaults.keys()
-    assert [*values][:5] == ["norm", "learning_rate", "seed", "game", "env"]
+    assert [*values][:5] == ["norm", "learning_rate", "seed", "agent", "env"]
     assert not {"run_dir", "resume"} & values.keys()
     assert (values["agent"], values["gamma"], values["env"]) == ("dqn", 0.5, "Chain")
     assert (defaults["agent"], defaults["gamma"], defaults["hidden"]) == ("dqn", 0.99, [256, 256])

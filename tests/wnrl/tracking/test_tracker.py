@@ -83,6 +83,7 @@ def test_settings_are_in_the_tab_hparams_of_the_same_run(tmp_path):
     content = EventAccumulator(str(tmp_path)).Reload().SummaryMetadata("_hparams_/experiment")
     experiment = parse_experiment_plugin_data(content.plugin_data.content)
     assert [info.name for info in experiment.hparam_infos] == list(SETTINGS)
+    assert [info.differs for info in experiment.hparam_infos] == [True] * 5 + [False]  # the tab opens on these
     assert [info.name.tag for info in experiment.metric_infos] == ["eval/mean_reward", "rollout/ep_rew_mean"]
     assert curves(tmp_path) == {"eval/mean_reward": [(10, 3.0)]}
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []  # no run of its own beside it
