@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,12 @@ def record_settings(tracker: Tracker, spec: AgentSpec, settings: TrainSettings[A
         observation: what its task shows, see `agents.training.task.Task.observation`.
     """
     defaults = spec.defaults({"preset": settings.run.preset}, observation=observation)
-    tracker.settings(_shown(spec, settings), _shown(spec, defaults))
+    named = {"agent": spec.name}
+    tracker.settings(in_order({**named, **to_json(settings)}), {**named, **to_json(defaults)})
 
 
-def _shown(spec: AgentSpec, settings: TrainSettings[Any]) -> dict[str, Any]:
-    values = {"agent": spec.name, **to_json(settings)}
-    task = "env" if settings.run.task.game is None else "game"
-    return {name: values[name] for name in dict.fromkeys([*FIRST, task, *values]) if name not in PATHS}
+def in_order(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by flat name, those first that runs are compared by, without paths."""
+    task = "env" if values.get("game") is None else "game"
+    names = dict.fromkeys([*FIRST, task, *values])
+    return {name: values[name] for name in names if name in values and name not in PATHS}

@@ -27,6 +27,7 @@ from agents.settings.sb3 import SB3Settings
 from agents.training.run_directory import RunDirectory, default_path
 from agents.training.saved_model import SavedModel
 from agents.training.task import Task
+from agents.training.trackers import in_order
 from wnrl.sb3 import DataDependentInit, NormDiagnostics, save_policy
 from wnrl.tracking.tracker import RunTracker, Tracker
 
@@ -67,6 +68,8 @@ class SB3Run:
             self._environment.close()
             raise
         self._tracker = RunTracker(self.directory.path)
+        defaults = {"agent": settings.algo, **to_json(type(settings)())}
+        self._tracker.settings(in_order({"agent": settings.algo, **to_json(settings), **values}), defaults)
         if self.conditions:
             self._tracker.text("conditions", self.conditions)
         outputs = [HumanOutputFormat(sys.stdout), TrackerOutput(self._tracker)]

@@ -6,7 +6,7 @@ from agents.settings.flat import from_flat
 from agents.settings.run import TrainSettings
 from agents.training import trackers
 from agents.training.run import Run
-from agents.training.trackers import check_tracking, open_tracker, record_settings
+from agents.training.trackers import check_tracking, in_order, open_tracker, record_settings
 
 DQN = AGENTS["dqn"]
 CHAIN = {"env": "Chain", "hidden": (4,), "device": "cpu", "num_envs": 1, "steps": 4, "eval_interval": 0}
@@ -31,11 +31,17 @@ def test_settings_are_recorded_next_to_those_of_the_preset():
     record_settings(notes, DQN, settings_of(gamma=0.5), "vector")
     ((name, values, defaults),) = notes.notes
     assert name == "settings"
-    assert values.keys() == defaults.keys()
+    assert values.keys() == defaults.keys() - {"run_dir", "resume", "config"}
     assert [*values][:5] == ["norm", "learning_rate", "seed", "agent", "env"]
     assert not {"run_dir", "resume"} & values.keys()
     assert (values["agent"], values["gamma"], values["env"]) == ("dqn", 0.5, "Chain")
     assert (defaults["agent"], defaults["gamma"], defaults["hidden"]) == ("dqn", 0.99, [256, 256])
+
+
+def test_settings_are_in_the_order_in_which_runs_are_compared():
+    values = {"a": 1, "seed": 3, "game": "Pong", "env": None, "run_dir": "x", "norm": "none"}
+    assert list(in_order(values)) == ["norm", "seed", "game", "a", "env"]
+    assert list(in_order({**values, "game": None}))[:3] == ["norm", "seed", "env"]
 
 
 def test_a_run_records_its_settings_once(tmp_path):

@@ -71,6 +71,12 @@ def test_events_and_table_have_the_same_tags(whole):
     assert [row["step"] for row in rows if row["rollout/ep_rew_mean"]] == ["60", "120", "180", "240", "252"]
 
 
+def test_settings_and_hyperparameters_are_a_text(whole):
+    (event,) = EventAccumulator(str(whole[0])).Reload().Tensors("settings/text_summary")
+    (text,) = event.tensor_proto.string_val
+    assert {"| env | CartPole-v1 | None |", "| learning_starts | 20 | None |"} <= set(text.decode().splitlines())
+
+
 def test_the_result_is_the_line_of_evaluate(whole):
     assert whole[1].startswith("CartPole-v1: ")
     assert whole[1].endswith(" over 3 whole games (epsilon 0, model.safetensors of step 252)")
