@@ -34,7 +34,8 @@ def device_name(device: torch.device) -> str:
     """The device in words: with the name of a GPU, or the number of threads of a CPU."""
     if device.type == "cuda":
         return f"{device}, {torch.cuda.get_device_name(device)}"
-    return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
 
 
 def resolve_graphs(graphs: bool | None, device: torch.device) -> bool:

@@ -45,6 +45,8 @@ def test_a_device_in_words(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
     assert device_name(CPU) == "cpu, 3 threads"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert device_name(CPU) == "cpu, 1 thread"
     assert device_name(torch.device("cuda:1")) == "cuda:1, GPU 1"
     assert device_name(torch.device("meta")) == "meta"
 
