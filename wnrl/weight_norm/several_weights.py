@@ -25,10 +25,10 @@ class SeveralWeights(WeightNormLayer):
 
         It has this layer's parameters; later changes of a weight do not reach it. It can only be called.
         """
-        if "_computed_once" in vars(self):
+        if "_computed_once" in self.__dict__:  # not vars(self), which torch 2.8 cannot compile
             return self
         twin = object.__new__(type(self))  # the layer itself is not changed, since threads may share it
-        vars(twin).update(vars(self), **self._computed(), _computed_once=True)
+        twin.__dict__.update(self.__dict__, **self._computed(), _computed_once=True)
         return twin
 
     def _computed(self) -> dict[str, Any]:

@@ -430,7 +430,7 @@ def computed(name: str) -> Any:
     """A property: the weight `name` of a weight-normalized layer."""
 
     def read(self: WeightNormLayer) -> Tensor | None:
-        stored = vars(self).get("_weights")
+        stored = self.__dict__.get("_weights")  # not vars(self), which torch 2.8 cannot compile
         if stored is not None:
             return stored.get(name)
         return self.shown_weight(name) if name in self.weight_names else None
