@@ -39,7 +39,7 @@ from agents.training.progress import TerminalProgress
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run import Run
 from agents.training.run_directory import RunDirectory
-from agents.training.saved_model import SavedModel, find_models, read_saved_model
+from agents.training.saved_model import NAMES, SavedModel, find_models, read_saved_model
 from agents.training.source import source_of
 from agents.training.stored_settings import stored_settings
 from agents.training.task import Source, Task
@@ -76,8 +76,10 @@ class Algorithm:
     spec: ClassVar[AgentSpec]
 
     def __init__(
-        self, env: Any = None, *, game: str | None = None, network: OwnModule | None = None, **settings: Any
+        self, env: Any = None, *others: Any, game: str | None = None, network: OwnModule | None = None, **settings: Any
     ) -> None:
+        if others:
+            raise TypeError(f"an agent takes one task and no policy: {type(self).__name__}(env={others[0]!r}, …)")
         for name, what in OF_LEARN.items():
             if name in settings:
                 raise TypeError(f"{name} is no setting here: give {what} to learn()")
@@ -96,6 +98,7 @@ class Algorithm:
             task["own_torso"] = network
         self._given = checked_keywords(self._kind(), {**settings, **task})
         probed = Task.of(self._given, self._source)
+        probed.remark  # noqa: B018 - refuses an unknown game
         self._observation = probed.observation
         self._restore(self._settings_for(None), probed)
 
@@ -143,7 +146,7 @@ class Algorithm:
         steps: int,
         *,
         run_dir: str | Path | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Callback | Sequence[Callback] = (),
         progress: bool | Progress = False,
     ) -> Self:
         """Learn for so many more steps; a further call goes on, with the same curves.
@@ -162,6 +165,7 @@ class Algorithm:
             The agent itself.
 
         Raises:
+            TypeError: a callback is none.
             ValueError: the folder holds another run, or the settings do not fit the task or the machine.
             RuntimeError: the agent is closed.
             KeyboardInterrupt: after an interrupt, with all that was learned kept.
@@ -171,13 +175,14 @@ class Algorithm:
             raise ValueError(f"steps must be at least 1, got {steps}")
         run = self._begun(steps, run_dir)
         run.progress = TerminalProgress() if progress is True else progress or NullProgress()
-        run.set_callbacks(callbacks)
-        _warn_of_ended_schedules(run, run.steps + steps)
+        run.set_callbacks(_checked(callbacks))
+        _warn_of_no_learning(run, run.steps + steps)
         with interrupts() as interrupted:
             run.stop = interrupted
             run.learn(run.steps + steps)
         if interrupted():
-            raise KeyboardInterrupt
+            kept = f", with a checkpoint in {run.directory.path}" if run.directory else ""
+            raise KeyboardInterrupt(f"stopped at step {run.steps:,}{kept}: learn() goes on")
         return self
 
     def _begun(self, steps: int, run_dir: str | Path | None) -> Run:
@@ -407,6 +412,8 @@ def load(
         ValueError: there is no such run or model, or its environment or network is missing here.
     """
     path = Path(run_dir)
+    if model not in NAMES:
+        raise ValueError(f"model must be {' or '.join(map(repr, NAMES))}, got {model!r}")
     config = RunDirectory.open(path).config
     if config.get("agent") not in ALGORITHMS or "library" in config:
         raise ValueError(
@@ -417,14 +424,30 @@ def load(
     settings = replace(stored_settings(kind.spec, path), device=device)
     if network is not None:
         settings = replace(settings, own_torso=network)
-    agent._restore(settings, Task(settings.run.task, None if env is None else source_of(env)[1]))
+    task = Task(settings.run.task, None if env is None else source_of(env)[1])
+    task.check_source()
+    agent._restore(settings, task)
     if model == "best" or find_models(path) or not any((path / "checkpoints").glob("*")):
         agent._model = read_saved_model(path, model, resolve_device(device), network)
     return agent
 
 
-def _warn_of_ended_schedules(run: Run, until: int) -> None:
-    """A warning where a further call would learn with a step size of 0."""
+def _checked(callbacks: Callback | Sequence[Callback]) -> Sequence[Callback]:
+    """One or several callbacks, as a sequence."""
+    found = [callbacks] if isinstance(callbacks, Callback) or not isinstance(callbacks, Sequence) else callbacks
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be objects of subclasses of agents.Callback, got {callback!r}")
+    return found
+
+
+def _warn_of_no_learning(run: Run, until: int) -> None:
+    """A warning where all steps are random, or would be learned from with a step size of 0."""
+    if warm_up := run.warm_up_of(until):
+        warnings.warn(
+            f"nothing will be learned: all steps until {warm_up:,} are random, see the setting learning_starts",
+            stacklevel=3,
+        )
     if run.learns_nothing(until):
         end = run.settings.run.schedule_end
         warnings.warn(

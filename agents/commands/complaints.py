@@ -41,7 +41,8 @@ def _unknown(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -
         if hints.get(_name(before).removeprefix("no_")) is bool:
             flag = _name(before).removeprefix("no_").replace("_", "-")
             return f"{before} takes no value, got {given}: give --{flag} or --no-{flag}"
-        return f"nothing takes {given!r}" + (f" after {before}" if before else "")
+        task = "" if before or {"--game", "--env"} & {*argv} else ": name the task by --env or --game"
+        return f"nothing takes {given!r}" + (f" after {before}" if before else task)
     off = "no_" if _name(given).startswith("no_") else ""
     near = nearest_setting(_name(given).removeprefix(off), hints) if hints else None
     if near is None:

@@ -79,10 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(program: str, name: str, arguments: list[str]) -> int:
     if name in ("-h", "--help"):
         return _print(_help(program))
-    if name == "--version":
+    if name in ("--version", "version"):
         return _print(f"wnrl {__version__}")
     if name == "train":
         return _train(f"{program} train", arguments)
+    if name in AGENTS:
+        fail(f"there is no command {name!r}: did you mean {program} train {name}?")
     if name not in COMMANDS:
         fail(f"there is no command {name!r}: {_choose(name, ['train', *COMMANDS], program)}")
     command = COMMANDS[name]

@@ -31,7 +31,7 @@ def plain_numbers(argv: Sequence[str], kind: Any) -> list[str]:
 def whole_number(text: str) -> int | None:
     """1000000 for 1e6, 1M, 1_000_000 and 1000000; None for what is no whole number."""
     form = _FORM.fullmatch(text)
-    if form is None:
+    if form is None or (form[2] and "e" in form[1].lower()):
         return None
     value = Decimal(form[1].replace("_", "")) * _FACTORS[form[2].lower()]
     return int(value) if value == value.to_integral_value() else None

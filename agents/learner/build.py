@@ -107,4 +107,4 @@ def obs_dtype(environment: Environment) -> torch.dtype:
 def check_discrete(environment: Environment, agent: str) -> None:
     """Raise ValueError where actions are continuous, for an agent that needs a value or probability of each action."""
     if not environment.num_actions:
-        raise ValueError(f"{agent} takes discrete actions, here they are continuous: use train_ppo.py or train_a2c.py")
+        raise ValueError(f"{agent} takes discrete actions, here they are continuous: use PPO or A2C")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -53,3 +54,6 @@ class NetworkSettings:
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden takes widths of at least 1, got {self.hidden}")
         check_at_least(self, 0, "impala_pool")
+        if self.norm not in NORMS:
+            near = "".join(f" (nearest: {name})" for name in get_close_matches(self.norm, NORMS, n=1))
+            raise ValueError(f"unknown norm {self.norm!r}{near}; known: {', '.join(NORMS)}")

@@ -44,8 +44,7 @@ class Run:
         settings: of the run and of the agent; with `resume` set, the run continues from its last checkpoint.
         task: to learn; by default that of the settings.
         keep: whether to write a folder, with metrics, checkpoints and models; without, nothing is written.
-        more: with `resume`, the steps beyond its last checkpoint, instead of the length in the settings; 0 only looks at
-            it.
+        more: with `resume`, the steps beyond its last checkpoint instead of the length in the settings; 0 only looks.
         stop: asked before each step whether to stop.
         progress: shows how far the run is.
         callbacks: after the run's own.
@@ -229,6 +228,8 @@ class Run:
             shown.message(
                 f"the learning rate is 0 after step {end:,}, where its schedule ended: --schedule-steps N stretches it"
             )
+        if warm_up := self.warm_up_of(total_steps):
+            shown.message(f"nothing will be learned: all steps until {warm_up:,} are random (--learning-starts)")
         if self._task.remark:
             shown.message(self._task.remark)
         if self.conditions:
@@ -238,6 +239,11 @@ class Run:
         finally:
             shown.close()
         self.save()
+
+    def warm_up_of(self, total_steps: int) -> int:
+        """The length of the random warm-up where a run to `total_steps` is no longer than that; else 0."""
+        replay = getattr(self.settings.agent, "replay", None)
+        return replay.learning_starts if replay and total_steps <= replay.learning_starts else 0
 
     def learns_nothing(self, total_steps: int) -> bool:
         """Whether schedules have ended with a learning rate of 0, so that steps up to `total_steps` change nothing."""

@@ -79,6 +79,10 @@ class Task:
             game=task.game, env=self._env, num_envs=num_envs, **task.emulator_options, **task.machine_options, **options
         )
 
+    def check_source(self) -> None:
+        """Raise ValueError where the environment was made in Python, and is not given."""
+        self._env  # noqa: B018
+
     @property
     def _env(self) -> str | Source | None:
         env = self.settings.env

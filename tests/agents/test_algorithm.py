@@ -110,7 +110,7 @@ def test_a_keyword_changes_the_defaults_of_others_as_its_flag_does():
 )
 def test_what_does_not_fit_is_refused_in_one_line(keywords, error, line):
     with pytest.raises(error) as raised:
-        DQN(**keywords).learn(10)
+        DQN(**keywords)
     assert line in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -174,6 +174,26 @@ def test_learning_on_with_a_step_size_of_0_comes_with_a_warning():
         chain(learning_rate_schedule="linear", schedule_steps=100).learn(40).learn(20)
 
 
+def test_a_policy_as_other_libraries_take_it_is_refused():
+    with pytest.raises(TypeError, match=r"an agent takes one task and no policy: DQN\(env='CartPole-v1', …\)"):
+        DQN("MlpPolicy", "CartPole-v1")
+
+
+def test_a_run_that_is_all_warm_up_says_that_it_learns_nothing(capfd):
+    with pytest.warns(UserWarning, match="nothing will be learned: all steps until 90 are random, see the setting"):
+        chain(learning_starts=90).learn(60, progress=True)
+    assert "nothing will be learned: all steps until 90 are random (--learning-starts)" in capfd.readouterr().out
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chain(learning_starts=50).learn(60)
+
+
+@pytest.mark.parametrize("wrong", [print, Callback, [Callback]])
+def test_what_is_no_callback_is_refused(wrong):
+    with pytest.raises(TypeError, match=r"callbacks must be objects of subclasses of agents.Callback, got "):
+        chain().learn(30, callbacks=wrong)
+
+
 class Stopping(Callback):
     def __init__(self, at):
         self.at = at
@@ -185,10 +205,12 @@ class Stopping(Callback):
 
 def test_callbacks_are_those_of_the_call_and_may_stop_it():
     agent = chain(num_envs=1)
-    agent.learn(100, callbacks=[Stopping(30)])
+    agent.learn(100, callbacks=Stopping(30))
     assert agent.steps == 30
+    agent.learn(100, callbacks=[Stopping(30)])
+    assert agent.steps == 31
     agent.learn(20)
-    assert agent.steps == 50
+    assert agent.steps == 51
 
 
 def test_progress_is_shown_when_asked_for(capfd):
@@ -268,7 +290,8 @@ def test_before_it_has_learned_it_acts_by_its_initial_weights():
     agent = chain(seed=3)
     before = agent.predict(np.eye(5, dtype=np.float32), deterministic=True)
     initial = {name: value.clone() for name, value in weights(agent).items()}
-    agent.learn(1)
+    with pytest.warns(UserWarning, match="nothing will be learned"):
+        agent.learn(1)
     assert differences(weights(agent), initial) == []
     assert agent.steps <= 2
     assert before.tolist() == agent.predict(np.eye(5, dtype=np.float32), deterministic=True).tolist()
@@ -373,10 +396,16 @@ def test_an_agent_that_wrote_nothing_can_be_saved_at_its_end(tmp_path):
 def test_an_environment_made_in_python_has_to_be_given_again(tmp_path):
     DQN(env=Signal, **SMALL, learning_starts=20, batch_size=4).learn(40, run_dir=tmp_path / "run")
     with pytest.raises(ValueError, match=r"Signal is an environment made in Python: give it, as in agents.load\(RUN, "):
-        load(tmp_path / "run").evaluate(2)
+        load(tmp_path / "run")
     loaded = load(tmp_path / "run", env=Signal, device="cpu")
     assert loaded.evaluate(2).lengths == (5, 5)
     assert loaded.learn(10).steps >= 50
+
+
+def test_a_model_that_there_is_not_is_refused(tmp_path):
+    chain().learn(30, run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match="model must be 'last' or 'best', got 'final'"):
+        load(tmp_path / "run", model="final")
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -472,7 +501,7 @@ def test_an_interrupt_leaves_a_checkpoint_and_the_agent_goes_on(tmp_path):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background may ignore it
     try:
         agent, whole = chain(num_envs=1, schedule_steps=100), chain(num_envs=1, schedule_steps=100).learn(100)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match=r"stopped at step 50, with a checkpoint in .*run: learn\(\) goes"):
             agent.learn(100, run_dir=tmp_path / "run", callbacks=[Interrupting(50)])
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:

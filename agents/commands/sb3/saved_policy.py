@@ -58,7 +58,7 @@ class Screen:
 
     def __init__(self, environment: VecEnv, task: Mapping[str, Any]) -> None:
         self._environment = environment
-        self.frame_skip = 1 if task["game"] is None else 4
+        self.frame_skip = 1 if task["game"] is None else task["emulator"].get("frame_skip", 4)
 
     def render(self) -> np.ndarray:
         """The picture, `[H, W, 3]` uint8; raises RuntimeError where there is none."""

@@ -70,7 +70,7 @@ def test_version(wnrl):
     ("arguments", "said"),
     [
         (["trian"], "wnrl: error: there is no command 'trian': did you mean wnrl train?"),
-        (["dqn"], "wnrl: error: there is no command 'dqn': wnrl train|evaluate|sb3|benchmark"),
+        (["dqn"], "wnrl: error: there is no command 'dqn': did you mean wnrl train dqn?"),
         (["--game", "Pong"], "wnrl: error: there is no command '--game': wnrl train|evaluate|sb3|benchmark"),
         (["train", "DQN"], "wnrl: error: there is no agent 'DQN': did you mean wnrl train dqn?"),
         (
@@ -136,3 +136,10 @@ def test_train_stop_resume_and_evaluate(wnrl, tmp_path):
     code, out, _ = wnrl("evaluate", run, "--episodes", "2", "--device", "cpu")
     assert code == 0
     assert "Chain: " in out
+
+
+def test_an_agent_without_train_is_answered_with_the_command(wnrl):
+    code, out, error = wnrl("dqn", "--env", "CartPole-v1")
+    assert (code, out) == (2, "")
+    assert "there is no command 'dqn': did you mean wnrl train dqn?" in error
+    assert wnrl("version") == wnrl("--version")

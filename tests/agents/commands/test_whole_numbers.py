@@ -21,6 +21,7 @@ from agents.settings.run import TrainSettings
         ("1.5e6", 1_500_000),
         ("-1", -1),
         ("12345678901234567890", 12345678901234567890),  # a seed that no float holds
+        ("1e6k", None),
         ("1.5", None),
         ("1e-3", None),
         ("1.2345k", None),

@@ -109,5 +109,5 @@ def test_observations_have_their_environments_type():
 
 def test_continuous_actions_are_refused_with_what_takes_them():
     check_discrete(Chain(1), "DQN")
-    with pytest.raises(ValueError, match=r"DQN takes discrete actions, here they are continuous: use train_ppo\.py"):
+    with pytest.raises(ValueError, match=r"DQN takes discrete actions, here they are continuous: use PPO or A2C"):
         check_discrete(Gym("Pendulum-v1", 1), "DQN")

@@ -288,7 +288,7 @@ class Display(NullProgress):
 
 def test_what_is_shown(settings):
     display = Display()
-    with Run(DQN, replace(settings, steps=2, log_interval=2), progress=display) as run:
+    with Run(DQN, replace(settings, steps=2, log_interval=2, learning_starts=1), progress=display) as run:
         run.learn()
         run.learn(3)
     assert [text.split()[0] for _, text in display.calls[2:7]] == SUMMARY

@@ -114,7 +114,7 @@ def test_another_environment_is_the_librarys():
     environment = make_training_envs(CARTPOLE, 3, seed=0)
     assert (environment.num_envs, environment.observation_space.shape) == (3, (4,))
     environment.close()
-    with pytest.raises(ValueError, match="^unknown environment 'CartPol-v1': did you mean CartPole-v1"):
+    with pytest.raises(ValueError, match=r"^unknown environment 'CartPol-v1': did you mean CartPole-v1"):
         make_training_envs(describe_task(TaskSettings(env="CartPol-v1")), 1, seed=0)
 
 
