@@ -36,6 +36,8 @@ def one_line(text: str, argv: Sequence[str], kind: Any) -> str:
 def _unknown(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
     """A flag that does not exist, or a value that nothing takes."""
     given = found[1].split(", ")[0].split(" ")[0].partition("=")[0]
+    if not given.startswith("-") and not hints:  # subcommands, which tyro lists
+        return None
     if not given.startswith("-"):
         before = next((one for one, after in itertools.pairwise(argv) if after == given), "")
         if hints.get(_name(before).removeprefix("no_")) is bool:

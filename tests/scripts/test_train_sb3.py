@@ -124,7 +124,7 @@ def play_pong(algo, path):
     [
         ([], "name the task: --game Breakout for Atari or --env CartPole-v1, one of the two"),
         (["--env", "CartPole-v1", "--norm", "wieght"], "unknown norm 'wieght' (nearest: weight)"),
-        (["--env", "Cartpol-v1"], "Did you mean: `CartPole`?"),
+        (["--env", "Cartpol-v1"], "unknown environment 'Cartpol-v1': did you mean CartPole-v1"),
         (["--game", "Breakuot"], "unknown game 'Breakuot': did you mean Breakout"),
         (["--env", "ALE/Breakout-v5"], "ALE/Breakout-v5 is an Atari game: use --game Breakout"),
         (["--env", "BreakoutNoFrameskip-v4"], "BreakoutNoFrameskip-v4 is an Atari game: use --game Breakout"),

@@ -116,7 +116,7 @@ def test_vectors_do_not_fit_a_torso_for_images(torso):
 
 def test_images_that_are_too_small_are_refused_with_their_size():
     with pytest.raises(ValueError, match=r"35 x 84 are too small.*at least 36 x 36"):
-        q_network((4, 35, 84), 3)
+        q_network((4, 35, 84), 3, architecture=Architecture(torso="nature"))
 
 
 @pytest.mark.parametrize("hidden", [(64, 64), ()])
