@@ -29,7 +29,7 @@ from agents.registry import AGENTS
 from agents.runtime.devices import resolve_device
 from agents.runtime.seeds import Purpose, generator, integer
 from agents.runtime.signals import StopSignal
-from agents.settings.flat import replace
+from agents.settings.flat import PYTHON, replace
 from agents.settings.keywords import as_flags, checked_keywords
 from agents.settings.presets.protocols import conditions
 from agents.settings.run import TrainSettings
@@ -213,6 +213,8 @@ class Algorithm:
         Raises:
             ValueError: the folder holds files already, or cannot be written to.
         """
+        if Path(path).exists() and any(Path(path).iterdir() if Path(path).is_dir() else [path]):
+            raise ValueError(f"{path} already holds files: choose another folder")
         if self._model is not None:
             raise ValueError(f"it was loaded from {self.settings.run.resume}: copy that folder, or learn() first")
         self._running().save(Path(path))
@@ -422,13 +424,21 @@ def load(
     kind = ALGORITHMS[config["agent"]]
     agent = kind.__new__(kind)
     settings = replace(stored_settings(kind.spec, path), device=device)
+    own_env, own_network = settings.run.task.env or "", settings.run.network.own_torso
+    if env is not None and (isinstance(env, str) or not own_env.startswith(PYTHON)):
+        raise ValueError(f"{path} learned in {settings.run.task.name}: env is for one that was made in Python")
     if network is not None:
+        if own_network is None:
+            raise ValueError(f"the network of {path} was not made in Python: leave network out")
         settings = replace(settings, own_torso=network)
     task = Task(settings.run.task, None if env is None else source_of(env)[1])
     task.check_source()
     agent._restore(settings, task)
     if model == "best" or find_models(path) or not any((path / "checkpoints").glob("*")):
         agent._model = read_saved_model(path, model, resolve_device(device), network)
+        shape, learned = task.probe().obs_shape, tuple(agent._model.description["network"]["obs_shape"])
+        if shape != learned:
+            raise ValueError(f"{path} learned from observations {list(learned)}, its environment has {list(shape)} now")
     return agent
 
 

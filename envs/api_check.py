@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,8 +30,16 @@ def check_api(env: gymnasium.Env, name: str) -> None:
     returned = ("observation", "reward", "terminated", "truncated", "info")
     obs, reward, *_ = _checked(name, "step", returned, lambda: env.step(env.action_space.sample()))
     _check_obs(name, "step", env.observation_space, obs)
-    if np.ndim(reward) > 0:
+    if not _is_number(reward):
         raise ValueError(f"{name}: step() must return a number as the reward, got {one_line(reward)}")
+
+
+def _is_number(reward: Any) -> bool:
+    """Whether that is one finite number, of Python or of an array library."""
+    try:
+        return np.ndim(reward) == 0 and math.isfinite(float(reward))
+    except (TypeError, ValueError):
+        return False
 
 
 def _checked(name: str, method: str, returned: tuple[str, ...], call: Callable[[], Any]) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
 
 from envs.interface import frames_stacked, obs_format
 from envs.makers import Maker, Source, describe
@@ -79,6 +80,7 @@ class Gym(Environment):
         self.obs_shape, self.obs_dtype = obs_format(self._env.single_observation_space)
         self.stack = frames_stacked(self.obs_shape, self.obs_dtype, stack)
         self._last: np.ndarray | None = None  # [N]
+        self._died = False  # a process of it
 
     def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
         seeds = None if seed is None else environment_seeds(seed, self.num_envs).tolist()
@@ -87,6 +89,9 @@ class Gym(Environment):
         return first_rows(obs.astype(self.obs_dtype, copy=False))
 
     def step(self, action: np.ndarray) -> TimeStep:
+        if isinstance(self._env, AsyncVectorEnv):
+            self.send(action)
+            return self.recv()
         return self._row(*self._env.step(self._checked(action)))
 
     def send(self, action: np.ndarray) -> None:
@@ -96,7 +101,13 @@ class Gym(Environment):
             super().send(action)
 
     def recv(self) -> TimeStep:
-        return self._row(*self._env.step_wait()) if isinstance(self._env, AsyncVectorEnv) else super().recv()
+        if not isinstance(self._env, AsyncVectorEnv):
+            return super().recv()
+        try:
+            return self._row(*self._env.step_wait())
+        except (EOFError, ConnectionError) as error:
+            self._died = True
+            raise RuntimeError(f"a process of {self._name} died in a step, of lack of memory for example") from error
 
     def render(self) -> np.ndarray:
         if self._render_mode != "rgb_array":
@@ -119,7 +130,12 @@ class Gym(Environment):
         return np.asarray(picture)
 
     def close(self) -> None:
-        self._env.close()
+        env = self._env
+        if self._died and isinstance(env, AsyncVectorEnv):  # it would wait for an answer of that process
+            env._state = AsyncState.DEFAULT
+            env.close(terminate=True)
+        else:
+            env.close()
 
     def _checked(self, action: np.ndarray) -> np.ndarray:
         """The actions as Gymnasium takes them: ``[N]`` int64 from the space's start on, or ``[N, D]`` in its bounds."""

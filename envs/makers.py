@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import traceback
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,6 +46,7 @@ class Maker:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     render_mode: str | None = None
     warns: bool = True
+    _made: weakref.WeakSet[gymnasium.Env] = field(default_factory=weakref.WeakSet, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, gymnasium.Env | gymnasium.vector.VectorEnv):
@@ -81,7 +83,11 @@ class Maker:
             raise ValueError(_unknown(self.name)) from error
         except Exception as error:
             raise ValueError(f"cannot make {self.name}: {describe(error)}") from error
-        return self._checked(env)
+        env = self._checked(env)
+        if env in self._made:
+            raise ValueError(f"{self.name} returns the same environment again, which all would share: make another one")
+        self._made.add(env)
+        return env
 
     def _takes_render_mode(self) -> bool:
         """Whether what makes it has that argument; yes, where that cannot be known."""

@@ -212,6 +212,11 @@ class Run:
             total_steps: length of the run in steps, from its very start; by default that of the settings.
         """
         total_steps = self.settings.run.steps if total_steps is None else total_steps
+        if (last := self._checkpoints.last_step) > self.steps and not self._ranks.rank:
+            raise ValueError(
+                f"the run's folder has a checkpoint of step {last:,}, and this run is at {self.steps:,}: another "
+                "process or agent has gone on there; resume or load it again"
+            )
         if total_steps > self.settings.run.steps:  # so that a resumed run has its length, and its schedules
             run = self.settings.run
             self.settings = replace(self.settings, steps=total_steps, schedule_steps=run.schedule_end)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from agents.learner.network import make_network
+from agents.training.task import check_not_of_python
 from envs import Environment, make
 from wnrl.checkpoints.tensor_files import read_model
 from wnrl.normalizers.folding import fold
@@ -26,6 +27,7 @@ class SavedModel(NamedTuple):
     def make_environment(self, num_envs: int, **options: Any) -> Environment:
         """Environments of the task that the model was trained on, for whole games; `options` go to `envs.make`."""
         about = self.description
+        check_not_of_python(about["env"])
         return make(game=about["game"], env=about["env"], num_envs=num_envs, **about["emulator"], **options)
 
 

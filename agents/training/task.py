@@ -85,13 +85,10 @@ class Task:
 
     @property
     def _env(self) -> str | Source | None:
-        env = self.settings.env
         if self.source is not None:
             return self.source
-        if env is not None and env.startswith(PYTHON):
-            name = env.removeprefix(PYTHON)
-            raise ValueError(f"{name} is an environment made in Python: give it, as in agents.load(RUN, env={name})")
-        return env
+        check_not_of_python(self.settings.env)
+        return self.settings.env
 
     @property
     def remark(self) -> str:
@@ -103,3 +100,10 @@ class Task:
         task = self.settings
         own = {} if task.game is None else {"protocol": task.protocol, "life_loss": task.life_loss}
         return {"game": task.game, "env": task.env, "emulator": task.emulator_options, **own}
+
+
+def check_not_of_python(env: str | None) -> None:
+    """Raise ValueError where that is the name of an environment that was made in Python, and not an id."""
+    if env is not None and env.startswith(PYTHON):
+        name = env.removeprefix(PYTHON)
+        raise ValueError(f"{name} is an environment made in Python: give it, as in agents.load(RUN, env={name})")

@@ -69,18 +69,28 @@ class Trainer:
         self.first_step, self._began = 0, time.perf_counter()
         self._seed = seed
         self._ranks = ranks or OneProcess()
-        self._stopping = False
+        self._stopping, self._runs, self._broken = False, False, False
         self._timestep: TimeStep | None = None
 
     def run(self, total_steps: int, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Continue until `total_steps` steps have been made in all, or `stopped()` or `stop` asks in any process."""
-        self.first_step, self._began, self._stopping = self.steps, time.perf_counter(), False
-        self._each("start")
+        """Continue until `total_steps` steps have been made in all, or `stopped()` or `stop` asks in any process.
+
+        Raises:
+            RuntimeError: it is called within a callback, or an earlier run broke off in the middle of a step, so that
+                environments, agent and statistics do not fit together.
+        """
+        if self._runs:
+            raise RuntimeError("the run is learning already")
+        if self._broken:
+            raise RuntimeError("the run broke off in the middle of a step: go on from its last checkpoint")
+        self.first_step, self._began, self._stopping, self._runs = self.steps, time.perf_counter(), False, True
         try:
+            self._each("start")
             timestep = self._timestep or self._start()
             while self.steps < total_steps and not self._ranks.sum(self._stopping or stopped()):
                 timestep = self._step(timestep)
         finally:
+            self._runs = False
             self._each("end")
 
     def stop(self) -> None:
@@ -94,6 +104,7 @@ class Trainer:
     def _step(self, timestep: TimeStep) -> TimeStep:
         """A vector step from one row to the next."""
         clock, made = time.perf_counter(), self.agent.learner.num_updates
+        self._broken = True  # until the step is whole
         decision = self.agent.act(timestep, self.steps)
         self.agent.observe(timestep, decision)
         self.environment.send(decision.action)
@@ -105,6 +116,7 @@ class Trainer:
         if not self.agent.overlap:
             self.agent.learn(before, self.steps, timestep)
         self.seconds += time.perf_counter() - clock
+        self._broken = False
         if updates := self.agent.learner.num_updates - made:
             self._each("update", updates)
         for callback in self.callbacks:

@@ -352,6 +352,92 @@ def test_no_game_is_no_evaluation():
         chain().learn(30).evaluate(0)
 
 
+class Failing(Signal):
+    """Fails at the 30th step of all that were made."""
+
+    steps_made = 0
+
+    def step(self, action):
+        Failing.steps_made += 1
+        if Failing.steps_made == 30:
+            raise OSError("the simulator is gone")
+        return super().step(action)
+
+
+def test_a_run_that_broke_off_within_a_step_does_not_go_on_with_parts_of_it():
+    Failing.steps_made = 0
+    agent = PPO(env=Failing, **SMALL)
+    with pytest.raises(OSError, match="the simulator is gone"):
+        agent.learn(100)
+    with pytest.raises(RuntimeError, match="the run broke off in the middle of a step: go on from its last checkpoint"):
+        agent.learn(100)
+    assert agent.evaluate(2).lengths == (5, 5)
+
+
+def test_an_error_of_a_callback_comes_after_a_whole_step():
+    class Wrong(Callback):
+        def step(self, trainer, before):
+            raise KeyError("mine")
+
+    agent, whole = chain(num_envs=1, schedule_steps=60), chain(num_envs=1, schedule_steps=60).learn(60)
+    with pytest.raises(KeyError, match="mine"):
+        agent.learn(60, callbacks=Wrong())
+    agent.learn(60 - agent.steps)
+    assert differences(weights(agent), weights(whole)) == []
+
+
+def test_a_run_within_a_run_is_refused():
+    class Nested(Callback):
+        def step(self, trainer, before):
+            agent.learn(100)
+
+    agent = chain()
+    with pytest.raises(RuntimeError, match="the run is learning already"):
+        agent.learn(30, callbacks=Nested())
+
+
+def test_a_maker_of_one_environment_for_all_is_refused():
+    shared = Signal()
+    with pytest.raises(ValueError, match="<lambda> returns the same environment again, which all would share"):
+        DQN(env=lambda: shared, **SMALL).learn(30)
+
+
+@pytest.mark.parametrize("reward", [None, float("nan"), float("inf")])
+def test_a_reward_that_is_no_number_is_refused_at_the_start(reward):
+    class Wrong(Signal):
+        def step(self, action):
+            obs, _, *others = super().step(action)
+            return obs, reward, *others
+
+    with pytest.raises(ValueError, match=r"Wrong: step\(\) must return a number as the reward"):
+        DQN(env=Wrong)
+
+
+@pytest.mark.parametrize("value", [np.int64(3), {1, 2}, Signal, float("inf"), (3, 4), {1: 2}])
+def test_what_config_json_cannot_hold_is_no_argument_of_an_environment(value):
+    with pytest.raises(ValueError, match=r"env_kwargs size must be a number, text, .*: give a function that makes the"):
+        DQN(env=Signal, env_kwargs={"size": value})
+
+
+def test_arguments_of_an_environment_arrive_as_they_are():
+    agent = DQN(env=Signal, env_kwargs={"start": 3}, **SMALL)
+    assert agent.predict(np.zeros(2, np.float32)) in (3, 4)
+
+
+def test_agents_made_in_threads_at_once_have_their_own_initial_weights():
+    def initial(agent):
+        agent.predict(np.zeros(5, np.float32))
+        return {name: value.clone() for name, value in weights(agent).items()}
+
+    expected, found = initial(chain(hidden=(64, 64))), []
+    workers = [threading.Thread(target=lambda: found.append(initial(chain(hidden=(64, 64))))) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [differences(one, expected) for one in found] == [[]] * 6
+
+
 # Loading
 
 
@@ -406,6 +492,29 @@ def test_a_model_that_there_is_not_is_refused(tmp_path):
     chain().learn(30, run_dir=tmp_path / "run")
     with pytest.raises(ValueError, match="model must be 'last' or 'best', got 'final'"):
         load(tmp_path / "run", model="final")
+
+
+def test_load_refuses_an_environment_or_network_that_the_run_did_not_have(tmp_path):
+    chain().learn(30, run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match="learned in Chain: env is for one that was made in Python"):
+        load(tmp_path / "run", env=Signal)
+    with pytest.raises(ValueError, match="learned in Chain: env is for one that was made in Python"):
+        load(tmp_path / "run", env="Acrobot-v1")
+    with pytest.raises(ValueError, match="was not made in Python: leave network out"):
+        load(tmp_path / "run", network=own_network)
+    DQN(env=Signal, **SMALL, learning_starts=20, batch_size=4).learn(40, run_dir=tmp_path / "own")
+    with pytest.raises(ValueError, match=r"learned from observations \[2\], its environment has \[1\] now"):
+        load(tmp_path / "own", env=Stepping)
+
+
+def test_two_that_go_on_in_one_folder_do_not_overwrite_each_other(tmp_path):
+    agent = chain().learn(40, run_dir=tmp_path / "run")
+    other = load(tmp_path / "run", device="cpu").learn(60)
+    with pytest.raises(
+        ValueError, match=r"has a checkpoint of step 10\d, and this run is at 4\d: another process or agent"
+    ):
+        agent.learn(10)
+    assert Checkpoints(tmp_path / "run" / "checkpoints").latest()[0] == other.steps
 
 
 def test_what_is_no_run_is_refused(tmp_path):

@@ -411,3 +411,38 @@ def test_pictures_come_from_processes_too(monkeypatch):
 def test_vectorizations_are_two():
     with pytest.raises(ValueError, match=r"^vectorization must be sync or async, got 'threads'$"):
         Gym(Own, vectorization="threads")
+
+
+class Dying(gymnasium.Env):
+    """Its process ends without a word at the third step, as when memory is short."""
+
+    observation_space = spaces.Box(0, 1, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, pid):
+        self.parent, self.made = pid, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.made += 1
+        if self.made == 3 and os.getpid() != self.parent:
+            os._exit(3)
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+
+def test_a_process_that_dies_is_reported_and_the_others_are_closed():
+    environment = Gym(Dying, 2, vectorization="async", env_kwargs={"pid": os.getpid()})
+    environment.reset(seed=0)
+    for _ in range(2):
+        environment.send(np.zeros(2, int))
+        environment.recv()
+    with pytest.raises(RuntimeError, match="a process of Dying died in a step"):
+        environment.step(np.zeros(2, int))
+    processes = list(environment._env.processes)
+    environment.close()
+    for process in processes:
+        process.join(10)
+    assert not any(process.is_alive() for process in processes)

@@ -46,6 +46,11 @@ class Checkpoints:
         self.damaged = []
         return path
 
+    @property
+    def last_step(self) -> int:
+        """The step of the newest checkpoint that is not known to be damaged; -1 where there is none."""
+        return max((_step(path) for path in self._files() if path not in self.damaged), default=-1)
+
     def latest(self, device: torch.device | str = "cpu", at_most: int | None = None) -> tuple[int, dict[Any, Any]]:
         """The newest usable step and state; damaged files are skipped, and listed in `damaged`.
 
@@ -80,6 +85,7 @@ class NullCheckpoints:
     """Checkpoints switched off."""
 
     damaged: tuple[Path, ...] = ()
+    last_step = -1
 
     def save(self, step: int, state: Mapping[Any, Any]) -> Path | None:
         """Do nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class Architecture:
 
 
 PLAIN = Architecture()
+_SEEDED = threading.RLock()
 
 
 def make_torso(
@@ -139,8 +141,11 @@ def residual_layers(network: nn.Module) -> list[str]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A context in which the CPU's global generator starts from `seed`; its state is restored afterwards."""
-    with torch.random.fork_rng(devices=[]):
+    """A context in which the CPU's global generator starts from `seed`; its state is restored afterwards.
+
+    One thread at a time is in it, since all of a process share that generator.
+    """
+    with _SEEDED, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed those of other devices too
         yield
 

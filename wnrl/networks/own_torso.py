@@ -29,7 +29,11 @@ class OwnTorso(nn.Module):
 
     def __init__(self, obs_shape: Sequence[int], module: OwnModule) -> None:
         super().__init__()
-        made = copy.deepcopy(module) if isinstance(module, nn.Module) else module(tuple(obs_shape))
+        made: object = module
+        if isinstance(module, nn.Module):
+            made = copy.deepcopy(module)
+        elif callable(module):
+            made = module(tuple(obs_shape))
         if not isinstance(made, nn.Module):
             raise TypeError(f"network must be a module, or make one from the shape of an observation, got {made!r}")
         self.module = made
