@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
@@ -109,6 +110,7 @@ class Algorithm:
         self._learns, self._closed = False, False  # whether that run has begun, and whether it is closed
         self._model: SavedModel | None = None  # loaded, as long as there is no run
         self._policies: dict[bool, Policy] = {}
+        self._players: weakref.WeakSet[Player] = weakref.WeakSet()
 
     # Settings
 
@@ -202,6 +204,8 @@ class Algorithm:
             keep = path is not None or resume is not None
             self._run = Run(self.spec, self.settings, task=self.task, keep=keep, more=steps)
             self._learns, self._model = True, None
+            for player in self._players:  # they follow the network that learns from now on
+                player.reset()
         assert self._run is not None
         return self._run
 
@@ -247,7 +251,9 @@ class Algorithm:
     def player(self, *, deterministic: bool = False) -> Player:
         """A player of games, which keeps the state of a recurrent network; `deterministic` as in `predict`."""
         interface = self._probed.probe()
-        return Player(lambda: self._policy(deterministic), interface.rows, interface.actions)
+        player = Player(lambda: self._policy(deterministic), interface.rows, interface.actions)
+        self._players.add(player)
+        return player
 
     def evaluate(
         self, episodes: int = 30, *, seed: int = 0, num_envs: int = 8, deterministic: bool | None = None

@@ -334,6 +334,17 @@ def states_change(agent, seen, monkeypatch):
     return not torch.equal(states[0], states[1]) and not torch.equal(states[1], states[2])
 
 
+def test_a_player_follows_the_network_that_learns():
+    agent, obs = chain(PPO), np.eye(5, dtype=np.float32)
+    player = agent.player(deterministic=True)
+    player(obs)
+    agent.learn(400)
+    assert player(obs).tolist() == agent.predict(obs, deterministic=True).tolist()
+    for parameter in agent._run.agent.acting.parameters():
+        parameter.data.neg_()
+    assert player(obs).tolist() == agent.predict(obs, deterministic=True).tolist()
+
+
 def test_scores_are_those_of_the_command(tmp_path, capsys, monkeypatch):
     from agents.commands.evaluate import main
 
