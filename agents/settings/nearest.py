@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 ELSEWHERE = {
     "lr": "learning_rate",
+    "batch_size": "minibatches",
     "buffer_size": "replay_size",
     "total_timesteps": "steps",
     "timesteps": "steps",

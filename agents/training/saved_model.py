@@ -46,7 +46,14 @@ def read_saved_model(run_dir: Path, model: str, device: torch.device, own_torso:
     name = find_model(run_dir, model)
     tensors, description = read_model(run_dir / name)
     network = fold(make_network(description["network"], own_torso=own_torso))
-    network.load_state_dict(tensors)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        if own_torso is None:
+            raise
+        raise ValueError(
+            f"the network that was given is not the one of {run_dir}: {' '.join(str(error).split())}"
+        ) from error
     return SavedModel(network.to(device).eval(), description, name, count_evaluations(run_dir))
 
 

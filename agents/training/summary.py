@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from agents.settings.flat import PYTHON
 from agents.settings.run import TrainSettings
 from agents.training.protocols import Agent
 from envs import Environment, rom_id
@@ -61,6 +62,8 @@ def parts(network: nn.Module, description: Mapping[str, Any]) -> str:
     torso = next((type(module).__name__ for module in torsos), type(network).__name__)
     architecture = description.get("architecture", {})
     made_of = [torso, "-".join(map(str, description.get("hidden", ())))]
+    if "own_torso" in description:
+        made_of = [f"{description['own_torso'].removeprefix(PYTHON)} of your own"]
     made_of += [name for name in ("dueling", "noisy") if architecture.get(name)]
     if architecture.get("distribution", "none") != "none":
         made_of.append(architecture["distribution"])

@@ -21,6 +21,13 @@ class Callback:
     that are given come after them, in their order.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Raises TypeError where a method is named as in other libraries, since nothing would call it."""
+        super().__init_subclass__()
+        if wrong := next((name for name in vars(cls) if name.startswith(("on_", "_on_"))), None):
+            names = "start(trainer), step(trainer, before), update(trainer, updates), evaluation(trainer, scores)"
+            raise TypeError(f"{cls.__name__}.{wrong} would never be called: a Callback has {names}, end(trainer)")
+
     def start(self, trainer: Trainer) -> None:
         """Called when training starts, or continues, at `trainer.steps`."""
 

@@ -557,6 +557,17 @@ def test_a_network_of_ones_own_learns_and_is_normalized_and_loaded(kind, tmp_pat
     assert differences(weights(loaded), weights(whole)) == []
 
 
+def test_another_network_than_that_of_the_run_is_refused(tmp_path):
+    chain(network=own_network).learn(40, run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"the network that was given is not the one of .*run: Error"):
+        load(tmp_path / "run", network=lambda shape: torch.nn.Linear(*shape, 3))
+
+
+def test_a_network_of_ones_own_is_named_before_the_bar(capfd):
+    chain(network=own_network).learn(40, progress=True)
+    assert "network    own_network of your own, " in capfd.readouterr().out
+
+
 def test_the_command_line_says_that_a_network_was_made_in_python(tmp_path):
     chain(network=torch.nn.Flatten()).learn(40, run_dir=tmp_path / "run")
     settings = parse(AGENTS["dqn"], "", ["--resume", str(tmp_path / "run"), "--steps", "80"])

@@ -27,6 +27,7 @@ def test_the_name_that_is_meant(name, meant):
 
 def test_a_name_of_another_library_means_a_setting_that_the_agent_has():
     assert nearest_setting("n_steps", NAMES["ppo"]) == "rollout_length"
+    assert nearest_setting("batch_size", NAMES["ppo"]) == "minibatches"
     assert nearest_setting("n_steps", NAMES["dqn"]) == "n_step"
     assert nearest_setting("qqqqqq", NAMES["dqn"]) is None
 

@@ -150,6 +150,13 @@ def test_a_callback_is_called_at_each_event_of_each_run():
     ]
 
 
+def test_a_method_that_nothing_would_call_is_refused():
+    with pytest.raises(
+        TypeError, match=r"Mine._on_step would never be called: a Callback has start\(trainer\), step\(tr"
+    ):
+        type("Mine", (Callback,), {"_on_step": lambda self: True})
+
+
 @pytest.mark.parametrize("event", ["start", "step"])
 def test_a_callback_may_stop_the_run_which_can_go_on(event):
     noted = Noted(stop_at=3)
