@@ -284,7 +284,7 @@ def test_a_second_run_into_the_same_folder_is_refused(whole):
     [
         (["--game", "Brekout"], ["'Brekout'", "Breakout"]),
         (["--env", "CartPol-v1"], ["'CartPol-v1'", "CartPole-v1"]),
-        (["--env", "Pendulum-v1"], ["DQN takes discrete actions", "train_ppo.py"]),
+        (["--env", "Pendulum-v1"], ["DQN takes discrete actions", "use PPO or A2C"]),
         (["--env", "ALE/Pong-v5"], ["--game"]),
         (["--env", "Chain", "--steps", "0"], ["steps must be at least 1, got 0"]),
         (["--env", "Chain", "--num-envs", "0"], ["num_envs must be at least 1, got 0"]),
