@@ -39,7 +39,7 @@ from agents.training.evaluation import Scores, evaluate
 from agents.training.progress import TerminalProgress
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run import Run
-from agents.training.run_directory import RunDirectory
+from agents.training.run_directory import RunDirectory, in_use
 from agents.training.saved_model import NAMES, SavedModel, find_models, read_saved_model
 from agents.training.source import source_of
 from agents.training.stored_settings import stored_settings
@@ -90,22 +90,22 @@ class Algorithm:
             raise TypeError("config is a file for the command line: give its settings here")
         if (game is None) == (env is None):
             raise ValueError('name the task: game="Breakout" for Atari or env="CartPole-v1", one of the two')
-        self._source: Source | None = None
+        source: Source | None = None
         task: dict[str, Any] = {"game": game}
         if env is not None:
-            name, self._source = source_of(env)
+            name, source = source_of(env)
             task = {"env": name}
         if network is not None:
             task["own_torso"] = network
         self._given = checked_keywords(self._kind(), {**settings, **task})
-        probed = Task.of(self._given, self._source)
+        probed = Task.of(self._given, source)
         probed.remark  # noqa: B018 - refuses an unknown game
         self._observation = probed.observation
         self._restore(self._settings_for(None), probed)
 
     def _restore(self, settings: TrainSettings[Any], probed: Task) -> None:
         """What a new agent and a loaded one have; an environment is made to look at for `probed` once at most."""
-        self.settings, self._source, self._probed = settings, probed.source, probed
+        self.settings, self._probed = settings, probed
         self._run: Run | None = None  # made by the first learn, or for predictions before it
         self._learns, self._closed = False, False  # whether that run has begun, and whether it is closed
         self._model: SavedModel | None = None  # loaded, as long as there is no run
@@ -127,7 +127,8 @@ class Algorithm:
     @property
     def task(self) -> Task:
         """What it learns."""
-        return Task(self.settings.run.task, self._source)
+        settings = self.settings.run.task
+        return self._probed if settings == self._probed.settings else Task(settings, self._probed.source)
 
     @property
     def run_dir(self) -> Path | None:
@@ -195,7 +196,7 @@ class Algorithm:
             own = resume or (self._run.directory.path if self._run and self._run.directory else None)
             if path is not None and (own is None or path.resolve() != own.resolve()):
                 raise ValueError(f"this run is written to {own or 'no folder'}: run_dir belongs to the first learn()")
-        elif path is not None and path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+        elif path is not None and in_use(path):
             raise ValueError(f"{path} already holds files: choose another run_dir, or go on with load({str(path)!r})")
         if not self._learns:
             self._release()
@@ -217,7 +218,7 @@ class Algorithm:
         Raises:
             ValueError: the folder holds files already, or cannot be written to.
         """
-        if Path(path).exists() and any(Path(path).iterdir() if Path(path).is_dir() else [path]):
+        if in_use(Path(path)):
             raise ValueError(f"{path} already holds files: choose another folder")
         if self._model is not None:
             raise ValueError(f"it was loaded from {self.settings.run.resume}: copy that folder, or learn() first")

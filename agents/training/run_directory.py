@@ -63,7 +63,7 @@ class RunDirectory:
         try:
             if again:
                 _set_aside(path)
-            elif path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+            elif in_use(path):
                 advice = f", or continue a run with --resume {path}" if resumable else ""
                 raise ValueError(f"{path} already holds files: choose another --run-dir{advice}")
             path.mkdir(parents=True, exist_ok=True)
@@ -173,6 +173,11 @@ def made_by(config: Mapping[str, Any]) -> str:
     start = _starts(config)[-1]
     version, commit = (start.get("versions") or {}).get("wnrl", "of unknown version"), start.get("git_commit")
     return f"wnrl {version}, git commit {commit}" if commit else f"wnrl {version}"
+
+
+def in_use(path: Path) -> bool:
+    """Whether a run cannot be written there: it is a file, or a folder that holds some."""
+    return path.exists() and any(path.iterdir() if path.is_dir() else [path])
 
 
 def default_path(task: str, agent: str, norm: str, seed: int) -> Path:

@@ -602,12 +602,14 @@ def test_a_closed_agent_does_not_act_by_its_initial_weights(tmp_path):
     assert unused.learn(30).steps >= 30
 
 
-def test_an_environment_is_made_to_look_at_once():
+def test_an_environment_is_made_to_look_at_once(tmp_path):
     made = []
-    agent = DQN(env=lambda: made.append(None) or Signal(), **SMALL)
+    agent = DQN(env=lambda: made.append(None) or Signal(), **SMALL, learning_starts=20, batch_size=4)
     assert len(made) == 1
     agent.predict(np.zeros(2, np.float32))
     assert len(made) == 1 + SMALL["num_envs"]  # those to learn in
+    agent.learn(40, run_dir=tmp_path / "run")
+    assert len(made) == 1 + 2 * SMALL["num_envs"]
 
 
 @pytest.mark.parametrize("steps", [0, -5])
