@@ -10,7 +10,10 @@ from rate_study.report import Comparison, tables
 from rate_study.results import Results, complete
 from rate_study.study import Study
 
-from agents.commands.parser import fail, read
+from wnrl.distribution import checked_packages
+
+with checked_packages():
+    from agents.commands.parser import fail, read
 
 
 @dataclass(frozen=True)

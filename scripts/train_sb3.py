@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from agents.runtime.signals import leaving_at_once
+from wnrl.distribution import checked_packages
+
+with checked_packages():
+    from agents.runtime.signals import leaving_at_once
 
 with leaving_at_once():
     from agents.commands.sb3.command import main

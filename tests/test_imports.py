@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "wnrl/sb3": {"wnrl", "envs"},
     "envs": {"envs"},
     "agents": {"agents", "wnrl", "envs"},
-    "scripts": {"agents", "rate_study"},
+    "scripts": {"agents", "rate_study", "wnrl"},
     "scripts/rate_study": {"rate_study", "wnrl"},
 }
 PROJECT = {"wnrl", "envs", "agents", "scripts", "rate_study", "tests"}
@@ -161,6 +161,13 @@ def test_packages_import_only_what_lies_below_them(package):
     assert len(files(package)) > 3
     wrong = {str(path): sorted(tops(path) & PROJECT - may_import(path)) for path in files(package)}
     assert {name: found for name, found in wrong.items() if found} == {}
+
+
+def test_scripts_check_what_is_found_before_they_import_agents():
+    for path in (ROOT / "scripts").glob("*.py"):
+        assert {name for name in imports_of(path) if name.startswith("wnrl")} == {"wnrl.distribution.checked_packages"}
+        lines = path.read_text().splitlines()
+        assert all(line.startswith(" ") for line in lines if "from agents" in line), path
 
 
 def test_only_wnrl_sb3_and_the_commands_that_compare_import_stable_baselines3():

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 PACKAGES = ("agents", "envs")
 """Top-level packages of this distribution beside `wnrl`; each says so by `__distribution__`."""
@@ -28,6 +32,17 @@ def check_packages(*packages: str) -> None:
         if not _is_ours(spec):
             found = spec.origin or ", ".join(spec.submodule_search_locations or [])
             raise ImportError(f"{name!r} is {found} here{_owner(name)}, not wnrl's package: {ADVICE}", name=name)
+
+
+@contextmanager
+def checked_packages() -> Iterator[None]:
+    """A context for a script's first imports of ours: what `check_packages` raises is one line and exit code 2."""
+    try:
+        check_packages()
+    except ImportError as error:
+        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    yield
 
 
 ADVICE = "install wnrl in an environment of its own, and start where no folder or file has that name"

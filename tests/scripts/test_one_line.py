@@ -1,10 +1,12 @@
 """Whatever is wrong with a command line is one line on stderr and exit code 2, and nothing is made."""
 
+import os
 import re
+import sys
 
 import pytest
 
-from tests.scripts.processes import CHAIN, call, train
+from tests.scripts.processes import CHAIN, SCRIPTS, call, start, train
 
 NORMS = "none, weight, mean-batch, batch, layer, layer-channels, projected, layer+projected, batch+projected, spectral "
 
@@ -71,3 +73,37 @@ def test_numbers_as_people_write_them(tmp_path, steps):
     )
     assert (result.code, result.err) == (0, "")
     assert re.search("finished 6[0-2] steps", result.out)
+
+
+@pytest.fixture
+def foreign(tmp_path, monkeypatch):
+    """Makes the package of another distribution, which is found before ours."""
+
+    def make(name):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("import nothing_that_there_is\n")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.syspath_prepend(tmp_path)
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["agents", "envs"])
+@pytest.mark.parametrize("script", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+def test_a_foreign_package_of_the_same_name(name, script, foreign, monkeypatch):
+    folder = foreign(name)
+    monkeypatch.syspath_prepend(SCRIPTS)  # where rate_study is
+    result = call(script, "--help")
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1), result
+    said = f"{script}.py: error: {name!r} is {folder / name / '__init__.py'} here, not wnrl's package: install wnrl in "
+    assert result.err.startswith(said)
+
+
+def test_a_foreign_package_in_a_process_of_its_own(foreign, monkeypatch):
+    folder = foreign("agents")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(SCRIPTS.parent)]))
+    process = start("train_dqn", "--help")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("train_dqn.py: error: 'agents' is ")

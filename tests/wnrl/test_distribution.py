@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wnrl.distribution import PACKAGES, check_packages
+from wnrl.distribution import PACKAGES, check_packages, checked_packages
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,3 +102,16 @@ def test_imports_that_need_envs_say_so_too(imported, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"ImportError: 'envs' is {file} here, not wnrl's package")
+
+
+def test_what_a_script_says(tmp_path, monkeypatch, capsys):
+    file = other(tmp_path, "envs")
+    monkeypatch.setattr(sys, "argv", ["scripts/train_dqn.py"])
+    with checked_packages():
+        pass
+    assert capsys.readouterr().err == ""
+    monkeypatch.delitem(sys.modules, "envs", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit, match="2"), checked_packages():
+        raise AssertionError
+    assert capsys.readouterr().err.startswith(f"train_dqn.py: error: 'envs' is {file} here, not wnrl's package: ")
