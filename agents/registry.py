@@ -19,7 +19,13 @@ _SPECS = (
     AgentSpec("dqn", DQNSettings, dqn_preset, "agents.dqn.build:build_dqn", supports_torchrun=True),
     AgentSpec("ppo", PPOSettings, ppo_preset, "agents.policy_gradient.build:build_ppo"),
     AgentSpec("a2c", A2CSettings, a2c_preset, "agents.policy_gradient.build:build_a2c"),
-    AgentSpec("reinforce", REINFORCESettings, reinforce_preset, "agents.policy_gradient.build:build_reinforce"),
+    AgentSpec(
+        "reinforce",
+        REINFORCESettings,
+        reinforce_preset,
+        "agents.policy_gradient.build:build_reinforce",
+        learns_from_games=True,
+    ),
     AgentSpec("pqn", PQNSettings, pqn_preset, "agents.pqn.build:build_pqn"),
     AgentSpec("sac", SACSettings, sac_preset, "agents.sac.build:build_sac"),
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -97,7 +99,16 @@ def play_saved_model(settings: EvaluateSettings) -> str:
         video = Video(environment, path) if settings.video else None
         watching: dict[str, Any] = {"watch": video.watch} if video else {}
         seed = integer(settings.seed, Purpose.GAMES)
-        games = evaluate(policy, environment, episodes=settings.episodes, seed=seed, **watching)
+        games = evaluate(
+            policy,
+            environment,
+            episodes=settings.episodes,
+            seed=seed,
+            message=partial(print, file=sys.stderr),
+            **watching,
+        )
+    if not games:
+        raise ValueError("no game ended, so there is no score")
     line = score_line(model, [game.score for game in games], play)
     return f"{line}\nvideo of the first game: {video.close()}" if video else line
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agents.learner.finite import Kept, check_figures, check_kept
 from agents.learner.gradient_norm import gradient_norm
 from agents.learner.optimizers import load_optimizer, make_optimizer
 from agents.runtime.cuda_graphs import Graphs
@@ -59,6 +60,7 @@ class Learner:
             beta1=settings.beta1,
             eps=settings.optimizer_eps,
         )
+        self._kept = Kept(network, self.optimizer)
         self._parameters = list(network.parameters())  # walking a small network's modules takes as long as a step
         self._projected = projections(network)
         self._limit = settings.max_grad_norm
@@ -141,16 +143,28 @@ class Learner:
             step: environment step for which the learning rate was last set.
             obs: observations `[B, *obs_shape]` for the layers' diagnostics; None where there are none yet.
             generator: of the reading, on the network's device.
+
+        Raises:
+            NonFiniteError: learning broke down: a loss, a gradient norm, a weight or an average of the optimizer is not
+                finite.
         """
         learning_rate = self.learning_rate(step)
         layers = self.diagnostics.read(learning_rate, obs, generator)
-        values = torch.stack(list(layers.values())).tolist() if layers else []
+        *values, finite = torch.stack([*layers.values(), self._kept.finite]).tolist()  # waits for the device once
+        means = self._means.read()
+        check_figures(step, means)
+        if not finite:
+            self.check_finite(step)
         return {
-            **self._means.read(),
+            **means,
             "train/learning_rate": learning_rate,
             "train/n_updates": self.num_updates,
             **dict(zip(layers, values, strict=True)),
         }
+
+    def check_finite(self, step: int) -> None:
+        """Raise NonFiniteError where a weight or an average of the optimizer is not; waits for the device."""
+        check_kept(step, self._kept)
 
     def get_state(self) -> dict[str, Any]:
         """Everything needed to continue."""

@@ -32,6 +32,8 @@ class AgentSpec:
     """`module:function` of what builds it; imported when it is called, since it brings torch."""
     supports_torchrun: bool = False
     """Whether several processes can share a run of it, see `agents.runtime.distributed`."""
+    learns_from_games: bool = False
+    """Whether it learns nothing until a whole game has ended."""
 
     def defaults(self, flags: Mapping[str, str], *, observation: Observation) -> TrainSettings[Any]:
         """The settings of a run before its flags are read: those of the preset and of the protocol.

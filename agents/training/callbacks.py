@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from agents.acting.policies import Policy
+from agents.runtime.distributed import OneProcess, Ranks
 from agents.training.evaluation import Scores
 from agents.training.protocols import Progress
 from agents.training.trainer import Callback, Trainer
-from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
 from wnrl.checkpoints.tensor_files import CheckpointError
 from wnrl.schedules import Every
+
+LONGEST = 600.0
+"""Seconds after which a checkpoint is due whatever the interval in steps."""
+SHARE = 0.05
+"""Of the time, what such checkpoints may take."""
+WITHOUT_AN_END = 50_000
+"""Steps without a finished game after which an agent that needs one says so."""
 
 Report = Callable[[int, dict[str, float]], None]  # called with the step and metrics by TensorBoard tag
 
@@ -88,7 +97,8 @@ class Evaluation(Callback):
         interval: in steps; 0 never evaluates.
         report: called with the step and the metrics.
         keep_best: called with the step and the mean score when that is the best so far.
-        message: called with a line of text when no game ended in an evaluation, which then has no score.
+        message: called with a line of text when no game ended in an evaluation, which then has no score, or when the
+            best model could not be written; the run continues.
 
     Attributes:
         best: the best mean score so far.
@@ -123,8 +133,11 @@ class Evaluation(Callback):
             return
         self._report(trainer.steps, {"eval/mean_reward": scores.mean, "eval/mean_ep_length": scores.mean_length})
         if scores.mean > self.best:
-            self.best = scores.mean
-            self._keep_best(trainer.steps, self.best)
+            try:
+                self._keep_best(trainer.steps, scores.mean)
+                self.best = scores.mean
+            except CheckpointError as error:
+                self._message(f"the best model is not kept: {error}")
         trainer.evaluated(scores)
 
     def get_state(self) -> dict[str, Any]:
@@ -137,30 +150,75 @@ class Evaluation(Callback):
 
 
 class Checkpointing(Callback):
-    """Writes checkpoints at an interval.
+    """Writes checkpoints at an interval of steps, and by time where that is longer.
+
+    At a row of metrics, one is written too if the last was `LONGEST` seconds ago or more, unless checkpoints would take
+    more than `SHARE` of the time; the first process decides.
 
     Args:
-        checkpoints: where they go.
+        save: writes the checkpoint of a step.
         interval: in steps; 0 never writes.
-        state: what a checkpoint holds.
+        rows: steps between two rows of metrics.
         message: called with a line of text when a checkpoint could not be written; the run continues, and the earlier
             checkpoints stay.
+        ranks: the processes that share the run.
+        clock: seconds.
     """
 
     def __init__(
         self,
-        checkpoints: Checkpoints | NullCheckpoints,
+        save: Callable[[int], None],
         interval: int,
-        state: Callable[[], dict[str, Any]],
+        rows: int,
+        *,
         message: Callable[[str], None],
+        ranks: Ranks | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._checkpoints, self._clock, self._state, self._message = checkpoints, Every(interval), state, message
+        self._save, self._message, self._ranks, self._time = save, message, ranks or OneProcess(), clock
+        self._clock, self._rows = Every(interval), Every(rows if interval else 0)
+        self._last, self._took = clock(), 0.0
+
+    def start(self, trainer: Trainer) -> None:
+        """Count time from here."""
+        self._last = self._time()
 
     def step(self, trainer: Trainer, before: int) -> None:
-        """Save when an interval has passed."""
-        if not self._clock.ticks(before, trainer.steps):
+        """Save when an interval has passed, or much time."""
+        due = self._clock.ticks(before, trainer.steps)
+        if not due and not (self._rows.ticks(before, trainer.steps) and self._overdue()):
             return
+        began = self._time()
         try:
-            self._checkpoints.save(trainer.steps, self._state())
+            self._save(trainer.steps)
         except CheckpointError as error:
             self._message(f"no checkpoint at step {trainer.steps:,}: {error}")
+        self._last = self._time()
+        self._took = self._last - began
+
+    def _overdue(self) -> bool:
+        waited = self._time() - self._last
+        overdue = waited >= max(LONGEST, self._took * (1 / SHARE - 1))
+        return self._ranks.sum(int(overdue and not self._ranks.rank)) > 0
+
+
+class Endless(Callback):
+    """Says so where an agent that learns from whole games gets none.
+
+    Args:
+        message: called with a line of text, once.
+    """
+
+    def __init__(self, message: Callable[[str], None]) -> None:
+        self._message = message
+        self._clock = Every(WITHOUT_AN_END)
+
+    def step(self, trainer: Trainer, before: int) -> None:
+        """Look after many steps."""
+        if not self._clock.ticks(before, trainer.steps) or trainer.steps >= 2 * WITHOUT_AN_END:
+            return
+        if not trainer.agent.learner.num_updates and math.isnan(trainer.statistics.mean_score):
+            self._message(
+                f"no game has ended in {trainer.steps:,} steps, and nothing was learned yet: this agent learns from "
+                "whole games; give the environment a time limit (gymnasium.wrappers.TimeLimit), or take another agent"
+            )

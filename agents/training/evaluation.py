@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 
 from agents.acting.policies import Policy
 from envs import Environment, Episode, EpisodeStatistics, TimeStep, human_normalized, rom_id
+
+LONGEST_GAME = 110_000
+"""Steps after which a game is taken to be endless; those of Atari end after 108,000 frames."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,12 @@ def evaluate(
     seed: int,
     watch: Callable[[TimeStep], Any] = lambda timestep: None,
     stopped: Callable[[], bool] = lambda: False,
+    message: Callable[[str], None] = warnings.warn,
 ) -> list[Episode]:
     """Play whole games and return them in the order in which they ended.
 
     Each environment plays its fixed share of the games, so that short games are not counted more often than long ones.
+    An environment whose game has not ended after `LONGEST_GAME` steps plays no more of its share.
 
     Args:
         policy: chooses the actions.
@@ -69,6 +75,7 @@ def evaluate(
         seed: of the environments, see `Environment.reset`.
         watch: called with each row, the first one included.
         stopped: asked at each step; the games that have ended by then are returned.
+        message: called with a line of text where a game does not end.
 
     Raises:
         ValueError: fewer than one game asked for.
@@ -77,8 +84,8 @@ def evaluate(
         raise ValueError(f"episodes must be at least 1, got {episodes}")
     number = environment.num_envs
     left = np.array([episodes // number + (index < episodes % number) for index in range(number)])
-    statistics, finished = EpisodeStatistics(number), []
-    timestep = environment.reset(seed)
+    statistics, finished, endless = EpisodeStatistics(number), [], 0
+    timestep, length = environment.reset(seed), np.zeros(number, np.int64)
     statistics.update(timestep)
     watch(timestep)
     while left.any() and not stopped():
@@ -88,6 +95,15 @@ def evaluate(
             if left[episode.env]:
                 left[episode.env] -= 1
                 finished.append(episode)
+        length = np.where(timestep.first, 0, length + 1)
+        if (length >= LONGEST_GAME).any():
+            endless += int(left[length >= LONGEST_GAME].sum())
+            left[length >= LONGEST_GAME] = 0
+    if endless:
+        message(
+            f"{endless} of {episodes} games of an evaluation did not end within {LONGEST_GAME:,} steps and are not "
+            "counted: give the environment a time limit (gymnasium.wrappers.TimeLimit)"
+        )
     return finished
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from agents.acting.policies import Policy
+from agents.learner.finite import NonFiniteError
 from agents.runtime.devices import device_name
 from agents.runtime.distributed import join, share
 from agents.runtime.seeds import Purpose, generator, integer
@@ -15,17 +16,18 @@ from agents.settings.flat import replace, to_json
 from agents.settings.presets.protocols import conditions
 from agents.settings.run import AUTO, TrainSettings
 from agents.training.agent_spec import AgentSpec
-from agents.training.callbacks import Checkpointing, Evaluation, Log, Shown
+from agents.training.callbacks import Checkpointing, Endless, Evaluation, Log, Shown
 from agents.training.evaluation import Scores, evaluate, evaluate_steps
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run_directory import RunDirectory, default_path, made_by
+from agents.training.safe_progress import SafeProgress
+from agents.training.saving import Saving
 from agents.training.summary import summary
 from agents.training.task import Task
 from agents.training.trackers import check_tracking, open_tracker, record_settings
 from agents.training.trainer import Callback, Trainer
-from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
-from wnrl.checkpoints.tensor_files import write_model
-from wnrl.normalizers.folding import fold
+from wnrl.checkpoints.checkpoints import Checkpoints
+from wnrl.checkpoints.tensor_files import CheckpointError
 from wnrl.tracking.tracker import NullTracker, Tracker
 
 
@@ -84,10 +86,10 @@ class Run:
             self.agent = spec.build(own.run, own.agent, environment)
             self.agent.learner.share(ranks)
             self.directory = self._open_directory() if keep else None
-            self._checkpoints: Checkpoints | NullCheckpoints = NullCheckpoints()
-            if self.directory:
-                self._checkpoints = Checkpoints(self.directory.checkpoints_of(ranks.rank))
+            self._saving = Saving(spec.name, self.agent, self._task, self._state, self.directory, ranks)
+            self._checkpoints = self._saving.checkpoints
             self.progress: Progress = NullProgress() if progress is None else progress
+            self._safe_progress = SafeProgress(lambda: self.progress)
             self._own = self._callbacks()
             self._trainer = Trainer(self.agent, environment, seed=settings.run.seed, ranks=ranks)
             self.set_callbacks(callbacks)
@@ -137,15 +139,18 @@ class Run:
             self._policy,
             run.eval_interval,
             report=self._report,
-            keep_best=self._keep_best,
+            keep_best=self._saving.save_best,
             message=self._warn,
         )
         interval = run.checkpoint_interval if self.directory else 0
-        checkpointing = Checkpointing(self._checkpoints, interval, self._state, self._warn)
+        checkpointing = Checkpointing(
+            self._saving.save, interval, run.log_interval, message=self._warn, ranks=self._ranks
+        )
         if self._ranks.rank:
             return [checkpointing]
         log = Log(self._report, run.log_interval, self._environment.frame_skip)
-        return [Shown(lambda: self._shown), log, self._evaluation, checkpointing]
+        endless = [Endless(self._warn)] if self._spec.learns_from_games else []
+        return [Shown(lambda: self._shown), log, *endless, self._evaluation, checkpointing]
 
     def _resume(self, more: int | None) -> None:
         """Continue from the last checkpoint that is whole, in every process."""
@@ -176,6 +181,7 @@ class Run:
             settings = to_json(self.settings) | {"schedule_steps": self.settings.run.schedule_end}
             self.directory.go_on(self.steps, settings, self._device)
         self._evaluation.set_state(state["evaluation"])
+        self._evaluation.best = max(self._evaluation.best, self._saving.best_score(self._warn))
 
     @property
     def _device(self) -> str:
@@ -183,10 +189,10 @@ class Run:
 
     @property
     def _shown(self) -> Progress:
-        return NullProgress() if self._ranks.rank else self.progress
+        return NullProgress() if self._ranks.rank else self._safe_progress
 
     def _warn(self, text: str) -> None:
-        self.progress.message(text)  # in every process
+        self._safe_progress.message(text)  # in every process
 
     @property
     def steps(self) -> int:
@@ -222,6 +228,19 @@ class Run:
             self.settings = replace(self.settings, steps=total_steps, schedule_steps=run.schedule_end)
             if self.directory and not self._ranks.rank:
                 self.directory.change_settings(steps=total_steps, schedule_steps=run.schedule_end)
+        shown = self._shown
+        self._announce(total_steps)
+        try:
+            self._trainer.run(total_steps, self.stop)
+            shown.close()
+            self._saving.save_somewhere(self.steps, self._create_directory)
+        except BaseException as error:
+            shown.close()
+            self._broke_off(error)
+            raise
+
+    def _announce(self, total_steps: int) -> None:
+        """Say what the run is about to do, and what is odd about it."""
         shown, where = self._shown, f" in {self.directory.path}" if self.directory else ""
         shown.start(self.steps, total_steps)
         shown.message(f"resuming at step {self.steps:,}{where}" if self.steps else f"training{where}")
@@ -239,11 +258,6 @@ class Run:
             shown.message(self._task.remark)
         if self.conditions:
             shown.message(f"games are scored with {self.conditions}")
-        try:
-            self._trainer.run(total_steps, self.stop)
-        finally:
-            shown.close()
-        self.save()
 
     def warm_up_of(self, total_steps: int) -> int:
         """The length of the random warm-up where a run to `total_steps` is no longer than that; else 0."""
@@ -264,13 +278,33 @@ class Run:
             ValueError: the new folder holds files already, or cannot be written to.
             CheckpointError: a file cannot be written.
         """
-        directory = self.directory if path is None else self._create_directory(path)
-        if directory is None:
+        if path is None:
+            self._saving.save(self.steps)
+        else:
+            self._saving.save_to(self._create_directory(path), self.steps)
+
+    def _broke_off(self, error: BaseException) -> None:
+        """Keep what an error leaves of the run, and say where.
+
+        Raises:
+            NonFiniteError: that is what the error comes from; the last checkpoint and models stay.
+        """
+        second = isinstance(error, KeyboardInterrupt) and self.stop()  # at once
+        if second or isinstance(error, CheckpointError) or not self.directory:
             return
-        if not self._ranks.rank:
-            self._save_model("model", self.steps, directory=directory)
-        checkpoints = self._checkpoints if path is None else Checkpoints(directory.checkpoints)
-        checkpoints.save(self.steps, self._state())
+        try:
+            self.agent.learner.check_finite(self.steps)
+            if self._ranks.world_size == 1:  # else processes broke off at different steps
+                self._saving.save_somewhere(self.steps, self._create_directory)
+                self._warn(f"the run broke off at step {self.steps:,}: it can go on from there")
+        except NonFiniteError as broken:
+            last = self._checkpoints.last_step
+            kept = f"that of step {last:,} stays, from which it can go on" if last >= 0 else "there is none before"
+            self._warn(f"no checkpoint of step {self.steps:,}, where weights are not finite: {kept}")
+            if not isinstance(error, NonFiniteError):
+                raise broken from error
+        except Exception as problem:  # of the device, or of what has ended the run
+            self._warn(f"no checkpoint at step {self.steps:,}: {problem}")
 
     def close(self) -> None:
         """Close the environments and the metrics' files."""
@@ -286,8 +320,11 @@ class Run:
         self.close()
 
     def _report(self, step: int, metrics: dict[str, float]) -> None:
-        self._tracker.write(step, metrics)
         self._shown.report(step, metrics)
+        try:
+            self._tracker.write(step, metrics)
+        except OSError as error:
+            self._warn(f"no row of metrics at step {step:,}: {error}; the run goes on")
 
     def _state(self) -> dict[str, Any]:
         """What a checkpoint holds.
@@ -310,6 +347,7 @@ class Run:
 
     def _play(self, policy: Policy) -> Scores | None:
         """The scores of one evaluation; None when a stop is asked for meanwhile."""
+        self.agent.learner.check_finite(self.steps)
         run = self.settings.run
         seed = integer(run.seed, Purpose.EVALUATION, self._due(self.steps))
         number = run.num_envs if run.eval_steps else min(run.num_envs, run.eval_episodes)
@@ -318,28 +356,14 @@ class Run:
             if run.eval_steps:
                 games = evaluate_steps(policy, environment, steps=run.eval_steps, seed=seed, stopped=self.stop)
             else:
-                games = evaluate(policy, environment, episodes=run.eval_episodes, seed=seed, stopped=self.stop)
+                games = evaluate(
+                    policy,
+                    environment,
+                    episodes=run.eval_episodes,
+                    seed=seed,
+                    stopped=self.stop,
+                    message=self._warn,
+                )
         finally:
             environment.close()
         return None if self.stop() else Scores.of(games, run.task.game, self.conditions)
-
-    def _keep_best(self, step: int, score: float) -> None:
-        self._save_model("best", step, score)
-
-    def _save_model(
-        self, name: str, step: int, score: float | None = None, *, directory: RunDirectory | None = None
-    ) -> None:
-        """Write the model of now, into the run's folder if it has one or into another."""
-        directory = directory or self.directory
-        if directory is None:
-            return
-        learner = self.agent.learner
-        description = {
-            "agent": self._spec.name,
-            "network": learner.description,
-            **self._task.describe(),
-            "play": self.agent.evaluation_options,
-            "step": step,
-            "mean_reward": score,
-        }
-        write_model(directory.path / name, fold(learner.network).state_dict(), description)

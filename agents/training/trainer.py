@@ -148,14 +148,17 @@ class Trainer:
         return timestep
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to continue; the environment's part only where the environment can be restored."""
+        """Everything needed to continue; the environment's part only where the environment can be restored.
+
+        A run that broke off in the middle of a step goes on with new games.
+        """
         state = {
             "steps": self.steps,
             "seconds": self.seconds,
             "agent": self.agent.get_state(),
             "statistics": self.statistics.get_state(),
         }
-        if self.environment.resumable and self._timestep is not None:
+        if self.environment.resumable and self._timestep is not None and not self._broken:
             state["environment"] = self.environment.get_state()
             state["timestep"] = self._timestep._asdict()
         return state

@@ -1,6 +1,8 @@
 import pytest
 
-from agents.training.callbacks import Checkpointing, Evaluation, Log, Shown
+from agents.runtime.distributed import OneProcess
+from agents.training import callbacks
+from agents.training.callbacks import Checkpointing, Endless, Evaluation, Log, Shown
 from agents.training.evaluation import Scores
 from agents.training.trainer import Trainer
 from envs import Episode
@@ -26,16 +28,11 @@ def silent(step, metrics):
 @pytest.mark.parametrize("num_envs", [1, 3, 7])
 def test_callbacks_fire_once_an_interval(num_envs):
     saved, played, evaluated, table = [], [], [], Table()
-
-    class Saved:
-        def save(self, step, state):
-            saved.append((step, state))
-
     run(
         Clockwork(*[1000] * num_envs),
         100,
         Log(table.write, 10, 1),
-        Checkpointing(Saved(), 25, lambda: {"x": 1}, print),
+        Checkpointing(saved.append, 25, 10, message=print),
         Evaluation(
             lambda policy: played.append(policy) or Scores.of([Episode(0, 1.0, 2)]),
             lambda step: f"policy {step}",
@@ -50,13 +47,17 @@ def test_callbacks_fire_once_an_interval(num_envs):
         for interval in (10, 25, 50)
     }
     assert [step for step, _ in table.rows] == due[10]
-    assert saved == [(step, {"x": 1}) for step in due[25]]
+    assert saved == due[25]
     assert played == [f"policy {step}" for step in due[50]]
     assert evaluated == due[50]
 
 
 def test_an_interval_of_0_never_fires():
-    never = Checkpointing(None, 0, None, None), Evaluation(None, None, 0, report=None, keep_best=None, message=None)
+    late = iter(range(0, 10**9, 10**6))
+    never = (
+        Checkpointing(None, 0, 1, message=None, clock=lambda: next(late)),
+        Evaluation(None, None, 0, report=None, keep_best=None, message=None),
+    )
     run(Clockwork(5), 30, *never)
 
 
@@ -220,10 +221,81 @@ def test_evaluation_continues_from_its_state():
 def test_a_checkpoint_that_cannot_be_written_is_reported_and_the_run_continues():
     said = []
 
-    class Full:
-        def save(self, step, state):
-            raise CheckpointError("the disk is full")
+    def full(step):
+        raise CheckpointError("the disk is full")
 
-    trainer = run(Clockwork(1000), 30, Checkpointing(Full(), 20, dict, said.append))
+    trainer = run(Clockwork(1000), 30, Checkpointing(full, 20, 1000, message=said.append))
     assert said == ["no checkpoint at step 20: the disk is full"]
     assert trainer.steps == 30
+
+
+class Seconds:
+    """A clock that moves on by so many seconds a step, and more while a checkpoint is written."""
+
+    def __init__(self, a_step, a_checkpoint=0.0):
+        self.now, self.a_step, self.a_checkpoint, self.saved = 0.0, a_step, a_checkpoint, []
+
+    def __call__(self):
+        return self.now
+
+    def save(self, step):
+        self.saved.append(step)
+        self.now += self.a_checkpoint
+
+    def passes(self):
+        return AfterSteps(lambda trainer, before: setattr(self, "now", self.now + self.a_step))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "interval", "due"),
+    [
+        (Seconds(61), 1000, [10, 20, 30, 40]),  # a row every 610 s
+        (Seconds(59), 1000, [20, 40]),  # every 590 s
+        (Seconds(61), 15, [10, 15, 30, 40, 45]),  # those by steps start the time again
+        (Seconds(0.1), 1000, []),
+        (Seconds(61, a_checkpoint=64), 1000, [10, 30, 50]),  # 5 % of 1280 s
+        (Seconds(61), 0, []),
+    ],
+)
+def test_a_checkpoint_is_due_after_ten_minutes_unless_it_takes_too_much_of_the_time(seconds, interval, due):
+    run(
+        Clockwork(1000),
+        50 if 50 in due else 45,
+        seconds.passes(),
+        Checkpointing(seconds.save, interval, 10, message=print, clock=seconds),
+    )
+    assert seconds.saved == due
+
+
+def test_the_first_process_decides_when_a_checkpoint_is_due_by_time():
+    class Second(OneProcess):
+        rank, world_size = 1, 2
+        said = iter([0, 1, 0, 0])
+
+        def sum(self, value):
+            assert value == 0  # however late it is here
+            return next(self.said)
+
+    late, saved = Seconds(1e6), []
+    run(
+        Clockwork(1000),
+        40,
+        late.passes(),
+        Checkpointing(saved.append, 1000, 10, message=print, ranks=Second(), clock=late),
+    )
+    assert saved == [20]
+
+
+@pytest.mark.parametrize(
+    ("length", "updates", "said"),
+    [(10**6, {}, 1), (3000, {}, 0), (10**6, {70: 1}, 0)],
+    ids=["endless", "ends", "learns"],
+)
+def test_an_agent_of_whole_games_says_once_that_none_has_ended(length, updates, said, monkeypatch):
+    monkeypatch.setattr(callbacks, "WITHOUT_AN_END", 4000)
+    lines = []
+    agent = Recorder()
+    agent.updates = updates
+    Trainer(agent, Clockwork(length), seed=0, callbacks=[Endless(lines.append)]).run(9000)
+    assert len(lines) == said
+    assert all("no game has ended in 4,000 steps" in line for line in lines)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from agents.training import evaluation
 from agents.training.evaluation import Scores, evaluate, evaluate_steps
 from envs import Chain, Episode
 from tests.agents.environments import Clockwork
@@ -110,3 +111,21 @@ def test_scores_of_no_game_are_no_number():
     scores = Scores.of([], "Breakout")
     assert np.isnan([scores.mean, scores.std, scores.mean_length]).all()
     assert scores.human_normalized is None
+
+
+def test_a_game_that_does_not_end_is_left_out_and_reported(monkeypatch):
+    """One environment of three plays on for ever: the evaluation ends, with the games of the others."""
+    monkeypatch.setattr(evaluation, "LONGEST_GAME", 50)
+    said = []
+    environment = Clockwork(3, 10**9, 5)
+    games = evaluate(left, environment, episodes=7, seed=0, message=said.append)
+    assert sorted(game.env for game in games) == [0, 0, 0, 2, 2]
+    assert said == [
+        "2 of 7 games of an evaluation did not end within 50 steps and are not counted: give the environment a time "
+        "limit (gymnasium.wrappers.TimeLimit)"
+    ]
+
+
+def test_games_just_short_of_the_limit_are_counted(monkeypatch):
+    monkeypatch.setattr(evaluation, "LONGEST_GAME", 51)
+    assert len(evaluate(left, Clockwork(50, 50), episodes=6, seed=0, message=pytest.fail)) == 6

@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.acting.policies import make_policy
 from agents.commands.parser import parse
 from agents.dqn import build
+from agents.learner.finite import NonFiniteError, holds_non_finite
 from agents.learner.network import make_network
 from agents.registry import AGENTS
 from agents.runtime.distributed import OneProcess
@@ -16,18 +17,20 @@ from agents.runtime.seeds import Purpose, integer
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat, replace
 from agents.settings.run import TrainSettings
+from agents.training import callbacks as callbacks_module
 from agents.training import run as run_module
 from agents.training.protocols import NullProgress
 from agents.training.run import Run
 from agents.training.task import Task
 from agents.training.trainer import Callback
-from envs import Chain
+from envs import Chain, Episode
 from envs.stream import first_rows
 from tests.agents.contract import differences
 from tests.agents.training.recorder import AfterSteps
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import CheckpointError, read_model
 from wnrl.normalizers.folding import fold
+from wnrl.tracking.tracker import RunTracker
 
 DQN = AGENTS["dqn"]
 
@@ -512,3 +515,187 @@ def test_a_run_that_cannot_be_resumed_closes_its_environment(settings, closed):
     with pytest.raises(ValueError, match="at step 60 already"):
         Run(DQN, replace(settings, resume=settings.run.run_dir))
     assert len(closed) == 2
+
+
+# What ends a run leaves a checkpoint and a model
+
+
+class Breaks(Callback):
+    """Does something to the run at a step."""
+
+    def __init__(self, at, what):
+        self._at, self._what = at, what
+
+    def step(self, trainer, before):
+        if before < self._at <= trainer.steps:
+            self._what(trainer)
+
+
+def fails(error):
+    def fail(trainer):
+        raise error
+
+    return fail
+
+
+def spoils(trainer):
+    next(trainer.agent.learner.network.parameters()).data.view(-1)[0] = float("nan")
+
+
+def said_by(settings, error, match, *callbacks, **options):
+    """What a run says that ends in an error."""
+    lines = []
+
+    class Display(NullProgress):
+        def message(self, text):
+            lines.append(text)
+
+    with (
+        pytest.raises(error, match=match),
+        Run(DQN, settings, progress=Display(), callbacks=callbacks, **options) as run,
+    ):
+        run.learn()
+    return lines
+
+
+@pytest.mark.parametrize("error", [RuntimeError("device"), OSError(28, "No space"), SystemExit(3), KeyboardInterrupt()])
+def test_an_error_leaves_a_checkpoint_and_a_model_of_its_step(settings, error):
+    lines = said_by(settings, type(error), None, Breaks(30, fails(error)))
+    assert lines[-1] == "the run broke off at step 30: it can go on from there"
+    assert state(settings)[0] == model(settings)[1]["step"] == 30
+    rest = learn(replace(settings, resume=settings.run.run_dir))
+    whole = learn(replace(settings, run_dir=settings.run.run_dir.with_name("whole")))
+    assert not differences(rest.agent.get_state(), whole.agent.get_state())
+
+
+def test_an_error_in_the_middle_of_a_step_leaves_a_checkpoint_that_goes_on_with_new_games(settings, monkeypatch):
+    calls, recv = [], Chain.recv
+
+    def breaks(environment):
+        calls.append(None)
+        if len(calls) == 31:
+            raise RuntimeError("the emulator died")
+        return recv(environment)
+
+    monkeypatch.setattr(Chain, "recv", breaks)
+    said_by(settings, RuntimeError, "the emulator died")
+    kept = state(settings)[1]["trainer"]
+    assert "environment" not in kept
+    monkeypatch.setattr(Chain, "recv", recv)
+    assert learn(replace(settings, resume=settings.run.run_dir)).steps == 60
+
+
+def test_a_second_interrupt_saves_nothing_more(settings):
+    stop = []
+    said = said_by(
+        settings,
+        KeyboardInterrupt,
+        None,
+        Breaks(30, lambda trainer: stop.append(None)),
+        Breaks(30, fails(KeyboardInterrupt())),
+        stop=lambda: bool(stop),
+    )
+    assert not any("broke off" in line for line in said)
+    assert not (settings.run.run_dir / "model.json").exists()
+
+
+def test_weights_that_are_not_finite_stop_the_run_at_the_next_row_and_replace_nothing(settings):
+    settings = replace(settings, checkpoint_interval=25, log_interval=10)
+    said = said_by(settings, NonFiniteError, r"before step 50: train/loss is nan", Breaks(45, spoils))
+    assert said[-1] == (
+        "no checkpoint of step 50, where weights are not finite: that of step 25 stays, from which it can go on"
+    )
+    step, kept = state(settings)
+    assert step == model(settings)[1]["step"] == 25
+    assert not holds_non_finite(kept["trainer"]["agent"]["learner"])
+
+
+@pytest.mark.parametrize("due", ["evaluation", "checkpoint", "end"])
+def test_weights_that_are_not_finite_are_never_written(settings, due):
+    """Even where no row of metrics comes first."""
+    changes = {"evaluation": {"eval_interval": 50}, "checkpoint": {"checkpoint_interval": 50}, "end": {}}
+    settings = replace(settings, log_interval=10**6, **changes[due])
+    said = said_by(settings, NonFiniteError, "weight", Breaks(45, spoils))
+    assert "there is none before" in said[-1]
+    assert not list(settings.run.run_dir.glob("*.safetensors"))
+    assert not list(settings.run.run_dir.glob("checkpoints/*"))
+
+
+def test_an_error_that_comes_of_weights_that_are_not_finite_is_named_as_such(settings):
+    """Such as that of a draw from probabilities that are NaN."""
+    error = RuntimeError("probability tensor contains nan")
+    said_by(settings, NonFiniteError, "weight", Breaks(45, spoils), Breaks(45, fails(error)))
+
+
+def test_a_model_is_written_with_each_checkpoint(settings):
+    settings = replace(settings, checkpoint_interval=25)
+    steps = []
+    look = AfterSteps(lambda trainer, before: trainer.steps == 51 and steps.append(model(settings)[1]["step"]))
+    learn(settings, callbacks=[look])
+    assert steps == [50]
+
+
+def test_when_checkpoints_are_written_changes_nothing_that_is_learned(settings, monkeypatch):
+    once = learn(replace(settings, log_interval=7))
+    monkeypatch.setattr(callbacks_module, "LONGEST", 0.0)
+    monkeypatch.setattr(callbacks_module, "SHARE", 1.0)
+    settings = replace(settings, log_interval=7, run_dir=settings.run.run_dir.with_name("often"))
+    often = learn(settings)
+    assert len(list(settings.run.run_dir.glob("checkpoints/*"))) == 2
+    assert not differences(often.agent.get_state(), once.agent.get_state())
+
+
+def renamed(path):
+    path.rename(path.with_name("renamed"))
+
+
+@pytest.mark.parametrize(("happens", "found"), [(renamed, "run")])
+def test_a_run_whose_folder_cannot_be_written_is_kept_in_another(settings, happens, found):
+    path = settings.run.run_dir
+    said_by(
+        replace(settings, checkpoint_interval=40),
+        CheckpointError,
+        rf"checkpoint and model of step 60 are in .*{found}",
+        Breaks(30, lambda trainer: happens(path)),
+    )
+    rescued = path.with_name(found)
+    assert read_model(rescued / "model")[1]["step"] == 60
+    assert learn(replace(settings, resume=rescued, steps=70)).steps == 70
+
+
+def test_a_row_of_metrics_that_cannot_be_written_is_reported_and_the_run_goes_on(settings, monkeypatch):
+    def full(tracker, step, scalars):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunTracker, "write", full)
+    lines = []
+
+    class Display(NullProgress):
+        def message(self, text):
+            lines.append(text)
+
+    assert learn(replace(settings, log_interval=30), progress=Display()).steps == 60
+    told = [line for line in lines if line.startswith("no row")]
+    assert len(told) == 2
+    assert told[0] == "no row of metrics at step 30: [Errno 28] No space left on device; the run goes on"
+
+
+def test_a_better_model_than_the_checkpoint_knows_of_is_not_replaced_by_a_worse(settings, monkeypatch):
+    """Best models of after the last checkpoint are not forgotten when the run is killed and goes on."""
+    scores = iter([5.0, 9.0, 7.0, 8.0])
+    monkeypatch.setattr(run_module, "evaluate", lambda *_, **__: [Episode(0, next(scores), 3)])
+    settings = replace(settings, eval_interval=20, checkpoint_interval=30)
+    said_by(settings, RuntimeError, "killed", Breaks(45, fails(RuntimeError("killed"))))
+    for path in settings.run.run_dir.glob("checkpoints/*45*"):
+        path.unlink()
+    assert state(settings)[1]["evaluation"]["best"] == 5
+    learn(replace(settings, resume=settings.run.run_dir))
+    assert model(settings, "best")[1]["mean_reward"] == 9
+
+
+def test_a_display_that_is_gone_ends_nothing(settings):
+    class Gone(NullProgress):
+        def update(self, step, games):
+            raise BrokenPipeError
+
+    assert learn(settings, progress=Gone()).steps == 60

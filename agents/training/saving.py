@@ -1,0 +1,136 @@
+"""What a run writes to go on from, and to be used: checkpoints and models."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from agents.runtime.distributed import Ranks
+from agents.training.protocols import Agent
+from agents.training.run_directory import RunDirectory
+from agents.training.task import Task
+from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
+from wnrl.checkpoints.tensor_files import CheckpointError, read_model, write_model
+from wnrl.normalizers.folding import fold
+
+
+class Saving:
+    """Writes the checkpoints and models of a run into its folder, never one with a number that is not finite.
+
+    Args:
+        name: of the agent.
+        agent: that learns.
+        task: that it learns.
+        state: what a checkpoint holds.
+        directory: of the run; None: nothing is written.
+        ranks: the processes of the run; the first one writes the models.
+
+    Attributes:
+        checkpoints: of this process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        agent: Agent,
+        task: Task,
+        state: Callable[[], dict[str, Any]],
+        directory: RunDirectory | None,
+        ranks: Ranks,
+    ) -> None:
+        self._name, self._agent, self._task, self._state = name, agent, task, state
+        self._directory, self._rank, self._alone = directory, ranks.rank, ranks.world_size == 1
+        self.checkpoints: Checkpoints | NullCheckpoints = NullCheckpoints()
+        if directory is not None:
+            self.checkpoints = Checkpoints(directory.checkpoints_of(ranks.rank))
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint, and the model of now as `model`.
+
+        Raises:
+            CheckpointError: a file cannot be written, or the folder is gone.
+            NonFiniteError: a weight is not finite; what is there stays.
+        """
+        if self._directory is None:
+            return
+        if not self._directory.path.is_dir():
+            raise CheckpointError(f"the run's folder {self._directory.path} is gone: was it renamed?")
+        self._write(self._directory, self.checkpoints, step)
+
+    def save_somewhere(self, step: int, create: Callable[[Path], RunDirectory]) -> None:
+        """Save, or else write all of it into another folder: next to the run's own, or among temporary files.
+
+        Args:
+            step: of now.
+            create: makes another folder.
+
+        Raises:
+            CheckpointError: the run's folder cannot be written; the message names the other one, if there is any.
+            NonFiniteError: as `save`.
+        """
+        try:
+            self.save(step)
+        except CheckpointError as error:
+            assert self._directory is not None
+            for path in _other_places(self._directory.path) if self._alone else ():
+                try:
+                    self.save_to(create(path), step)
+                except ValueError:
+                    continue
+                raise CheckpointError(f"{error}; checkpoint and model of step {step:,} are in {path}") from error
+            raise
+
+    def save_to(self, directory: RunDirectory, step: int) -> None:
+        """Write a checkpoint and the model of now into another folder, see `save`."""
+        self._write(directory, Checkpoints(directory.checkpoints), step)
+
+    def save_best(self, step: int, score: float) -> None:
+        """Write the model of now as `best`, with its score; raises as `save`."""
+        if self._directory is not None:
+            self._agent.learner.check_finite(step)
+            self._write_model(self._directory, "best", step, score)
+
+    def best_score(self, message: Callable[[str], None]) -> float:
+        """The score of the best model, which may be of after the last checkpoint; -inf where there is none.
+
+        Args:
+            message: called with a line of text where the model cannot be read.
+        """
+        if self._directory is None or not (self._directory.path / "best.safetensors").exists():
+            return -math.inf
+        try:
+            score = read_model(self._directory.path / "best")[1].get("mean_reward")
+        except CheckpointError as error:
+            message(f"the best model cannot be read and will be replaced: {error}")
+            return -math.inf
+        return float(score) if isinstance(score, int | float) else -math.inf
+
+    def _write(self, directory: RunDirectory, checkpoints: Checkpoints | NullCheckpoints, step: int) -> None:
+        self._agent.learner.check_finite(step)
+        if not self._rank:
+            self._write_model(directory, "model", step)
+        checkpoints.save(step, self._state())
+
+    def _write_model(self, directory: RunDirectory, name: str, step: int, score: float | None = None) -> None:
+        learner = self._agent.learner
+        description = {
+            "agent": self._name,
+            "network": learner.description,
+            **self._task.describe(),
+            "play": self._agent.evaluation_options,
+            "step": step,
+            "mean_reward": score,
+        }
+        write_model(directory.path / name, fold(learner.network).state_dict(), description)
+
+
+def _other_places(path: Path) -> Iterator[Path]:
+    """Folders to write to where a run's own cannot be written: next to it, then that of temporary files."""
+    if not path.exists():
+        yield path
+    name = f"{path.resolve().name}-rescued"
+    yield path.resolve().with_name(name)
+    yield Path(tempfile.mkdtemp(prefix=f"{name}-"))
