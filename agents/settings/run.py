@@ -57,7 +57,7 @@ class RunSettings:
     eval_steps: int = 0
     """Length of an evaluation in steps, instead of --eval-episodes; 0 counts games."""
     checkpoint_interval: int = 500_000
-    """Steps between two checkpoints, of which one is due every 10 minutes at the latest; 0 writes one at the end only."""
+    """Steps between two checkpoints; one is due every 10 minutes in any case. 0 writes one at the end only."""
     wandb: bool = False
     """Send the metrics to Weights & Biases too (python -m pip install wandb)."""
     task: TaskSettings = TaskSettings()
