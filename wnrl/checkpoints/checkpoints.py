@@ -1,12 +1,13 @@
 """The checkpoints of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from wnrl.checkpoints.tensor_files import SUFFIX, CheckpointError, read_checkpoint, write_checkpoint
+from wnrl.checkpoints.files import CheckpointError, UnreadableError, remove, saved_steps, sweep
+from wnrl.checkpoints.tensor_files import SUFFIX, read_checkpoint, write_checkpoint
 
 __all__ = ["Checkpoints", "NullCheckpoints"]
 
@@ -40,45 +41,60 @@ class Checkpoints:
         """
         path = self.folder / f"{step:012d}{SUFFIX}"
         write_checkpoint(path, state)
-        sound = [other for other in self._files() if other == path or other not in self.damaged]
-        for old in (set(self._files()) - set(sound[-self._keep :])) | set(self.folder.glob(".*.tmp")):
-            old.unlink(missing_ok=True)
-        self.damaged = []
+        files = list(saved_steps(self.folder).values())
+        sound = [other for other in files if other == path or other not in self.damaged]
+        for old in set(files) - set(sound[-self._keep :]):
+            remove(old)  # or by the next save, where it cannot be now
+        self.damaged = [other for other in self.damaged if other != path and other.exists()]
+        self.sweep()
         return path
+
+    def sweep(self) -> None:
+        """Remove what killed writers have left unfinished; nobody else may be writing here."""
+        sweep(self.folder)
 
     @property
     def last_step(self) -> int:
         """The step of the newest checkpoint that is not known to be damaged; -1 where there is none."""
-        return max((_step(path) for path in self._files() if path not in self.damaged), default=-1)
+        return max((step for step, path in saved_steps(self.folder).items() if path not in self.damaged), default=-1)
 
-    def latest(self, device: torch.device | str = "cpu", at_most: int | None = None) -> tuple[int, dict[Any, Any]]:
+    def latest(
+        self,
+        device: torch.device | str = "cpu",
+        at_most: int | None = None,
+        check: Callable[[dict[Any, Any]], None] | None = None,
+    ) -> tuple[int, dict[Any, Any]]:
         """The newest usable step and state; damaged files are skipped, and listed in `damaged`.
 
         Args:
             device: of the state's tensors.
             at_most: ignore checkpoints of later steps; None for no limit.
+            check: raises CheckpointError where a state is not to be used; the file then counts as damaged.
 
         Raises:
             CheckpointError: there is none.
+            UnreadableError: a file may be whole but cannot be read: of a later format, or without permission.
         """
         reasons = []
         self.damaged = []
-        for path in reversed(self._files()):
-            if at_most is not None and _step(path) > at_most:
+        for step, path in reversed(saved_steps(self.folder).items()):
+            if at_most is not None and step > at_most:
                 self.damaged.append(path)
                 continue
             try:
-                return int(path.stem), read_checkpoint(path, device)
+                state = read_checkpoint(path, device)
+                if check is not None:
+                    check(state)
+                return step, state
+            except UnreadableError:
+                self.damaged = []
+                raise
             except CheckpointError as error:
                 self.damaged.append(path)
                 reasons.append(str(error))
         raise CheckpointError(
             f"no checkpoint to resume from in {self.folder}: {'; '.join(reasons) or 'none was saved'}"
         )
-
-    def _files(self) -> list[Path]:
-        """Completely written checkpoints, oldest first."""
-        return sorted((path for path in self.folder.glob(f"*{SUFFIX}") if path.stem.isdigit()), key=_step)
 
 
 class NullCheckpoints:
@@ -91,10 +107,11 @@ class NullCheckpoints:
         """Do nothing."""
         return None
 
-    def latest(self, device: torch.device | str = "cpu", at_most: int | None = None) -> tuple[int, dict[Any, Any]]:
+    def latest(
+        self,
+        device: torch.device | str = "cpu",
+        at_most: int | None = None,
+        check: Callable[[dict[Any, Any]], None] | None = None,
+    ) -> tuple[int, dict[Any, Any]]:
         """Raise CheckpointError, as there is nothing to resume from."""
         raise CheckpointError("no checkpoint to resume from: checkpoints are switched off")
-
-
-def _step(path: Path) -> int:
-    return int(path.stem)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["flatten", "plain_metadata", "put_tensor", "unflatten"]
+__all__ = ["flatten", "layer_metadata", "plain_metadata", "put_tensor", "unflatten"]
 
 
 def flatten(state: Mapping[Any, Any]) -> tuple[Any, dict[str, Tensor]]:
@@ -37,7 +37,7 @@ def unflatten(tree: Any, tensors: Mapping[str, Tensor], device: torch.device | s
     """
     try:
         return dict(_decode(tree, tensors, torch.device(device)))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:  # of any depth
         raise ValueError(f"not a tree of tensors and values: {error!r}") from error
 
 
@@ -104,6 +104,13 @@ def plain_metadata(state: Mapping[Any, Any]) -> dict[str, dict[str, Any]]:
     return found if any(about.keys() - {"version"} for about in found.values()) else {}
 
 
+def layer_metadata(stored: Any) -> OrderedDict[str, dict[str, Any]]:
+    """What `plain_metadata` returned, as a module's state dict has it; raises ValueError where it is something else."""
+    if not isinstance(stored, dict) or not all(isinstance(about, dict) for about in stored.values()):
+        raise ValueError("what it says about layers is no mapping of mappings")
+    return OrderedDict(stored)
+
+
 def _decode(node: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
     """The value that `_encode` converted to `node`."""
     if isinstance(node, list):
@@ -124,7 +131,7 @@ def _decode(node: Any, tensors: Mapping[str, Tensor], device: torch.device) -> A
         return float(content)
     if tag == "$state_dict":
         state: Any = OrderedDict(_decode(content, tensors, device))
-        state._metadata = OrderedDict(node["metadata"])
+        state._metadata = layer_metadata(node["metadata"])
         return state
     pairs = content if tag == "$dict" else node.items()
     return {key: _decode(item, tensors, device) for key, item in pairs}

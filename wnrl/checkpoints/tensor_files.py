@@ -5,7 +5,6 @@ and CRC-32 of every tensor. The `crc32` entry is the CRC-32 of this JSON.
 """
 
 import json
-import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -17,11 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from wnrl.checkpoints.state_trees import flatten, plain_metadata, put_tensor, unflatten
+from wnrl.checkpoints.files import CheckpointError, UnreadableError, open_file, replace_file
+from wnrl.checkpoints.state_trees import flatten, layer_metadata, plain_metadata, put_tensor, unflatten
 
 __all__ = [
     "SUFFIX",
     "CheckpointError",
+    "UnreadableError",
     "read_checkpoint",
     "read_model",
     "replace_file",
@@ -31,10 +32,13 @@ __all__ = [
 
 _VERSION = 1
 SUFFIX = ".safetensors"
+_LONGEST_HEADER = 8 * 2**20
+"""Bytes of a header, which has everything but the tensors: some ten thousand in a checkpoint."""
+_COPIED = 64 * 2**20
+"""Bytes of the largest tensor that is copied when it is read; larger ones stay mapped, or memory would hold them twice
+while they are copied to where they belong."""
 
-
-class CheckpointError(ValueError):
-    """A file cannot be written, or is missing, damaged or of another kind; the message is one line."""
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def write_checkpoint(path: str | Path, state: Mapping[Any, Any]) -> None:
@@ -63,10 +67,11 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
     Args:
         path: the file.
-        device: of the tensors; on the CPU they are memory-mapped from the file.
+        device: of the tensors; on the CPU those of more than 64 MiB are memory-mapped from the file.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not one of `write_checkpoint`.
+        UnreadableError: it is of a later format, or cannot be read at present.
     """
     tensors, header = _read(Path(path))
     try:
@@ -99,19 +104,37 @@ def write_model(path_stem: str | Path, tensors: Mapping[str, Tensor], meta: Mapp
     replace_file(Path(f"{path_stem}.json"), lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
-def read_model(path_stem: str | Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_model(
+    path_stem: str | Path,
+    device: torch.device | str = "cpu",
+    check: Callable[[Shapes, dict[str, Any]], None] | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and the description of a model that `write_model` wrote.
+
+    Args:
+        path_stem: path of the two files without suffix.
+        device: of the tensors.
+        check: called with the shapes and the description before any tensor is read; it raises where they do not fit.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not one of `write_model`.
+        UnreadableError: it is of a later format, or cannot be read at present.
     """
     path = Path(f"{path_stem}{SUFFIX}")
-    tensors, header = _read(path)
-    if not isinstance(header.get("meta"), dict):
-        raise CheckpointError(f"{path} is not a model: choose another file")
+
+    def check_header(shapes: Shapes, header: dict[str, Any]) -> None:
+        if not isinstance(header.get("meta"), dict):
+            raise CheckpointError(f"{path} is not a model: choose another file")
+        if check is not None:
+            check(shapes, header["meta"])
+
+    tensors, header = _read(path, check_header)
     state: Any = OrderedDict((name, tensor.to(device)) for name, tensor in tensors.items())
     if header.get("layers"):
-        state._metadata = OrderedDict(header["layers"])
+        try:
+            state._metadata = layer_metadata(header["layers"])
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not a model ({error}): choose another file") from error
     return state, header["meta"]
 
 
@@ -134,66 +157,64 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> No
     specifications = {name: _specification(tensor) for name, tensor in tensors.items()}
     text = json.dumps({"version": _VERSION, "tensors": specifications, **header})
     metadata = {"wnrl": text, "crc32": str(zlib.crc32(text.encode()))}
-    replace_file(path, lambda temporary: save_file(tensors, temporary, metadata))
 
-
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file next to `path`, and rename it to `path` once it is on the disk.
-
-    Args:
-        path: of the file, which may exist.
-        write: makes the file whose path it is given.
-
-    Raises:
-        CheckpointError: it cannot be written; what was at `path` is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        mode = temporary.stat().st_mode  # by the umask; safetensors makes files that only the user can read
-        write(temporary)
-        temporary.chmod(mode)
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"cannot write {path} ({error}): what was there before is untouched") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming survive a power failure, where folders can be opened."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
+    def write(temporary: Path) -> None:
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        with open(temporary, "rb") as file:
+            if (length := int.from_bytes(file.read(8), "little")) > _LONGEST_HEADER:
+                raise CheckpointError(f"cannot write {path}: its values that are no tensors take {length:,} bytes")
+
+    replace_file(path, write)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on the CPU, and the header of a file that `_write` made."""
+def _read(
+    path: Path, check: Callable[[Shapes, dict[str, Any]], None] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors, on the CPU, and the header of a file that `_write` made; `check` gets it before they are read."""
     try:
+        _check_size(path)
         with safe_open(path, framework="pt") as file:
-            header = _checked_header(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no file {path}: check the path") from error
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+            header = _checked_header(file.metadata() or {}, path)
+            names = list(file.keys())
+            if check is not None:
+                check({name: tuple(file.get_slice(name).get_shape()) for name in names}, header)
+            tensors = {name: _copied(file.get_tensor(name)) for name in names}
+    except OSError as error:
+        raise UnreadableError(f"cannot read {path}: {error}") from error
+    except CheckpointError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
         raise CheckpointError(f"{path} cannot be read: damaged or not written by wnrl ({error!r})") from error
     if {name: _specification(tensor) for name, tensor in tensors.items()} != header["tensors"]:
         raise CheckpointError(f"{path} is damaged, a checksum differs: use another")
     return tensors, header
 
 
-def _checked_header(metadata: Mapping[str, str]) -> dict[str, Any]:
+def _check_size(path: Path) -> None:
+    """Raise ValueError where the header is larger than the file, or than any of ours, before it is parsed."""
+    with open_file(path) as file:
+        start, size = file.read(8), file.seek(0, 2)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > min(_LONGEST_HEADER, size - 8):
+        raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    """A copy of a tensor that is not a large one, so that the file can be closed."""
+    return tensor.clone() if tensor.nbytes <= _COPIED else tensor
+
+
+def _checked_header(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     """The header that `_write` stored, after checking its checksum."""
     text = metadata["wnrl"]
     if str(zlib.crc32(text.encode())) != metadata["crc32"]:
         raise ValueError("the header's checksum differs")
     header = json.loads(text)
-    if header["version"] != _VERSION:
-        raise ValueError(f"it has version {header['version']}, this program reads {_VERSION}")
+    if (version := header["version"]) != _VERSION:
+        if type(version) is int and version > _VERSION:
+            raise UnreadableError(f"{path} is of format {version}, later than this version's {_VERSION}: update wnrl")
+        raise ValueError(f"it has version {version}, this program reads {_VERSION}")
     return {"tensors": {}, **header}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from wnrl.checkpoints import tensor_files
+from wnrl.checkpoints import files, tensor_files
 from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
-from wnrl.checkpoints.tensor_files import CheckpointError
+from wnrl.checkpoints.files import CheckpointError, UnreadableError
 
 
 def test_the_last_ones_are_kept(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_former_ones_go_only_after_the_new_one_has_its_name(
     def refuse(*_: Any) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(tensor_files.os, "replace", refuse)
+    monkeypatch.setattr(files.os, "replace", refuse)
     with pytest.raises(CheckpointError, match="Input/output error"):
         run.save(2, {})
     assert list(tmp_path.iterdir()) == [first]
@@ -103,6 +103,101 @@ def test_a_full_disk_is_one_line_and_leaves_the_former_ones(tmp_path: Path) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == [first]
+
+
+def test_a_later_format_and_an_unreadable_file_stop_and_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is damaged: what came before is not taken instead, and nothing is deleted."""
+    run = Checkpoints(tmp_path)
+    run.save(1, {})
+    with monkeypatch.context() as later:
+        later.setattr(tensor_files, "_VERSION", 2)
+        newer = run.save(2, {})
+    assert newer is not None
+    with pytest.raises(UnreadableError, match=r"2\.safetensors is of format 2, later than this version's 1: update"):
+        run.latest()
+    opened = os.open
+
+    def refuse(path: Any, *rest: Any, **more: Any) -> int:
+        if str(path) == str(newer):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(files.os, "open", refuse)
+    with pytest.raises(UnreadableError, match=r"cannot read .*2\.safetensors: Permission denied$"):
+        run.latest()
+    assert run.damaged == []
+    run.save(3, {})
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "000000000002.safetensors",
+        "000000000003.safetensors",
+    ]
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Checkpoints(tmp_path)
+    run.save(1, {})
+
+    def refuse(path: Any) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.os, "listdir", refuse)
+    with pytest.raises(UnreadableError, match=r"cannot read .*: Permission denied"):
+        run.latest()
+
+
+def test_a_state_that_fails_the_check_counts_as_damaged(tmp_path: Path) -> None:
+    run = Checkpoints(tmp_path)
+    run.save(1, {"loss": 1.0})
+    bad = run.save(2, {"loss": float("nan")})
+
+    def check(state: dict[Any, Any]) -> None:
+        if state["loss"] != state["loss"]:
+            raise CheckpointError("loss is not finite")
+
+    assert run.latest(check=check) == (1, {"loss": 1.0})
+    assert run.damaged == [bad]
+    assert run.latest()[0] == 2
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    left = (".tmpA1b2C3", ".000000000007.safetensors.tmp", ".000000000007.safetensors.0a1b2c3d.tmp", ".config.json.tmp")
+    mine = (".tmp", ".tmp-notes", "a.tmp", ".tmpA1b2C34", ".notes.txt.tmp", ".vimrc.swp", "000000000007.safetensors")
+    for name in left + mine:
+        (tmp_path / name).touch()
+    (tmp_path / ".tmpfolders").mkdir()
+    (tmp_path / "target").write_text("kept")
+    (tmp_path / ".model.json.tmp").symlink_to(tmp_path / "target")
+    Checkpoints(tmp_path).sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {*mine, ".tmpfolders", "target"}
+
+
+def test_a_file_that_cannot_be_removed_ends_nothing_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows one cannot while a program reads it, or this one has it mapped."""
+    run = Checkpoints(tmp_path, keep=1)
+    first = run.save(1, {})
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "used by another process", str(self))
+
+    with monkeypatch.context() as busy:
+        busy.setattr(Path, "unlink", refuse)
+        second = run.save(2, {})
+    assert sorted(tmp_path.iterdir()) == [first, second]
+    third = run.save(3, {})
+    assert list(tmp_path.iterdir()) == [third]
+
+
+def test_what_is_no_file_is_no_checkpoint(tmp_path: Path) -> None:
+    run = Checkpoints(tmp_path)
+    run.save(1, {})
+    (tmp_path / "000000000002.safetensors").mkdir()
+    (tmp_path / "²³.safetensors").touch()
+    (tmp_path / f"{'9' * 30}.safetensors").touch()
+    os.mkfifo(tmp_path / "000000000003.safetensors")
+    assert run.latest() == (1, {})
+    assert run.last_step == 1
 
 
 def test_switched_off() -> None:

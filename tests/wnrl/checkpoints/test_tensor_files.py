@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import wnrl
+from wnrl.checkpoints import tensor_files
 from wnrl.checkpoints.tensor_files import CheckpointError, read_checkpoint, read_model, write_checkpoint, write_model
 
 
@@ -134,6 +135,77 @@ def test_changing_what_was_loaded_leaves_the_file_alone(tmp_path: Path) -> None:
     again = read_checkpoint(tmp_path / "state")
     assert not again["a"].any()
     assert not again["b"].any()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_what_was_read_does_not_hold_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else Windows could neither replace nor remove it. Tensors of gigabytes stay mapped."""
+    write_checkpoint(tmp_path / "state", {"a": torch.ones(5000), "b": np.ones(5000)})
+    write_model(tmp_path / "model", {"w": torch.ones(5000)}, {})
+    kept = read_checkpoint(tmp_path / "state"), read_model(tmp_path / "model")
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    monkeypatch.setattr(tensor_files, "_COPIED", 4 * 5000 - 1)
+    mapped = read_checkpoint(tmp_path / "state")
+    assert str(tmp_path / "state") in Path("/proc/self/maps").read_text()
+    assert kept[0]["a"].equal(mapped["a"])
+
+
+def header_of(text: bytes, length: int | None = None) -> bytes:
+    """The beginning of a file with that header, which is of another length if one is given."""
+    return (len(text) if length is None else length).to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        header_of(b"{}", 2**63),
+        header_of(b"{}", 3),
+        header_of(b"[" * 100_000),
+        header_of(b" " * (8 * 2**20) + b"{}"),
+        header_of(json.dumps({"__metadata__": {"wnrl": "[" * 100_000, "crc32": "0"}}).encode()),
+        header_of(json.dumps({"a": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 0]}}).encode()),
+        header_of(json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 2**40]}}).encode()),
+    ],
+)
+def test_a_header_is_measured_before_it_is_read(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(start)
+    for read in (lambda: read_checkpoint(tmp_path / "model.safetensors"), lambda: read_model(tmp_path / "model")):
+        with pytest.raises(CheckpointError, match="damaged or not written by wnrl") as raised:
+            read()
+        assert "\n" not in str(raised.value)
+
+
+def test_a_header_that_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor_files, "_LONGEST_HEADER", 10_000)
+    with pytest.raises(CheckpointError, match=r"its values that are no tensors take \d+,\d+ bytes$"):
+        write_checkpoint(tmp_path / "state", {"text": "x" * 10_000})
+    assert not list(tmp_path.iterdir())
+    write_checkpoint(tmp_path / "state", {"text": "x" * 9_000})
+    assert read_checkpoint(tmp_path / "state")["text"] == "x" * 9_000
+
+
+def test_shapes_are_checked_before_tensors_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(tmp_path / "model", {"w": torch.ones(2, 3), "b": torch.ones(())}, {"kind": "a"})
+
+    def refuse(shapes: Any, about: dict[str, Any]) -> None:
+        raise CheckpointError(f"{shapes} {about}")
+
+    def read(tensor: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("a tensor is read")
+
+    monkeypatch.setattr(tensor_files, "_copied", read)
+    with pytest.raises(CheckpointError, match=r"^\{'b': \(\), 'w': \(2, 3\)\} \{'kind': 'a'\}$"):
+        read_model(tmp_path / "model", check=refuse)
+
+
+@pytest.mark.parametrize("layers", [5, [], [[1, 2]], {"": 5}, "text"])
+def test_what_a_file_says_about_layers_is_a_mapping(
+    tmp_path: Path, layers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensor_files, "plain_metadata", lambda tensors: layers or [1])
+    write_model(tmp_path / "model", {"w": torch.ones(2)}, {})
+    with pytest.raises(CheckpointError, match=r"is not a model .*about layers"):
+        read_model(tmp_path / "model")
 
 
 def test_what_cannot_be_stored_leaves_no_file(tmp_path: Path) -> None:
