@@ -26,12 +26,13 @@ import numpy as np
 
 from agents.acting.player import Player, act_on
 from agents.acting.policies import Policy, make_policy
+from agents.learner.build import check_discrete
 from agents.registry import AGENTS
 from agents.runtime.devices import resolve_device
 from agents.runtime.seeds import Purpose, generator, integer
 from agents.runtime.signals import StopSignal
 from agents.settings.flat import PYTHON, replace
-from agents.settings.keywords import as_flags, checked_keywords
+from agents.settings.keywords import as_flags, checked_keywords, converted, named_arguments
 from agents.settings.presets.protocols import conditions
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
@@ -71,10 +72,11 @@ class Algorithm:
 
     Raises:
         TypeError: an unknown setting, or a value of the wrong type.
-        ValueError: a value out of its range, no task, or one that the agent cannot learn.
+        ValueError: a value out of its range, no task, one that the agent cannot learn, or a device that is not there.
     """
 
     spec: ClassVar[AgentSpec]
+    _discrete: ClassVar[bool] = False  # whether it needs a value or probability of each action
 
     def __init__(
         self, env: Any = None, *others: Any, game: str | None = None, network: OwnModule | None = None, **settings: Any
@@ -101,7 +103,11 @@ class Algorithm:
         probed = Task.of(self._given, source)
         probed.remark  # noqa: B018 - refuses an unknown game
         self._observation = probed.observation
+        if self._discrete and probed.probe().num_actions == 0:
+            check_discrete(probed.probe(), type(self).__name__)
         self._restore(self._settings_for(None), probed)
+        if self.settings.run.device != "auto":
+            resolve_device(self.settings.run.device)
 
     def _restore(self, settings: TrainSettings[Any], probed: Task) -> None:
         """What a new agent and a loaded one have; an environment is made to look at for `probed` once at most."""
@@ -144,6 +150,7 @@ class Algorithm:
 
     # Learning
 
+    @named_arguments
     def learn(
         self: Self,
         steps: int,
@@ -226,6 +233,7 @@ class Algorithm:
 
     # Acting
 
+    @named_arguments
     def predict(self, obs: Any, *, deterministic: bool = False) -> Any:
         """The actions for observations, without a memory of earlier ones.
 
@@ -244,18 +252,28 @@ class Algorithm:
             self._policies[deterministic] = self._policy(deterministic)
         if self._recurrent:
             raise ValueError("a recurrent agent acts by what it saw before: player = agent.player(), then player(obs)")
-        interface = self._probed.probe()
-        rows, single = interface.rows(obs)
-        action = interface.actions(self._policies[deterministic](act_on(rows, np.ones(len(rows), np.bool_))))
+        rows, single = self._rows(obs)
+        action = self._probed.probe().actions(self._policies[deterministic](act_on(rows, np.ones(len(rows), np.bool_))))
         return action[0] if single else action
 
+    @named_arguments
     def player(self, *, deterministic: bool = False) -> Player:
         """A player of games, which keeps the state of a recurrent network; `deterministic` as in `predict`."""
-        interface = self._probed.probe()
-        player = Player(lambda: self._policy(deterministic), interface.rows, interface.actions)
+        player = Player(lambda: self._policy(deterministic), self._rows, self._probed.probe().actions)
         self._players.add(player)
         return player
 
+    def _rows(self, obs: Any) -> tuple[np.ndarray, bool]:
+        """Observations as rows, see `Interface.rows`."""
+        try:
+            return self._probed.probe().rows(obs)
+        except ValueError:
+            if isinstance(obs, tuple) and len(obs) in (2, 5) and isinstance(obs[-1], dict):
+                returned, method = ("obs, info", "reset") if len(obs) == 2 else ("obs, reward, ...", "step")
+                raise ValueError(f"that is all of what {method}() returns, ({returned}): give obs alone") from None
+            raise
+
+    @named_arguments
     def evaluate(
         self, episodes: int = 30, *, seed: int = 0, num_envs: int = 8, deterministic: bool | None = None
     ) -> Scores:
@@ -268,8 +286,11 @@ class Algorithm:
             deterministic: as in `predict`; None: as the settings say for evaluations (`eval_epsilon`, `eval_sample`).
 
         Raises:
+            TypeError: a number that is not whole.
             ValueError: no game is asked for.
         """
+        episodes, seed = converted("episodes", episodes, int), converted("seed", seed, int)
+        num_envs = converted("num_envs", num_envs, int)
         if min(episodes, num_envs) < 1:
             raise ValueError(f"episodes and num_envs must be at least 1, got {episodes} and {num_envs}")
         draws = generator(seed, Purpose.GAMES_POLICY)
@@ -348,6 +369,7 @@ class DQN(Algorithm):
     """
 
     spec = AGENTS["dqn"]
+    _discrete = True
 
 
 class PQN(Algorithm):
@@ -357,6 +379,7 @@ class PQN(Algorithm):
     """
 
     spec = AGENTS["pqn"]
+    _discrete = True
 
 
 class PPO(Algorithm):
@@ -393,12 +416,14 @@ class SAC(Algorithm):
     """
 
     spec = AGENTS["sac"]
+    _discrete = True
 
 
 ALGORITHMS: dict[str, type[Algorithm]] = {kind.spec.name: kind for kind in (DQN, PQN, PPO, A2C, Reinforce, SAC)}
 """By the name that a run's `config.json` has."""
 
 
+@named_arguments
 def load(
     run_dir: str | Path,
     *,
@@ -423,6 +448,7 @@ def load(
     path = Path(run_dir)
     if model not in NAMES:
         raise ValueError(f"model must be {' or '.join(map(repr, NAMES))}, got {model!r}")
+    _refuse_a_part(path)
     config = RunDirectory.open(path).config
     if config.get("agent") not in ALGORITHMS or "library" in config:
         raise ValueError(
@@ -447,6 +473,16 @@ def load(
         if shape != learned:
             raise ValueError(f"{path} learned from observations {list(learned)}, its environment has {list(shape)} now")
     return agent
+
+
+def _refuse_a_part(path: Path) -> None:
+    """Raise ValueError where that is a file or folder within the folder of a run."""
+    if (path / "config.json").is_file():
+        return
+    for folder in path.parents[:2]:
+        if (folder / "config.json").is_file():
+            model = ", model='best'" if path.stem == "best" else ""
+            raise ValueError(f"{path} is in the folder of a run: load({str(folder)!r}{model})")
 
 
 def _checked(callbacks: Callback | Sequence[Callback]) -> Sequence[Callback]:

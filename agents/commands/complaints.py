@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import re
 import types
@@ -67,17 +68,41 @@ def _no_number(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any])
     return f"{found[1]} takes a number, got {found[2]}"
 
 
+def _no_list(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
+    """Numbers that are not apart, or no numbers."""
+    flag, given = found[1], " ".join(ast.literal_eval(found[2]))
+    kind = "whole numbers" if int in _kinds(hints.get(_name(flag))) else "numbers"
+    separate = re.fullmatch(r"[(\[]? *([\d.]+(?:[,;:x ]+[\d.]+)*)[, ]*[)\]]?", given)
+    numbers = re.findall(r"[\d.]+", separate[1]) if separate else []
+    example = f"{flag} {' '.join(numbers)}" if len(numbers) > 1 else f"{flag} 64 64, for example"
+    return f"{flag} takes {kind} with spaces between them ({example}), got {given!r}"
+
+
+def _no_number_or_none(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
+    kind = {"INT": "a whole number (1000000, 1e6 or 1M)", "FLOAT": "a number"}[found[2]]
+    return f"{found[1]} takes {kind} or None, got {found[3]}"
+
+
 _KINDS = {
     r"Unrecognized options: (.*)": _unknown,
     r"Missing value for argument '(--[\w-]+)'": _no_value,
     r"Error parsing (--[\w-]+): invalid literal for int\(\) with base 10: ('.*')": _no_whole_number,
     r"Error parsing (--[\w-]+): could not convert string to float: ('.*')": _no_number,
+    r"Error parsing (--[\w-]+): Could not find valid parse for arguments: (\[.*\])": _no_list,
+    r"Error parsing (--[\w-]+): no type matching {None}\|(INT|FLOAT) could be instantiated from \[('[^']*')\]": (
+        _no_number_or_none
+    ),
 }
 """Beginnings of tyro's messages, and what says it instead; that may return None to leave it."""
 
 
 def _name(flag: str) -> str:
     return flag.lstrip("-").replace("-", "_")
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """What the items of a tuple are."""
+    return _kinds(get_args(hint)[0]) if get_origin(hint) is Annotated else get_args(hint)
 
 
 def _choices(hint: Any) -> list[str]:

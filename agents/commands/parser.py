@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import sys
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -50,6 +51,7 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
     kind = TrainSettings[spec.settings]  # type: ignore[name-defined]
     argv = plain_numbers(sys.argv[1:] if argv is None else argv, kind)
     flags = given_flags(argv)
+    _refuse_bare(argv)
     folder = _folder_to_continue(spec, flags)
     base = _base(spec, flags) if folder is None else stored_settings(spec, folder)
     if asked := wanted(argv):
@@ -117,6 +119,20 @@ def given_flags(argv: list[str] | None) -> dict[str, str]:
         elif name:
             flags[name] = flags[name] or text
     return flags
+
+
+NEEDED = {
+    "--resume": "the folder of the run, or auto, which goes on in --run-dir DIR where that has a checkpoint",
+    "--config": "the config.json of the run whose settings this one begins with",
+}
+"""What flags take that are read before all others."""
+
+
+def _refuse_bare(argv: list[str]) -> None:
+    """Raise ValueError where one of these flags has no value."""
+    for flag, following in itertools.pairwise([*argv, "--"]):
+        if flag in NEEDED and following.startswith("--"):
+            raise ValueError(f"{flag} needs a value: {NEEDED[flag]}")
 
 
 def _folder_to_continue(spec: AgentSpec, flags: dict[str, str]) -> Path | None:

@@ -15,7 +15,7 @@ from agents.runtime.devices import check_compiler, resolve_device, resolve_dtype
 from agents.runtime.seeds import Purpose, integer
 from agents.settings.learner import LearnerSettings
 from agents.settings.run import RunSettings
-from envs import Environment
+from envs import Environment, Interface
 from wnrl.diagnostics.norms import Forward
 from wnrl.normalizers.batch_statistics import batch_norms
 from wnrl.schedules import LinearSchedule
@@ -104,7 +104,7 @@ def obs_dtype(environment: Environment) -> torch.dtype:
     return torch.from_numpy(np.zeros(0, environment.obs_dtype)).dtype
 
 
-def check_discrete(environment: Environment, agent: str) -> None:
+def check_discrete(environment: Environment | Interface, agent: str) -> None:
     """Raise ValueError where actions are continuous, for an agent that needs a value or probability of each action."""
     if not environment.num_actions:
         raise ValueError(f"{agent} takes discrete actions, here they are continuous: use PPO or A2C")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from agents.settings.flat import flat_types
 from agents.settings.nearest import nearest_setting
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def checked_keywords(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,7 +33,23 @@ def checked_keywords(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
         if name not in hints:
             near = nearest_setting(name, hints)
             raise TypeError(f"there is no setting {name!r}" + (f": did you mean {near!r}?" if near else ""))
-    return {name: _converted(name, value, hints[name]) for name, value in values.items()}
+    return {name: converted(name, value, hints[name]) for name, value in values.items()}
+
+
+def named_arguments(method: Callable[P, R]) -> Callable[P, R]:
+    """A method whose TypeError for a wrong keyword names the argument that is meant, as `checked_keywords` does."""
+    names = [name for name in inspect.signature(method).parameters if name != "self"]
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in names:
+                near = nearest_setting(name, names)
+                meant = f"did you mean {method.__name__}({near}=...)?" if near else f"it takes {', '.join(names)}"
+                raise TypeError(f"{method.__name__}() has no argument {name!r}: {meant}")
+        return method(*args, **kwargs)
+
+    return call
 
 
 def as_flags(values: Mapping[str, Any]) -> dict[str, str]:
@@ -42,8 +63,8 @@ def as_flags(values: Mapping[str, Any]) -> dict[str, str]:
     return flags
 
 
-def _converted(name: str, value: Any, hint: Any) -> Any:
-    """The value as that type has it."""
+def converted(name: str, value: Any, hint: Any) -> Any:
+    """The value as that type has it; errors as those of `checked_keywords`."""
     for choice in _choices(hint):
         if choice is Any:
             return value
@@ -54,7 +75,7 @@ def _converted(name: str, value: Any, hint: Any) -> Any:
             if isinstance(value, Mapping):  # env_kwargs
                 return value
             if isinstance(value, (tuple, list)):
-                return tuple(_converted(name, item, get_args(choice)[0]) for item in value)
+                return tuple(converted(name, item, get_args(choice)[0]) for item in value)
         elif choice is type(None):
             if value is None:
                 return None
@@ -77,8 +98,15 @@ def _converted(name: str, value: Any, hint: Any) -> Any:
     words = [option for choice in _choices(hint) if get_origin(choice) is Literal for option in get_args(choice)]
     if words:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, words))}, got {value!r}")
-    names = " or ".join(getattr(choice, "__name__", str(choice)) for choice in _choices(hint))
+    names = " or ".join(_in_words(choice) for choice in _choices(hint))
     raise TypeError(f"{name} must be {names}, got {value!r}")
+
+
+def _in_words(choice: Any) -> str:
+    """A type for a message: int, or tuple of int."""
+    if get_origin(choice) is tuple:
+        return f"tuple of {_in_words(get_args(choice)[0])}"
+    return getattr(choice, "__name__", str(choice))
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

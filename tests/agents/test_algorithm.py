@@ -22,7 +22,7 @@ from agents.acting.policies import Recurrence
 from agents.algorithm import ALGORITHMS
 from agents.commands.parser import parse
 from agents.registry import AGENTS
-from agents.settings.flat import to_flat
+from agents.settings.flat import replace, to_flat
 from agents.training.run import Run
 from agents.training.trainer import Callback
 from tests.agents.contract import differences
@@ -105,6 +105,8 @@ def test_a_keyword_changes_the_defaults_of_others_as_its_flag_does():
         ({"env": "Chain", "seed": -1}, ValueError, "seed must not be negative, got -1"),
         ({"env": "Chain", "norm": "weigth"}, ValueError, "weigth"),
         ({"env": "Chain", "preset": "paper"}, ValueError, "preset 'paper' is defined for Atari games"),
+        ({"env": "Chain", "preset": "rainbw"}, ValueError, "unknown preset 'rainbw' (nearest: rainbow): choose from"),
+        ({"env": "Chain", "device": "cuda:99"}, ValueError, "device 'cuda:99' is not available; this machine has cpu"),
         ({"env": 3}, TypeError, "env must be an id, a class or function"),
     ],
 )
@@ -113,6 +115,24 @@ def test_what_does_not_fit_is_refused_in_one_line(keywords, error, line):
         DQN(**keywords)
     assert line in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_agent_that_cannot_take_the_actions_is_refused_as_its_run_would_be(kind):
+    settings = kind.spec.defaults({}, observation="vector")
+    settings = replace(settings, env="Pendulum-v1", num_envs=1, device="cpu")
+    said = ""
+    try:
+        Run(kind.spec, settings, keep=False).close()
+    except ValueError as error:
+        said = str(error)
+    assert bool(said) == (kind in (DQN, PQN, SAC))
+    if said:
+        assert said == f"{kind.__name__} takes discrete actions, here they are continuous: use PPO or A2C"
+        with pytest.raises(ValueError, match=f"^{said}$"):
+            kind(env="Pendulum-v1")
+    else:
+        kind(env="Pendulum-v1")
 
 
 # Learning
@@ -358,6 +378,64 @@ def test_scores_are_those_of_the_command(tmp_path, capsys, monkeypatch):
     assert sampled[0] == sampled[1] != sampled[2]
 
 
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (
+            lambda agent: agent.learn(total_timesteps=10),
+            r"learn() has no argument 'total_timesteps': did you mean learn(steps",
+        ),
+        (lambda agent: agent.learn(10, progress_bar=True), r"did you mean learn(progress=...)?"),
+        (lambda agent: agent.evaluate(n_eval_episodes=3), r"did you mean evaluate(episodes=...)?"),
+        (lambda agent: agent.evaluate(3.5), "episodes must be int, got 3.5"),
+        (lambda agent: agent.evaluate("3"), "episodes must be int, got '3'"),
+        (lambda agent: agent.evaluate(3, seed=0.5), "seed must be int, got 0.5"),
+        (lambda agent: agent.predict(observation=0), r"predict() has no argument 'observation': it takes obs, determ"),
+        (lambda agent: load("x", model_name="best"), "did you mean load(model=...)?"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(call, line):
+    with pytest.raises(TypeError) as refusal:
+        call(chain())
+    assert line in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_number_of_games_may_be_a_float_that_is_whole():
+    agent = chain()
+    assert agent.evaluate(3.0) == agent.evaluate(3)
+
+
+@pytest.mark.parametrize("player", [False, True])
+def test_what_reset_and_step_return_is_no_observation(player):
+    agent, env = DQN(env=Signal, **SMALL), Signal()
+    act = agent.player() if player else agent.predict
+    with pytest.raises(ValueError, match=r"^that is all of what reset\(\) returns, \(obs, info\): give obs alone$"):
+        act(env.reset())
+    with pytest.raises(ValueError, match=r"^that is all of what step\(\) returns, .*: give obs alone$"):
+        act(env.step(0))
+    with pytest.raises(ValueError, match=r"observations must be \[2\] or \[N, 2\], got \[3\]"):
+        act(np.zeros(3))
+    assert act(env.reset()[0]) in (0, 1)
+
+
+class Pair(Signal):
+    """Its observations look like what `reset` returns."""
+
+    def __init__(self):
+        super().__init__()
+        space = gymnasium.spaces.Box(0, 1, (1,), np.float32)
+        self.observation_space = gymnasium.spaces.Tuple((space, gymnasium.spaces.Dict({"a": space})))
+
+    def _obs(self):
+        first, second = super()._obs()
+        return np.array([first]), {"a": np.array([second])}
+
+
+def test_an_observation_that_looks_like_a_result_of_reset_is_one():
+    assert DQN(env=Pair, **SMALL).predict(Pair().reset()[0]) in (0, 1)
+
+
 def test_no_game_is_no_evaluation():
     with pytest.raises(ValueError, match="episodes and num_envs must be at least 1, got 0 and 8"):
         chain().learn(30).evaluate(0)
@@ -528,6 +606,24 @@ def test_two_that_go_on_in_one_folder_do_not_overwrite_each_other(tmp_path):
     assert Checkpoints(tmp_path / "run" / "checkpoints").latest()[0] == other.steps
 
 
+@pytest.mark.parametrize(
+    ("part", "call"),
+    [
+        ("best.safetensors", "load({!r}, model='best')"),
+        ("model.safetensors", "load({!r})"),
+        ("config.json", "load({!r})"),
+        ("checkpoints", "load({!r})"),
+        ("checkpoints/40.safetensors", "load({!r})"),
+    ],
+)
+def test_a_file_of_a_run_is_refused_with_the_folder_to_give(part, call, tmp_path):
+    (run := tmp_path / "run").mkdir()
+    (run / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="is in the folder of a run") as refusal:
+        load(run / part)
+    assert str(refusal.value) == f"{run / part} is in the folder of a run: {call.format(str(run))}"
+
+
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is not the folder of a run"):
         load(tmp_path)
@@ -555,6 +651,21 @@ def test_a_network_of_ones_own_learns_and_is_normalized_and_loaded(kind, tmp_pat
     assert loaded.predict(obs, deterministic=True).tolist() == agent.predict(obs, deterministic=True).tolist()
     loaded.learn(100 - loaded.steps)
     assert differences(weights(loaded), weights(whole)) == []
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_a_lazy_layer_gets_its_shape_and_the_seed_draws_its_weights(tmp_path):
+    def lazy(obs_shape):
+        return torch.nn.Sequential(torch.nn.LazyLinear(7), torch.nn.Tanh(), torch.nn.LazyLinear(6))
+
+    agent, plain = chain(PPO, network=lazy), chain(PPO, network=own_network)
+    agent.predict(obs := np.eye(5, dtype=np.float32))
+    plain.predict(obs)
+    assert weights(agent).keys() == weights(plain).keys()
+    assert all(torch.equal(weight, weights(plain)[name]) for name, weight in weights(agent).items())
+    agent.learn(600, run_dir=tmp_path / "run")
+    loaded = load(tmp_path / "run", network=lazy)
+    assert np.array_equal(loaded.predict(obs, deterministic=True), agent.predict(obs, deterministic=True))
 
 
 def test_another_network_than_that_of_the_run_is_refused(tmp_path):

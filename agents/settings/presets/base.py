@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any, Literal, Protocol
 
 from agents.settings.run import RunSettings
@@ -37,7 +38,8 @@ class Preset(Protocol):
 def check_preset(name: str, known: Collection[str]) -> None:
     """Raise ValueError where no preset has that name."""
     if name not in known:
-        raise ValueError(f"unknown preset {name!r}: choose from {', '.join(known)}")
+        near = "".join(f" (nearest: {other})" for other in get_close_matches(name, known, n=1))
+        raise ValueError(f"unknown preset {name!r}{near}: choose from {', '.join(known)}")
 
 
 def length(values: Values, flags: Mapping[str, str]) -> int:

@@ -12,6 +12,7 @@ from agents.settings.network import NORMS
 from agents.settings.run import TrainSettings
 
 KIND = TrainSettings[AGENTS["dqn"].settings]
+APART = "whole numbers with spaces between them"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,12 @@ KIND = TrainSettings[AGENTS["dqn"].settings]
         ("--steps", "--steps needs a value"),
         ("--steps 1.5", "--steps takes a whole number (1000000, 1e6 or 1M), got '1.5'"),
         ("--steps abc", "--steps takes a whole number (1000000, 1e6 or 1M), got 'abc'"),
+        ("--hidden 64,64", f"--hidden takes {APART} (--hidden 64 64), got '64,64'"),
+        ("--hidden=[64,32]", f"--hidden takes {APART} (--hidden 64 32), got '[64, 32]'"),
+        ("--hidden 64, 64", f"--hidden takes {APART} (--hidden 64 64), got '64, 64'"),
+        ("--hidden 64 wide", f"--hidden takes {APART} (--hidden 64 64, for example), got '64 wide'"),
+        ("--resize 84x96", f"--resize takes {APART} (--resize 84 96), got '84x96'"),
+        ("--stack x", "--stack takes a whole number (1000000, 1e6 or 1M) or None, got 'x'"),
         ("--learning-rate x", "--learning-rate takes a number, got 'x'"),
     ],
 )
@@ -53,6 +60,20 @@ def test_other_messages_of_tyro_lose_their_box():
     with pytest.raises(ValueError, match="--kind") as refusal:
         read(Plain, "A program.", ["--kind", "c"])
     assert not set("│╭╮╰╯─\n") & set(str(refusal.value))
+
+
+def test_numbers_that_need_not_be_whole():
+    @dataclass(frozen=True)
+    class Plain:
+        shares: tuple[float, ...] = (0.5,)
+        share: float | None = None
+
+    with pytest.raises(
+        ValueError, match=r"^--shares takes numbers with spaces .* \(--shares 0.5 0.9\), got '0.5, ?0.9'$"
+    ):
+        read(Plain, "A program.", ["--shares", "0.5,0.9"])
+    with pytest.raises(ValueError, match=r"^--share takes a number or None, got 'x'$"):
+        read(Plain, "A program.", ["--share", "x"])
 
 
 def test_flags_of_a_subcommand_have_no_list_to_compare_with():

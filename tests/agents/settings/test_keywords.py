@@ -7,7 +7,7 @@ import pytest
 
 from agents.registry import AGENTS
 from agents.settings.flat import flat_defaults
-from agents.settings.keywords import as_flags, checked_keywords
+from agents.settings.keywords import as_flags, checked_keywords, converted, named_arguments
 from agents.settings.run import TrainSettings
 
 KIND = TrainSettings[AGENTS["dqn"].settings]
@@ -84,3 +84,44 @@ def test_flags_are_those_of_a_command_line():
         "norm": "layer",
         "hidden": "(64, 32)",
     }
+
+
+def test_a_tuple_is_named_with_what_is_in_it():
+    with pytest.raises(TypeError, match=r"^hidden must be tuple of int, got '64,64'$"):
+        checked(hidden="64,64")
+
+
+def test_a_number_alone():
+    assert converted("episodes", 3.0, int) == 3
+    assert type(converted("episodes", np.int64(3), int)) is int
+    for wrong in (3.5, "3", True, None):
+        with pytest.raises(TypeError, match="episodes must be int, got"):
+            converted("episodes", wrong, int)
+
+
+class Learner:
+    @named_arguments
+    def learn(self, steps: int, *, callbacks: tuple[int, ...] = ()) -> int:
+        """Learn."""
+        return steps
+
+
+@pytest.mark.parametrize(
+    ("keywords", "line"),
+    [
+        ({"total_timesteps": 1}, r"learn() has no argument 'total_timesteps': did you mean learn(steps=...)?"),
+        ({"steps": 1, "callback": 1}, r"learn() has no argument 'callback': did you mean learn(callbacks=...)?"),
+        ({"steps": 1, "xyzzy": 1}, r"learn() has no argument 'xyzzy': it takes steps, callbacks"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_the_one_that_is_meant(keywords, line):
+    with pytest.raises(TypeError) as refusal:
+        Learner().learn(**keywords)
+    assert str(refusal.value) == line
+
+
+def test_right_arguments_pass():
+    assert Learner().learn(3, callbacks=(1,)) == Learner().learn(steps=3) == 3
+    assert (Learner.learn.__name__, Learner.learn.__doc__) == ("learn", "Learn.")
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'steps'"):
+        Learner().learn()

@@ -36,6 +36,45 @@ def test_the_trial_changes_nothing():
     assert torso.module[0].num_batches_tracked == 0
 
 
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_lazy_layers_get_their_shapes_and_nothing_else_changes():
+    frozen = nn.Dropout().eval()
+    made = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), frozen, nn.LazyLinear(5))
+    torso = OwnTorso((3, 6, 6), lambda shape: made)
+    assert torso.out_features == 5
+    assert [type(layer) for layer in torso.module][0:5:4] == [nn.Conv2d, nn.Linear]
+    assert (torso.module[0].in_channels, torso.module[4].in_features) == (3, 64)
+    assert torso.module[1].num_batches_tracked == 0
+    assert [layer.training for layer in torso.module] == [True, True, True, False, True]
+    wnrl.normalize(torso.module, "weight")
+    assert torso(torch.zeros(2, 3, 6, 6, dtype=torch.uint8)).shape == (2, 5)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_of_a_lazy_module_a_copy_is_taken_where_torch_can():
+    mine = nn.LazyLinear(5)
+    assert OwnTorso((3,), mine).module.in_features == 3
+    assert isinstance(mine, nn.LazyLinear)
+    with pytest.raises(ValueError, match="lazy batch norms cannot be copied: give a function that makes it"):
+        OwnTorso((3,), nn.LazyBatchNorm1d())
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_a_lazy_layer_that_is_not_used_is_named():
+    torso = OwnTorso((3,), Unused())
+    with pytest.raises(ValueError, match="layer 'left' has no shape yet"):
+        wnrl.normalize(torso.module, "weight")
+
+
+class Unused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used, self.left = nn.Linear(3, 2), nn.LazyLinear(2)
+
+    def forward(self, obs):
+        return self.used(obs)
+
+
 @pytest.mark.parametrize(
     ("module", "error", "line"),
     [

@@ -11,6 +11,8 @@ def test_an_unknown_preset_is_refused_with_the_known_ones():
     check_preset("fast", ("fast", "paper"))
     with pytest.raises(ValueError, match="unknown preset 'slow': choose from fast, paper"):
         check_preset("slow", ("fast", "paper"))
+    with pytest.raises(ValueError, match=r"unknown preset 'papr' \(nearest: paper\): choose from fast, paper"):
+        check_preset("papr", ("fast", "paper"))
 
 
 def test_shared_values_are_of_fields():
