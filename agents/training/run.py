@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,9 +19,9 @@ from agents.training.agent_spec import AgentSpec
 from agents.training.callbacks import Checkpointing, Endless, Evaluation, Log, Shown
 from agents.training.evaluation import Scores, evaluate, evaluate_steps
 from agents.training.protocols import NullProgress, Progress
-from agents.training.run_directory import RunDirectory, default_path, made_by
+from agents.training.run_directory import RunDirectory, default_folder, made_by
 from agents.training.safe_progress import SafeProgress
-from agents.training.saving import Saving
+from agents.training.saving import Saving, check_checkpoint
 from agents.training.summary import summary
 from agents.training.task import Task
 from agents.training.trackers import check_tracking, open_tracker, record_settings
@@ -82,10 +82,11 @@ class Run:
         check_tracking(settings, keep=keep)
         own = share(settings, ranks)
         self._environment = environment = self._task.training(own.run.num_envs)
+        self.directory: RunDirectory | None = None
         try:
             self.agent = spec.build(own.run, own.agent, environment)
             self.agent.learner.share(ranks)
-            self.directory = self._open_directory() if keep else None
+            self.directory = self._open_directory(looks=more == 0) if keep else None
             self._saving = Saving(spec.name, self.agent, self._task, self._state, self.directory, ranks)
             self._checkpoints = self._saving.checkpoints
             self.progress: Progress = NullProgress() if progress is None else progress
@@ -95,31 +96,34 @@ class Run:
             self.set_callbacks(callbacks)
             if settings.run.resumes:
                 self._resume(more)
-            self._tracker = self._open_tracker()
+            self._tracker = NullTracker() if more == 0 else self._open_tracker()
         except BaseException:
             environment.close()
+            self._release()
             raise
 
     def set_callbacks(self, callbacks: Sequence[Callback]) -> None:
         """Call these after the run's own, instead of those before."""
         self._trainer.callbacks = [*self._own, *callbacks]
 
-    def _open_directory(self) -> RunDirectory:
-        """The run's folder, which the first process makes or finds."""
+    def _open_directory(self, looks: bool) -> RunDirectory:
+        """The run's folder, which the first process makes or finds, and holds until the end unless it only looks."""
         if self._ranks.rank:
             return RunDirectory(self._ranks.broadcast(None))
         run, name = self.settings.run, self._spec.name
         if run.resume is not None and run.resumes:
-            directory = RunDirectory.open(run.resume, write=True)
+            directory = RunDirectory.open(run.resume, write=not looks)
+            if not looks:
+                directory.hold()
         else:
-            path = run.run_dir or default_path(run.task.name, name, run.network.norm, run.seed)
-            directory = self._create_directory(path)
+            path = run.run_dir or default_folder(run.task.name, name, run.network.norm, run.seed)
+            directory = self._create_directory(path, hold=True)
         self._ranks.broadcast(directory.path)
         return directory
 
-    def _create_directory(self, path: Path) -> RunDirectory:
+    def _create_directory(self, path: Path, *, hold: bool = False) -> RunDirectory:
         config, again = {"agent": self._spec.name, "settings": to_json(self.settings)}, self.settings.run.resume == AUTO
-        return RunDirectory.create(path, config, device=self._device, again=again)
+        return RunDirectory.create(path, config, device=self._device, again=again, hold=hold)
 
     def _open_tracker(self) -> Tracker:
         if self._ranks.rank or not self.directory:
@@ -156,32 +160,41 @@ class Run:
         """Continue from the last checkpoint that is whole, in every process."""
         assert self.directory is not None
         assert isinstance(self._checkpoints, Checkpoints)
-        step, state = self._checkpoints.latest()
+        if more != 0:
+            self._checkpoints.sweep()
+        step, state = self._checkpoints.latest(check=check_checkpoint)
         for path in self._checkpoints.damaged:
-            self._warn(f"checkpoint {path} is damaged: continuing from the one before")
+            self._warn(f"checkpoint {path} cannot be used, damaged or not finite: continuing from the one before")
         if (made := state.get("processes", 1)) != self._ranks.world_size:
             raise ValueError(f"the run is one of {made} processes: start as many (torchrun --nproc-per-node {made})")
         if (common := self._ranks.min(step)) < step:
-            step, state = self._checkpoints.latest(at_most=common)
+            step, state = self._checkpoints.latest(at_most=common, check=check_checkpoint)
         if self._ranks.min(step) < step:
             raise ValueError(
                 f"the {made} processes have no checkpoint at a common step in {self.directory.checkpoints}"
             )
-        made_steps = state["trainer"]["steps"]
+        made_steps = step
         if more is not None:
             self.settings = replace(self.settings, steps=made_steps + more)
         elif made_steps >= self.settings.run.steps:
             raise ValueError(f"the run is at step {made_steps} already: ask for more by --steps")
-        try:
-            self._trainer.set_state(state["trainer"])
-        except (KeyError, ValueError) as error:
-            version = made_by(self.directory.config)
-            raise ValueError(f"the checkpoint does not fit this version: {error}. It is of {version}") from error
+        self._restore(step, state)
         if not self._ranks.rank and more != 0:  # so that the next resume goes on with the same
             settings = to_json(self.settings) | {"schedule_steps": self.settings.run.schedule_end}
             self.directory.go_on(self.steps, settings, self._device)
-        self._evaluation.set_state(state["evaluation"])
         self._evaluation.best = max(self._evaluation.best, self._saving.best_score(self._warn))
+
+    def _restore(self, step: int, state: Mapping[str, Any]) -> None:
+        assert self.directory is not None
+        try:
+            self._trainer.set_state(state["trainer"])
+            self._evaluation.set_state(state["evaluation"])
+            if self.steps != step:
+                raise ValueError(f"it is of step {self.steps!r}, its file's name of step {step}")
+        except Exception as error:  # whatever such a file can hold
+            text = " ".join((str(error) or type(error).__name__).split())
+            version = made_by(self.directory.config)
+            raise ValueError(f"the checkpoint does not fit this version: {text}. It is of {version}") from error
 
     @property
     def _device(self) -> str:
@@ -307,9 +320,16 @@ class Run:
             self._warn(f"no checkpoint at step {self.steps:,}: {problem}")
 
     def close(self) -> None:
-        """Close the environments and the metrics' files."""
-        self._environment.close()
-        self._tracker.close()
+        """Close the environments and the metrics' files, and let others write to the folder."""
+        try:
+            self._environment.close()
+            self._tracker.close()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self.directory is not None:
+            self.directory.release()
 
     def __enter__(self) -> Run:
         return self

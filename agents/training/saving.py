@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.learner.finite import holds_non_finite
 from agents.runtime.distributed import Ranks
 from agents.training.protocols import Agent
 from agents.training.run_directory import RunDirectory
@@ -125,6 +126,15 @@ class Saving:
             "mean_reward": score,
         }
         write_model(directory.path / name, fold(learner.network).state_dict(), description)
+
+
+def check_checkpoint(state: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where a weight in a checkpoint, or an average of its optimizer, is not finite."""
+    trainer = state.get("trainer")
+    agent = trainer.get("agent") if isinstance(trainer, Mapping) else None
+    learner = agent.get("learner") if isinstance(agent, Mapping) else None
+    if isinstance(learner, Mapping) and (place := holds_non_finite(learner)):
+        raise CheckpointError(f"the checkpoint is not finite: {place}")
 
 
 def _other_places(path: Path) -> Iterator[Path]:

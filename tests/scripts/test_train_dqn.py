@@ -227,7 +227,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(whole, tm
     file.write_bytes(file.read_bytes()[:-100])
     result = call("train_dqn", "--resume", run_dir, "--steps", 450)
     assert result.code == 0
-    assert f"{file} is damaged: continuing from the one before" in result.out
+    assert f"{file} cannot be used, damaged or not finite: continuing from the one before" in result.out
     assert f"resuming at step {before} " in result.out
     assert model(run_dir) == model(whole[0])
     assert read_progress(run_dir) == read_progress(whole[0])

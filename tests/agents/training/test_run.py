@@ -360,7 +360,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_taken(settings):
     kind, text = display.calls[0]
     assert kind == "message"
     assert text.startswith("checkpoint ")
-    assert text.endswith(" is damaged: continuing from the one before")
+    assert text.endswith(" cannot be used, damaged or not finite: continuing from the one before")
     assert run.steps == 61
 
 
@@ -627,6 +627,16 @@ def test_an_error_that_comes_of_weights_that_are_not_finite_is_named_as_such(set
     said_by(settings, NonFiniteError, "weight", Breaks(45, spoils), Breaks(45, fails(error)))
 
 
+def test_a_checkpoint_that_is_not_finite_is_passed_over(settings):
+    settings = replace(settings, checkpoint_interval=25)
+    learn(settings)
+    step, kept = state(settings)
+    next(iter(kept["trainer"]["agent"]["learner"]["network"].values())).view(-1)[0] = float("inf")
+    Checkpoints(settings.run.run_dir / "checkpoints").save(step, kept)
+    with Run(DQN, replace(settings, resume=settings.run.run_dir)) as run:
+        assert run.steps == 50
+
+
 def test_a_model_is_written_with_each_checkpoint(settings):
     settings = replace(settings, checkpoint_interval=25)
     steps = []
@@ -649,7 +659,13 @@ def renamed(path):
     path.rename(path.with_name("renamed"))
 
 
-@pytest.mark.parametrize(("happens", "found"), [(renamed, "run")])
+def unwritable(path):
+    """Like a folder that one may only read, for the superuser too."""
+    (path / "checkpoints").rmdir()
+    (path / "checkpoints").touch()
+
+
+@pytest.mark.parametrize(("happens", "found"), [(renamed, "run"), (unwritable, "run-rescued")])
 def test_a_run_whose_folder_cannot_be_written_is_kept_in_another(settings, happens, found):
     path = settings.run.run_dir
     said_by(
