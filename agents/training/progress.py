@@ -83,12 +83,12 @@ class TerminalProgress:
 
     def start(self, step: int, total_steps: int) -> None:
         """Show the bar at `step`; it is full where the run is already longer."""
-        self._step, self._total, self._speed = step, total_steps, Speed(self._clock)
+        self._step, self._total, self._speed = step, max(step, total_steps), Speed(self._clock)
         self._began, self._announced = self._clock(), False
         text, columns = self._text()
         form = "{percentage:3.0f}%|{bar}| {desc}"
         shown: dict[str, Any] = {"desc": text, "ncols": columns, "dynamic_ncols": self._notebook, "bar_format": form}
-        self._bar = _Bar(total=total_steps, initial=min(step, total_steps), disable=not self._shown, **shown)
+        self._bar = _Bar(total=self._total, initial=step, disable=not self._shown, **shown)
 
     def learned(self, step: int) -> None:
         """Measure the speed."""
@@ -147,7 +147,8 @@ class TerminalProgress:
 
     def _figures(self) -> list[Figure]:
         rate, row = self._speed.rate, self._row
-        figures = [Figure(3, f"{short(self._step)}/{short(self._total)} steps")]
+        made = min(self._step, self._total)  # the last row, of all environments, may go beyond the length
+        figures = [Figure(3, f"{short(made)}/{short(self._total)} steps")]
         if self._step >= self._total:
             figures.append(Figure(0, f"took {tqdm.format_interval(self._clock() - self._began)}"))
         elif rate:

@@ -234,12 +234,22 @@ def test_the_end_shows_how_long_it_took(bar, capsys):
     assert last.endswith("10.0k/10.0k steps, took 00:22, return 1.2")
 
 
+def test_the_end_does_not_count_beyond_the_length(bar, capsys):
+    progress, _ = bar(80)
+    progress.start(0, 8_000)
+    progress.update(8_003, NO_GAMES)
+    progress.close()
+    assert "| 8000/8000 steps, took" in drawn(capsys.readouterr().err)[-1]
+
+
 @pytest.mark.parametrize("first", [0, 150])
 def test_a_run_that_was_longer_already_has_a_full_bar(first, bar, capsys):
     progress, _ = bar(80)
     progress.start(first, 100)
     progress.close()
-    assert f"{100 if first else 0:3}%|" in drawn(capsys.readouterr().err)[-1]
+    last = drawn(capsys.readouterr().err)[-1]
+    assert f"{100 if first else 0:3}%|" in last
+    assert ("150/150 steps" if first else "0/100 steps") in last
 
 
 def test_evaluations_are_lines_above_the_bar(bar, capsys):
