@@ -8,6 +8,7 @@ from typing import Any
 
 from envs.atari import Atari
 from envs.chain import Chain
+from envs.faults import EnvironmentFault
 from envs.games import game_name, game_names, rom_id
 from envs.gym import Gym
 from envs.interface import Interface, game_interface, gym_interface, interface_of
@@ -21,6 +22,7 @@ __all__ = [
     "Atari",
     "Chain",
     "Environment",
+    "EnvironmentFault",
     "Episode",
     "EpisodeStatistics",
     "Gym",

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
-from gymnasium.vector.async_vector_env import AsyncState
 
+from envs.guard import Guard, check_finite
 from envs.interface import frames_stacked, obs_format
 from envs.makers import Maker, Source, describe
 from envs.preprocessing import Preprocessing, check_actions
+from envs.processes import Processes
 from envs.seeds import environment_seeds
+from envs.serial import Serial
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, clip_action, first_rows
 
 Vectorization = Literal["sync", "async"]
@@ -49,6 +51,9 @@ class Gym(Environment):
     Raises:
         ValueError: an environment that cannot be made, see `envs.makers.Maker`, or spaces or options that do not fit,
             see `Preprocessing`.
+        EnvironmentFault: in `reset`, `step`, `send` and `recv`: an environment raises an error, its process dies, or it
+            returns a reward that is no finite number, or an observation of a wrong shape or dtype or with a number that
+            is not finite.
     """
 
     def __init__(
@@ -80,13 +85,14 @@ class Gym(Environment):
         self.obs_shape, self.obs_dtype = obs_format(self._env.single_observation_space)
         self.stack = frames_stacked(self.obs_shape, self.obs_dtype, stack)
         self._last: np.ndarray | None = None  # [N]
-        self._died = False  # a process of it
 
     def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
         seeds = None if seed is None else environment_seeds(seed, self.num_envs).tolist()
         obs, _ = self._env.reset(seed=seeds)
         self._last = np.zeros(self.num_envs, np.bool_)
-        return first_rows(obs.astype(self.obs_dtype, copy=False))
+        row = first_rows(obs.astype(self.obs_dtype))
+        check_finite(row.obs, row.reward)
+        return row
 
     def step(self, action: np.ndarray) -> TimeStep:
         if isinstance(self._env, AsyncVectorEnv):
@@ -103,11 +109,7 @@ class Gym(Environment):
     def recv(self) -> TimeStep:
         if not isinstance(self._env, AsyncVectorEnv):
             return super().recv()
-        try:
-            return self._row(*self._env.step_wait())
-        except (EOFError, ConnectionError) as error:
-            self._died = True
-            raise RuntimeError(f"a process of {self._name} died in a step, of lack of memory for example") from error
+        return self._row(*self._env.step_wait())
 
     def render(self) -> np.ndarray:
         if self._render_mode != "rgb_array":
@@ -130,12 +132,7 @@ class Gym(Environment):
         return np.asarray(picture)
 
     def close(self) -> None:
-        env = self._env
-        if self._died and isinstance(env, AsyncVectorEnv):  # it would wait for an answer of that process
-            env._state = AsyncState.DEFAULT
-            env.close(terminate=True)
-        else:
-            env.close()
+        self._env.close()
 
     def _checked(self, action: np.ndarray) -> np.ndarray:
         """The actions as Gymnasium takes them: ``[N]`` int64 from the space's start on, or ``[N, D]`` in its bounds."""
@@ -152,8 +149,9 @@ class Gym(Environment):
     ) -> TimeStep:
         assert self._last is not None
         first, self._last = self._last, terminated | truncated
-        obs = obs.astype(self.obs_dtype, copy=False)
-        return TimeStep(obs, reward.astype(np.float64), (~terminated).astype(np.float32), first, self._last.copy())
+        obs = obs.astype(self.obs_dtype)  # a copy of what the next step overwrites
+        check_finite(obs, reward)
+        return TimeStep(obs, reward, (~terminated).astype(np.float32), first, self._last.copy())
 
 
 @dataclass(frozen=True)
@@ -163,19 +161,21 @@ class _Wrapped:
     make: Maker
     preprocessing: Preprocessing
     process: int  # that of the run
+    index: int = 0
 
     def __call__(self) -> gymnasium.Env:
         if os.getpid() != self.process:  # a Ctrl-C in the terminal is for the run, which closes its environments
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        return self.preprocessing(self.make())
+        return self.preprocessing(Guard(self.make(), self.index))
 
 
 def _vectorized(make: _Wrapped, num_envs: int, vectorization: Vectorization) -> SyncVectorEnv | AsyncVectorEnv:
-    kinds: dict[str, Any] = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
+    kinds: dict[str, Any] = {"sync": Serial, "async": Processes}
     if vectorization not in kinds:
         raise ValueError(f"vectorization must be sync or async, got {vectorization!r}")
     try:
-        return kinds[vectorization]([make] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
-    except RuntimeError as error:
+        makers = [replace(make, index=index) for index in range(num_envs)]
+        return kinds[vectorization](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+    except (RuntimeError, EOFError, ConnectionError) as error:
         raise ValueError(f"{make.make.name}: {describe(error)}") from error

@@ -1,6 +1,7 @@
 """agents.training.task: environments to learn in, and those to play whole games in."""
 
 import pytest
+from gymnasium.vector import AsyncVectorEnv
 
 from agents.settings.flat import replace
 from agents.settings.task import TaskSettings
@@ -25,7 +26,7 @@ def test_options_reach_the_environment_and_the_model():
     assert task.describe()["emulator"] == {"env_kwargs": {"map_name": "8x8"}, "stack": 2}
     environment = task.training(1)
     assert environment.obs_shape == (128,)
-    assert type(environment._env).__name__ == "AsyncVectorEnv"
+    assert isinstance(environment._env, AsyncVectorEnv)
     environment.close()
 
 

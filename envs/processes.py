@@ -1,0 +1,78 @@
+"""Gymnasium's environments in processes of their own, of which one may fail or die."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
+
+from envs.faults import EnvironmentFault
+from envs.makers import one_line
+
+_PATIENCE = 5.0  # seconds for a process that has closed its connection to end
+
+
+class Processes(AsyncVectorEnv):
+    """`AsyncVectorEnv`, whose processes that fail or die raise `EnvironmentFault` with their index; it can be closed
+    after that."""
+
+    _died = False
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        with self._while_alive():
+            return super().reset(**options)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        with self._while_alive():
+            super().step_async(actions)
+
+    def step_wait(self, timeout: float | None = None) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        with self._while_alive():
+            return super().step_wait(timeout)
+
+    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+        if self._died:  # it would wait for an answer of that process
+            self._state, terminate = AsyncState.DEFAULT, True
+        super().close_extras(timeout, terminate)
+
+    @contextmanager
+    def _while_alive(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            self._died = True
+            raise self._fault() from error
+
+    def _fault(self) -> EnvironmentFault:
+        ended = wait([process.sentinel for process in self.processes], _PATIENCE)
+        if not ended:
+            return EnvironmentFault(None, "has closed its connection")
+        index = min(index for index, process in enumerate(self.processes) if process.sentinel in ended)
+        self.processes[index].join(_PATIENCE)
+        code = self.processes[index].exitcode
+        if code is None or code >= 0:
+            return EnvironmentFault(index, "is gone", f"its process ended with exit code {code}")
+        name = signal.Signals(-code).name
+        memory = ", perhaps for want of memory" if name == "SIGKILL" else ""
+        return EnvironmentFault(index, "is gone", f"its process was ended by {name}{memory}")
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        """Gymnasium's own prints the tracebacks of all processes, and raises the last error without its index."""
+        errors = [self.error_queue.get() for success in successes if not success]
+        if not errors:
+            return
+        for index, *_ in errors:
+            self.parent_pipes[index].close()
+            self.parent_pipes[index] = None  # type: ignore[call-overload]
+        self._state = AsyncState.DEFAULT
+        index, kind, value, trace = min(errors, key=lambda error: error[0])
+        fault = value if isinstance(value, EnvironmentFault) else None
+        if fault is None:
+            fault = EnvironmentFault(index, "failed", f"{kind.__name__}: {one_line(value)}")
+        raise fault from RuntimeError(f"in its process:\n{trace}")

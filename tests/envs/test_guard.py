@@ -1,0 +1,128 @@
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from envs import EnvironmentFault, Gym
+from envs.guard import Guard, check_finite
+from tests.envs.faulty import BOX, PICTURE, Faulty, play, reset_all
+
+FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
+TWO = spaces.Dict(a=BOX, b=spaces.Discrete(3))
+WRONG = [
+    ("nan", BOX, "returned a reward of nan", ""),
+    ("-inf", BOX, "returned a reward of -inf", ""),
+    ("None", BOX, "returned a reward of None", ""),
+    ("two", BOX, r"returned a reward of \[1.0, 2.0\]", ""),
+    ("words", BOX, "returned a reward of much", ""),
+    ("nan obs", BOX, r"returned an observation with nan at \[1\]", ""),
+    ("inf obs", BOX, r"returned an observation with inf at \[1\]", ""),
+    ("nan obs", PICTURE, r"returned an image with nan at \[0, 0, 1\]", ""),
+    ("shape", BOX, r"returned an observation of float32 \[3, 2\]", r": its observation_space is Box\(.*\)"),
+    ("broadcast", BOX, r"returned an observation of float32 \[1\]", r": its observation_space is Box\(.*\)"),
+    ("dtype", BOX, r"returned an observation of complex64 \[2\]", r": its observation_space is Box\(.*\)"),
+    ("text", BOX, r"returned an observation of <U5 \[\]", r": its observation_space is Box\(.*\)"),
+    ("shape", spaces.Box(0, 255, (4, 5, 3), np.uint8), r"returned an observation of uint8 \[3, 4, 5, 3\]", ": .*"),
+    ("error", BOX, "failed", r": ZeroDivisionError: division by zero \(faulty.py, line \d+\)"),
+    ("reset", BOX, r"failed in reset\(\)", r": ZeroDivisionError: division by zero \(faulty.py, line \d+\)"),
+]
+
+
+def check_fault(vectorization, fault, space, what, detail, index=2):
+    environment = Gym(Faulty, 4, env_kwargs={"fault": fault, "space": space}, vectorization=vectorization)
+    with pytest.raises(EnvironmentFault, match=f"^environment {index} {what}{detail}$") as raised:
+        play(environment)
+    raised.value.step = 1234
+    assert f" {index} {raised.value.what} at step 1,234" in str(raised.value)
+    environment.close()
+    return raised.value
+
+
+@pytest.mark.parametrize(("fault", "space", "what", "detail"), WRONG)
+def test_a_fault_is_named_with_the_index(fault, space, what, detail):
+    error = check_fault("sync", fault, space, what, detail)
+    if fault in ("error", "reset"):
+        assert isinstance(error.__cause__, ZeroDivisionError)
+
+
+@FORKS
+@pytest.mark.parametrize(("fault", "space", "what", "detail"), [WRONG[i] for i in (0, 2, 5, 7, 9, 13, 14)])
+def test_in_processes_too(fault, space, what, detail):
+    error = check_fault("async", fault, space, what, detail)
+    if fault in ("error", "reset"):
+        assert "faulty.py" in str(error.__cause__)
+
+
+def test_the_first_observations_are_looked_at_too():
+    environment = Gym(Faulty, 3, env_kwargs={"fault": "nan obs", "at": 1})
+    with pytest.raises(EnvironmentFault, match=r"^environment 2 returned an observation with nan at \[1\]$"):
+        reset_all(environment)
+
+
+def test_nothing_is_wrong_with_what_is_right():
+    play(Gym(Faulty, 4, env_kwargs={"fault": "none"}))
+
+
+class Fixed(gymnasium.Env):
+    def __init__(self, space, obs, reward=1.0):
+        self.observation_space, self.action_space, self.row = space, spaces.Discrete(2), (obs, reward)
+
+    def reset(self, *, seed=None, options=None):
+        return self.row[0], {}
+
+    def step(self, action):
+        return *self.row, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("space", "obs"),
+    [
+        (BOX, [0.5, 1]),
+        (BOX, np.zeros(2)),
+        (BOX, np.zeros(2, int)),
+        (spaces.Discrete(3), np.int64(2)),
+        (TWO, {"a": np.zeros(2), "b": 1}),
+    ],
+)
+@pytest.mark.parametrize(
+    "reward", [1, 0.5, True, np.float32(1), np.float16(1), np.uint8(3), np.ones(()), np.ones((), int)]
+)
+def test_what_gymnasium_takes_is_taken(space, obs, reward):
+    guard = Guard(Fixed(space, obs, reward), 0)
+    assert guard.reset()[0] is obs
+    for _ in range(2):
+        assert guard.step(0) == (obs, reward, False, False, {})
+
+
+@pytest.mark.parametrize("obs", [{"a": np.zeros(2)}, {"a": np.zeros(3), "b": 1}, {"a": np.zeros(2), "b": 0.5}, None])
+def test_observations_of_parts(obs):
+    guard = Guard(Fixed(TWO, obs), 7)
+    for call in (guard.reset, lambda: guard.step(0)):
+        with pytest.raises(
+            EnvironmentFault, match=r"^environment 7 returned an observation of another kind, .*: its ob"
+        ):
+            call()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_every_place_is_looked_at(dtype, value):
+    rewards, largest = np.zeros(3), np.finfo(dtype).max
+    check_finite(np.full((3, 2, 2), -largest, dtype), np.full(3, np.finfo(float).max))
+    for place in np.ndindex(3, 2, 2):
+        obs = np.full((3, 2, 2), largest, dtype)
+        obs[place] = value
+        with pytest.raises(EnvironmentFault) as raised:
+            check_finite(obs, rewards)
+        assert (raised.value.index, raised.value.what.split(" with ")[1]) == (place[0], f"{value} at {list(place[1:])}")
+    for index in range(3):
+        rewards = np.ones(3)
+        rewards[index] = value
+        with pytest.raises(EnvironmentFault, match=f"^environment {index} returned a reward of {value}$"):
+            check_finite(np.zeros((3, 2, 2), dtype), rewards)
+
+
+def test_images_of_bytes_are_always_finite():
+    check_finite(np.full((2, 4), 255, np.uint8), np.ones(2))
+    with pytest.raises(EnvironmentFault, match=r"^environment 1 returned a reward of nan"):
+        check_finite(np.zeros((2, 4), np.uint8), np.array([0, np.nan]))
