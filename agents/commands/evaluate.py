@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from agents.commands.parser import fail, read
-from agents.runtime.output_text import make_output_readable
+from agents.runtime.output_text import make_output_safe
 from agents.runtime.signals import leaving_at_once
 from agents.settings.checks import check_at_least, check_seed, check_shares, check_used
 from agents.settings.presets.protocols import conditions
@@ -57,7 +57,7 @@ class EvaluateSettings:
 
 def main(description: str) -> int:
     """Evaluate a model, as `scripts/evaluate.py` does; returns the exit code."""
-    make_output_readable()
+    make_output_safe()
     try:
         settings = read(EvaluateSettings, description)
         _open(settings.run_dir)  # what is wrong with it is said before torch is imported
@@ -82,8 +82,10 @@ def play_saved_model(settings: EvaluateSettings) -> str:
     from agents.runtime.seeds import Purpose, generator, integer
     from agents.training.evaluation import evaluate
     from agents.training.saved_model import read_saved_model
-    from agents.training.video import Video
+    from agents.training.video import Video, draw_off_screen
 
+    if settings.video:
+        draw_off_screen()
     directory = _open(settings.run_dir)
     if directory.config.get("library") == "stable-baselines3":
         from agents.commands.sb3.saved_policy import play_saved_policy  # brings the library

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from envs import TimeStep
+
+
+def draw_off_screen() -> None:
+    """Let pygame draw in memory where Linux has no display; looking for one, it complains on stderr.
+
+    To be called before environments are made; a driver that is set already stays.
+    """
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 class Rendering(Protocol):

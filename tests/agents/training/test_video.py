@@ -1,10 +1,12 @@
 import builtins
+import os
 
 import cv2
+import gymnasium
 import numpy as np
 import pytest
 
-from agents.training.video import Video
+from agents.training.video import Video, draw_off_screen
 from tests.agents.environments import Clockwork, Coloured
 
 
@@ -49,6 +51,42 @@ def test_pictures_are_recorded_one_by_one_too(tmp_path):
     video.record()
     video.record()
     assert len(frames_of(video.close())[0]) == 2
+
+
+@pytest.fixture
+def no_display(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, "")  # so that it is as before at the end
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("sys.platform", "linux")
+
+
+@pytest.mark.parametrize(
+    ("given", "platform", "driver"),
+    [
+        ({}, "linux", "dummy"),
+        ({"DISPLAY": ""}, "linux", "dummy"),
+        ({"DISPLAY": ":0"}, "linux", None),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", None),
+        ({"SDL_VIDEODRIVER": "x11"}, "linux", "x11"),
+        ({}, "darwin", None),
+    ],
+)
+def test_pygame_draws_in_memory_only_where_there_is_no_display(given, platform, driver, no_display, monkeypatch):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.platform", platform)
+    draw_off_screen()
+    assert os.environ.get("SDL_VIDEODRIVER") == driver
+
+
+def test_a_machine_without_a_display_is_no_complaint(no_display, capfd):
+    draw_off_screen()
+    environment = gymnasium.make("CartPole-v1", render_mode="rgb_array")
+    environment.reset()
+    assert environment.render().shape == (400, 600, 3)
+    environment.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_what_has_no_picture_is_refused_and_leaves_no_file(tmp_path):
