@@ -1,4 +1,7 @@
-"""One thread for the small networks of the tests, which several would slow down; and the same numbers drawn."""
+"""One thread for the small networks of the tests, which several would slow down; and the same numbers drawn.
+
+Properties have the same examples in every run; `pytest --hypothesis-profile=default` draws others.
+"""
 
 import os
 
@@ -6,6 +9,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)

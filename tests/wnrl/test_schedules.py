@@ -1,4 +1,8 @@
+from itertools import pairwise
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wnrl.schedules import Every, LinearSchedule
 
@@ -45,3 +49,32 @@ def test_nothing_ticks_before_the_start():
 
 def test_an_interval_of_0_never_ticks():
     assert Every(0).ticks(0, 10**9) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    start=st.floats(-1e6, 1e6),
+    end=st.floats(-1e6, 1e6),
+    steps=st.integers(0, 10**9),
+    begin=st.integers(0, 10**9),
+    at=st.lists(st.integers(-(10**10), 10**10), min_size=2, max_size=10),
+)
+def test_a_slope_goes_one_way_between_its_ends(start, end, steps, begin, at):
+    schedule = LinearSchedule(start, end, steps, begin)
+    assert schedule(begin - 1) == start
+    assert schedule(begin) == (start if steps else end)
+    assert schedule(begin + steps) == end
+    values = [schedule(step) for step in sorted(at)]
+    slack = 1e-9 * max(abs(start), abs(end))  # of rounding
+    assert all(min(start, end) - slack <= value <= max(start, end) + slack for value in values)
+    assert all((after - before) * (end - start) >= -slack * abs(end - start) for before, after in pairwise(values))
+
+
+@settings(max_examples=100, deadline=None)
+@given(interval=st.integers(1, 50), start=st.integers(0, 60), strides=st.lists(st.integers(0, 40), max_size=30))
+def test_ticks_are_the_multiples_that_are_passed(interval, start, strides):
+    clock, step = Every(interval, start), 0
+    for stride in strides:
+        passed = [at for at in range(step + 1, step + stride + 1) if at > start and (at - start) % interval == 0]
+        assert clock.ticks(step, step + stride) == len(passed)
+        step += stride

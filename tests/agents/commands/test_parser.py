@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agents.commands.parser import RESUMABLE, fail, parse, read
 from agents.registry import AGENTS
 from agents.settings.dqn import DQNSettings
-from agents.settings.flat import flat_defaults, from_flat, replace, to_json
+from agents.settings.flat import flat_defaults, flat_types, from_flat, replace, to_flat, to_json
 from agents.settings.run import AUTO, RunSettings, TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory
+from tests.agents.settings.any_settings import any_settings, default_settings, kind_of
 
 
 @dataclass(frozen=True)
@@ -317,3 +320,22 @@ def test_fail_is_one_line_and_code_2(capsys, monkeypatch):
         fail(ValueError("two\n  lines"))
     assert end.value.code == 2
     assert capsys.readouterr() == ("", "program.py: error: two lines\n")
+
+
+def as_text(name, value, kind):
+    """A flag and its values as somebody types them."""
+    flag = "--" + name.replace("_", "-")
+    if flat_types(kind)[name] is bool:  # a switch, unless it may be None too
+        return [flag if value else "--no-" + flag[2:]]
+    return [flag, *map(str, value if isinstance(value, tuple) else [value])]
+
+
+@pytest.mark.parametrize("agent", ["dqn", "ppo"])
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_a_command_line_says_all_that_settings_are(agent, data):
+    base, drawn = default_settings(agent), data.draw(any_settings(agent))
+    before = to_flat(base)
+    changed = {name: value for name, value in to_flat(drawn).items() if value != before[name]}
+    argv = [text for name, value in changed.items() for text in as_text(name, value, kind_of(agent))]
+    assert read(kind_of(agent), "A program.", argv, base) == drawn

@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agents.on_policy.returns import generalized_advantages, lambda_returns
 
@@ -13,12 +15,12 @@ def table(*values):
     return torch.tensor(values, dtype=torch.float64).unsqueeze(1)
 
 
-def rollout(seed=0):
+def rollout(seed=0, rows=T, num_envs=N, ends=0.2):
     """Random rows in which about a fifth end an episode, half of these by termination, some twice in a row."""
     random = torch.Generator().manual_seed(seed)
-    reward, row_value = (torch.randn(T + rows, N, generator=random, dtype=torch.float64) for rows in (0, 1))
-    last = torch.rand(T + 1, N, generator=random) < 0.2
-    terminated = last[1:] & (torch.rand(T, N, generator=random) < 0.5)
+    reward, row_value = (torch.randn(rows + more, num_envs, generator=random, dtype=torch.float64) for more in (0, 1))
+    last = torch.rand(rows + 1, num_envs, generator=random) < ends
+    terminated = last[1:] & (torch.rand(rows, num_envs, generator=random) < 0.5)
     return reward, (~terminated).double(), row_value[:-1], row_value[1:], ~last[:-1]
 
 
@@ -76,17 +78,24 @@ def test_returns_by_hand():
     torch.testing.assert_close(returns, table(9.5, 17, 0, 3, 26.5, 45))
 
 
-@pytest.mark.parametrize("lambda_", LIMITS)
-@pytest.mark.parametrize("seed", range(3))
-def test_both_are_their_naive_sums(seed, lambda_):
-    reward, discount, value, next_value, valid = rollout(seed)
-    advantage = generalized_advantages(reward, discount, value, next_value, valid, gamma=GAMMA, lambda_=lambda_)
-    rows = columns(reward, discount, value, next_value, valid)
-    expected = [[naive_advantage(t, *row, GAMMA, lambda_) for t in range(T)] for row in rows]
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    rows=st.integers(1, T),
+    num_envs=st.integers(1, N),
+    ends=st.sampled_from([0.0, 0.2, 0.8]),
+    gamma=st.floats(0, 1),
+    lambda_=st.floats(0, 1),
+)
+def test_both_are_their_naive_sums(seed, rows, num_envs, ends, gamma, lambda_):
+    reward, discount, value, next_value, valid = rollout(seed, rows, num_envs, ends)
+    advantage = generalized_advantages(reward, discount, value, next_value, valid, gamma=gamma, lambda_=lambda_)
+    environments = columns(reward, discount, value, next_value, valid)
+    expected = [[naive_advantage(t, *of_one, gamma, lambda_) for t in range(rows)] for of_one in environments]
     torch.testing.assert_close(advantage, torch.tensor(expected, dtype=torch.float64).T)
-    returns = lambda_returns(reward, discount, next_value, valid, gamma=GAMMA, lambda_=lambda_)
-    rows = columns(reward, discount, next_value, valid)
-    expected = [[naive_return(t, *row, GAMMA, lambda_) for t in range(T)] for row in rows]
+    returns = lambda_returns(reward, discount, next_value, valid, gamma=gamma, lambda_=lambda_)
+    environments = columns(reward, discount, next_value, valid)
+    expected = [[naive_return(t, *of_one, gamma, lambda_) for t in range(rows)] for of_one in environments]
     torch.testing.assert_close(returns, torch.tensor(expected, dtype=torch.float64).T)
 
 

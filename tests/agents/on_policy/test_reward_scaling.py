@@ -1,6 +1,8 @@
 import gymnasium
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
@@ -40,6 +42,34 @@ def test_rewards_are_divided_by_the_deviation_of_the_returns_so_far():
     expected = np.clip(naive(rewards, first, discount, 0.95), -10, 10)
     # the count begins at 1e-4, as that of stable-baselines3
     assert np.array(got[50:]) == pytest.approx(expected[50:], rel=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    num_envs=st.integers(1, 4),
+    length=st.integers(1, 20),
+    gamma=st.sampled_from([0.0, 0.9, 1.0]),
+    eps=st.sampled_from([1e-8, 0.5]),
+)
+def test_the_variance_is_that_of_all_returns_of_all_environments(seed, num_envs, length, gamma, eps):
+    rng, scale = np.random.default_rng(seed), RewardScaling(num_envs, gamma, clip=1e9, eps=eps)
+    totals, returns = np.zeros(num_envs), []
+    for _ in range(length):
+        reward = rng.normal(2, 3, num_envs)
+        first, discount = rng.random(num_envs) < 0.3, (rng.random(num_envs) < 0.8).astype(np.float32)
+        got = scale(TimeStep(np.zeros((num_envs, 1)), reward, discount, first, ~first))
+        for env in range(num_envs):
+            totals[env] = 0.0 if first[env] else gamma * totals[env] + reward[env]
+            returns += [] if first[env] else [totals[env]]
+            totals[env] *= discount[env]
+        # 1e-4 returns of mean 0 and variance 1 come before all others, as in stable-baselines3
+        weight, squares = 1e-4 + len(returns), 1e-4 + np.sum(np.square(returns))
+        variance = squares / weight - (np.sum(returns) / weight) ** 2
+        assert scale.get_state()["variance"] == pytest.approx(variance, rel=1e-6)
+        assert got[~first] == pytest.approx(reward[~first] / np.sqrt(variance + eps), rel=1e-5)
+    assert scale.get_state()["count"] == pytest.approx(weight)
+    assert scale.get_state()["mean"] == pytest.approx(np.sum(returns) / weight)
 
 
 def test_a_life_lost_ends_the_return():

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agents.registry import AGENTS
 from agents.settings.dqn import DQNSettings
 from agents.settings.earlier import migrated
 from agents.settings.flat import flat_defaults, from_flat, python_name, replace, to_flat, to_json
 from agents.settings.run import RunSettings, TrainSettings
+from tests.agents.settings.any_settings import any_settings, default_settings, kind_of
 
 
 @dataclass(frozen=True)
@@ -114,3 +117,16 @@ class Maze:
 )
 def test_what_is_made_in_python_has_a_name_that_says_so(made, name):
     assert python_name(made) == name
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_flat_names_and_json_hold_all_that_settings_are(agent, data):
+    drawn = data.draw(any_settings(agent))
+    flat = to_flat(drawn)
+    assert from_flat(kind_of(agent), flat) == drawn
+    assert replace(default_settings(agent), **flat) == drawn
+    stored = json.loads(json.dumps(to_json(drawn), allow_nan=False))
+    read = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    assert from_flat(kind_of(agent), read) == drawn
