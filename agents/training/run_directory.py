@@ -13,6 +13,8 @@ from typing import Any
 
 from agents.settings.earlier import FORMAT
 from agents.training.provenance import provenance
+from agents.training.run_lock import GUARD, NAME, RunLock
+from wnrl.checkpoints.files import replace_file, saved_steps, sweep
 
 PARTS = ("config.json", "progress.csv", "events.out.tfevents.*", "checkpoints", "model.*", "best.*", "videos")
 """What a run writes into its folder."""
@@ -36,6 +38,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
+        self._lock: RunLock | None = None
 
     @classmethod
     def create(
@@ -46,8 +49,11 @@ class RunDirectory:
         device: str | None = None,
         resumable: bool = True,
         again: bool = False,
+        hold: bool = False,
     ) -> RunDirectory:
         """Make the folder and write `config.json`: the configuration and the first start.
+
+        Of several processes that do so at once for one folder, one does.
 
         Args:
             path: of the folder.
@@ -56,24 +62,35 @@ class RunDirectory:
             resumable: whether the run leaves checkpoints.
             again: whether the folder may be in use: what a run without a checkpoint has left there is moved to a folder
                 `unfinished` in it, other files stay.
+            hold: whether no other process may write there, until `release`.
 
         Raises:
-            ValueError: the folder holds a run already, or cannot be written to.
+            ValueError: the folder holds a run already, another process writes there, or nothing can be written.
         """
+        directory = cls(path)
         try:
+            if not again:
+                _check_unused(path, resumable)
+            path.mkdir(parents=True, exist_ok=True)
+            directory.hold()
             if again:
                 _set_aside(path)
-            elif in_use(path):
-                advice = f", or continue a run with --resume {path}" if resumable else ""
-                raise ValueError(f"{path} already holds files: choose another --run-dir{advice}")
-            path.mkdir(parents=True, exist_ok=True)
+            else:
+                _check_unused(path, resumable)  # another process may have been faster
             written = {"format": FORMAT, **config, "starts": [_start(0, device)]}
-            (path / "config.json").write_text(json.dumps(written, indent=2) + "\n")
+            with open(path / "config.json", "x", encoding="utf-8") as file:
+                file.write(json.dumps(written, indent=2) + "\n")
             if resumable:
                 (path / "checkpoints").mkdir()
         except OSError as error:
+            directory.release()
             raise ValueError(f"cannot write the run to {path}: {error.strerror}") from error
-        return cls(path)
+        except BaseException:
+            directory.release()
+            raise
+        if not hold:
+            directory.release()
+        return directory
 
     @classmethod
     def open(cls, path: Path, *, write: bool = False) -> RunDirectory:
@@ -89,6 +106,21 @@ class RunDirectory:
             raise ValueError(f"cannot write the run to {path}: no permission")
         return directory
 
+    def hold(self) -> None:
+        """Let no other process write there until `release`, and remove what killed ones have left unfinished.
+
+        Raises:
+            ValueError: another process writes there, or nothing can be written.
+        """
+        self._lock = RunLock(self.path)
+        sweep(self.path)
+
+    def release(self) -> None:
+        """Let others write there."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
     @property
     def config(self) -> dict[str, Any]:
         """The contents of `config.json`.
@@ -101,10 +133,7 @@ class RunDirectory:
     @property
     def last_step(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
-        if not os.path.isdir(self.checkpoints):
-            return None
-        steps = [int(path.stem) for path in self.checkpoints.glob("*.safetensors") if path.stem.isdigit()]
-        return max(steps, default=None)
+        return max(saved_steps(self.checkpoints), default=None)
 
     def go_on(self, first_step: int, settings: Mapping[str, Any], device: str | None = None) -> None:
         """Write into `config.json` that the run goes on, with these settings from now on.
@@ -141,10 +170,8 @@ class RunDirectory:
         self._replace(config)
 
     def _replace(self, config: Mapping[str, Any]) -> None:
-        from wnrl.checkpoints.tensor_files import replace_file  # torch comes with it, see `provenance`
-
         text = json.dumps(config, indent=2) + "\n"
-        replace_file(self.path / "config.json", lambda path: path.write_text(text))
+        replace_file(self.path / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     def checkpoints_of(self, rank: int) -> Path:
         """The folder of a process's checkpoints; for the first process, `checkpoints` itself."""
@@ -177,18 +204,31 @@ def made_by(config: Mapping[str, Any]) -> str:
 
 def in_use(path: Path) -> bool:
     """Whether a run cannot be written there: it is a file, or a folder that holds some."""
-    return path.exists() and any(path.iterdir() if path.is_dir() else [path])
+    if not path.is_dir():
+        return path.exists()
+    return any(one.name not in (NAME, GUARD) for one in path.iterdir())
 
 
-def default_path(task: str, agent: str, norm: str, seed: int) -> Path:
-    """`runs/TASK-AGENT-NORM-sSEED-TIME`, with a number appended where that exists."""
+def default_folder(task: str, agent: str, norm: str, seed: int) -> Path:
+    """Make `runs/TASK-AGENT-NORM-sSEED-TIME`, with a number appended where that exists, and return its path.
+
+    Raises:
+        ValueError: it cannot be made.
+    """
     end = f"-{agent}-{norm}-s{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     stem = f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', task)[:_LONGEST]}{end}"
     path, number = Path("runs") / stem, 1
-    while path.exists():
-        number += 1
-        path = Path("runs") / f"{stem}-{number}"
-    return path
+    while True:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+            path = path.with_name(f"{stem}-{number}")
+        except OSError as error:
+            raise ValueError(f"cannot write the run to {path}: {error.strerror}") from error
+        else:
+            return path
 
 
 _LONGEST = 100
@@ -204,6 +244,12 @@ def _starts(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The starts in a configuration; of an earlier version's, the first."""
     noted = {name: config.get(name) for name in _OF_A_START}
     return config.get("starts") or [{"first_step": 0, "changed": {}, "device": None, **noted}]
+
+
+def _check_unused(path: Path, resumable: bool) -> None:
+    if in_use(path):
+        advice = f", or continue a run with --resume {path}" if resumable else ""
+        raise ValueError(f"{path} already holds files: choose another --run-dir{advice}")
 
 
 def _set_aside(path: Path) -> None:

@@ -24,7 +24,7 @@ from agents.runtime.seeds import Purpose, integer
 from agents.settings.flat import to_json
 from agents.settings.presets.protocols import conditions
 from agents.settings.sb3 import SB3Settings
-from agents.training.run_directory import RunDirectory, default_path
+from agents.training.run_directory import RunDirectory, default_folder
 from agents.training.saved_model import SavedModel
 from agents.training.task import Task
 from agents.training.trackers import in_order
@@ -77,11 +77,11 @@ class SB3Run:
 
     def _create_directory(self, values: Mapping[str, Any]) -> RunDirectory:
         run = self._settings
-        path = run.run_dir or default_path(run.task.name, run.algo, run.norm, run.seed)
+        path = run.run_dir or default_folder(run.task.name, run.algo, run.norm, run.seed)
         config = {"agent": run.algo, "library": LIBRARY, "settings": to_json(run), "hyperparams": values}
         if run.algo in CONTRIB:
             config["sb3-contrib"] = metadata.version("sb3-contrib")
-        return RunDirectory.create(path, config, device=device_name(self.model.device), resumable=False)
+        return RunDirectory.create(path, config, device=device_name(self.model.device), resumable=False, hold=True)
 
     @property
     def steps(self) -> int:
@@ -165,8 +165,11 @@ class SB3Run:
 
     def close(self) -> None:
         """Close the environments and the metrics' files."""
-        self._environment.close()
-        self._tracker.close()
+        try:
+            self._environment.close()
+            self._tracker.close()
+        finally:
+            self.directory.release()
 
     def __enter__(self) -> SB3Run:
         return self

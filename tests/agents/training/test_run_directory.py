@@ -9,7 +9,7 @@ import torch
 from agents.settings.earlier import FORMAT
 from agents.training import run_directory
 from agents.training.provenance import PACKAGES
-from agents.training.run_directory import RunDirectory, default_path, made_by
+from agents.training.run_directory import RunDirectory, default_folder, made_by
 
 CONFIG = {"agent": "dqn", "settings": {"env": "Chain", "hidden": [8, 8], "resume": None}}
 
@@ -59,13 +59,118 @@ def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path):
 def test_default_names_tell_runs_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chain = ("Chain", "dqn", "weight", 3)
-    first = default_path(*chain)
+    first = default_folder(*chain)
     assert first.parent == Path("runs")
     assert first.name.startswith("Chain-dqn-weight-s3-20")
     monkeypatch.setattr("time.strftime", lambda form: "now")
-    paths = [RunDirectory.create(default_path(*chain), CONFIG).path for _ in range(3)]
+    paths = [RunDirectory.create(default_folder(*chain), CONFIG).path for _ in range(3)]
     assert [path.name for path in paths] == [f"Chain-dqn-weight-s3-now{end}" for end in ("", "-2", "-3")]
-    assert default_path("phys2d/CartPole-v1", "dqn", "weight", 3).name.startswith("phys2d_CartPole-v1-dqn")
+    assert default_folder("phys2d/CartPole-v1", "dqn", "weight", 3).name.startswith("phys2d_CartPole-v1-dqn")
+
+
+def at_once(number, work):
+    """The texts that many forked processes return when they do the same at the same moment, before any of them ends."""
+    (begun, begin), (ended, end) = os.pipe(), os.pipe()
+    pipes = []
+    for index in range(number):
+        ours, theirs = os.pipe()
+        if not os.fork():
+            try:
+                os.close(begin)
+                os.close(end)
+                os.read(begun, 1)  # until all are there
+                try:
+                    text, kept = work(index)
+                except ValueError as error:
+                    text, kept = f"error: {error}", None
+                os.write(theirs, text.encode())
+                os.close(theirs)
+                os.read(ended, 1)  # until all are done
+                del kept
+            finally:
+                os._exit(0)
+        os.close(theirs)
+        pipes.append(ours)
+    os.close(begin)
+    texts = []
+    for pipe in pipes:
+        with os.fdopen(pipe, "rb") as file:
+            texts.append(file.read().decode())
+    os.close(end)
+    for _ in pipes:
+        os.wait()
+    return texts
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forked processes")
+def test_runs_that_start_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    monkeypatch.setattr(run_directory, "provenance", dict)  # which asks git
+
+    def start(number):
+        path = default_folder("Chain", "dqn", "weight", 0)
+        directory = RunDirectory.create(path, {**CONFIG, "number": number}, hold=True)
+        return str(directory.path), directory
+
+    paths = at_once(20, start)
+    assert len(set(paths)) == 20
+    assert [json.loads((Path(path) / "config.json").read_text())["number"] for path in paths] == list(range(20))
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forked processes")
+def test_of_processes_with_one_folder_one_gets_it(tmp_path, monkeypatch, again):
+    """Also of jobs that begin with --resume auto, of which a second one would set aside what the first one writes."""
+    monkeypatch.setattr(run_directory, "provenance", dict)
+
+    def start(number):
+        directory = RunDirectory.create(tmp_path / "run", {**CONFIG, "number": number}, hold=True, again=again)
+        return str(number), directory
+
+    said = at_once(10, start)
+    (mine,) = [text for text in said if not text.startswith("error: ")]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["number"] == int(mine)
+    assert not (tmp_path / "run" / "unfinished").exists()
+    others = [text for text in said if text.startswith("error: ")]
+    assert all("is being written by" in text or "already holds files" in text for text in others), others
+
+
+def test_one_folder_has_one_writer(tmp_path):
+    directory = RunDirectory.create(tmp_path / "run", CONFIG, hold=True)
+    second = RunDirectory.open(tmp_path / "run", write=True)
+    with pytest.raises(ValueError, match="is being written by this process"):
+        second.hold()
+    assert second.config["agent"] == "dqn"  # to look is no matter
+    directory.release()
+    second.hold()
+    second.release()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "checkpoints"}
+
+
+def test_a_folder_that_only_a_lock_was_left_in_is_unused(tmp_path):
+    (tmp_path / ".lock").touch()
+    RunDirectory.create(tmp_path, CONFIG)
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_what_killed_processes_left_is_removed_once_the_folder_is_held(tmp_path):
+    directory = RunDirectory.create(tmp_path / "run", CONFIG)
+    left = directory.path / ".model.safetensors.0a1b2c3d.tmp"
+    left.touch()
+    other = RunDirectory.open(directory.path, write=True)
+    assert left.exists()
+    other.hold()
+    assert not left.exists()
+
+
+def test_a_config_that_is_there_is_never_written_over(tmp_path, monkeypatch):
+    """Not even where there are no locks and another process was faster by less than a look into the folder."""
+    monkeypatch.setattr(run_directory, "in_use", lambda path: False)
+    (tmp_path / "config.json").write_text("theirs")
+    with pytest.raises(ValueError, match=r"cannot write the run to .*: File exists"):
+        RunDirectory.create(tmp_path, CONFIG)
+    assert (tmp_path / "config.json").read_text() == "theirs"
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -171,7 +276,7 @@ def test_what_was_trained_is_never_set_aside(tmp_path, name):
 def test_a_name_of_300_characters(tmp_path, monkeypatch):
     """File systems take 255 bytes: the run's own name is cut, one that was asked for is refused."""
     monkeypatch.chdir(tmp_path)
-    path = default_path("x" * 300, "dqn", "weight", 3)
+    path = default_folder("x" * 300, "dqn", "weight", 3)
     assert RunDirectory.create(path, CONFIG).path.name.startswith("x" * 100 + "-dqn-weight-s3-")
     with pytest.raises(ValueError, match=r"cannot write the run to x+: File name too long"):
         RunDirectory.create(Path("x" * 300), CONFIG)
