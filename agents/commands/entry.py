@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from agents.commands.parser import fail
 from agents.registry import AGENTS
+from agents.runtime.output_text import make_output_safe
 from wnrl import __version__
 
 
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: what follows `wnrl`; the process's own arguments by default.
     """
+    make_output_safe()
     program = "python -m wnrl" if Path(sys.argv[0]).name == "__main__.py" else "wnrl"
     name, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
-import os
 import shutil
 import sys
 import textwrap
@@ -46,14 +45,6 @@ def wanted(argv: Sequence[str]) -> Literal["", "common", "all"]:
     if "--help-all" in argv:
         return "all"
     return "common" if {"-h", "--help"} & set(argv) else ""
-
-
-def show(text: str) -> None:
-    """Print a text whose reader may leave before its end, as `head` does."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's end is silent too
 
 
 def help_of_training(

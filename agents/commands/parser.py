@@ -13,10 +13,10 @@ from typing import Any, NoReturn, TypeVar
 import tyro
 
 from agents.commands.complaints import one_line
-from agents.commands.help import help_of_training, show, wanted
+from agents.commands.help import help_of_training, wanted
 from agents.commands.invocation import how_to_call, quoted
 from agents.commands.whole_numbers import plain_numbers
-from agents.runtime.output_text import make_output_readable
+from agents.runtime.output_text import make_output_safe
 from agents.settings.flat import replace, to_json
 from agents.settings.run import AUTO, TrainSettings
 from agents.training.agent_spec import AgentSpec
@@ -55,8 +55,8 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
     folder = _folder_to_continue(spec, flags)
     base = _base(spec, flags) if folder is None else stored_settings(spec, folder)
     if asked := wanted(argv):
-        make_output_readable()
-        show(help_of_training(spec, description, asked, flags, base))
+        make_output_safe()
+        print(help_of_training(spec, description, asked, flags, base))
         raise SystemExit(0)
     try:
         settings = read(kind, description, argv, base)
@@ -88,7 +88,7 @@ def read(kind: type[Parsed], description: str, argv: list[str] | None = None, de
     Raises:
         ValueError: an unknown flag, or a value of the wrong type or out of its range.
     """
-    make_output_readable()
+    make_output_safe()
     complaint, argv = io.StringIO(), plain_numbers(sys.argv[1:] if argv is None else argv, kind)
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:

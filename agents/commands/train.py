@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agents.commands.invocation import how_to_call, quoted
 from agents.commands.parser import fail, given_flags, parse
 from agents.registry import AGENTS
-from agents.runtime.output_text import make_output_readable
+from agents.runtime.output_text import make_output_safe
 from agents.runtime.process_count import process_count, process_rank
 from agents.runtime.signals import StopSignal, leaving_at_once
 from agents.training.run_directory import RunDirectory
@@ -28,7 +28,7 @@ def train(agent: str, description: str) -> int:
     Returns:
         The exit code: 0, 2 for a wrong command line, or 128 + the number of the signal that stopped the run.
     """
-    make_output_readable()
+    make_output_safe()
     rank = 0
     try:
         rank, world_size = process_rank(), process_count()

@@ -7,6 +7,8 @@ import sys
 import unicodedata
 from typing import IO
 
+from agents.runtime.lasting_output import keep_output_going
+
 _REPLACED = {
     **{
         "±": "+/-",
@@ -53,8 +55,10 @@ def readable(text: str, stream: IO[str]) -> str:
     return text.encode(encoding, _ERRORS).decode(encoding)
 
 
-def make_output_readable() -> None:
-    """Let whatever is printed from now on lose what the encoding of stdout or stderr lacks, instead of failing."""
+def make_output_safe() -> None:
+    """Let nothing that is printed from now on fail: it loses what the encoding of stdout or stderr lacks, and what can
+    no longer be written, see `agents.runtime.lasting_output`."""
+    keep_output_going()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and stream.errors in ("strict", "backslashreplace"):

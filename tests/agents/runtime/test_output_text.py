@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from agents.runtime.output_text import make_output_readable, readable
+from agents.runtime.output_text import make_output_safe, readable
 
 
 def stream(encoding):
@@ -32,9 +32,9 @@ def test_a_stream_in_memory_takes_everything():
 
 PRINT = """
 import sys
-from agents.runtime.output_text import make_output_readable
+from agents.runtime.output_text import make_output_safe
 
-make_output_readable()
+make_output_safe()
 print("3.0 ± 1.0")
 print("ε", file=sys.stderr)
 """
@@ -51,12 +51,12 @@ def test_a_process_prints_whatever_its_encoding(encoding, out, err, monkeypatch)
 def test_without_it_a_process_fails(monkeypatch):
     """So that the test above can fail."""
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    done = subprocess.run([sys.executable, "-c", PRINT.replace("make_output_readable()\n", "\n")], capture_output=True)
+    done = subprocess.run([sys.executable, "-c", PRINT.replace("make_output_safe()\n", "\n")], capture_output=True)
     assert b"UnicodeEncodeError" in done.stderr
 
 
 def test_output_that_is_captured_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    make_output_readable()
+    make_output_safe()
     print("±")
     assert sys.stdout.getvalue() == "±\n"
