@@ -61,6 +61,7 @@ def evaluate(
     seed: int,
     watch: Callable[[TimeStep], Any] = lambda timestep: None,
     stopped: Callable[[], bool] = lambda: False,
+    shown: Callable[[int], Any] = lambda games: None,
     message: Callable[[str], None] = warnings.warn,
 ) -> list[Episode]:
     """Play whole games and return them in the order in which they ended.
@@ -75,6 +76,7 @@ def evaluate(
         seed: of the environments, see `Environment.reset`.
         watch: called with each row, the first one included.
         stopped: asked at each step; the games that have ended by then are returned.
+        shown: called after each step with the number of games that have ended.
         message: called with a line of text where a game does not end.
 
     Raises:
@@ -95,6 +97,7 @@ def evaluate(
             if left[episode.env]:
                 left[episode.env] -= 1
                 finished.append(episode)
+        shown(len(finished))
         length = np.where(timestep.first, 0, length + 1)
         if (length >= LONGEST_GAME).any():
             endless += int(left[length >= LONGEST_GAME].sum())
@@ -114,6 +117,7 @@ def evaluate_steps(
     steps: int,
     seed: int,
     stopped: Callable[[], bool] = lambda: False,
+    shown: Callable[[int], Any] = lambda steps: None,
 ) -> list[Episode]:
     """Play for a number of steps and return the games that ended within them (Mnih et al. 2015: 125,000 steps).
 
@@ -123,6 +127,7 @@ def evaluate_steps(
         steps: of all environments together.
         seed: of the environments, see `Environment.reset`.
         stopped: asked at each step; the games that have ended by then are returned.
+        shown: called after each step with the number of steps made.
     """
     statistics, finished, played = EpisodeStatistics(environment.num_envs), [], 0
     timestep = environment.reset(seed)
@@ -131,4 +136,5 @@ def evaluate_steps(
         timestep = environment.step(policy(timestep))
         played += int((~timestep.first).sum())
         finished += statistics.update(timestep)
+        shown(played)
     return finished

@@ -80,6 +80,7 @@ class TerminalProgress:
         self._began = self._drawn = 0.0
         self._announced = False
         self._score, self._row = math.nan, dict[str, float]()
+        self._evaluation = ""
 
     def start(self, step: int, total_steps: int) -> None:
         """Show the bar at `step`; it is full where the run is already longer."""
@@ -100,9 +101,15 @@ class TerminalProgress:
 
     def update(self, step: int, games: EpisodeStatistics) -> None:
         """Move the bar."""
-        self._step = step
+        self._step, self._evaluation = step, ""
         if self._shown and self._clock() - self._drawn > REDRAWN:
             self._score = games.mean_score
+            self._draw()
+
+    def evaluating(self, games: int, of: int) -> None:
+        """Show instead of the time left how far the evaluation is."""
+        self._evaluation = f"evaluating {short(games)}/{short(of)}"
+        if self._shown and self._clock() - self._drawn > REDRAWN:
             self._draw()
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -128,6 +135,7 @@ class TerminalProgress:
 
     def close(self) -> None:
         """Stop drawing; the bar stays on the screen."""
+        self._evaluation = ""
         if self._shown and self._total:
             self._draw()
         self._bar.close()
@@ -149,7 +157,9 @@ class TerminalProgress:
         rate, row = self._speed.rate, self._row
         made = min(self._step, self._total)  # the last row, of all environments, may go beyond the length
         figures = [Figure(3, f"{short(made)}/{short(self._total)} steps")]
-        if self._step >= self._total:
+        if self._evaluation:
+            figures.append(Figure(0, self._evaluation))
+        elif self._step >= self._total:
             figures.append(Figure(0, f"took {tqdm.format_interval(self._clock() - self._began)}"))
         elif rate:
             figures.append(Figure(2, f"{rate:,.0f} steps/s"))

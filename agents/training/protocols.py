@@ -59,6 +59,12 @@ class Progress(Protocol):
     def update(self, step: int, games: EpisodeStatistics) -> None:
         """A vector step was made; the run is at `step`, and `games` has the scores of its last games."""
 
+    def evaluating(self, games: int, of: int) -> None:
+        """Training waits for an evaluation, in which so many games, or steps, of all have been played.
+
+        A display may do without this method.
+        """
+
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show a row of metrics."""
 
@@ -79,6 +85,9 @@ class NullProgress:
         """Show nothing."""
 
     def update(self, step: int, games: EpisodeStatistics) -> None:
+        """Show nothing."""
+
+    def evaluating(self, games: int, of: int) -> None:
         """Show nothing."""
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:

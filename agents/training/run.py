@@ -129,7 +129,7 @@ class Run:
         if self._ranks.rank or not self.directory:
             return NullTracker()
         resumed = self.steps if self.settings.run.resumes else None
-        tracker = open_tracker(self.settings, self.directory.path, resumed)
+        tracker = open_tracker(self.settings, self.directory.path, resumed, self._warn)
         if resumed is None:
             record_settings(tracker, self._spec, self.settings, self._task.observation)
         if self.conditions and resumed is None:
@@ -371,19 +371,17 @@ class Run:
         run = self.settings.run
         seed = integer(run.seed, Purpose.EVALUATION, self._due(self.steps))
         number = run.num_envs if run.eval_steps else min(run.num_envs, run.eval_episodes)
-        environment = self._task.evaluation(number)
+        environment, whole = self._task.evaluation(number), run.eval_steps or run.eval_episodes
+
+        def shown(part: int) -> None:
+            self._shown.evaluating(part, whole)
+
+        watched: dict[str, Any] = {"seed": seed, "stopped": self.stop, "shown": shown}
         try:
             if run.eval_steps:
-                games = evaluate_steps(policy, environment, steps=run.eval_steps, seed=seed, stopped=self.stop)
+                games = evaluate_steps(policy, environment, steps=run.eval_steps, **watched)
             else:
-                games = evaluate(
-                    policy,
-                    environment,
-                    episodes=run.eval_episodes,
-                    seed=seed,
-                    stopped=self.stop,
-                    message=self._warn,
-                )
+                games = evaluate(policy, environment, episodes=run.eval_episodes, message=self._warn, **watched)
         finally:
             environment.close()
         return None if self.stop() else Scores.of(games, run.task.game, self.conditions)

@@ -31,6 +31,11 @@ class SafeProgress:
         """A vector step was made; the run is at `step`, and `games` has the scores of its last games."""
         self._show(lambda display: display.update(step, games))
 
+    def evaluating(self, games: int, of: int) -> None:
+        """Training waits for an evaluation, in which so many games, or steps, of all have been played."""
+        if hasattr(self._display(), "evaluating"):
+            self._show(lambda display: display.evaluating(games, of))
+
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show a row of metrics."""
         self._show(lambda display: display.report(step, metrics))

@@ -11,6 +11,7 @@ from agents.runtime.seeds import Purpose, sequence
 from agents.training.evaluation import Scores
 from agents.training.protocols import Agent
 from envs import Environment, EpisodeStatistics, TimeStep
+from envs.faults import EnvironmentFault
 from envs.seeds import environment_seeds
 
 
@@ -83,6 +84,7 @@ class Trainer:
         """Continue until `total_steps` steps have been made in all, or `stopped()` or `stop` asks in any process.
 
         Raises:
+            EnvironmentFault: an environment failed, or returned what cannot be learned from.
             RuntimeError: it is called within a callback, or an earlier run broke off in the middle of a step, so that
                 environments, agent and statistics do not fit together.
         """
@@ -96,6 +98,10 @@ class Trainer:
             timestep = self._timestep or self._start()
             while self.steps < total_steps and not self._ranks.sum(self._stopping or stopped()):
                 timestep = self._step(timestep)
+        except EnvironmentFault as fault:
+            if fault.step is None:
+                fault.step = self.steps
+            raise
         finally:
             self._runs = False
             self._each("end")

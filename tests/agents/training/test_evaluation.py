@@ -129,3 +129,12 @@ def test_a_game_that_does_not_end_is_left_out_and_reported(monkeypatch):
 def test_games_just_short_of_the_limit_are_counted(monkeypatch):
     monkeypatch.setattr(evaluation, "LONGEST_GAME", 51)
     assert len(evaluate(left, Clockwork(50, 50), episodes=6, seed=0, message=pytest.fail)) == 6
+
+
+def test_what_is_shown_counts_games_and_steps():
+    counts = []
+    evaluate(left, Clockwork(1, 3), episodes=3, seed=0, shown=counts.append)
+    assert counts == [1, 1, 3]  # the second row of the first environment is a reset
+    steps = []
+    evaluate_steps(left, Clockwork(5, 5), steps=6, seed=0, shown=steps.append)
+    assert steps == [2, 4, 6]

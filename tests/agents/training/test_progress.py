@@ -192,6 +192,24 @@ def test_the_return_is_shown_from_the_first_finished_game_on(bar, capsys):
     progress.close()
 
 
+def test_the_bar_says_how_far_an_evaluation_is_while_training_waits(bar, capsys):
+    progress, clock = bar(80)
+    learn(progress, clock)
+    for games in range(3):
+        clock.move(1)
+        progress.evaluating(games, 10)
+        assert f" evaluating {games}/10" in drawn(capsys.readouterr().err)[-1]
+    clock.move(0.01)
+    progress.evaluating(3, 10)
+    assert not drawn(capsys.readouterr().err)
+    clock.move(1)
+    progress.update(10_000, NO_GAMES)
+    assert " left" in drawn(capsys.readouterr().err)[-1]
+    progress.evaluating(9, 10)
+    progress.close()
+    assert "evaluating" not in drawn(capsys.readouterr().err)[-1]
+
+
 def test_the_bar_is_drawn_ten_times_a_second_at_most(bar, capsys):
     progress, clock = bar(80)
     progress.start(0, 10_000)

@@ -709,6 +709,18 @@ def test_a_better_model_than_the_checkpoint_knows_of_is_not_replaced_by_a_worse(
     assert model(settings, "best")[1]["mean_reward"] == 9
 
 
+def test_a_display_follows_an_evaluation(settings):
+    got = []
+
+    class Display(NullProgress):
+        def evaluating(self, games, of):
+            got.append((games, of))
+
+    learn(replace(settings, eval_interval=40, eval_episodes=3, num_envs=2), progress=Display())
+    assert got[-1] == (3, 3)
+    assert got == sorted(got)
+
+
 def test_a_display_that_is_gone_ends_nothing(settings):
     class Gone(NullProgress):
         def update(self, step, games):

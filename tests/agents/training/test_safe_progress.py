@@ -12,7 +12,7 @@ class Broken(NullProgress):
         self.error, self.calls = error, 0
 
     def __getattribute__(self, name):
-        if name in ("start", "learned", "update", "report", "message", "close"):
+        if name in ("start", "learned", "update", "evaluating", "report", "message", "close"):
             return self._fail
         return super().__getattribute__(name)
 
@@ -25,6 +25,7 @@ def events(shown: Progress):
     shown.start(0, 10)
     shown.learned(3)
     shown.update(4, EpisodeStatistics(1))
+    shown.evaluating(1, 2)
     shown.report(5, {"a": 1.0})
     shown.message("text")
     shown.close()
@@ -63,11 +64,23 @@ def test_everything_is_passed_on():
 
     events(SafeProgress(Display))
     names = [name for name, *_ in got]
-    assert names == ["start", "learned", "update", "report", "message", "close"]
+    assert names == ["start", "learned", "update", "evaluating", "report", "message", "close"]
     assert got[0] == ("start", 0, 10)
-    assert got[3] == ("report", 5, {"a": 1.0})
+    assert got[3:5] == [("evaluating", 1, 2), ("report", 5, {"a": 1.0})]
 
 
 def test_an_error_of_the_display_itself_is_no_lost_terminal():
     with pytest.raises(ValueError, match="own"):
         SafeProgress(lambda: Broken(ValueError("an error of its own"))).message("text")
+
+
+def test_a_display_need_not_show_evaluations():
+    class Old:
+        def message(self, text):
+            said.append(text)
+
+    said = []
+    shown = SafeProgress(Old)
+    shown.evaluating(1, 2)
+    shown.message("text")
+    assert said == ["text"]

@@ -5,6 +5,7 @@ from agents.runtime.seeds import Purpose, sequence
 from agents.training.evaluation import Scores
 from agents.training.trainer import Callback, Trainer
 from envs import Chain, Episode
+from envs.faults import EnvironmentFault
 from envs.seeds import environment_seeds
 from tests.agents.environments import Clockwork
 from tests.agents.training.recorder import Recorder, run
@@ -177,3 +178,20 @@ def test_the_end_is_reported_after_an_error_too():
     with pytest.raises(ZeroDivisionError):
         Trainer(Recorder(), environment, seed=0, callbacks=[noted]).run(5)
     assert noted.calls[-1][0] == "end"
+
+
+@pytest.mark.parametrize("at", [0, 4])
+def test_a_fault_of_an_environment_gets_the_step_of_the_run(at):
+    class Fails(Clockwork):
+        def reset(self, seed=None):
+            return self._fail() if at == 0 else super().reset(seed)
+
+        def step(self, action):
+            row = super().step(action)
+            return self._fail() if self.elapsed[0] == at else row
+
+        def _fail(self):
+            raise EnvironmentFault(1, "returned a reward of nan")
+
+    with pytest.raises(EnvironmentFault, match=rf"^environment 1 returned a reward of nan at step {2 * at}$"):
+        Trainer(Recorder(), Fails(10, 10), seed=0).run(100)
