@@ -10,6 +10,7 @@ import torch
 import tyro
 
 from agents.benchmarks.emulation_rates import emulation_rates
+from agents.benchmarks.growth import environment_growth, fill_growth, growth_table, rollout_growth
 from agents.benchmarks.norm_costs import norm_costs, norm_table
 from agents.benchmarks.profiling import profile_run, profile_table
 from agents.benchmarks.races import RACES, WARMUP, RaceTask, our_side, our_trainer, sb3_side
@@ -181,6 +182,47 @@ class Replays(Timing):
             device=device,
         )
         return figures, replay_table(figures)
+
+
+@dataclass(frozen=True)
+class Growth(Timing):
+    """Speed of a run on a game as it grows: with replay fill, number of environments, length of rollouts."""
+
+    game: str = "Breakout"
+    """Atari game."""
+    norm: str = "weight"
+    """Normalizer."""
+    fills: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    """Transitions in replay buffers of 7 KB each, all made at once; none: not measured."""
+    environments: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    """Environments of a DQN; none: not measured."""
+    rollouts: tuple[int, ...] = (32, 128, 512)
+    """Rows of the rollouts of PPO with 8 environments; none: not measured."""
+    batch_size: int = 32
+    """Transitions per batch from a replay buffer."""
+    calls: int = 100
+    """Calls per timing of a replay buffer."""
+    steps: int = 1_024
+    """Steps per timing of an agent; with long rollouts as many as one has."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("fills", "environments", "rollouts"):
+            if min(getattr(self, name), default=1) < 1:
+                raise ValueError(f"{name} must be at least 1, got {min(getattr(self, name))}")
+
+    def measure(self, device: torch.device) -> Figures:
+        """Seconds of a replay buffer's calls and steps per second of agents, by size, and ratios to the first size."""
+        task, figures = RaceTask(self.game, None, self.device, self.precision), dict[str, Any]()
+        sizes: dict[str, Any] = {"norm": self.norm, "steps": self.steps, "rounds": self.rounds}
+        if self.fills:
+            calls: dict[str, Any] = {"batch_size": self.batch_size, "rounds": self.rounds, "times": self.calls}
+            figures |= fill_growth(self.fills, num_envs=8, device=device, **calls)
+        if self.environments:
+            figures["DQN, environments"] = environment_growth(task, self.environments, **sizes)
+        if self.rollouts:
+            figures["PPO, rows of a rollout"] = rollout_growth(task, self.rollouts, **sizes)
+        return figures, growth_table(figures)
 
 
 @dataclass(frozen=True)

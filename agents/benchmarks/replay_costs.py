@@ -76,8 +76,8 @@ def replay_costs(
     makers = {
         "stable-baselines3": _sb3_replay_buffer,
         "for stable-baselines3": _frame_replay_buffer,
-        "Replay": _our_replay(Replay, "sample"),
-        "PrioritizedReplay": _our_replay(PrioritizedReplay, "sample_by_priority"),
+        "Replay": our_replay(Replay, "sample"),
+        "PrioritizedReplay": our_replay(PrioritizedReplay, "sample_by_priority"),
     }
     stores = {name: make(num_envs, batch_size, capacity, device) for name, make in makers.items()}
     for store in stores.values():
@@ -90,7 +90,9 @@ def replay_costs(
     }
 
 
-def _our_replay(kind: type[Replay], method: str) -> Callable[..., Store]:
+def our_replay(kind: type[Replay], method: str) -> Callable[..., Store]:
+    """Makes one of our buffers, from number of environments, batch size, capacity and device; `method` samples it."""
+
     def make(num_envs: int, batch_size: int, capacity: int, device: torch.device) -> Store:
         replay = kind(ReplayLayout(capacity, num_envs, OBS_SHAPE, torch.uint8, stack=4), device=device)
         stream, discount = RandomGames(num_envs), np.ones(num_envs, np.float32)

@@ -21,6 +21,7 @@ Benchmark = (
     | Annotated[commands.RaceRecurrentPPO, tyro.conf.subcommand("ppo-recurrent")]
     | Annotated[commands.RaceA2C, tyro.conf.subcommand("a2c")]
     | Annotated[commands.Replays, tyro.conf.subcommand("replay")]
+    | Annotated[commands.Growth, tyro.conf.subcommand("growth")]
     | Annotated[commands.Norms, tyro.conf.subcommand("norms")]
     | Annotated[commands.Emulation, tyro.conf.subcommand("env")]
     | Annotated[commands.SB3Atari, tyro.conf.subcommand("sb3-atari")]
