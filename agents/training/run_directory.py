@@ -107,13 +107,14 @@ class RunDirectory:
         return directory
 
     def hold(self) -> None:
-        """Let no other process write there until `release`, and remove what killed ones have left unfinished.
+        """Let no one else write there until `release`, and remove what killed processes have left unfinished.
 
         Raises:
             ValueError: another process writes there, or nothing can be written.
         """
-        self._lock = RunLock(self.path)
-        sweep(self.path)
+        if self._lock is None:
+            self._lock = RunLock(self.path)
+            sweep(self.path)
 
     def release(self) -> None:
         """Let others write there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from agents.training.task import check_not_of_python
 from envs import Environment, make
 from wnrl.checkpoints.tensor_files import read_model
 from wnrl.normalizers.folding import fold
+from wnrl.tracking.csv_table import read_rows
 
 
 class SavedModel(NamedTuple):
@@ -88,5 +88,4 @@ def count_evaluations(run_dir: Path) -> int:
     table = run_dir / "progress.csv"
     if not table.is_file():
         return 0
-    with table.open(newline="") as file:
-        return sum(bool(row.get("eval/mean_reward")) for row in csv.DictReader(file))
+    return sum(bool(row.get("eval/mean_reward")) for row in read_rows(table).rows)

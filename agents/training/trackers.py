@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,18 @@ def check_tracking(settings: TrainSettings[Any], *, keep: bool) -> None:
             raise ValueError("wandb needs the folder of a run: give learn() a run_dir, or leave wandb out")
 
 
-def open_tracker(settings: TrainSettings[Any], folder: Path, resumed: int | None) -> Tracker:
+def open_tracker(
+    settings: TrainSettings[Any], folder: Path, resumed: int | None, message: Callable[[str], None]
+) -> Tracker:
     """The tracker of a run.
 
     Args:
         settings: of the run.
         folder: of the run.
         resumed: the step at which it continues; None for a new run.
+        message: called with a line of text where something of a resumed run's metrics is damaged.
     """
-    tracker = RunTracker(folder, resumed)
+    tracker = RunTracker(folder, resumed, message)
     return Trackers([tracker, WandbTracker(folder)]) if settings.run.wandb else tracker
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,14 +51,19 @@ class RunTracker:
         folder: the run directory.
         resume_step: the environment step from which a resumed run continues: what was written for later steps is
             dropped; None starts an empty table.
+        message: called with a line of text where lines of a resumed run's table are no rows, and are dropped.
     """
 
-    def __init__(self, folder: Path, resume_step: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, resume_step: int | None = None, message: Callable[[str], None] | None = None
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes half a second: imported only where it is used
 
         purge = None if resume_step is None else resume_step + 1
         self._events: Any = SummaryWriter(str(folder), purge_step=purge)
         self._table = CsvTable(folder / "progress.csv", resume_step)
+        if self._table.dropped and message is not None:
+            message(f"{folder / 'progress.csv'}: {self._table.dropped} damaged lines are dropped")
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars by tag at environment step `step`."""

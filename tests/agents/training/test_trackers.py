@@ -58,13 +58,13 @@ def test_a_run_records_its_settings_once(tmp_path):
 def test_wandb_gets_everything_besides(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(trackers, "WandbTracker", lambda folder: made.append(Notes(folder)) or made[-1])
-    tracker = open_tracker(settings_of(wandb=True), tmp_path, None)
+    tracker = open_tracker(settings_of(wandb=True), tmp_path, None, print)
     tracker.write(1, {"a": 2.0})
     tracker.close()
     assert made[0].folder == tmp_path
     assert made[0].notes == [("write", 1, {"a": 2.0}), ("close",)]
     assert (tmp_path / "progress.csv").read_text().split() == ["step,a", "1,2.0"]
-    open_tracker(settings_of(), tmp_path, None).close()
+    open_tracker(settings_of(), tmp_path, None, print).close()
     assert len(made) == 1
 
 

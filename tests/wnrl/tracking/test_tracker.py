@@ -131,3 +131,15 @@ def test_the_null_tracker_writes_nothing(tmp_path, monkeypatch):
     tracker.settings({"a": 1}, {})
     tracker.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_lines_of_a_resumed_table_are_counted_in_a_line_of_text(tmp_path):
+    RunTracker(tmp_path).write(10, {"train/loss": 0.5})
+    with (tmp_path / "progress.csv").open("ab") as file:
+        file.write(b"\0\0\0\r\n20,")
+    said = []
+    RunTracker(tmp_path, 10, said.append).close()
+    assert said == [f"{tmp_path / 'progress.csv'}: 2 damaged lines are dropped"]
+    RunTracker(tmp_path, 10, said.append).close()
+    assert len(said) == 1
+    assert [row["step"] for row in rows(tmp_path / "progress.csv")] == ["10"]
