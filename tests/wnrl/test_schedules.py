@@ -1,3 +1,4 @@
+from dataclasses import FrozenInstanceError, replace
 from itertools import pairwise
 
 import pytest
@@ -78,3 +79,10 @@ def test_ticks_are_the_multiples_that_are_passed(interval, start, strides):
         passed = [at for at in range(step + 1, step + stride + 1) if at > start and (at - start) % interval == 0]
         assert clock.ticks(step, step + stride) == len(passed)
         step += stride
+
+
+@pytest.mark.parametrize(("clock", "field"), [(LinearSchedule(0, 1, 2), "start"), (Every(3), "interval")])
+def test_they_are_values(clock, field):
+    assert hash(clock) == hash(replace(clock))
+    with pytest.raises(FrozenInstanceError):
+        setattr(clock, field, 7)

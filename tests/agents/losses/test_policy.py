@@ -137,6 +137,12 @@ def test_clip_fraction_by_hand():
     assert fraction.dtype == torch.float64
 
 
+def test_the_ratio_is_to_the_old_policy():
+    old = torch.tensor([-1.0, -2.0, -3.0], dtype=torch.float64)
+    assert clip_fraction(old + torch.tensor([0.5, 0.1, -0.5]).log1p(), old, 0.3).tolist() == [1, 0, 1]
+    assert clip_fraction(old, old, 0.0).tolist() == [0, 0, 0]  # a ratio of 1 is no further than 0 from 1
+
+
 def test_soft_value_by_hand():
     log_policy = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
     q_values = torch.tensor([[4.0, 8.0], [1.0, 3.0]])
@@ -214,6 +220,14 @@ def test_normalized_advantages_by_hand():
     torch.testing.assert_close(normalized, torch.tensor([-1.0, 0.0, 1.0, 0.0]))
 
 
+def test_normalized_advantages_of_two_are_over_the_unbiased_deviation_plus_1e_8():
+    both = torch.ones(2, dtype=torch.bool)
+    half = math.sqrt(0.5)
+    torch.testing.assert_close(normalize_advantages(torch.tensor([1.0, 3.0]), both), torch.tensor([-half, half]))
+    tiny = normalize_advantages(torch.tensor([0.0, 2e-8]), both)  # a deviation of √2 · 1e-8
+    torch.testing.assert_close(tiny, torch.tensor([-1.0, 1.0]) / (math.sqrt(2) + 1))
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_normalized_advantages_stay_finite_with_one_valid_entry_or_none(count):
     assert normalize_advantages(torch.tensor([7.0, 8.0, 9.0]), torch.arange(3) < count).tolist() == [0, 0, 0]
@@ -225,6 +239,7 @@ def test_explained_variance_by_hand():
     assert explained_variance(target + 7, target, valid).item() == 1  # a constant error costs nothing
     assert explained_variance(torch.ones(4), target, valid).item() == 0
     assert explained_variance(-target, target, valid).item() == -3
+    assert explained_variance(-target / 4, target / 4, valid).item() == -3  # of a variance below 1
     rest = torch.tensor([0.0, 2.0, 3.0, math.nan])  # errors 0, 0, 1: variance 2/9 of 8/3
     torch.testing.assert_close(explained_variance(rest, target, valid).item(), 1 - 1 / 12)
 
@@ -247,6 +262,23 @@ def test_explained_variance_of_what_does_not_vary_is_not_a_number():
         (temperature_loss, [(1,), (4, 2)], [1.0]),
         (masked_mean, [(4, 2), (4, 1)], []),
         (explained_variance, [(4, 2), (4, 2), (4,)], []),
+        (policy_gradient_loss, [(4, 1), (4,)], []),
+        (policy_gradient_loss, [(4, 1), (4, 1)], []),
+        (clipped_surrogate, [(4, 1), (4,), (4,)], [0.2]),
+        (clipped_surrogate, [(4, 1), (4, 1), (4,)], [0.2]),
+        (clipped_surrogate, [(4, 1), (4, 1), (4, 1)], [0.2]),
+        (value_loss, [(4, 1), (4, 1)], []),
+        (clipped_value_loss, [(4, 1), (4,), (4,)], [0.2]),
+        (clipped_value_loss, [(4, 1), (4, 1), (4,)], [0.2]),
+        (clipped_value_loss, [(4, 1), (4, 1), (4, 1)], [0.2]),
+        (approximate_kl, [(4, 1), (4,)], []),
+        (approximate_kl, [(4, 1), (4, 1)], []),
+        (clip_fraction, [(4, 1), (4,)], [0.2]),
+        (clip_fraction, [(4, 1), (4, 1)], [0.2]),
+        (soft_value, [(4,), (4,)], [1.0]),
+        (soft_value, [(4, 2, 3), (4, 2, 3)], [1.0]),
+        (temperature_loss, [(), (4,)], [1.0]),
+        (temperature_loss, [(), (4, 2, 3)], [1.0]),
     ],
 )
 def test_shapes_that_would_broadcast_are_refused(formula, shapes, numbers):

@@ -36,6 +36,12 @@ def test_these_do_not_and_the_message_shows_what_came(expected, shapes):
     assert str(refusal.value) == f"formula takes shapes {expected}, got {', '.join(map(str, shapes))}"
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_shape_is_of_one_tensor(count):
+    with pytest.raises(ValueError, match="zip"):
+        check_shapes("formula", "[B], [B]", *[torch.zeros(4)] * count)
+
+
 def test_it_reads_no_values_and_is_compiled_away():
     @torch.compile(backend="eager", fullgraph=True)
     def formula(x, y):

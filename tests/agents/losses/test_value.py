@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -80,6 +81,11 @@ def test_softmax_policy_is_stable_where_the_division_first_is_not():
     assert ((q_values / 0.03).log_softmax(1) - expected).abs().max() > 1e-3
 
 
+def test_a_value_far_below_rounds_away_no_difference_between_the_others():
+    policy, _ = softmax_policy(torch.tensor([[-1e6, 0.0, 0.03]]), 0.03)
+    torch.testing.assert_close(policy, torch.tensor([[0.0, 0.268941, 0.731059]]))  # 1 / (1 + e), e / (1 + e)
+
+
 def test_softmax_policy_of_distant_values_is_finite():
     policy, log_policy = softmax_policy(torch.tensor([[1e6, -1e6], [-1e6, 1e6]]), 0.03)
     assert policy.tolist() == [[1, 0], [0, 1]]
@@ -149,7 +155,10 @@ def test_gradients_of_the_soft_formulas():
 
 @pytest.mark.parametrize(
     ("next_values", "policy", "penalty"),
-    [((4,), (4,), None), ((4, 2), (4, 1), None), ((4, 2), (4, 2), (4, 1)), ((3, 2), (3, 2), None)],
+    [
+        *[((4,), (4,), None), ((4, 2), (4, 1), None), ((4, 2), (4, 2), (4, 1)), ((3, 2), (3, 2), None)],
+        ((4, 2, 3), (4, 2, 3), None),
+    ],
 )
 def test_expected_target_refuses_shapes_that_would_broadcast(next_values, policy, penalty):
     with pytest.raises(ValueError, match="expected_target takes shapes"):
@@ -162,10 +171,19 @@ def test_expected_target_refuses_shapes_that_would_broadcast(next_values, policy
         )
 
 
-def test_policies_and_bonuses_refuse_other_ranks():
+@pytest.mark.parametrize("reward", [(), (1,), (4, 1), (4, 2)])
+def test_expected_target_refuses_rewards_and_discounts_that_would_broadcast(reward):
+    policy = torch.zeros(4, 2)
+    for discount in (reward, (4,)):
+        with pytest.raises(ValueError, match="expected_target takes shapes"):
+            expected_target(torch.zeros(reward), torch.zeros(discount), policy, policy)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2, 3)])
+def test_policies_and_bonuses_refuse_other_ranks(shape):
     for formula in (greedy, lambda q_values: softmax_policy(q_values, 1.0)):
-        with pytest.raises(ValueError, match=r"takes shapes \[B, A\], got \(4,\)"):
-            formula(torch.zeros(4))
+        with pytest.raises(ValueError, match=rf"takes shapes \[B, A\], got {re.escape(str(shape))}"):
+            formula(torch.zeros(shape))
     with pytest.raises(ValueError, match="munchausen_bonus takes shapes"):
         munchausen_bonus(TARGET, torch.zeros(4, 1, dtype=torch.int64), temperature=1.0, alpha=1.0, low=-1.0)
 
@@ -185,7 +203,16 @@ def test_td_error_sends_its_gradient_to_the_action_taken_and_none_into_the_targe
 
 @pytest.mark.parametrize(
     ("q_values", "action", "target"),
-    [((4,), (4,), (4,)), ((4, 2), (4, 1), (4,)), ((4, 2), (4,), (4, 1)), ((4, 2), (3,), (3,)), ((4, 2), (4,), (1,))],
+    [
+        *[
+            ((4,), (4,), (4,)),
+            ((4, 2), (4, 1), (4,)),
+            ((4, 2), (4,), (4, 1)),
+            ((4, 2), (3,), (3,)),
+            ((4, 2), (4,), (1,)),
+        ],
+        *[((4, 2, 3), (4,), (4,)), ((4, 2), (4, 2), (4, 2)), ((4, 2), (), ())],
+    ],
 )
 def test_td_error_refuses_shapes_that_would_broadcast(q_values, action, target):
     with pytest.raises(ValueError, match=r"\[B, A\], \[B\], \[B\], got") as refusal:
