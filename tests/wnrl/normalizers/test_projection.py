@@ -182,6 +182,23 @@ def test_unfolding_projects():
     torch.testing.assert_close(layer(x) - layer.bias, (plain(x) - plain.bias) / lengths)
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+def test_weights_that_are_drawn_again_are_projected(kind):
+    layer = ProjectedLayer.convert(LAYERS[kind]())
+    before = [row.detach().clone() for row in naive_rows(layer)]
+    layer.reset_parameters()
+    torch.testing.assert_close(norms(layer), ones_like_norms(layer))
+    assert not any(torch.equal(*pair) for pair in zip(naive_rows(layer), before, strict=True) if pair[0].numel() > 1)
+
+
+def test_weights_of_attention_that_are_drawn_again_are_projected():
+    layer = ProjectedLayer.convert(nn.MultiheadAttention(6, 2))
+    before = layer.in_proj_weight.detach().clone()
+    layer.reset_parameters()
+    torch.testing.assert_close(layer.in_proj_weight.norm(dim=1), torch.ones(18))
+    assert not torch.allclose(layer.in_proj_weight, before)
+
+
 def test_sizes_of_the_plain_layer_show_through():
     layer = ProjectedLayer.convert(nn.LSTM(3, 5, num_layers=2))
     assert (layer.input_size, layer.hidden_size, layer.num_layers) == (3, 5, 2)
@@ -242,6 +259,48 @@ def test_the_radius_is_that_of_weight_and_bias_while_they_learn():
         assert (layer.weight.square().sum() + layer.bias.square().sum()).sqrt().item() == pytest.approx(radius)
         assert layer.running_radius.item() == pytest.approx(radius)
     assert not torch.allclose(layer.norm.weight, torch.ones(8))  # is free
+
+
+def test_the_radius_is_that_of_the_weights_that_were_set_last():
+    network, _ = make_two("layer+projected")
+    layer = network[0]
+    layer.unfold({name: 3 * value for name, value in layer.folded().items()})
+    radius = (layer.weight.square().sum() + layer.bias.square().sum()).sqrt().item()
+    assert layer.running_radius.item() == pytest.approx(radius)
+    layer.reset_parameters()
+    drawn = layer.weight.detach().clone()
+    project(network)
+    torch.testing.assert_close(layer.weight.detach(), drawn)
+    assert layer.running_radius.item() != pytest.approx(radius)
+
+
+def test_before_a_layer_norm_zeros_stay():
+    network, _ = make_two("layer+projected")
+    with torch.no_grad():
+        network[0].weight.zero_()
+        network[0].bias.zero_()
+    project(network)
+    assert not network[0].weight.any()
+    assert not network[0].bias.any()
+
+
+def test_before_a_batch_norm_a_zero_row_leaves_its_statistics():
+    layer = make_two("batch+projected")[0][0]
+    with torch.no_grad():
+        layer.weight.copy_(2 * layer.weight).select(0, 3).zero_()
+        layer.norm.running_mean.fill_(4.0)
+        layer.norm.running_var.fill_(0.0)  # with ε over 2², it would be negative
+    layer.start()
+    expected = torch.full((8,), 2.0)
+    expected[3] = 4.0
+    torch.testing.assert_close(layer.norm.running_mean, expected)
+    assert layer.norm.running_var.tolist() == [0.0] * 8
+    layer.norm.running_var.fill_(8.0)
+    layer.weight.data.mul_(2)
+    layer.start()
+    eps, variance = layer.norm.eps, torch.full((8,), 8.0)
+    variance[torch.arange(8) != 3] = (8.0 + eps) / 4 - eps
+    torch.testing.assert_close(layer.norm.running_var, variance, rtol=1e-6, atol=0)
 
 
 def test_before_a_batch_norm_rows_have_unit_norm_and_the_plain_networks_function():
