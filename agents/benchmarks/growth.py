@@ -34,11 +34,12 @@ def fill_growth(
         ValueError: the buffers, 7 KB a transition, do not fit into memory.
     """
     figures = {}
-    for kind, method in METHODS.items():
+    for kind, method in METHODS.items():  # one after the other: the largest takes 7 GB
         stores = {f"{fill:,}": _full(kind, method, fill, num_envs, batch_size, device) for fill in fills}
         for what in ("add", "sample"):
             work = {size: getattr(store, what) for size, store in stores.items()}
             figures[f"{kind.__name__}.{what if what == 'add' else method}"] = timed(work, rounds, times, device, times)
+        del stores, work
     return figures
 
 
