@@ -101,6 +101,28 @@ def check_batch(batch: Any, twin: PriorityTwin, beta: float) -> None:
     np.testing.assert_allclose(batch.weights.cpu(), twin.weights(indices, beta), rtol=1e-6)
 
 
+def test_numbers_that_are_not_given() -> None:
+    config = PrioritizedReplay(ReplayLayout(10, 1, (2,), torch.uint8)).get_state()["config"]
+    assert (config["gamma"], config["alpha"]) == (0.99, 0.5)
+
+
+def test_draws_are_those_of_the_seed() -> None:
+    def draws(seed: int) -> list[int]:
+        replay, stream = make(2, seed=seed), EpisodeStream(2, 1, (2,), np.uint8, seed=5)
+        for _ in range(60):
+            replay.add(*stream.next())
+        return replay.sample_by_priority(20, 0.4).indices.tolist()
+
+    assert draws(1) == draws(1) != draws(2)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_bytes_are_counted_before_it_is_made_whatever_the_size(num_envs: int) -> None:
+    for capacity in (1, 2, 7, 8, 26, 27, 63, 64, 124, 125, 126):
+        layout = ReplayLayout(capacity, num_envs, (2,), torch.uint8)
+        assert PrioritizedReplay.required_bytes(layout) == PrioritizedReplay(layout).nbytes
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=40, deadline=None)
 @given(

@@ -146,6 +146,13 @@ def test_bytes_are_counted_before_it_is_made(size: int) -> None:
     assert tree.find(vector([0.25])).tolist() == [size - 1]
 
 
+@pytest.mark.parametrize(
+    ("size", "numbers"), [(1, 3), (27, 27 + 9 + 3), (28, 28 + 8 + 4), (64, 64 + 16 + 4), (65, 65 + 15 + 5)]
+)
+def test_it_has_three_levels_of_rows_as_wide_as_the_cube_root(size: int, numbers: int) -> None:
+    assert sum_tree_bytes(size) == 8 * numbers
+
+
 def test_a_state_continues_bit_for_bit() -> None:
     tree, restored = tree_of(torch.rand(50).tolist()), tree_of([1.0] * 50)
     restored.set_state(tree.get_state())
