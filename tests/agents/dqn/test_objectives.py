@@ -122,6 +122,7 @@ def test_only_the_values_of_the_actions_taken_have_a_gradient(part, make):
     assert (losses.loss.shape, losses.priority.shape) == ((B,), (B,))
     assert (losses.priority >= 0).all()
     assert not losses.priority.requires_grad
+    assert not losses.error.requires_grad
     losses.loss.sum().backward()
     values, target = (outputs[1 if len(outputs) > 1 else 0] for outputs in (now, after))
     assert target.grad is None
@@ -204,6 +205,18 @@ def test_an_objective_is_the_loss_to_what_its_rule_bootstraps():
     outputs, next_outputs = QValues(torch.zeros(2, 3)), QValues(NEXT_Q)
     losses = objective(BATCH, outputs, next_outputs, next_q=torch.tensor([[5.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
     assert losses.error.tolist() == pytest.approx([1.0 + 0.9 * 1.0, -2.0])
+
+
+def test_values_of_the_policy_choose_the_action_that_others_value():
+    objective, outputs, next_outputs = (
+        Objective(GreedyBootstrap(), ExpectedLoss(1.0)),
+        QValues(torch.zeros(2, 3)),
+        QValues(NEXT_Q),
+    )
+    for chosen in range(3):
+        policy_q = F.one_hot(torch.tensor([chosen, 0]), 3).float()
+        error = objective(BATCH, outputs, next_outputs, policy_q=policy_q).error
+        assert error.tolist() == pytest.approx([1.0 + 0.9 * NEXT_Q[0, chosen].item(), -2.0])
 
 
 def test_bootstrap_rules_by_settings():
