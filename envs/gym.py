@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from envs.guard import Guard, check_finite
 from envs.interface import frames_stacked, obs_format
 from envs.makers import Maker, Source, describe
 from envs.preprocessing import Preprocessing, check_actions
-from envs.processes import Processes
+from envs.processes import Processes, leave_signals_to_the_run
 from envs.seeds import environment_seeds
 from envs.serial import Serial
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, clip_action, first_rows
@@ -164,9 +163,8 @@ class _Wrapped:
     index: int = 0
 
     def __call__(self) -> gymnasium.Env:
-        if os.getpid() != self.process:  # a Ctrl-C in the terminal is for the run, which closes its environments
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if os.getpid() != self.process:
+            leave_signals_to_the_run()
         return self.preprocessing(Guard(self.make(), self.index))
 
 

@@ -18,6 +18,9 @@ from envs.makers import one_line
 _PATIENCE = 5.0  # seconds for a process that has closed its connection to end
 
 
+_GRACE = 5  # seconds that a process goes on after SIGTERM
+
+
 class Processes(AsyncVectorEnv):
     """`AsyncVectorEnv`, whose processes that fail or die raise `EnvironmentFault` with their index; it can be closed
     after that."""
@@ -37,9 +40,17 @@ class Processes(AsyncVectorEnv):
             return super().step_wait(timeout)
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
-        if self._died:  # it would wait for an answer of that process
-            self._state, terminate = AsyncState.DEFAULT, True
-        super().close_extras(timeout, terminate)
+        if not terminate and not self._died:
+            try:
+                super().close_extras(timeout)
+            except (EOFError, ConnectionError):  # one has died since its last step
+                pass
+            else:
+                return
+        self._state = AsyncState.DEFAULT  # else it would wait for an answer of that process
+        for process in self.processes:
+            process.kill()
+        super().close_extras(terminate=True)
 
     @contextmanager
     def _while_alive(self) -> Iterator[None]:
@@ -76,3 +87,16 @@ class Processes(AsyncVectorEnv):
         if fault is None:
             fault = EnvironmentFault(index, "failed", f"{kind.__name__}: {one_line(value)}")
         raise fault from RuntimeError(f"in its process:\n{trace}")
+
+
+def leave_signals_to_the_run() -> None:
+    """Let this process, of an environment, outlive the signals that ask a run and all its processes to stop.
+
+    The run finishes its step and closes its environments; SIGTERM ends the process some seconds later.
+    """
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE))

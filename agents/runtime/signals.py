@@ -1,4 +1,4 @@
-"""Stopping a run, or a command that has begun nothing yet, on Ctrl-C or SIGTERM."""
+"""Stopping a run, or a command that has begun nothing yet, on Ctrl-C, SIGTERM, and what announces the end of a job."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+URGENT = (signal.SIGINT, signal.SIGTERM)
+"""Signals of which a second one stops at once."""
+WARNINGS = tuple(
+    getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBREAK") if hasattr(signal, name)
+)
+"""Signals that come with the end of a terminal or of a job's time, often more than once, where the system has them."""
+SIGNALS = (*URGENT, *WARNINGS)
 
 
 class StopSignal:
-    """A context in which Ctrl-C and SIGTERM request a stop; a second signal stops at once.
+    """A context in which a signal requests a stop; a second Ctrl-C or SIGTERM stops at once.
+
+    A signal that is ignored, as after ``nohup`` or for a job in the background of a script, stays ignored. Outside the
+    main thread, where Python has no handlers, the context does nothing.
 
     Args:
-        signals: that do so.
-        again: whether a second signal stops at once; under `torchrun` each Ctrl-C arrives twice.
+        again: whether a second Ctrl-C or SIGTERM stops at once; under `torchrun` each Ctrl-C arrives twice.
+        signals: that request a stop.
 
     Attributes:
-        received: the signal, or None.
+        received: the first signal, or None.
     """
 
     def __init__(self, again: bool = True, signals: Sequence[signal.Signals] = SIGNALS) -> None:
@@ -38,22 +47,29 @@ class StopSignal:
         return 0 if self.received is None else 128 + self.received
 
     def __enter__(self) -> StopSignal:
-        self._handlers = {number: signal.signal(number, self._receive) for number in self._signals}
+        if threading.current_thread() is threading.main_thread():
+            present = {number: signal.getsignal(number) for number in self._signals}
+            left_alone = (signal.SIG_IGN, None)  # None: of another library, in C
+            self._handlers = {number: handler for number, handler in present.items() if handler not in left_alone}
+            for number in self._handlers:
+                signal.signal(number, self._receive)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        self._restore(self._signals)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        if self._again:
-            self._restore()
+        if self.received is None:
+            self.received = signal.Signals(number)
+        if self._again and number in URGENT:
+            self._restore(URGENT)
 
-    def _restore(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+    def _restore(self, signals: Sequence[signal.Signals]) -> None:
+        for number in signals:
+            if number in self._handlers:
+                signal.signal(number, self._handlers[number])  # type: ignore[arg-type]
 
 
 @contextmanager

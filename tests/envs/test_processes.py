@@ -84,3 +84,18 @@ def test_a_process_that_cannot_begin_is_refused():
 
     with pytest.raises(ValueError, match=r"^Unmade: EOFError|^Unmade: ConnectionResetError|^Unmade: BrokenPipeError"):
         Gym(Unmade, 2, vectorization="async", env_kwargs={"pid": os.getpid()})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX")
+def test_signals_for_the_run_do_not_end_its_processes(monkeypatch):
+    monkeypatch.setattr("envs.processes._GRACE", 1)
+    environment = make()
+    reset_all(environment)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+        for process in environment._env.processes:
+            os.kill(process.pid, number)
+    assert environment.step(np.zeros(4, int)).reward.tolist() == [1.0] * 4
+    for process in environment._env.processes:
+        process.join(10)
+        assert process.exitcode == -signal.SIGALRM  # without a run that closes them
+    closes(environment)

@@ -2,51 +2,119 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 
 import pytest
 
-from agents.runtime.signals import SIGNALS, StopSignal, leaving_at_once
+from agents.runtime.signals import SIGNALS, URGENT, WARNINGS, StopSignal, leaving_at_once
 from tests.scripts.processes import SCRIPTS
 
 
+@pytest.fixture(autouse=True)
+def default_handlers():
+    """As of a process in the foreground of a terminal."""
+    usual = dict.fromkeys(SIGNALS, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def handlers():
-    return [signal.getsignal(number) for number in SIGNALS]
+    return {number: signal.getsignal(number) for number in SIGNALS}
+
+
+def changed(before):
+    return {number for number, handler in handlers().items() if handler != before[number]}
+
+
+def test_the_signals_are_those_of_the_system():
+    names = (
+        {"SIGINT", "SIGTERM", "SIGBREAK"} if os.name == "nt" else {"SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"}
+    )
+    assert {number.name for number in SIGNALS} == names
 
 
 def test_without_a_signal():
     before = handlers()
     with StopSignal() as stop:
-        assert handlers() != before
+        assert changed(before) == {*SIGNALS}
         assert not stop()
     assert handlers() == before
     assert stop.exit_code == 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_asks_to_stop_and_the_exit_code_names_it(number, code):
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_asks_to_stop_and_the_exit_code_names_it(number):
     before = handlers()
     with StopSignal() as stop:
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert stop()
-        assert handlers() == before  # a second one stops at once
+        assert changed(before) == ({*WARNINGS} if number in URGENT else {*SIGNALS})  # a second one stops at once
     assert handlers() == before
-    assert stop.exit_code == code
+    assert stop.exit_code == 128 + number
+    assert stop.exit_code == {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}.get(number.name, 128 + number)
 
 
 def test_a_second_ctrl_c_stops_at_once():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background may ignore it
-
     def press_twice():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
-    try:
-        with StopSignal(), pytest.raises(KeyboardInterrupt):
-            press_twice()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with StopSignal(), pytest.raises(KeyboardInterrupt):
+        press_twice()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX")
+def test_warnings_come_twice_and_before_the_end():
+    """A terminal and its shell both send SIGHUP; SLURM sends SIGTERM some time after its SIGUSR1."""
+    with StopSignal() as stop:
+        for number in (signal.SIGUSR1, signal.SIGUSR1, signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+            signal.raise_signal(number)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert stop.received == signal.SIGUSR1
+
+
+def test_under_torchrun_nothing_stops_at_once():
+    with StopSignal(again=False) as stop:
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+    assert stop.received == signal.SIGINT
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_is_ignored_stays_ignored(number):
+    signal.signal(number, signal.SIG_IGN)
+    before = handlers()
+    with StopSignal() as stop:
+        signal.raise_signal(number)
+        assert changed(before) == {*SIGNALS} - {number}
+        assert not stop()
+    assert handlers() == before
+
+
+def test_a_handler_of_another_library_is_left_alone(monkeypatch):
+    real = signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGTERM else real(number))
+    with StopSignal():
+        assert real(signal.SIGTERM) is signal.SIG_DFL
+        assert real(signal.SIGINT) is not signal.default_int_handler
+    assert real(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_in_another_thread_there_are_no_handlers():
+    before, seen = handlers(), []
+
+    def look():
+        with StopSignal() as stop:
+            seen.append((handlers() == before, stop()))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [(True, False)]
 
 
 def test_handlers_come_back_after_an_error():
