@@ -135,8 +135,8 @@ class _Recurrent(_Network):
         extractor = policy.pi_features_extractor
         features = BasePolicy.extract_features(policy, self._observation(tuple(observation)), extractor)
         kept = (1.0 - episode_start).reshape(1, -1, 1)
-        output, (hidden, cell) = policy.lstm_actor(features[None], (kept * hidden, kept * cell))
-        latent = policy.mlp_extractor.forward_actor(output[0])
+        output, hidden, cell = _one_step(policy.lstm_actor, features, kept * hidden, kept * cell)
+        latent = policy.mlp_extractor.forward_actor(output)
         action = policy._get_action_dist_from_latent(latent).get_actions(deterministic=True)
         return self._action(action), hidden, cell
 
@@ -150,6 +150,16 @@ class _Recurrent(_Network):
         return [1 if name in self.memory[:2] else 0 for name in self.example_inputs()]
 
 
+def _one_step(lstm: nn.LSTM, input: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Output `[B, H]` and states `[layers, B, H]`, by cells: torch 2.8 makes a graph of an LSTM that fails."""
+    states = []
+    for weights, *state in zip(lstm.all_weights, hidden, cell, strict=True):
+        states.append(torch.lstm_cell(input, state, *weights))
+        input = states[-1][0]
+    hiddens, cells = zip(*states, strict=True)
+    return input, torch.stack(hiddens), torch.stack(cells)
+
+
 def _check_keys(network: _Network) -> None:
     taken = {*network.memory, *network.outputs} & set(getattr(network.policy.observation_space, "spaces", ()))
     if taken:
@@ -161,16 +171,12 @@ def _onnx_program(network: _Network, inputs: Mapping[str, Tensor]) -> torch.onnx
     shapes = tuple({dim: torch.export.Dim.DYNAMIC} for dim in network.batch_dims())
     try:
         with _quiet(), torch.no_grad():
+            # apart, since torch 2.8's torch.onnx.export of a module keeps one side of a branch on values
+            graph = torch.export.export(network.eval(), tuple(inputs.values()), dynamic_shapes=(shapes,), strict=False)
             program = torch.onnx.export(
-                network.eval(),
-                tuple(inputs.values()),
-                input_names=list(inputs),
-                output_names=list(network.outputs),
-                dynamic_shapes=(shapes,),
-                dynamo=True,
-                verbose=False,
+                graph, input_names=list(inputs), output_names=list(network.outputs), dynamo=True, verbose=False
             )
-    except torch.onnx.OnnxExporterError as error:
+    except Exception as error:  # those of torch.export have no class in common
         name = type(network.policy).__name__
         raise ValueError(f"{name} cannot be an ONNX graph: it branches on values or uses what ONNX lacks") from error
     assert program is not None

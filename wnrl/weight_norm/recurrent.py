@@ -34,7 +34,8 @@ class WeightNormRecurrent(SeveralWeights):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """As the plain layer; each effective weight is computed once."""
-        return type(self)._own_forward(self.with_weights_computed(), input, hx)
+        layer = self if torch.compiler.is_compiling() else self.with_weights_computed()  # none compiles the twin
+        return layer._own_forward(input, hx)  # nor, in torch 2.15, type(self)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -72,7 +73,7 @@ class _Sequence(WeightNormRecurrent):
 
     def with_weights_computed(self) -> Self:
         """As in the base class; on CUDA its weights are in one block of memory, as cuDNN requires."""
-        twin = super().with_weights_computed()
+        twin = SeveralWeights.with_weights_computed(self)  # torch 2.15 cannot compile super() here
         if twin is not self and not torch.compiler.is_compiling():
             cast(Any, twin).flatten_parameters()
         return twin
@@ -88,9 +89,10 @@ class _Sequence(WeightNormRecurrent):
 
     def __getattr__(self, name: str) -> Any:
         """The effective weight `name`, torch's list of all weights, or an attribute as of every module."""
-        if name in vars(self).get("weight_names", ()):
+        # self.__dict__, since torch 2.8 cannot compile vars(self)
+        if name in self.__dict__.get("weight_names", ()):
             return self.shown_weight(name)
-        if name == "_flat_weights" and "weight_names" in vars(self):
+        if name == "_flat_weights" and "weight_names" in self.__dict__:
             return self._computed()[name]
         return super().__getattr__(name)
 

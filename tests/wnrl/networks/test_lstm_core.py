@@ -195,6 +195,18 @@ def test_copies_have_the_same_function():
         assert torch.equal(copied(*inputs)[0], core(*inputs)[0])
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo does not know how to trace", "ignore:The .grad attribute of a Tensor")
+@pytest.mark.parametrize("norm", ["none", "weight"])
+def test_it_can_be_compiled(norm):
+    torch.compiler.reset()
+    core = normalize(LSTMCore(3, 4), norm)
+    inputs, parameters = random_inputs(core, 6, 2), list(core.parameters())
+    outputs, expected = torch.compile(core, backend="eager")(*inputs), core(*inputs)
+    torch.testing.assert_close(outputs, expected)
+    actual, expected = (torch.autograd.grad(y.square().sum(), parameters) for y, _ in (outputs, expected))
+    torch.testing.assert_close(actual, expected)
+
+
 @pytest.mark.parametrize("norm", ["none", "weight"])
 def test_a_network_with_a_core_can_be_normalized_and_folded(norm):
     network = torch.nn.ModuleDict({"torso": MLP((3,), (5,)), "core": LSTMCore(5, 4)})

@@ -135,7 +135,6 @@ def test_the_graph_acts_as_the_model_of_every_algorithm(case, tmp_path):
     assert_acts_as(model, export(model, tmp_path / "policy"))
 
 
-@pytest.mark.skipif(Version(torch.__version__) < Version("2.13"), reason="as the README says, needs torch 2.13")
 @pytest.mark.parametrize("layers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_recurrent_graph_remembers_as_the_model(layers, tmp_path):
     kind = {"n_lstm_layers": layers, "lstm_hidden_size": 8}
@@ -296,6 +295,8 @@ def test_keys_of_observations_may_be_names_that_the_exporter_gives(tmp_path, mon
     model, files = exported_under(keys, "ppo", tmp_path / "keyed")
     onnx.checker.check_model(str(files.onnx), full_check=True)
     assert_acts_as(model, files)
+    if Version(torch.__version__) < Version("2.9"):
+        return  # the exporter of torch 2.8 sets them apart itself
     monkeypatch.setattr(sys.modules["wnrl.sb3.export"], "_set_apart", lambda program: None)
     with pytest.raises(Exception, match=r"Duplicate|must be unique|SSA|shape"):
         session(export(model, tmp_path / "clashing"))

@@ -7,7 +7,6 @@ import warnings
 
 import pytest
 import torch
-from packaging.version import Version
 from torch import nn
 from torch.ao.quantization import quantize_dynamic
 from torch.func import functional_call, stack_module_state, vmap
@@ -31,6 +30,7 @@ from wnrl.normalizers.folding import normalized_layers
 pytestmark = [
     pytest.mark.filterwarnings("ignore:There is a performance drop"),  # of vmap, where torch's own layers loop
     pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning"),  # from torch 2.15 on
 ]
 
 replication = importlib.import_module("torch.nn.parallel.replicate")  # the name is a function's too
@@ -99,12 +99,6 @@ def test_compile_with_inductor(case):
 @pytest.mark.parametrize("strict", [True, False])
 def test_export(case, strict):
     """The program has the network's parameters, under their names."""
-    if (
-        strict
-        and Version(torch.__version__) < Version("2.13")
-        and any(isinstance(m, nn.RNNBase) for m in case.network.modules())
-    ):
-        pytest.skip("layers over time need torch 2.13 to be exported, as the README says")
 
     def check(network):
         network.eval()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import prune
@@ -368,7 +369,7 @@ def test_a_forward_pass_leaves_the_layer_alone_so_that_threads_may_share_it(kind
         during.append(dict(vars(layer)))
         return kind.forward(*arguments)
 
-    monkeypatch.setattr(LAYERS[kind], "_own_forward", staticmethod(forward))
+    monkeypatch.setattr(LAYERS[kind], "_own_forward", forward)
     layer(*inputs(kind))
     assert [*during, vars(layer)] == [before, before]
 
@@ -491,6 +492,9 @@ def test_compiled_equals_eager_forward_and_backward(kind):
     torch.testing.assert_close(compiled(x, h), layer(x, h))
 
 
+@pytest.mark.xfail(
+    Version(torch.__version__) >= Version("2.15"), reason="torch 2.15 compiles the effective weights apart", strict=True
+)
 @pytest.mark.parametrize("kind", SEQUENCES)
 def test_compiled_in_no_parts_where_torch_refuses(kind):
     for layer in (make(kind), make(LAYERS[kind])):
