@@ -123,6 +123,9 @@ def test_clipping():
     row = next(rows([5.0]))
     assert RewardClipping(1.0)(row).tolist() == [1.0]
     assert RewardClipping(0.0)(row).tolist() == [5.0]
+    assert RewardClipping(1.0)(next(rows([-5.0]))).tolist() == [-1.0]
+    assert RewardClipping(1.0)(next(rows([0.5]))).tolist() == [0.5]
+    assert RewardClipping(1.0).get_state() == {}
     assert RewardClipping(2.0, scale=0.25)(row).tolist() == [0.5]
     assert RewardClipping(0.0, scale=3.0)(row).dtype == np.float32
     assert row.reward.tolist() == [5.0]

@@ -1,5 +1,6 @@
 """wnrl.replay.layout: sizes, and what they cost in memory."""
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -30,8 +31,21 @@ def test_numbers_below_one_are_refused(name: str) -> None:
 def test_obs_shape_must_begin_with_the_stack(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"begin with stack=4, got \(" + ("84, 84" if shape else "")):
         ReplayLayout(8, 1, shape, torch.uint8, stack=4)
+    with pytest.raises(ValueError, match="begin with stack=2"):
+        ReplayLayout(8, 1, shape, torch.uint8, stack=2)
+    assert ReplayLayout(8, 1, shape, torch.uint8).stack == 1
 
 
 def test_rows_are_numbered_in_int32() -> None:
     with pytest.raises(ValueError, match=r"capacity must stay below 2\*\*31 rows in all, got 2147483647"):
         ReplayLayout(2**31 - 1, 1, (), torch.uint8)
+    with pytest.raises(ValueError, match=r"capacity must stay below 2\*\*31 rows in all, got 2147483000"):
+        ReplayLayout(2_147_483_000, 1000, (), torch.uint8)
+    assert ReplayLayout(2**31 - 3, 1, (), torch.uint8).frame_rows == 2**31 - 2  # with the one of a step on
+
+
+def test_it_is_a_value_with_one_step_and_no_stack_unless_told() -> None:
+    layout = ReplayLayout(8, 1, (3,), torch.uint8)
+    assert layout == ReplayLayout(8, 1, (3,), torch.uint8, stack=1, n_step=1)
+    with pytest.raises(FrozenInstanceError):
+        layout.capacity = 9  # type: ignore[misc]

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from wnrl.weight_norm.convolutions import WeightNormConvTranspose2d
-from wnrl.weight_norm.rows import row_norms, rows, scale_rows
+from wnrl.weight_norm.rows import (
+    channel_dim,
+    has_own_forward,
+    row_norms,
+    rows,
+    scale_rows,
+    torch_class,
+    watched_entries,
+)
 
 
 def transposed(groups=2, dtype=None):
@@ -98,3 +106,59 @@ def test_scaling_is_differentiable_in_both():
     factors = torch.rand(6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda w, f: scale_rows(layer, w, f), (layer.weight, factors))
     assert torch.autograd.gradcheck(lambda w: row_norms(layer, w), (layer.weight,))
+
+
+def test_a_watched_entry_is_of_each_row_in_the_column_furthest_from_zero():
+    weight = torch.tensor([[9.0, -3.0, 0.0, 2.0], [0.5, -4.0, 8.0, 2.5]])  # the least of each column: 0.5, 3, 0, 2
+    entries = watched_entries(nn.Linear(4, 2), weight)
+    assert entries.tolist() == [-3, -4]
+    weight[1, 1] = 7  # a view
+    assert entries.tolist() == [-3, 7]
+    images = torch.ones(2, 1, 2, 2)
+    images[:, 0, 1, 0] = torch.tensor([5.0, -6.0])
+    assert watched_entries(nn.Conv2d(1, 2, 2), images).tolist() == [5, -6]
+
+
+def test_watched_entries_of_a_transposed_convolution_are_by_groups():
+    # [in, out/groups, 1]: inputs 0, 1 lead to outputs 0, 1, 2 and inputs 2, 3 to 3, 4, 5
+    weight = torch.tensor([[1.0, 2, 3], [-7, -8, -9], [1, 2, 3], [-4, -5, -6]]).unsqueeze(2)
+    entries = watched_entries(transposed(), weight)
+    assert entries.tolist() == [[-7, -8, -9], [-4, -5, -6]]
+    weight[1] = 7.5
+    assert entries[0].tolist() == [7.5, 7.5, 7.5]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "dim"),
+    [
+        (nn.Linear(3, 5), (2, 3), -1),
+        (nn.Conv1d(3, 5, 1), (2, 3, 7), -2),
+        (nn.Conv2d(3, 5, 1), (3, 7, 7), -3),
+        (nn.ConvTranspose3d(3, 5, 1), (2, 3, 7, 7, 7), -4),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_the_dimension_of_units_is_counted_from_the_end(layer, shape, dim):
+    assert channel_dim(layer) == dim
+    assert layer(torch.zeros(shape)).shape[dim] == 5
+
+
+class OtherForward(nn.Conv2d):
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight, bias) + 1
+
+
+class OtherCall(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+class SameForward(nn.Linear):
+    def reset_parameters(self):
+        nn.init.zeros_(self.weight)
+
+
+def test_a_forward_pass_of_ones_own_is_known():
+    assert [has_own_forward(kind) for kind in (OtherForward, OtherCall)] == [True, True]
+    assert [has_own_forward(kind) for kind in (SameForward, nn.Linear, nn.Conv2d)] == [False, False, False]
+    assert [torch_class(kind) for kind in (OtherForward, SameForward, nn.GRU)] == [nn.Conv2d, nn.Linear, nn.GRU]
