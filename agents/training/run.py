@@ -230,7 +230,14 @@ class Run:
         Args:
             total_steps: length of the run in steps, from its very start; by default that of the settings.
         """
-        total_steps = self.settings.run.steps if total_steps is None else total_steps
+        try:
+            if self.directory and not self._ranks.rank:
+                self.directory.hold()
+            self._learn(self.settings.run.steps if total_steps is None else total_steps)
+        finally:
+            self._release()  # an agent that is kept does not keep others from going on
+
+    def _learn(self, total_steps: int) -> None:
         if (last := self._checkpoints.last_step) > self.steps and not self._ranks.rank:
             raise ValueError(
                 f"the run's folder has a checkpoint of step {last:,}, and this run is at {self.steps:,}: another "
