@@ -420,3 +420,28 @@ def test_mean_only_batch_norm_is_left_alone():
     torch.optim.swa_utils.update_bn([torch.randn(8, 3, 6, 6)], network)  # finds no batch norm, as the docs say
     assert nn.SyncBatchNorm.convert_sync_batchnorm(network)[0].norm is network[0].norm
     torch.testing.assert_close(network[0].norm.running_mean, means)
+
+
+@pytest.mark.parametrize("kind", [BatchNorm, MeanOnlyBatchNorm])
+def test_reset_it_is_the_identity_in_evaluation_mode(kind):
+    norm, x = kind(3), 5 + 2 * torch.randn(40, 3)
+    for _ in range(50):
+        norm(x)
+    assert not torch.allclose(norm.eval()(x), x)
+    norm.reset_parameters()
+    torch.testing.assert_close(norm(x), x)
+    assert norm.running_mean.tolist() == [0.0] * 3
+
+
+def test_the_state_of_torchs_batch_norm_is_ours():
+    torchs, norm, x = nn.BatchNorm1d(3), BatchNorm(3, eps=1e-5), 5 + 2 * torch.randn(40, 3)
+    torchs(x)
+    norm.load_state_dict(torchs.state_dict())
+    assert norm.state_dict().keys() == {"weight", "bias", "running_mean", "running_var"}
+    torch.testing.assert_close(norm.eval()(x), torchs.eval()(x))
+
+
+def test_without_momentum_statistics_stay():
+    norm = BatchNorm(3, momentum=0.0)
+    norm(5 + 2 * torch.randn(40, 3))
+    assert norm.running_mean.tolist() == [0.0] * 3

@@ -106,6 +106,14 @@ def test_numbers_that_are_not_given() -> None:
     assert (config["gamma"], config["alpha"]) == (0.99, 0.5)
 
 
+def test_errors_may_be_of_a_graph() -> None:
+    replay = line(3, alpha=1.0)
+    replay.update_priorities(torch.tensor([1]), torch.tensor([5.0], requires_grad=True))
+    replay.update_priorities(torch.tensor([1]), torch.tensor([-3.0], requires_grad=True))
+    np.testing.assert_allclose(priorities(replay)[:3], [1, 3, 1], rtol=1e-6)
+    assert not replay.sample_by_priority(2, 1.0).weights.requires_grad
+
+
 def test_draws_are_those_of_the_seed() -> None:
     def draws(seed: int) -> list[int]:
         replay, stream = make(2, seed=seed), EpisodeStream(2, 1, (2,), np.uint8, seed=5)

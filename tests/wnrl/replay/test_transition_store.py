@@ -49,3 +49,13 @@ def test_only_what_was_written_is_filled() -> None:
     assert [len(view) for view in store.filled(2, 1).values()] == [2, 1, 1]
     assert [len(view) for view in store.filled(9, 8).values()] == [4, 3, 3]
     assert store.nbytes == ReplayLayout(3, 1, (1,), torch.uint8).bytes
+
+
+def test_indices_are_whole_numbers() -> None:
+    views = make().filled(2, 1)
+    assert [view.dtype for view in views.values()] == [torch.uint8, torch.int32, torch.float32]
+
+
+def test_an_observation_may_be_a_list() -> None:
+    store = TransitionStore(ReplayLayout(3, 2, (1,), torch.int64), "cpu")
+    assert store.newest_frame([[3], [4]]).tolist() == [[3], [4]]

@@ -67,6 +67,38 @@ def test_holds_what_the_naive_twin_holds(
             assert_equal(everything(replay), expected)
 
 
+def test_numbers_that_are_not_given() -> None:
+    layout, stream = ReplayLayout(20, 2, (3,), torch.uint8), EpisodeStream(2, 1, (3,), np.uint8, seed=1)
+    replays = [Replay(layout), Replay(layout, gamma=0.99, seed=0), Replay(layout, seed=1)]
+    for _ in range(12):
+        row = stream.next()
+        for replay in replays:
+            replay.add(*row)
+    drawn, same, other = (replay.sample(20).obs for replay in replays)
+    assert torch.equal(drawn, same)
+    assert not torch.equal(drawn, other)
+    assert replays[0].get_state()["config"]["gamma"] == 0.99
+    assert torch.equal(replays[0].sample(9, replays[0].generator).obs, replays[1].sample(9).obs)
+
+
+def test_draws_and_counts_are_exact_in_the_largest_buffers() -> None:
+    replay = make(2)
+    for _ in range(3):
+        replay.add(*EpisodeStream(2, 1, (3,), np.uint8, seed=1).next())
+        replay.add(*EpisodeStream(2, 1, (3,), np.uint8, seed=1).next()[:4], np.zeros(2, bool))
+    assert replay._uniform(4, None).dtype == torch.float64  # float32 has 2²⁴ numbers below 1
+    assert replay.get_state()["counts"].dtype == torch.int32
+
+
+def test_columns_may_be_of_a_graph() -> None:
+    replay = make(1, frame=(1,))
+    for reward in (0.0, 3.0):
+        column = torch.tensor([reward], requires_grad=True)
+        replay.add(np.zeros((1, 1), np.uint8), [0], column, torch.ones(1), [reward == 0])
+    batch = replay.sample(1)
+    assert (batch.reward.tolist(), batch.reward.requires_grad) == ([3.0], False)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("stack", "frame", "dtype"), [(4, (5, 6), np.uint8), (1, (3,), np.float32), (1, (), np.int64)])
 def test_holds_what_the_naive_twin_holds_of_any_dtype(device: str, stack: int, frame: tuple, dtype: type) -> None:
