@@ -100,11 +100,11 @@ def read(kind: type[Parsed], description: str, argv: list[str] | None = None, de
         raise ValueError(one_line(complaint.getvalue(), argv, kind)) from None
 
 
-def fail(error: BaseException | str) -> NoReturn:
-    """Print an error in one line and exit with code 2."""
+def fail(error: BaseException | str, code: int = 2) -> NoReturn:
+    """Print an error in one line and exit with that code."""
     line = " ".join(str(error).split())
     print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(code)
 
 
 def given_flags(argv: list[str] | None) -> dict[str, str]:

@@ -26,7 +26,8 @@ def train(agent: str, description: str) -> int:
         description: one line above the help.
 
     Returns:
-        The exit code: 0, 2 for a wrong command line, or 128 + the number of the signal that stopped the run.
+        The exit code: 0, 1 where the run cannot go on, 2 for a wrong command line, or 128 + the number of the signal
+        that stopped the run.
     """
     make_output_safe()
     rank = 0
@@ -46,8 +47,17 @@ def train(agent: str, description: str) -> int:
         fail(error)
     except KeyboardInterrupt:
         return 130
-    with run, stop:
-        run.learn()
+    from agents.learner.finite import NonFiniteError
+    from agents.runtime.distributed import ProcessGoneError
+    from envs.faults import EnvironmentFault
+    from wnrl.checkpoints.tensor_files import CheckpointError
+
+    try:
+        with run, stop:
+            run.learn()
+    except (EnvironmentFault, NonFiniteError, CheckpointError, ProcessGoneError) as error:
+        who = f"process {rank}: " if world_size > 1 else ""
+        fail(f"{who}{error}", code=1)
     if not rank:
         _report(run, agent, world_size, stopped=stop())
     return stop.exit_code

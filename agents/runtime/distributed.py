@@ -7,7 +7,9 @@ on the mean of all gradients. A run's settings are totals over the processes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -24,6 +26,9 @@ from agents.settings.run import TrainSettings
 SPLIT = ("num_envs", "batch_size", "replay_size", "init_batch")
 """Settings that are split equally among the processes."""
 TIMEOUT = timedelta(hours=6)  # the other processes wait while the first one evaluates
+
+_GONE = ("closed by peer", "reset by peer", "Broken pipe", "remote process exited", "Timed out", "Connection refused")
+"""What gloo and NCCL say of another process that is gone."""
 
 
 class Ranks(Protocol):
@@ -79,6 +84,27 @@ class OneProcess:
         """They are the first process's."""
 
 
+class ProcessGoneError(RuntimeError):
+    """Another process of the run has ended, so that this one cannot go on."""
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """A context of operations that all processes make together.
+
+    Raises:
+        ProcessGoneError: one of them has ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        if not isinstance(error, dist.DistError) and not any(words in text for words in _GONE):
+            raise
+        reason = re.sub(r"^\[[^]]*\]\s*", "", text).split(". ")[0]  # without the line of torch's source
+        raise ProcessGoneError(f"another process of the run has ended: {reason[:200]}") from error
+
+
 class Processes:
     """The processes of torch's default process group, which is initialized."""
 
@@ -93,17 +119,20 @@ class Processes:
         """The minimum of all processes' values."""
         return self._reduced(value, dist.ReduceOp.MIN)
 
+    @together()
     def _reduced(self, value: int, operation: Any) -> int:
         tensor = torch.tensor(value)  # on the CPU, so that nothing waits for the device
         dist.all_reduce(tensor, operation)
         return int(tensor)
 
+    @together()
     def broadcast(self, value: Any) -> Any:
         """The first process's value, which can be pickled."""
         values = [value]
         dist.broadcast_object_list(values)
         return values[0]
 
+    @together()
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace these tensors, in place, by their mean over the processes; never waits for the device."""
         tensors = list(tensors)
@@ -112,12 +141,14 @@ class Processes:
         parts = joined.div_(self.world_size).split([tensor.numel() for tensor in tensors])
         torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
 
+    @together()
     def gather(self, tensor: Tensor) -> Tensor:
         """The tensors `[...]` of all processes `[W, ...]`; never waits for the device."""
         parts = [torch.empty_like(tensor) for _ in range(self.world_size)]
         dist.all_gather(parts, tensor)
         return torch.stack(parts)
 
+    @together()
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Replace these tensors, in place, by the first process's."""
         for tensor in tensors:

@@ -11,10 +11,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.commands.evaluate import EvaluateSettings, play_saved_model
 from agents.commands.train import in_processes, train, training_line
 from agents.dqn import build
-from agents.runtime.distributed import OneProcess
+from agents.learner.finite import NonFiniteError
+from agents.runtime.distributed import OneProcess, ProcessGoneError
 from agents.training.run_directory import RunDirectory
+from envs import EnvironmentFault
 from wnrl.checkpoints.checkpoints import Checkpoints
-from wnrl.checkpoints.tensor_files import read_model
+from wnrl.checkpoints.tensor_files import CheckpointError, read_model
 
 FLAGS = ["--env", "Chain", "--hidden", "4", "--device", "cpu", "--num-envs", "1", "--steps", "60"]
 FLAGS += ["--learning-starts", "20", "--batch-size", "4", "--replay-size", "200", "--eval-interval", "0"]
@@ -264,3 +266,41 @@ def test_ctrl_c_while_the_run_is_built_is_code_130(tmp_path, monkeypatch):
 
     monkeypatch.setattr(build, "build_dqn", interrupted)
     assert call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run") == 130
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (EnvironmentFault(2, "returned a reward of nan"), r"environment 2 returned a reward of nan at step 10"),
+        (NonFiniteError("learning\nbroke down"), "learning broke down"),
+        (CheckpointError("no space"), "no space"),
+        (ProcessGoneError("another process has ended"), "another process has ended"),
+    ],
+)
+def test_what_ends_a_run_is_one_line_and_exit_code_1(error, line, monkeypatch, tmp_path, capsys):
+    """A fault of the environment gets its step from the trainer."""
+
+    def broken(agent):
+        act = agent.act
+
+        def acting(timestep, step):
+            if step == 10:
+                raise error
+            return act(timestep, step)
+
+        agent.act = acting
+
+    changed(monkeypatch, broken)
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run")
+    assert end.value.code == 1
+    assert capsys.readouterr().err == f"train_dqn.py: error: {line}\n"
+
+
+def test_other_errors_keep_their_traceback(monkeypatch, tmp_path):
+    def broken(agent):
+        agent.act = lambda timestep, step: 1 // 0
+
+    changed(monkeypatch, broken)
+    with pytest.raises(ZeroDivisionError):
+        call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run")

@@ -1,12 +1,15 @@
 """agents.runtime.distributed: several processes learn together what one learns from their joint batch."""
 
+import os
+import re
+
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from agents.learner.learner import Learner
-from agents.runtime.distributed import OneProcess, Processes, join, share
+from agents.runtime.distributed import OneProcess, Processes, ProcessGoneError, join, share, together
 from agents.runtime.seeds import Purpose, generator, process_seed
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat, replace
@@ -49,13 +52,23 @@ def one_of_two(index, folder):
     mine = learner(seed=index)  # of which the first one's is taken
     mine.share(ranks)
     size = BATCH // PROCESSES
-    torch.save((said, learn(mine, slice(index * size, (index + 1) * size))), f"{folder}/{index}.pt")
+    learned = learn(mine, slice(index * size, (index + 1) * size))
+    ranks.sum(0)
+    if index == 0:
+        with pytest.raises(ProcessGoneError) as raised:
+            ranks.sum(1)  # of which the other one knows nothing
+        said["gone"] = str(raised.value)
+    torch.save((said, learned), f"{folder}/{index}.pt")
+    if index:
+        os._exit(0)  # as a process that is killed
     dist.destroy_process_group()
 
 
 def test_two_processes_learn_what_one_learns_from_the_joint_batch(tmp_path):
     torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=PROCESSES)
     results = [torch.load(tmp_path / f"{index}.pt") for index in range(PROCESSES)]
+    gone = results[0][0].pop("gone")
+    assert re.fullmatch(r"another process of the run has ended: .*(closed|reset) by peer.{0,60}", gone), gone
     assert [said for said, _ in results] == [
         {"sum": 3, "min": 5, "broadcast": {"of": 0}, "gather": [[0, 7], [1, 7]]}
     ] * 2
@@ -119,3 +132,27 @@ def test_a_run_is_split_into_equal_shares_with_seeds_of_their_own(monkeypatch):
 def test_what_cannot_be_shared_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         share(replace(SETTINGS, **changes), Second())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("[pair.cc:537] Read error [::1]:9: Connection reset by peer. This is\n typical."), "Read error "),
+        (RuntimeError("Connection closed by peer [::1]:9"), "Connection closed by peer"),
+        (dist.DistBackendError("NCCL error: remote process exited"), "NCCL error: remote"),
+    ],
+)
+def test_what_torch_says_of_a_process_that_is_gone(error, reason):
+    with (
+        pytest.raises(ProcessGoneError, match="^another process of the run has ended: " + reason) as raised,
+        together(),
+    ):
+        raise error
+    assert "typical" not in str(raised.value)
+    assert raised.value.__cause__ is error
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match=r"^shapes$") as raised, together():
+        raise RuntimeError("shapes")
+    assert not isinstance(raised.value, ProcessGoneError)
