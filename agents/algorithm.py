@@ -35,6 +35,7 @@ from agents.settings.flat import PYTHON, replace
 from agents.settings.keywords import as_flags, checked_keywords, converted, named_arguments
 from agents.settings.presets.protocols import conditions
 from agents.settings.run import TrainSettings
+from agents.settings.trust import check_trusted
 from agents.training.agent_spec import AgentSpec
 from agents.training.evaluation import Scores, evaluate
 from agents.training.progress import TerminalProgress
@@ -88,6 +89,8 @@ class Algorithm:
                 raise TypeError(f"{name} is no setting here: give {what} to learn()")
         if "resume" in settings:
             raise TypeError("resume is no setting here: load() the run, and learn() goes on")
+        if "trust" in settings:
+            raise TypeError("trust is no setting here: load() takes it")
         if "config" in settings:
             raise TypeError("config is a file for the command line: give its settings here")
         if (game is None) == (env is None):
@@ -431,6 +434,7 @@ def load(
     device: str = "auto",
     env: Any = None,
     network: OwnModule | None = None,
+    trust: bool = False,
 ) -> Algorithm:
     """The agent of a run: it predicts and evaluates with the run's model, and `learn` goes on from its last checkpoint.
 
@@ -441,9 +445,11 @@ def load(
         device: of the networks.
         env: for a run in an environment that Python made: its class, a function that makes one, or one.
         network: for a run of an agent that was made with one: the same.
+        trust: whether the module that its environment's id names (`my_module:Maze-v0`) may be imported, which runs its
+            code, and a model of any size be read; it is your own run, or of someone whom you trust.
 
     Raises:
-        ValueError: there is no such run or model, or its environment or network is missing here.
+        ValueError: there is no such run or model, its environment or network is missing here, or it is not trusted.
     """
     path = Path(run_dir)
     if model not in NAMES:
@@ -460,6 +466,8 @@ def load(
     own_env, own_network = settings.run.task.env or "", settings.run.network.own_torso
     if env is not None and (isinstance(env, str) or not own_env.startswith(PYTHON)):
         raise ValueError(f"{path} learned in {settings.run.task.name}: env is for one that was made in Python")
+    if env is None and not trust:
+        check_trusted(path, settings.run.task.env, settings.run.task.env_options)
     if network is not None:
         if own_network is None:
             raise ValueError(f"the network of {path} was not made in Python: leave network out")
@@ -468,7 +476,7 @@ def load(
     task.check_source()
     agent._restore(settings, task)
     if model == "best" or find_models(path) or not any((path / "checkpoints").glob("*")):
-        agent._model = read_saved_model(path, model, resolve_device(device), network)
+        agent._model = read_saved_model(path, model, resolve_device(device), network, trust=trust or env is not None)
         shape, learned = task.probe().obs_shape, tuple(agent._model.description["network"]["obs_shape"])
         if shape != learned:
             raise ValueError(f"{path} learned from observations {list(learned)}, its environment has {list(shape)} now")

@@ -42,6 +42,8 @@ class EvaluateSettings:
     """Random seed of the games, which are none of those of the training, and of the exploration."""
     device: str = "auto"
     """cpu, cuda, cuda:1, or auto (CUDA where available)."""
+    trust: bool = False
+    """Import the module that the run's environment names (my_module:Maze-v0), and read models of any size."""
     video: bool = False
     """Write the first game to RUN_DIR/videos as MP4."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -91,7 +93,7 @@ def play_saved_model(settings: EvaluateSettings) -> str:
         from agents.commands.sb3.saved_policy import play_saved_policy  # brings the library
 
         return play_saved_policy(directory, settings)
-    model = read_saved_model(directory.path, settings.model, resolve_device(settings.device))
+    model = read_saved_model(directory.path, settings.model, resolve_device(settings.device), trust=settings.trust)
     play = model.description["play"] | ({} if settings.epsilon is None else {"epsilon": settings.epsilon})
     render = {"render_mode": "rgb_array"} if settings.video else {}
     environment = model.make_environment(min(settings.num_envs, settings.episodes), **render)

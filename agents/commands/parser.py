@@ -19,6 +19,7 @@ from agents.commands.whole_numbers import plain_numbers
 from agents.runtime.output_text import make_output_safe
 from agents.settings.flat import replace, to_json
 from agents.settings.run import AUTO, TrainSettings
+from agents.settings.trust import check_trusted
 from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory
 from agents.training.stored_settings import settings_again, stored_settings
@@ -60,6 +61,7 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
         raise SystemExit(0)
     try:
         settings = read(kind, description, argv, base)
+        _check_trust(settings, flags)
     except ValueError:
         if folder is not None:
             _refuse_flags(to_json(base), flags)
@@ -169,6 +171,15 @@ def _base(spec: AgentSpec, flags: dict[str, str]) -> TrainSettings[Any]:
     task = base.run.task
     other = {"game": None} if "env" in flags and task.game else {"env": None} if "game" in flags and task.env else {}
     return replace(base, **other)
+
+
+def _check_trust(settings: TrainSettings[Any], flags: dict[str, str]) -> None:
+    """Raise ValueError where a file, and not the command line, names a module, and nothing says that it is trusted."""
+    run, path = settings.run, flags.get("config") or flags.get("resume")
+    if run.trust and path is None:
+        raise ValueError("--trust is for a run that --resume or --config names: leave it out")
+    if path and "env" not in flags and not run.trust:
+        check_trusted(Path(path), run.task.env, run.task.env_options)
 
 
 def _refuse_flags(stored: dict[str, Any], flags: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from agents.registry import AGENTS
 from agents.runtime.output_text import make_output_safe
 from agents.runtime.process_count import process_count, process_rank
 from agents.runtime.signals import StopSignal, leaving_at_once
+from agents.settings.trust import TRUST, needs_trust
 from agents.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -74,14 +75,16 @@ def _done_already(resume: Path | None, steps: int) -> str:
 def _report(run: Run, agent: str, world_size: int, *, stopped: bool) -> None:
     """Print what the last games of training scored, how the run ended, and the command that comes next."""
     assert run.directory is not None
-    path = quoted(run.directory.path)
+    path, task = quoted(run.directory.path), run.settings.run.task
+    trusted = f" {TRUST}" if needs_trust(task.env, task.env_options) else ""
     if run.training_scores:
         print(training_line(run.settings.run.task.name, run.training_scores, run.conditions))
     if stopped:
-        command = f"{in_processes(how_to_call('train', agent), world_size)} --resume {path}"
+        command = f"{in_processes(how_to_call('train', agent), world_size)} --resume {path}{trusted}"
         print(f"stopped at step {run.steps:,} with a checkpoint: {command} continues the run", flush=True)
     else:
-        print(f"finished {run.steps:,} steps: {how_to_call('evaluate')} {path} evaluates the model", flush=True)
+        command = f"{how_to_call('evaluate')} {path}{trusted}"
+        print(f"finished {run.steps:,} steps: {command} evaluates the model", flush=True)
 
 
 def in_processes(call: str, world_size: int) -> str:

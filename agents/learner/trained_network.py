@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from agents.learner.network import make_network
-from wnrl.checkpoints.tensor_files import read_model
-from wnrl.normalizers.folding import fold, unfold
+from agents.learner.saved_network import read_network
+from wnrl.normalizers.folding import unfold
 
 NORMALIZER = ("norm", "norm_layers", "units", "normalize_output")
 """Parts of a network's description that may differ: a model is saved folded."""
@@ -30,14 +29,13 @@ def take_over(network: nn.Module, description: Mapping[str, Any], run_dir: Path,
     """
     if not (run_dir / "model.json").is_file():
         raise ValueError(f"init_from: {run_dir} has no model.safetensors to begin with")
-    tensors, about = read_model(run_dir / "model")
-    saved = about.get("network")
-    if not isinstance(saved, Mapping):
-        raise ValueError(f"init_from: {run_dir} was made by train_sb3.py, whose networks are the library's own")
-    if others := list(differences(saved, description)):
-        raise ValueError(f"init_from: the network of {run_dir} is another one: {'; '.join(others)}")
-    folded = fold(make_network(saved, own_torso=own_torso))
-    folded.load_state_dict(tensors)
+
+    def accept(about: dict[str, Any]) -> None:
+        if others := list(differences(about["network"], description)):
+            raise ValueError(f"init_from: the network of {run_dir} is another one: {'; '.join(others)}")
+
+    folded, about = read_network(run_dir / "model", own_torso, trust=True, accept=accept)  # as large as the own one
+    saved = about["network"]
     try:
         unfold(network, folded)
     except ValueError as error:

@@ -33,6 +33,7 @@ EARLIER: Stored = {
     "schedule_steps": None,
     "shared_bias": False,
     "stack": None,
+    "trust": False,
     "vectorization": "sync",
     "wandb": False,
 }

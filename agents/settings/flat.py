@@ -14,6 +14,8 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 Settings = TypeVar("Settings")
 PYTHON = "python:"
 """Of the names of what is given in Python, and has to be given again where the run is loaded."""
+OF_A_COMMAND = ("trust",)
+"""Settings of one command alone: no file keeps them, and none is read from one."""
 
 
 def from_flat(kind: type[Settings], values: Mapping[str, Any] = {}, /, **more: Any) -> Settings:
@@ -50,8 +52,8 @@ def to_flat(settings: Any) -> dict[str, Any]:
 
 
 def to_json(settings: Any) -> dict[str, Any]:
-    """All values by flat name, as JSON holds them."""
-    return {name: _plain(value) for name, value in to_flat(settings).items()}
+    """All values by flat name but those of a command alone, as JSON holds them."""
+    return {name: _plain(value) for name, value in to_flat(settings).items() if name not in OF_A_COMMAND}
 
 
 def flat_defaults(kind: Any) -> dict[str, Any]:

@@ -48,6 +48,9 @@ class RunSettings:
     """config.json of a run whose settings become the defaults of this, another run."""
     init_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN_DIR")] = None
     """Folder of a run whose trained network this one begins with; only the normalizer may differ."""
+    trust: bool = False
+    """Import the module that a file of --resume or --config names in its environment's id (my_module:Maze-v0), and read
+    models of any size; an id on the command line is trusted."""
     log_interval: int = 10_000
     """Steps between two rows of metrics."""
     eval_interval: int = 250_000

@@ -14,7 +14,7 @@ from typing import Any
 from agents.settings.earlier import FORMAT
 from agents.training.provenance import provenance
 from agents.training.run_lock import GUARD, NAME, RunLock
-from wnrl.checkpoints.files import replace_file, saved_steps, sweep
+from wnrl.checkpoints.files import read_json, replace_file, saved_steps, sweep
 
 PARTS = ("config.json", "progress.csv", "events.out.tfevents.*", "checkpoints", "model.*", "best.*", "videos")
 """What a run writes into its folder."""
@@ -185,15 +185,33 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not readable.
     """
-    try:
-        config = json.loads(path.read_text())
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    config = read_json(path)
     if not isinstance(config, dict):
         raise ValueError(f"{path} is damaged: it holds no object")
+    _check_kinds(path, config, _KINDS)
+    for start in config.get("starts") or []:
+        if not isinstance(start, dict):
+            raise ValueError(f"{path} is damaged: a start is no object")
+        _check_kinds(path, start, _KINDS)
     return config
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "agent": (str,),
+    "library": (str,),
+    "format": (int,),
+    "settings": (dict,),
+    "starts": (list,),
+    "versions": (dict, type(None)),
+    "git_commit": (str, type(None)),
+}
+"""Types of the entries that are read."""
+
+
+def _check_kinds(path: Path, entries: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> None:
+    for name in kinds.keys() & entries.keys():
+        if type(entries[name]) not in kinds[name]:
+            raise ValueError(f"{path} is damaged: {name} is {str(entries[name])[:100]!r}")
 
 
 def made_by(config: Mapping[str, Any]) -> str:

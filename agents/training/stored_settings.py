@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.settings.earlier import migrated
-from agents.settings.flat import flat_defaults, from_flat
+from agents.settings.flat import OF_A_COMMAND, PYTHON, flat_defaults, from_flat
+from agents.settings.keywords import checked_keywords
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory, made_by, read_config
+from wnrl.checkpoints.files import open_file, saved_steps
 
 
 def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
@@ -29,7 +31,7 @@ def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
     stored = _read(spec, directory.config, directory)
     if stored["schedule_steps"] is None:
         stored["schedule_steps"] = stored["steps"]
-    return from_flat(TrainSettings[spec.settings], {**stored, "resume": path, "run_dir": path})  # type: ignore[name-defined]
+    return _made(spec, path, {**stored, "resume": path, "run_dir": path})
 
 
 def settings_again(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
@@ -46,7 +48,7 @@ def settings_again(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
     stored = _read(spec, read_config(path / "config.json" if folder == path else path), RunDirectory(folder))
     if stored["schedule_steps"] == stored["steps"]:
         stored["schedule_steps"] = None
-    return from_flat(TrainSettings[spec.settings], {**stored, "resume": None, "run_dir": None, "config": path})  # type: ignore[name-defined]
+    return _made(spec, path, {**stored, "resume": None, "run_dir": None, "config": path})
 
 
 def _read(spec: AgentSpec, config: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
@@ -59,13 +61,32 @@ def _read(spec: AgentSpec, config: Mapping[str, Any], directory: RunDirectory) -
         form, settings = config.get("format", 0), dict(config["settings"])
         if form == 0 and settings.get("normalize_output", True) is None and _normalizes_policy_layer(directory):
             settings["normalize_output"] = True
-        stored = migrated(settings, form, names)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no configuration of a run: {error!r}") from error
+        kept = {name: value for name, value in settings.items() if name not in OF_A_COMMAND}
+        stored = migrated(kept, form, names)
+        own = stored.get("own_torso")
+        if own is not None and not (isinstance(own, str) and own.startswith(PYTHON)):
+            raise TypeError(f"own_torso is {own!r}")
+        return checked_keywords(TrainSettings[spec.settings], stored)  # type: ignore[name-defined]
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path} is no configuration of a run: {_short(error)}") from error
     except ValueError as error:
         version = made_by(config)
-        raise ValueError(f"{path} cannot be continued here: {error}. It was made by {version}: use that") from error
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+        raise ValueError(
+            f"{path} cannot be continued here: {_short(error)}. It was made by {version}: use that"
+        ) from error
+
+
+def _made(spec: AgentSpec, path: Path, values: Mapping[str, Any]) -> TrainSettings[Any]:
+    try:
+        return from_flat(TrainSettings[spec.settings], values)  # type: ignore[name-defined]
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path} has settings that cannot be used: {_short(error)}") from error
+
+
+def _short(error: BaseException) -> str:
+    """An error in a line that ends, whatever the file holds."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 500 else f"{text[:500]}…"
 
 
 _POLICY_LAYER = re.compile(rb"/network/policy\.[\w.]*\bg\\")
@@ -76,9 +97,10 @@ def _normalizes_policy_layer(directory: RunDirectory) -> bool:
 
     Before there were formats, `normalize_output` None came to leave that layer out; the settings do not tell.
     """
-    if (step := directory.last_step) is None:
+    files = list(saved_steps(directory.checkpoints).values())
+    if not files:
         return False
-    with (directory.checkpoints / f"{step:012d}.safetensors").open("rb") as file:
+    with open_file(files[-1]) as file:
         length = int.from_bytes(file.read(8), "little")
         return _POLICY_LAYER.search(file.read(min(length, _LONGEST_HEADER))) is not None
 

@@ -180,7 +180,11 @@ def _read(
             header = _checked_header(file.metadata() or {}, path)
             names = list(file.keys())
             if check is not None:
-                check({name: tuple(file.get_slice(name).get_shape()) for name in names}, header)
+                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+                try:
+                    check(shapes, header)
+                except ValueError as error:  # which says what is wrong
+                    raise CheckpointError(str(error)) from error
             tensors = {name: _copied(file.get_tensor(name)) for name in names}
     except OSError as error:
         raise UnreadableError(f"cannot read {path}: {error}") from error

@@ -11,6 +11,7 @@ from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.presets.protocols import protocol_values
 from agents.settings.presets.sb3 import EPSILON_GREEDY, sb3_preset
 from agents.settings.sb3 import SB3Settings
+from agents.settings.trust import TRUST, needs_trust
 
 if TYPE_CHECKING:
     from agents.commands.sb3.sb3_run import SB3Run
@@ -50,8 +51,9 @@ def _train(run: SB3Run, stop: StopSignal) -> int:
     print(f"model of step {run.steps:,}: {path / 'model.zip'}", flush=True)
     if not stop() and (result := run.evaluate()):
         print(result)
+    trusted = f" {TRUST}" if needs_trust(run.task.env, run.task.env_options) else ""
     end = f"stopped at step {run.steps:,}" if stop() else f"finished {run.steps:,} steps"
-    print(f"{end}: {how_to_call('evaluate')} {quoted(path)} evaluates the model", flush=True)
+    print(f"{end}: {how_to_call('evaluate')} {quoted(path)}{trusted} evaluates the model", flush=True)
     return stop.exit_code
 
 

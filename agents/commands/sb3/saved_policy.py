@@ -15,8 +15,9 @@ from agents.commands.sb3.games import play_games
 from agents.commands.sb3.vec_envs import make_evaluation_envs
 from agents.runtime.devices import resolve_device
 from agents.runtime.seeds import Purpose, integer
+from agents.settings.trust import check_trusted
 from agents.training.run_directory import RunDirectory
-from agents.training.saved_model import SavedModel, count_evaluations, find_model
+from agents.training.saved_model import SavedModel, check_description, count_evaluations, find_model
 from agents.training.video import Video
 from wnrl.checkpoints.tensor_files import read_model
 from wnrl.sb3 import load_policy
@@ -30,6 +31,9 @@ def play_saved_policy(directory: RunDirectory, settings: EvaluateSettings) -> st
     """
     name = find_model(directory.path, settings.model)
     _, about = read_model(directory.path / name)
+    check_description(directory.path / name, about)
+    if not settings.trust:
+        check_trusted(directory.path, about["env"], about["emulator"].get("env_kwargs", {}))
     play = about["play"] | ({} if settings.epsilon is None else {"epsilon": settings.epsilon})
     number = min(settings.num_envs, settings.episodes)
     seed, drawing = integer(settings.seed, Purpose.GAMES, bits=31), integer(settings.seed, Purpose.GAMES_POLICY)

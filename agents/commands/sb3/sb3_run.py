@@ -24,6 +24,7 @@ from agents.runtime.seeds import Purpose, integer
 from agents.settings.flat import to_json
 from agents.settings.presets.protocols import conditions
 from agents.settings.sb3 import SB3Settings
+from agents.settings.task import TaskSettings
 from agents.training.run_directory import RunDirectory, default_folder
 from agents.training.saved_model import SavedModel
 from agents.training.task import Task
@@ -87,6 +88,11 @@ class SB3Run:
     def steps(self) -> int:
         """Steps made so far."""
         return self.model.num_timesteps
+
+    @property
+    def task(self) -> TaskSettings:
+        """What it learns."""
+        return self._settings.task
 
     @property
     def id_remark(self) -> str:

@@ -299,8 +299,8 @@ def test_a_file_of_settings_may_have_any_name_and_place(run_dir, tmp_path):
     file = (run_dir / "config.json").rename(tmp_path / "mine.json")
     assert parsed("--config", file, "--seed", 3).run.network.hidden == (8, 8)
     for text, said in (
-        ("nowhere/config.json", "cannot read .*: No such file"),
-        (tmp_path, "cannot read .*config.json"),
+        ("nowhere/config.json", r"there is no file .*config.json"),
+        (tmp_path, r"there is no file .*config.json"),
     ):
         with pytest.raises(ValueError, match=said):
             parsed("--config", text)

@@ -23,6 +23,7 @@ GIVEN = {
     "config",
     "init_from",
     "own_torso",
+    "trust",
 }
 
 

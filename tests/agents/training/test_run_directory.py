@@ -199,6 +199,17 @@ def test_a_damaged_config_is_refused_by_name(tmp_path):
         _ = RunDirectory.open(tmp_path).config
 
 
+@pytest.mark.parametrize("text", ["null", "[]", "5", '"x"', "", "{", "[" * 100_000, "\0", '{"settings": []}',
+    '{"agent": 5}', '{"format": "1"}', '{"format": true}', '{"starts": {}}', '{"starts": [5]}',
+    '{"starts": [{"versions": "x"}]}', '{"git_commit": {}}', '{"library": null}'])  # fmt: skip
+def test_a_config_of_other_kinds_is_one_line(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json is damaged: ") as raised:
+        _ = RunDirectory.open(tmp_path).config
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1_000
+
+
 def test_a_run_that_goes_on_notes_what_changed_and_keeps_its_first_start(tmp_path):
     directory = RunDirectory.create(tmp_path / "run", {**CONFIG, "settings": {"steps": 5, "seed": 1, "resume": None}})
     (first,) = directory.config["starts"]

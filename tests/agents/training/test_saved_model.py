@@ -76,3 +76,56 @@ def test_its_games_are_those_that_it_was_trained_on(tmp_path, monkeypatch):
         "sticky_actions": 0.25,
         "render_mode": "rgb_array",
     }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"game": 5},
+        {"env": None},
+        {"game": "Breakout"},
+        {"emulator": None},
+        {"emulator": {"num_threads": 10**6}},
+        {"emulator": {"num_envs": 10**6}},
+        {"emulator": {"stack": 10**9}},
+        {"emulator": {"frame_skip": "x"}},
+        {"emulator": {"resize": [10**6, 10**6]}},
+        {"emulator": {"env_kwargs": {"render_mode": "human"}}},
+        {"step": "../../evil"},
+        {"step": -1},
+        {"step": None},
+        {"step": 10**30},
+        {"play": {"epsilon": 2}},
+        {"play": {"epsilon": float("nan")}},
+        {"play": {"device": "cuda"}},
+        {"play": None},
+        {"protocol": "evil"},
+        {"mean_reward": "high"},
+    ],
+)
+def test_what_describes_no_task_is_one_line(tmp_path, changes):
+    save(tmp_path, "model", chain_model(right=True), **changes)
+    with pytest.raises(ValueError, match="model describes no task of this version: ") as raised:
+        read_saved_model(tmp_path, "last", CPU)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1_000
+
+
+def test_a_module_that_a_model_names_is_imported_only_if_it_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil_module.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
+    save(tmp_path / "run", "model", chain_model(right=True), env="evil_module:X-v0")
+    with pytest.raises(ValueError, match=r"learned in evil_module:X-v0, .* add --trust"):
+        read_saved_model(tmp_path / "run", "last", CPU)
+    assert not (tmp_path / "ran").exists()
+    model = read_saved_model(tmp_path / "run", "last", CPU, trust=True)
+    with pytest.raises(ValueError, match="evil_module:X-v0"):
+        model.make_environment(1)  # it registers no such id
+    assert (tmp_path / "ran").exists()
+
+
+def test_an_environment_that_the_network_is_not_for_is_refused(tmp_path):
+    save(tmp_path, "model", chain_model(right=True), env="CartPole-v1")
+    model = read_saved_model(tmp_path, "last", CPU)
+    with pytest.raises(ValueError, match=r"from observations \[5\] and 2 actions, its environment has \[4\] and 2 now"):
+        model.make_environment(1)

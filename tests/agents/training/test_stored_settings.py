@@ -33,3 +33,48 @@ def test_a_setting_that_is_missing_has_its_earlier_meaning(run):
     del config["settings"]["impala_pool"]
     (run / "config.json").write_text(json.dumps(config))
     assert stored_settings(PPO, run).run.network.impala_pool == 0
+
+
+def changed(run, **settings):
+    config = json.loads((run / "config.json").read_text())
+    config["settings"].update(settings)
+    (run / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden": 5},
+        {"hidden": [None]},
+        {"hidden": {}},
+        {"steps": "many"},
+        {"steps": None},
+        {"steps": True},
+        {"steps": 1.5},
+        {"seed": -1},
+        {"gamma": "x"},
+        {"gamma": float("nan")},
+        {"learning_rate": 10**400},
+        {"norm": "evil"},
+        {"norm": []},
+        {"env": 5},
+        {"env_kwargs": [5]},
+        {"own_torso": 5},
+        {"own_torso": "evil"},
+        {"evil": 1},
+        {"device": ["x" * 10_000]},
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(run, settings):
+    changed(run, **settings)
+    with pytest.raises(ValueError, match=r"run (is no configuration|cannot be continued|has settings that)") as raised:
+        stored_settings(PPO, run)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1_000
+
+
+def test_trust_is_neither_written_nor_read(run):
+    """Else a file could say of itself that it is trusted."""
+    assert "trust" not in to_json(SETTINGS)
+    changed(run, trust=True)
+    assert stored_settings(PPO, run).run.trust is False
