@@ -1,4 +1,5 @@
 import math
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
@@ -181,6 +182,11 @@ def test_munchausen_is_the_papers_formula(temperature, alpha, low):
         penalty = temperature * (after / temperature).log_softmax(0)
         assert bootstrap.penalty[row].tolist() == pytest.approx(penalty.tolist(), abs=1e-5)
     assert bootstrap.discount is BATCH.discount
+
+
+def test_the_numbers_of_a_rule_stay():
+    with pytest.raises(FrozenInstanceError):
+        MunchausenBootstrap(0.1, 0.8, -2.0).alpha = 0.5
 
 
 def test_a_cold_munchausen_without_bonus_is_greedy():

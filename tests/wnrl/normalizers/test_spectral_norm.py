@@ -285,3 +285,28 @@ def test_rows_written_through_data_are_seen_while_acting(transposed):
         acted = layer(x)
     assert not torch.allclose(acted, before)
     torch.testing.assert_close(acted, layer(x).detach())
+
+
+def largest_singular_value(weight):
+    return torch.linalg.svdvals(weight.detach().flatten(1))[0]
+
+
+def test_a_weight_that_is_set_or_drawn_again_is_divided_by_its_own_norm():
+    layer, w = SpectralNormalized.convert(nn.Linear(4, 3)), torch.diag_embed(torch.tensor([5.0, 1.0, 2.0]))
+    w = torch.cat((w, torch.zeros(3, 1)), 1)
+    layer.weight = w.clone().requires_grad_()
+    assert torch.equal(layer.weight_orig, w)
+    torch.testing.assert_close(layer.weight, w / 5, rtol=1e-4, atol=1e-4)
+    layer.reset_parameters()
+    drawn = layer.weight_orig.detach().clone()
+    assert drawn.abs().max() <= 0.5  # 1/√4, torch's bound
+    assert drawn.abs().min() > 0
+    torch.testing.assert_close(layer.weight, drawn / largest_singular_value(drawn), rtol=1e-3, atol=1e-3)
+
+
+def test_unfolding_copies_the_bias_too():
+    layer, plain = SpectralNormalized.convert(nn.Linear(4, 3)), nn.Linear(4, 3)
+    layer.unfold(dict(plain.named_parameters()))
+    assert torch.equal(layer.bias, plain.bias)
+    expected = plain.weight / largest_singular_value(plain.weight)
+    torch.testing.assert_close(layer.weight, expected, rtol=1e-3, atol=1e-3)

@@ -541,6 +541,15 @@ def test_ballast_is_one_more_weight_whose_input_is_0(size):
     torch.testing.assert_close(weight_norm_linear(x, v, g, bias, 3.0, ballast=c), F.linear(x, expected, bias))
 
 
+def test_ballast_of_rows_along_another_dimension_and_of_half_precision():
+    v, g = torch.randn(4, 3), torch.rand(4)
+    expected = with_ballast(v, g, 3.0, 2.0)
+    torch.testing.assert_close(effective_weight(v.t(), g, 3.0, 1, ballast=2.0), expected.t())
+    half = effective_weight(v.bfloat16(), g.bfloat16(), 3.0, ballast=2.0)
+    torch.testing.assert_close(half.float(), expected, rtol=2e-2, atol=2e-2)
+    assert not torch.allclose(half.float(), effective_weight(v, g, 3.0), rtol=5e-2, atol=5e-2)
+
+
 def test_a_zero_row_with_ballast_learns():
     v, g = torch.zeros(2, 3, requires_grad=True), torch.ones(2)
     w = effective_weight(v, g, 2.0, ballast=4.0)
