@@ -28,6 +28,7 @@ ROOMS = {
         "checkpoints",
         "schedules",
         "device",
+        "host_memory",
         "distribution",
     ],
     "agents": [

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
+
+from wnrl.host_memory import free_host_memory
 
 __all__ = ["autocast_dtype", "check_memory", "free_memory", "to_device", "without_autocast"]
 
@@ -17,12 +18,15 @@ __all__ = ["autocast_dtype", "check_memory", "free_memory", "to_device", "withou
 
 
 def free_memory(device: torch.device | str) -> int:
-    """Bytes that can still be allocated on `device`, including those that PyTorch has reserved and does not use."""
+    """Bytes that can still be allocated on `device`, including those that PyTorch has reserved and does not use.
+
+    On the host, the least that the machine, the control groups of a container or job, and RLIMIT_AS leave.
+    """
     device = torch.device(device)
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    return int(psutil.virtual_memory().available)
+    return free_host_memory()
 
 
 def check_memory(needed_bytes: int, device: torch.device | str, steps: int | None = None) -> None:
