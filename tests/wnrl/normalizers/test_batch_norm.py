@@ -445,3 +445,46 @@ def test_without_momentum_statistics_stay():
     norm = BatchNorm(3, momentum=0.0)
     norm(5 + 2 * torch.randn(40, 3))
     assert norm.running_mean.tolist() == [0.0] * 3
+
+
+PLAIN = {"linear": (lambda: nn.Linear(3, 4), (6, 3)), "conv": (lambda: nn.Conv2d(3, 4, 2), (6, 3, 5, 5))}
+
+
+def moved(kind, make):
+    """A plain layer, and the same with batch normalization after some learning."""
+    plain = make()
+    layer = (mean_batch if kind is MeanBatchNormalized else BatchNormalized.convert)(copy.deepcopy(plain))
+    with torch.no_grad():
+        for tensor in (*layer.norm.parameters(), *layer.norm.buffers()):
+            tensor.copy_(torch.rand_like(tensor) + 0.5)
+    return plain, layer.eval()
+
+
+@pytest.mark.parametrize("kind", [MeanBatchNormalized, BatchNormalized])
+@pytest.mark.parametrize("name", PLAIN)
+def test_acting_folded_and_by_the_equation_are_one_function(kind, name):
+    make, shape = PLAIN[name]
+    plain, layer = moved(kind, make)
+    x, norm = torch.randn(shape), layer.norm
+    t = (nn.functional.linear if name == "linear" else nn.functional.conv2d)(x, plain.weight)
+    column = [-1] if name == "linear" else [-1, 1, 1]
+    mean, bias = norm.running_mean.view(column), norm.bias.view(column)
+    expected = t - mean + bias
+    if kind is BatchNormalized:
+        expected = (t - mean) / (norm.running_var + norm.eps).sqrt().view(column) * norm.weight.view(column) + bias
+    torch.testing.assert_close(layer(x), expected)
+    with torch.no_grad():
+        for _ in range(3):  # the later calls with what the earlier ones kept
+            torch.testing.assert_close(layer(x), expected)
+    folded = functional_call(make(), layer.folded(), (x,))
+    torch.testing.assert_close(folded, expected)
+
+
+@pytest.mark.parametrize("kind", [MeanBatchNormalized, BatchNormalized])
+@pytest.mark.parametrize("name", PLAIN)
+def test_unfolding_is_the_plain_layer_in_evaluation_mode(kind, name):
+    make, shape = PLAIN[name]
+    other, (_, layer), x = make(), moved(kind, make), torch.randn(shape)
+    assert not torch.allclose(layer(x), other(x), atol=1e-2)
+    layer.unfold({key: value.detach() for key, value in other.named_parameters()})
+    torch.testing.assert_close(layer(x), other(x))
