@@ -38,7 +38,7 @@ def read_rows(path: Path) -> Rows:
         first, *lines = file.read().split(b"\n")
     columns = _cells(first) or []
     if "step" not in columns or len(set(columns)) < len(columns):
-        return Rows([], [], sum(map(bool, [first, *lines])))
+        return Rows([], [], sum(bool(line.strip()) for line in [first, *lines]))
     rows, dropped = [], int(bool(lines and lines.pop()))  # what does not end in a line break was not written to its end
     for line in lines:
         cells = _cells(line)

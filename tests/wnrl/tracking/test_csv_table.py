@@ -208,3 +208,11 @@ def test_a_table_that_is_gone_or_on_a_full_disk_is_an_os_error(tmp_path):
     (tmp_path / "p.csv").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         table.append({"step": 2, "a": 1.0})
+
+
+def test_a_table_without_a_row_is_not_damaged(tmp_path):
+    """As that of a run which was stopped before its first one."""
+    CsvTable(tmp_path / "p.csv")
+    table = CsvTable(tmp_path / "p.csv", last_step=5)
+    assert table.dropped == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
