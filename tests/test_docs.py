@@ -104,7 +104,7 @@ def test_flags_of_the_table_of_agents_exist():
 
 
 def test_flags_in_prose_and_tables_exist():
-    of_tools = {"index-url", "logdir", "nproc-per-node"}  # pip, TensorBoard, torchrun
+    of_tools = {"index-url", "logdir", "nproc-per-node", "signal"}  # pip, TensorBoard, torchrun, sbatch
     commands = {command for command, _ in shown_commands()} | {path.stem for path in (ROOT / "scripts").glob("train_*")}
     known = of_tools.union(*map(flags, commands))
     for page, text in PAGES.items():
