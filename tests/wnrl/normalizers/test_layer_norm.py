@@ -158,3 +158,11 @@ def test_a_layer_of_one_output_is_left_plain(norm):
         with pytest.raises(ValueError, match=f"leaves layer '{name}' plain: it has one unit, which layer normaliz"):
             normalize(network, norm, layers=[name])
     normalize(network, "weight", layers=["b", "c"])  # another normalizer takes them
+
+
+def test_unfolding_needs_no_mode_of_torch():
+    layer, plain = LayerNormalized.convert(nn.Linear(3, 4)), nn.Linear(3, 4)
+    layer.unfold({**dict(plain.named_parameters()), "norm.weight": torch.full((4,), 2.0)})
+    assert torch.equal(layer.weight, plain.weight)
+    assert layer.norm.weight.tolist() == [2.0] * 4
+    assert layer.norm.weight.requires_grad

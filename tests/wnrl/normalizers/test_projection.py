@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
 from wnrl.normalizers.normalize import normalize
-from wnrl.normalizers.projection import ProjectedLayer, WeightClipped, project
+from wnrl.normalizers.projection import ProjectedLayer, RadiusProjected, WeightClipped, project
 
 LAYERS = {
     "linear": lambda: nn.Linear(5, 4),
@@ -272,6 +272,16 @@ def test_the_radius_is_that_of_the_weights_that_were_set_last():
     project(network)
     torch.testing.assert_close(layer.weight.detach(), drawn)
     assert layer.running_radius.item() != pytest.approx(radius)
+
+
+def test_a_layer_that_becomes_plain_has_no_radius():
+    layer = RadiusProjected.convert(nn.Linear(5, 4))
+    assert "running_radius" in layer.own_buffers()
+    values = {name: 2 * parameter.detach() for name, parameter in layer.named_parameters()}
+    layer.become_plain(values)
+    assert type(layer) is nn.Linear
+    assert layer.state_dict().keys() == {"weight", "bias"}
+    assert all(torch.equal(layer.get_parameter(name), value) for name, value in values.items())
 
 
 def test_before_a_layer_norm_zeros_stay():
