@@ -21,8 +21,8 @@ BLOCKS = [
     for page, text in PAGES.items()
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL), start=1)
 ]
-SHOWN = {"train_dqn", "train_ppo", "train_pqn", "train_sb3", "evaluate", "learning_rates"} | {  # at least
-    f"benchmark {what}" for what in ("dqn", "ppo", "a2c", "norms", "replay", "env", "start")
+SHOWN = {"train_dqn", "train_ppo", "train_pqn", "train_sb3", "evaluate", "learning_rates", "soak"} | {  # at least
+    f"benchmark {what}" for what in ("dqn", "ppo", "a2c", "norms", "replay", "growth", "env", "start")
 }
 # The script with the flags of `wnrl COMMAND`.
 SCRIPT_OF = {"train": "train_{}", "evaluate": "evaluate", "sb3": "train_sb3", "benchmark": "benchmark {}"}
