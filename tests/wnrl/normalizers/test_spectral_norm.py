@@ -310,3 +310,13 @@ def test_unfolding_copies_the_bias_too():
     assert torch.equal(layer.bias, plain.bias)
     expected = plain.weight / largest_singular_value(plain.weight)
     torch.testing.assert_close(layer.weight, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_acting_follows_another_estimate_of_the_norm():
+    layer, x = SpectralNormalized.convert(nn.Linear(4, 3)).eval(), torch.randn(5, 4)
+    with torch.no_grad():
+        before = [layer(x) for _ in range(3)]
+        layer.running_u.copy_(torch.tensor([1.0, 0.0, 0.0]))
+        sigma = layer.weight_orig[0].norm()
+        torch.testing.assert_close(layer(x), x @ (layer.weight_orig / sigma).t() + layer.bias)
+    assert not torch.allclose(layer(x), before[-1], atol=1e-3)
