@@ -488,3 +488,18 @@ def test_unfolding_is_the_plain_layer_in_evaluation_mode(kind, name):
     assert not torch.allclose(layer(x), other(x), atol=1e-2)
     layer.unfold({key: value.detach() for key, value in other.named_parameters()})
     torch.testing.assert_close(layer(x), other(x))
+
+
+class OwnForward(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+@pytest.mark.parametrize("kind", [MeanBatchNormalized, BatchNormalized])
+def test_a_layer_with_a_forward_pass_of_its_own_stays_with_its_normalization(kind):
+    plain, layer = moved(kind, lambda: OwnForward(3, 4))
+    folded = layer.folded()
+    own = dict(layer.norm.named_parameters("norm"))
+    assert folded.keys() == {*(("g", "v") if kind is MeanBatchNormalized else ("weight",)), "bias", *own}
+    assert all(folded[name] is parameter for name, parameter in own.items())
+    assert torch.equal(folded["bias"], plain.bias)
