@@ -14,7 +14,7 @@ from agents.training.protocols import Agent
 from agents.training.run_directory import RunDirectory
 from agents.training.task import Task
 from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
-from wnrl.checkpoints.tensor_files import CheckpointError, read_model, write_model
+from wnrl.checkpoints.tensor_files import CheckpointError, UnreadableError, read_model, write_model
 from wnrl.normalizers.folding import fold
 
 
@@ -98,14 +98,19 @@ class Saving:
         """The score of the best model, which may be of after the last checkpoint; -inf where there is none.
 
         Args:
-            message: called with a line of text where the model cannot be read.
+            message: called with a line of text where the model is damaged.
+
+        Raises:
+            UnreadableError: it may be whole but cannot be read, so that it must not be replaced.
         """
         if self._directory is None or not (self._directory.path / "best.safetensors").exists():
             return -math.inf
         try:
             score = read_model(self._directory.path / "best")[1].get("mean_reward")
+        except UnreadableError:
+            raise
         except CheckpointError as error:
-            message(f"the best model cannot be read and will be replaced: {error}")
+            message(f"the best model is damaged and will be replaced: {error}")
             return -math.inf
         return float(score) if isinstance(score, int | float) else -math.inf
 

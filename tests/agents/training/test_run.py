@@ -19,6 +19,7 @@ from agents.settings.flat import from_flat, replace
 from agents.settings.run import TrainSettings
 from agents.training import callbacks as callbacks_module
 from agents.training import run as run_module
+from agents.training import saving as saving_module
 from agents.training.protocols import NullProgress
 from agents.training.run import Run
 from agents.training.task import Task
@@ -28,7 +29,7 @@ from envs.stream import first_rows
 from tests.agents.contract import differences
 from tests.agents.training.recorder import AfterSteps
 from wnrl.checkpoints.checkpoints import Checkpoints
-from wnrl.checkpoints.tensor_files import CheckpointError, read_model
+from wnrl.checkpoints.tensor_files import CheckpointError, UnreadableError, read_model
 from wnrl.normalizers.folding import fold
 from wnrl.tracking.tracker import RunTracker
 
@@ -707,6 +708,31 @@ def test_a_better_model_than_the_checkpoint_knows_of_is_not_replaced_by_a_worse(
     assert state(settings)[1]["evaluation"]["best"] == 5
     learn(replace(settings, resume=settings.run.run_dir))
     assert model(settings, "best")[1]["mean_reward"] == 9
+
+
+def test_a_best_model_of_a_later_format_is_not_replaced(settings, monkeypatch):
+    settings = replace(settings, eval_interval=20)
+    learn(settings)
+
+    def later(path_stem, *_, **__):
+        raise UnreadableError(f"{path_stem} is of a later format")
+
+    monkeypatch.setattr(saving_module, "read_model", later)
+    with pytest.raises(UnreadableError, match="later format"):
+        Run(DQN, replace(settings, resume=settings.run.run_dir, steps=80))
+
+
+def test_a_damaged_best_model_is_reported_and_replaced(settings):
+    settings, said = replace(settings, eval_interval=20), []
+    learn(settings)
+    (settings.run.run_dir / "best.safetensors").write_bytes(b"damaged")
+
+    class Display(NullProgress):
+        def message(self, text):
+            said.append(text)
+
+    learn(replace(settings, resume=settings.run.run_dir, steps=80), progress=Display())
+    assert any("the best model is damaged and will be replaced" in line for line in said)
 
 
 def test_a_display_follows_an_evaluation(settings):
