@@ -16,12 +16,14 @@ from envs.stream import first_rows
 from tests.agents.environments import Clockwork
 from tests.agents.tape import tape
 from tests.agents.training.recorder import AfterSteps
+from tests.products import mostly_slow
 from wnrl import NORMALIZERS
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.normalizers.folding import fold
 from wnrl.replay import sum_tree
 from wnrl.weight_norm import formula
 
+each_norm = pytest.mark.parametrize("norm", mostly_slow(NORMALIZERS, "weight", "mean-batch", "spectral"))
 STATES = np.eye(4, dtype=np.float32)[:3]  # of the contract's chain, but for its end
 
 
@@ -181,7 +183,7 @@ class AgentContract(VariantContract):
         """What the agent captures in graphs."""
         raise NotImplementedError
 
-    @pytest.mark.parametrize("norm", NORMALIZERS)
+    @each_norm
     def test_what_the_device_does_is_the_same_each_time(self, norm, monkeypatch):
         """Gradient steps, acting and refreshing can be captured: nothing of the host that changes goes into them."""
         if norm in self.refused_norms:
@@ -226,7 +228,7 @@ class AgentContract(VariantContract):
         assert trainer.agent.learner.num_updates == expected > 0
         assert trainer.agent.metrics(trainer.steps)["train/n_updates"] == expected
 
-    @pytest.mark.parametrize("norm", NORMALIZERS)
+    @each_norm
     def test_learns_with_every_normalizer_that_its_network_takes(self, norm):
         if norm in self.refused_norms:
             with pytest.raises(ValueError, match=f"'{re.escape(norm)}' cannot normalize"):

@@ -75,6 +75,7 @@ class TrainingScript:
         assert model(run_dir) == model(whole[0])
         assert read_progress(run_dir) == read_progress(whole[0])
 
+    @pytest.mark.slow
     def test_an_interrupt_leaves_a_checkpoint_and_the_run_goes_on(self, tmp_path):
         run_dir = tmp_path / "run"
         arguments = ["--run-dir", run_dir, "--steps", 10_000_000, "--log-interval", 100]

@@ -65,7 +65,10 @@ def test_two_processes_make_one_run_that_can_be_resumed(tmp_path):
     ("script", "arguments", "message"),
     [
         ("train_ppo", ["--env", "Chain"], "ppo runs in one process: leave torchrun out"),
-        ("train_dqn", [*CHAIN, "--num-envs", "3"], "num_envs 3 cannot be split among 2 processes"),
+        pytest.param(
+            *("train_dqn", [*CHAIN, "--num-envs", "3"], "num_envs 3 cannot be split among 2 processes"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_bad_input_is_said_once(script, arguments, message):

@@ -234,7 +234,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(whole, tm
     assert EventAccumulator(str(run_dir)).Reload().Tags()["scalars"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(tmp_path, number, code):
     run_dir = tmp_path / "run"
     process = start("train_dqn", *CHAIN, "--run-dir", run_dir, "--steps", 10_000_000, "--log-interval", 100)

@@ -158,7 +158,9 @@ def stopped(process, number):
     return out.splitlines()[-1], process.returncode
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_leaves_a_model(tmp_path, number, code):
     path = tmp_path / "run"
     endless = ["--steps", 10_000_000, "--eval-interval", 0, "--log-interval", 200]
@@ -174,6 +176,7 @@ def test_a_signal_leaves_a_model(tmp_path, number, code):
     assert call("evaluate", path, "--episodes", 1, "--device", "cpu").code == 0
 
 
+@pytest.mark.slow
 def test_a_signal_ends_an_evaluation(tmp_path):
     """One that would take hours; nothing is printed when it begins, so the signal comes when the folder has its row."""
     path = tmp_path / "run"

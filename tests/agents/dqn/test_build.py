@@ -14,18 +14,15 @@ from envs import Chain, Gym
 from envs.stream import first_rows
 from tests.agents.contract import STATES, parameters, play
 from tests.agents.dqn_family import BOOTSTRAPS, DISTRIBUTIONS, NOISY, NUMBERS, RAINBOW, RUN, make, settings, values
+from tests.products import covering, mostly_slow
 from wnrl.networks.torsos import NatureCNN
 from wnrl.normalizers.projection import ProjectedLayer
 
 SMALL = replace(RUN, hidden=(8,), num_envs=3)
 LATER = {"learning_starts": 8_000, "replay_size": 100}  # nothing is learned
 EXTRAS = {"dueling": {"dueling": True}, "noisy": NOISY, "prioritized": {"prioritized": True}}
-COMBINATIONS = [
-    (bootstrap, distribution, extras)
-    for bootstrap, distribution in itertools.product(BOOTSTRAPS, DISTRIBUTIONS)
-    for number in range(len(EXTRAS) + 1)
-    for extras in itertools.combinations(EXTRAS, number)
-]
+SETS = [extras for number in range(len(EXTRAS) + 1) for extras in itertools.combinations(EXTRAS, number)]
+COMBINATIONS = list(itertools.product(BOOTSTRAPS, DISTRIBUTIONS, SETS))
 
 
 # Combinations
@@ -38,7 +35,7 @@ def combined(bootstrap, distribution, extras):
     return changes
 
 
-@pytest.mark.parametrize(("bootstrap", "distribution", "extras"), COMBINATIONS)
+@pytest.mark.parametrize(("bootstrap", "distribution", "extras"), covering(BOOTSTRAPS, DISTRIBUTIONS, SETS, strength=2))
 def test_every_combination_runs(bootstrap, distribution, extras):
     environment = Chain(4, length=4)
     agent = make(environment, train_interval=6, **combined(bootstrap, distribution, extras))
@@ -62,8 +59,7 @@ def check_learned(steps, tolerance, changes):
     assert values(agent, STATES)[:, 1] == pytest.approx(optimal, abs=tolerance)
 
 
-@pytest.mark.parametrize("bootstrap", BOOTSTRAPS)
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize(("bootstrap", "distribution"), covering(BOOTSTRAPS, DISTRIBUTIONS))
 def test_every_bootstrap_learns_every_distribution(bootstrap, distribution):
     check_learned(700, 0.12, combined(bootstrap, distribution, ()))
 
@@ -73,7 +69,7 @@ def test_every_extra_learns(extra):
     check_learned(1_000, 0.2, combined("greedy", "none", (extra,)))
 
 
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("distribution", mostly_slow(DISTRIBUTIONS, "quantile"))  # others: the contract in test_dqn.py
 def test_everything_at_once_learns(distribution):
     check_learned(1_000, 0.2, combined("double", distribution, EXTRAS))
 

@@ -96,6 +96,7 @@ def test_runs_are_told_and_have_one_thread(tmp_path, monkeypatch):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_processes_say_the_same_as_one(tmp_path):
     runs = [replace(RUN, rate=1e-3, epochs=1, seed=seed) for seed in range(2)]
     one, two = (complete(Results(tmp_path / f"{jobs}.csv"), runs, jobs, say=silent) for jobs in (1, 2))

@@ -17,6 +17,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import polyak_update
 from torch import nn
 
+from tests.products import covering
 from tests.wnrl.sb3.contract import (
     OFF_POLICY,
     Masked,
@@ -208,8 +209,7 @@ def test_targets_follow_soft_updates(name):
 
 
 @pytest.mark.filterwarnings("ignore:.* of the ratios")  # of batch statistics
-@pytest.mark.parametrize("norm", [norm for norm in NORMALIZERS if norm != "none"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "norm"), covering(MODELS, [norm for norm in NORMALIZERS if norm != "none"]))
 def test_every_algorithm_and_normalizer_after_learning_and_loading(name, norm, tmp_path):
     model = make(name, norm)
     network_outputs(model.policy, False)

@@ -14,6 +14,7 @@ import wnrl.sb3.ppo
 import wnrl.sb3.ppo_mask
 import wnrl.sb3.ppo_recurrent
 import wnrl.sb3.trpo
+from tests.products import covering
 from wnrl.sb3 import acting_ratios
 
 FAST = {"n_steps": 64, "batch_size": 64, "learning_rate": 0.01, "seed": 0, "device": "cpu"}
@@ -80,8 +81,7 @@ def hosts_ratios(model):
     return shares
 
 
-@pytest.mark.parametrize("case", ["PPO", "MaskablePPO", "RecurrentPPO"])
-@pytest.mark.parametrize("norm", ["batch", "mean-batch"])
+@pytest.mark.parametrize(("case", "norm"), covering(["PPO", "MaskablePPO", "RecurrentPPO"], ["batch", "mean-batch"]))
 def test_the_share_is_that_of_the_hosts_ratios_in_the_first_rollout_where_there_is_one(case, norm):
     model = model_of(case, norm)
     shares = hosts_ratios(model)
@@ -99,8 +99,7 @@ def test_trpo_says_the_share_for_actions_of_the_acting_policy():
     assert learn(model, 200, reset_num_timesteps=False) == []
 
 
-@pytest.mark.parametrize("case", ["PPO", "TRPO"])
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize(("case", "env_id"), covering(["PPO", "TRPO"], ["CartPole-v1", "Pendulum-v1"]))
 def test_what_is_learned_stays_the_same_to_the_bit(case, env_id, monkeypatch):
     states = []
     for measured in (True, False):
@@ -114,7 +113,6 @@ def test_what_is_learned_stays_the_same_to_the_bit(case, env_id, monkeypatch):
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("norm", ["none", "weight", "layer"])
+@pytest.mark.parametrize(("case", "norm"), covering(CASES, ["none", "weight", "layer"]))
 def test_other_norms_have_nothing_to_say(case, norm):
     assert learn(model_of(case, norm), 500) == []

@@ -29,6 +29,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.her import HerReplayBuffer
 
+from tests.products import mostly_slow
 from wnrl.sb3.atari_vec_env import AtariVecEnv
 from wnrl.sb3.frame_replay_buffer import FrameReplayBuffer
 
@@ -298,7 +299,7 @@ def test_dqn_learns_the_same_from_normalized_screens() -> None:
     assert_learns_the_same(DQN, 200, lambda: VecNormalize(VecTransposeImage(screens())))
 
 
-@pytest.mark.parametrize("kind", [QRDQN, SAC, TD3, DDPG, TQC, CrossQ])
+@pytest.mark.parametrize("kind", mostly_slow([QRDQN, SAC, TD3, DDPG, TQC, CrossQ], QRDQN, TD3))
 def test_every_algorithm_learns_the_same_parameters_bit_for_bit(kind: Any) -> None:
     assert_learns_the_same(kind, 140, lambda: screens(discrete=kind is QRDQN))
 

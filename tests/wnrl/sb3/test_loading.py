@@ -15,6 +15,7 @@ import wnrl.sb3.ppo
 import wnrl.sb3.ppo_recurrent
 import wnrl.sb3.sac
 import wnrl.sb3.trpo
+from tests.products import covering
 from tests.wnrl.sb3.contract import OFF_POLICY, Small, close, observations, optimizers, seeded_predict, values
 from wnrl.normalizers.folding import fold
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
@@ -57,9 +58,10 @@ def same_function(first, second):
 
 
 @pytest.mark.filterwarnings("ignore:the optimizer's state is that of a model with other parameters")
-@pytest.mark.parametrize("strict", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "projected"])
+@pytest.mark.parametrize(
+    ("norm", "kind", "strict"),
+    covering(["weight", "mean-batch", "batch", "projected"], KINDS, [True, False], strength=2),
+)
 def test_a_plain_model_is_converted_by_every_way_of_loading(kind, norm, strict, tmp_path):
     host = plain(kind)
     host.save(tmp_path / "host")

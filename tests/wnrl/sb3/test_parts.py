@@ -11,6 +11,7 @@ from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, IdentityEnvBox
 from stable_baselines3.td3.policies import Actor
 
+from tests.products import covering
 from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.sb3 import crossq, dqn, qrdqn, sac, td3, tqc
 from wnrl.sb3.parts import NormalizedPart, part_class
@@ -60,8 +61,7 @@ def check_alike(part, other):
     np.testing.assert_array_equal(*actions)
 
 
-@pytest.mark.parametrize("norm", NORMALIZERS)
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(("name", "norm"), covering(PARTS, NORMALIZERS))
 def test_a_part_is_saved_and_loaded_alone(name, norm, tmp_path):
     part = make_part(name, norm)
     part.save(tmp_path / "part")

@@ -33,6 +33,7 @@ import wnrl.sb3.ppo
 import wnrl.sb3.ppo_recurrent
 import wnrl.sb3.sac
 import wnrl.sb3.td3
+from tests.products import covering
 from tests.wnrl.sb3.contract import (
     OFF_POLICY,
     Small,
@@ -83,8 +84,7 @@ def kinds(model):
 # Every normalizer
 
 
-@pytest.mark.parametrize("norm", NORMALIZERS)
-@pytest.mark.parametrize("name", ["ppo", "sac", "dqn", "td3", "lstm"])
+@pytest.mark.parametrize(("name", "norm"), covering(["ppo", "sac", "dqn", "td3", "lstm"], NORMALIZERS))
 def test_every_normalizer_learns_saves_copies_and_loads(name, norm, tmp_path):
     model = make(name, norm=norm)
     for learner, target in targets(model.policy):
@@ -857,9 +857,10 @@ class Greedy(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch, about tracing
-@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "spectral"])
-@pytest.mark.parametrize("gradients", [True, False])
-@pytest.mark.parametrize("name", ["ppo", "sac"])
+@pytest.mark.parametrize(
+    ("name", "gradients", "norm"),
+    covering(["ppo", "sac"], [True, False], ["weight", "mean-batch", "batch", "spectral"], strength=2),
+)
 def test_traces_graphs_in_tensorboard_and_the_older_onnx_exporter(name, norm, gradients, tmp_path):
     model = make(name, norm=norm)
     model.learn(16)

@@ -13,6 +13,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import safe_mean
 
 import wnrl.sb3.trpo
+from tests.products import mostly_slow
 from tests.wnrl.sb3.contract import ON_POLICY, PolicyContract, Small, close, values
 from wnrl.normalizers.folding import fold
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
@@ -37,7 +38,7 @@ def cosine(first, second):
     return torch.cosine_similarity(first, second, dim=0).item()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", mostly_slow([0, 1, 2]))
 @pytest.mark.parametrize("kind", [IdentityEnvMultiDiscrete, IdentityEnvMultiBinary, IdentityEnv])
 def test_the_first_step_of_the_policy_layer_is_the_hosts(kind, seed):
     env = partial(kind, 4)
@@ -52,7 +53,7 @@ def test_the_first_step_of_the_policy_layer_is_the_hosts(kind, seed):
 LAYERS = ["mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2", "action_net"]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", mostly_slow([0, 1, 2]))
 @pytest.mark.parametrize("damping", [0.1, 1e-3])
 def test_the_first_step_of_the_hidden_layers_is_the_hosts_in_the_papers_units(damping, seed):
     def steps(policy, **policy_keywords):

@@ -151,6 +151,7 @@ def test_trace_warns_only_as_torch(case):
     where_torch_can(check, case)
 
 
+@mostly_slow("weight", "batch", "weight, lstm")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_tensorboard_graph(case, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -228,6 +228,7 @@ def test_half_precision_layers_take_norms_in_float32():
     assert layer.fold().weight.dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_compiled_equals_eager_forward_and_backward():
     network = nn.Sequential(WeightNormConv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), WeightNormLinear(12, 2))
     with torch.no_grad():

@@ -179,6 +179,7 @@ def _compare_with_one_process(rank, rows):
         assert_close(state(folded), state(wnrl.fold(twin)))
 
 
+@pytest.mark.slow
 def test_two_processes_learn_as_one(tmp_path):
     """Of each normalizer and kind of layer, under DistributedDataParallel and sharded, each on half of the batch."""
     in_two_processes(tmp_path, _compare_with_one_process, ROWS)

@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.functional import hessian, jacobian
 from torch.nn import functional as F
 
+from tests.products import mostly_slow
 from wnrl.weight_norm import formula as formulas
 from wnrl.weight_norm.dense import WeightNormLinear
 from wnrl.weight_norm.formula import effective_weight, row_norm, weight_norm_linear
@@ -357,7 +358,7 @@ def test_an_exported_layer_takes_any_batch():
         torch.testing.assert_close(exported.module()(x), layer(x))
 
 
-@pytest.mark.parametrize("lead", [(3,), (2, 3)])
+@pytest.mark.parametrize("lead", mostly_slow([(3,), (2, 3)]))
 def test_compiled_equals_eager(lead):
     arguments = product_tensors(lead, dtype=torch.float32)
     compiled = torch.compile(weight_norm_linear, fullgraph=True)
@@ -684,6 +685,7 @@ def test_an_onnx_network_of_opset_17_takes_any_batch(network):
         torch.testing.assert_close(torch.from_numpy(actual), expected.detach(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_has_the_outputs_and_gradients_of_an_eager_one(network):
     network, x, images = network
     parameters = list(network.parameters())

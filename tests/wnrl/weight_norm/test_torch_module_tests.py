@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import wnrl
+from tests.products import mostly_slow
 from wnrl.normalizers.layer_kinds import (
     EMBEDDING_WEIGHT_NORM_LAYERS,
     RECURRENT_WEIGHT_NORM_LAYERS,
@@ -314,7 +315,7 @@ def test_gradients(cases, training):
 
 
 @module_names
-@modes
+@pytest.mark.parametrize("training", mostly_slow(MODES))
 def test_second_derivatives(cases, training):
     derivatives(cases, training, torch.autograd.gradgradcheck, 1)
 
