@@ -6,6 +6,7 @@ import io
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,13 @@ def start(script, *arguments):
     """The same in a process of its own, whose output is read while it runs."""
     command = [sys.executable, str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **pipes, text=True, env=environment, preexec_fn=heed_signals)
+
+
+def heed_signals():
+    """Ctrl-C too, which a test run in the background has its processes ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def train(run_dir, *arguments):
