@@ -146,7 +146,7 @@ class Evaluation(Callback):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `get_state`'s state."""
-        self.best, self.done = state["best"], state["done"]
+        self.best, self.done = float(state["best"]), int(state["done"])
 
 
 class Checkpointing(Callback):

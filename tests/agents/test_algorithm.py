@@ -456,8 +456,11 @@ class Failing(Signal):
 def test_a_run_that_broke_off_within_a_step_does_not_go_on_with_parts_of_it():
     Failing.steps_made = 0
     agent = PPO(env=Failing, **SMALL)
-    with pytest.raises(OSError, match="the simulator is gone"):
+    with pytest.raises(
+        EnvironmentFault, match="environment 0 failed at step 30: OSError: the simulator is gone"
+    ) as fault:
         agent.learn(100)
+    assert isinstance(fault.value.__cause__, OSError)
     with pytest.raises(RuntimeError, match="the run broke off in the middle of a step: go on from its last checkpoint"):
         agent.learn(100)
     assert agent.evaluate(2).lengths == (5, 5)
@@ -670,7 +673,9 @@ def test_a_lazy_layer_gets_its_shape_and_the_seed_draws_its_weights(tmp_path):
 
 def test_another_network_than_that_of_the_run_is_refused(tmp_path):
     chain(network=own_network).learn(40, run_dir=tmp_path / "run")
-    with pytest.raises(ValueError, match=r"the network that was given is not the one of .*run: Error"):
+    with pytest.raises(
+        ValueError, match=r"the network that was given is not the one of .*run/model: RuntimeError Error"
+    ):
         load(tmp_path / "run", network=lambda shape: torch.nn.Linear(*shape, 3))
 
 
