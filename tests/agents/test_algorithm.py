@@ -25,6 +25,7 @@ from agents.registry import AGENTS
 from agents.settings.flat import replace, to_flat
 from agents.training.run import Run
 from agents.training.trainer import Callback
+from envs.faults import EnvironmentFault
 from tests.agents.contract import differences
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import read_model
