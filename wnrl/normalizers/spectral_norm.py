@@ -54,8 +54,8 @@ class SpectralNormalized(NormalizedLayer):
     @property
     def weight(self) -> Tensor:
         """w/σ, differentiable in w; writing to it sets w."""
-        if "_effective" in vars(self):
-            return vars(self)["_effective"]
+        if "_effective" in self.__dict__:  # not vars(self), which torch 2.8 cannot compile
+            return self.__dict__["_effective"]
         traced = torch.compiler.is_compiling()
         with torch.set_grad_enabled(traced or not torch.is_inference_mode_enabled()):  # as for a parameter
             weight = self.effective_weight()

@@ -16,14 +16,17 @@ _IN_PLACE_OPERATORS = {"__setitem__"} | {
     f"__i{operator}__"
     for operator in ("add", "and", "div", "floordiv", "lshift", "mod", "mul", "or", "pow", "rshift", "sub", "xor")
 }
-_READING = {  # frequent functions that neither write nor return views: the shortest way
-    *(F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d),
-    *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, Tensor.size, Tensor.dim, Tensor.numel),
-    *(
-        getattr(Tensor, name).__get__
-        for name in ("shape", "ndim", "dtype", "device", "requires_grad", "is_leaf", "_base")
-    ),
-}
+_READING = dict.fromkeys(  # frequent functions that neither write nor return views: the shortest way
+    (
+        *(F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d),
+        *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, Tensor.size, Tensor.dim, Tensor.numel),
+        *(
+            getattr(Tensor, name).__get__
+            for name in ("shape", "ndim", "dtype", "device", "requires_grad", "is_leaf", "_base")
+        ),
+    )
+)
+"""No set, since torch 2.8 cannot compile whether one contains a function."""
 _ACCESSORS = {"__get__", "__set__", "__delete__"}  # of properties
 _EXCHANGING = (  # instead of values they change the tensor's memory, shape or names
     *("resize", "resize_", "resize_as", "resize_as_", "resize_as_sparse_", "sparse_resize_", "share_memory_"),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
@@ -22,6 +22,7 @@ HOST_READABLE = ("cpu",)  # devices on which the host can look at the norms with
 LEAST_WEIGHTS = 2**17  # of `v`; to form a smaller w costs less than the steps that avoid it (measured on a CPU)
 _AUTOCAST_FROM = (torch.float32, torch.bfloat16, torch.float16)
 _HALF = (torch.bfloat16, torch.float16, torch.complex32)
+_FUSED = (Tensor, nn.Parameter)  # and no subclass: torch 2.8 cannot shard the fused operation
 _RANGES = {  # by the norms' dtype: between which they are safe to square, and a factor that brings others there
     torch.float32: (2.0**-50, 2.0**50, 2.0**80),
     torch.float64: (2.0**-450, 2.0**450, 2.0**650),
@@ -59,7 +60,8 @@ def effective_weight(v: Tensor, g: Tensor, scale: float = 1.0, dim: int = 0, *, 
         wide = torch.promote_types(v.dtype, torch.float32)
         w = effective_weight(v.to(wide), g.to(torch.promote_types(g.dtype, torch.float32)), scale, ballast=ballast)
         return w.to(v.dtype)
-    if ballast or v.is_complex() or torch.compiler.is_compiling() or _transformed() or not v.numel():
+    composed = ballast or v.is_complex() or torch.compiler.is_compiling() or _transformed() or not v.numel()
+    if composed or type(v) not in _FUSED:
         return _composed_weight(v, g, scale, ballast)
     return cast(Callable[..., Tensor], _FusedWeight.apply)(v, g, scale)  # the same in fewer passes over v
 
@@ -121,7 +123,8 @@ def _split_norm(v: Tensor, ballast: float = 0.0) -> tuple[Tensor, Tensor, Tensor
     total = squares.sum(dims, keepdim=True)
     if ballast:
         total = total + (ballast * c).square()
-    return u, total.masked_fill(total == 0, math.inf).sqrt(), c
+    zero = total == 0
+    return u, total.masked_fill(zero, 1.0).sqrt().masked_fill(zero, math.inf), c  # √∞ is NaN in onnxruntime 1.20
 
 
 def _composed_weight(v: Tensor, g: Tensor, scale: float, ballast: float = 0.0) -> Tensor:

@@ -129,6 +129,7 @@ def matrices_and_rest(network):
     return matrices, [p for p in network.parameters() if p.ndim != 2]
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")  # LBFGS of torch 2.8
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_every_optimizer_from_before_is_refused_at_its_second_step(kind):
     network = make_network()
@@ -356,7 +357,7 @@ def test_optimizers_from_after_are_fine(kind):
     network = converted_network()
     matrices, rest = matrices_and_rest(network)
     before = [p.detach().clone() for p in network.parameters()]
-    if kind is torch.optim.Muon:
+    if kind.__name__ == "Muon":  # which torch 2.8 does not have
         assert_fine(network, kind(matrices, lr=0.01), torch.optim.Adam(rest, lr=0.01))
     else:
         assert_fine(network, kind(network.parameters(), lr=0.01))
@@ -614,6 +615,7 @@ def test_other_hooks_do_not_break_and_are_not_broken():
     assert not hooks()
 
 
+@pytest.mark.filterwarnings("ignore:Deallocating Tensor that still has live PyObject references")  # of torch 2.8
 def test_many_threads():
     errors = []
 

@@ -444,6 +444,7 @@ def test_optimizers_refuse_the_weight():
         torch.optim.SGD([Layer().weight], 0.1)
 
 
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")  # of NumPy 1's from_dlpack
 def test_arrays_are_read_only():
     w = Layer().weight
     for array in (w.detach().numpy(), np.asarray(w.detach()), w.detach().__array__(), w.numpy(force=True)):
