@@ -47,7 +47,7 @@ def flags(command):
 def shown_commands():
     """Each command line of a script or of `wnrl` on a page, as `SCRIPT` or `SCRIPT SUBCOMMAND` and its flags."""
     for text in PAGES.values():
-        by_script = re.findall(r"scripts/(\w+)\.py([^\n`#]*)", text)
+        by_script = re.findall(r"(?<!tests/)scripts/(\w+)\.py([^\n`#]*)", text)
         by_command = re.findall(r"^wnrl (train \w+|evaluate|sb3|benchmark)([^\n`#]*)", text, flags=re.MULTILINE)
         scripts = [("train_sb3" if name == "sb3" else name.replace(" ", "_"), line) for name, line in by_command]
         for script, line in by_script + scripts:

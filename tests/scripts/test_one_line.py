@@ -29,7 +29,7 @@ NORMS = "none, weight, mean-batch, batch, layer, layer-channels, projected, laye
         ("train_dqn", "--resume --seed 1", "--resume needs a value: the folder of the run, or auto"),
         ("train_dqn", "--env Chain --config", "--config needs a value: the config.json of the run"),
         ("train_dqn", "--env Chain --resume auto", "--resume auto needs --run-dir DIR"),
-        ("train_dqn", "--config nowhere/config.json", "cannot read nowhere/config.json: No such file or directory"),
+        ("train_dqn", "--config nowhere/config.json", "there is no file nowhere/config.json: check the path"),
         ("train_dqn", "--env Chain --init-from nowhere", "init_from: nowhere has no model.safetensors to begin with"),
         ("evaluate", "nowhere --out here", "out here has no effect without video: leave it out"),
         ("train_dqn", f"--env Chain --run-dir {'x' * 300}", "File name too long"),
