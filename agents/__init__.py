@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from wnrl.distribution import check_packages
@@ -36,7 +37,7 @@ check_packages("envs")
 # Emulators and torch share the cores of a CPU. Between two operations torch's threads (GNU OpenMP) wait awake, by
 # default for milliseconds, and keep an emulator from its core; a tenth of that is enough until the next operation.
 # It is read when torch is imported.
-if "OMP_WAIT_POLICY" not in os.environ:
+if "OMP_WAIT_POLICY" not in os.environ and "torch" not in sys.modules:
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 _ELSEWHERE = {

@@ -170,7 +170,7 @@ def metavar(hint: Any) -> str:
         return f"{metavar(arguments[0])} ..."
     if origin in (Union, types.UnionType):
         if bool in arguments:
-            return "{True,False,None}"
+            return ""
         return "|".join("None" if part is types.NoneType else metavar(part) for part in arguments)
     return {bool: "", int: "INT", float: "FLOAT", str: "NAME", Path: "PATH"}[hint]
 

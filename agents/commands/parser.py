@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
+from agents.commands.booleans import with_booleans
 from agents.commands.complaints import one_line
 from agents.commands.help import help_of_training, wanted
 from agents.commands.invocation import how_to_call, quoted
@@ -91,7 +92,7 @@ def read(kind: type[Parsed], description: str, argv: list[str] | None = None, de
         ValueError: an unknown flag, or a value of the wrong type or out of its range.
     """
     make_output_safe()
-    complaint, argv = io.StringIO(), plain_numbers(sys.argv[1:] if argv is None else argv, kind)
+    complaint, argv = io.StringIO(), with_booleans(plain_numbers(sys.argv[1:] if argv is None else argv, kind), kind)
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(complaint):

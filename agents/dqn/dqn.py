@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,21 @@ from agents.settings.dqn import DQNSettings
 from envs import TimeStep
 from wnrl.networks.implicit_quantiles import split_levels
 from wnrl.networks.noisy import Noise
-from wnrl.replay.uniform import Transition
+
+
+class Draws(NamedTuple):
+    """What is drawn for the loss of a batch: the noise of networks, and arguments of theirs; empty where there is none.
+
+    Each is of one forward pass, in the order in which they are drawn.
+    """
+
+    choosing_noise: Any  # of the learner's network for the next observations
+    target_noise: Any
+    target_levels: tuple[()] | tuple[Tensor]  # of the target network for the next observations
+    choosing_levels: tuple[()] | tuple[Tensor]
+    bonus_levels: tuple[()] | tuple[Tensor]  # of the target network for the observations
+    noise: Any  # of the learner's network for the observations: not that which chose the next action
+    levels: tuple[()] | tuple[Tensor]
 
 
 class DQNAgent(ReplayAgent):
@@ -54,6 +68,8 @@ class DQNAgent(ReplayAgent):
         implicit = settings.distribution == "implicit"
         self._taus, self._target_taus = (settings.taus, settings.target_taus) if implicit else (0, 0)
         self._policy_taus = settings.policy_taus if implicit else 0
+        # Other levels choose the next action than value it (Dabney et al. 2018b, equation 2).
+        self._choosing_taus = 0 if objective.bootstrap.uses_next_q else self._policy_taus
         self._epsilon = ExplorationRate(settings.exploration, settings.replay.learning_starts)
 
     # Acting
@@ -88,17 +104,23 @@ class DQNAgent(ReplayAgent):
 
     # Learning
 
+    @property
+    def looks_ahead(self) -> bool:  # type: ignore[override]
+        """Whether `next_outputs_ahead` computes anything: not where noise or levels are drawn for each batch."""
+        return not (self.settings.noisy or self._target_taus)
+
     @torch.no_grad()
     def next_outputs_ahead(self, samples: Sequence[Sample]) -> Sequence[Any]:
         """The target network's outputs for the next observations of several batches, in one forward pass.
 
         None where new noise or levels are drawn for each batch.
         """
-        if self.settings.noisy or self._target_taus:
+        if not self.looks_ahead:
             return super().next_outputs_ahead(samples)
         size = len(samples[0].transition.action)
         with self.learner.autocast():
-            outputs = self.target(torch.cat([sample.transition.next_obs for sample in samples]))
+            next_obs = [sample.transition.next_obs for sample in samples]
+            outputs = self.target(torch.cat(next_obs) if len(next_obs) > 1 else next_obs[0])
 
         def part(number: int) -> Any:
             rows = slice(number * size, (number + 1) * size)
@@ -106,41 +128,50 @@ class DQNAgent(ReplayAgent):
 
         return [part(number) for number in range(len(samples))]
 
-    def batch_loss(self, sample: Sample, next_outputs: Any) -> BatchLoss:
-        """The loss of a batch; never waits for the device.
+    def draw(self, batch_size: int) -> Draws:
+        """The noise and the levels of a batch."""
+        rule = self.objective.bootstrap
+        return Draws(
+            self._noise.drawn(),
+            self._target_noise.drawn(),
+            self._levels(self._choosing_taus + self._target_taus, batch_size),
+            self._levels(self._policy_taus if rule.uses_next_q else 0, batch_size),
+            self._levels(self._policy_taus if rule.uses_target_q else 0, batch_size),
+            self._noise.drawn(),
+            self._levels(self._taus, batch_size),
+        )
+
+    def batch_loss(self, sample: Sample, next_outputs: Any, draws: Draws | None = None) -> BatchLoss:
+        """The loss of a batch, with what was drawn for it (None draws it now); never waits for the device.
 
         Autocast is left after each forward pass: within it, the next pass would reuse casts made without gradient.
         """
         batch, objective, autocast = sample.transition, self.objective, self._autocast
+        draws = self.draw(len(batch.action)) if draws is None else draws
         next_q: Tensor | None = None
         target_q: Tensor | None = None
         policy_q: Tensor | None = None
         with torch.no_grad():
-            if self.settings.noisy:
-                self._noise.draw()
-                self._target_noise.draw()
-            # Other levels choose the next action than value it (Dabney et al. 2018b, equation 2).
-            choosing = 0 if objective.bootstrap.uses_next_q else self._policy_taus
+            self._noise.put(draws.choosing_noise)
+            self._target_noise.put(draws.target_noise)
             if next_outputs is None:
                 with autocast:
-                    next_outputs = self.target(batch.next_obs, *self._levels(choosing + self._target_taus, batch))
-            if choosing:
-                chosen, next_outputs = split_levels(next_outputs, choosing)
+                    next_outputs = self.target(batch.next_obs, *draws.target_levels)
+            if self._choosing_taus:
+                chosen, next_outputs = split_levels(next_outputs, self._choosing_taus)
                 policy_q = chosen.q_values
             if objective.bootstrap.uses_next_q:
                 self.network.eval()  # running statistics, and none are moved
-                if self.settings.noisy:
-                    self._noise.switch(on=True)
+                self._noise.switch(on=True)
                 with autocast:
-                    next_q = self.network(batch.next_obs, *self._levels(self._policy_taus, batch)).q_values
+                    next_q = self.network(batch.next_obs, *draws.choosing_levels).q_values
                 self.network.train()
             if objective.bootstrap.uses_target_q:
                 with autocast:
-                    target_q = self.target(batch.obs, *self._levels(self._policy_taus, batch)).q_values
-        if self.settings.noisy:
-            self._noise.draw()  # not the noise that chose the next action
+                    target_q = self.target(batch.obs, *draws.bonus_levels).q_values
+            self._noise.put(draws.noise)
         with autocast:
-            outputs = self.network(batch.obs, *self._levels(self._taus, batch))
+            outputs = self.network(batch.obs, *draws.levels)
         loss, priority, error = objective(
             batch, outputs, next_outputs, next_q=next_q, target_q=target_q, policy_q=policy_q
         )
@@ -150,12 +181,12 @@ class DQNAgent(ReplayAgent):
             return BatchLoss(loss.mean(), priority, metrics)
         return BatchLoss(loss.sum() * self.learner.ranks.world_size, priority, metrics)  # gradients are averaged
 
-    def _levels(self, number: int, batch: Transition) -> tuple[()] | tuple[Tensor]:
+    def _levels(self, number: int, batch_size: int) -> tuple[()] | tuple[Tensor]:
         """Uniform quantile levels `[B, number]` as an argument of a network; none where the head takes its own."""
         if not number:
             return ()
         generator = self._generator
-        return (torch.rand(len(batch.action), number, generator=generator, device=generator.device),)
+        return (torch.rand(batch_size, number, generator=generator, device=generator.device),)
 
     # What a run logs
 

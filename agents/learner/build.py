@@ -11,6 +11,7 @@ import torch
 from agents.learner.learner import Learner
 from agents.learner.network import make_network
 from agents.learner.trained_network import take_over
+from agents.runtime.compiling import Compiler
 from agents.runtime.devices import check_compiler, resolve_device, resolve_dtype
 from agents.runtime.seeds import Purpose, integer
 from agents.settings.learner import LearnerSettings
@@ -56,7 +57,6 @@ def build_learner(
     network.to(device)
     if run.compile:
         check_compiler(device)
-        network.compile()
     return Learner(
         network,
         settings,
@@ -64,6 +64,7 @@ def build_learner(
         outputs=outputs,
         dtype=resolve_dtype(run.precision, device, images=len(description["obs_shape"]) == 3),
         description=description,
+        compiler=Compiler(device, enabled=run.compile),
     )
 
 

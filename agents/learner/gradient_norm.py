@@ -15,7 +15,7 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
     Finite wherever it is below float32's greatest number, though squares of entries overflow from 1.8e19 on: they are
     added in float64, on the CPU only where that has happened, since it takes ten times as long there.
     """
-    if gradients and gradients[0].is_cuda:
+    if gradients and (gradients[0].is_cuda or torch.compiler.is_compiling()):
         return _norm(gradients, torch.float64)
     norm = _norm(gradients, torch.float32)
     return norm if np.isfinite(norm.numpy()) else _norm(gradients, torch.float64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from agents.learner.finite import Kept, check_figures, check_kept
 from agents.learner.gradient_norm import gradient_norm
 from agents.learner.optimizers import load_optimizer, make_optimizer
+from agents.runtime.compiling import Compiler
 from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess, Ranks
 from agents.settings.learner import LearnerSettings
@@ -32,8 +34,10 @@ class Learner:
         outputs: from a copy of the network and observations to the outputs `[B, ...]` whose minibatch noise is logged.
         dtype: of matrix products (`torch.bfloat16` runs them under autocast).
         description: from which the network can be built again, see `agents.learner.network`.
+        compiler: of losses and, on CUDA, of the optimizer's steps; None compiles nothing.
 
     Attributes:
+        compiler: as given.
         num_updates: gradient steps made.
         learning_rate: by environment step.
         diagnostics: of the layers; `due` where they measure the next gradient step.
@@ -49,17 +53,22 @@ class Learner:
         outputs: Forward,
         dtype: torch.dtype = torch.float32,
         description: Mapping[str, Any] = {},
+        compiler: Compiler | None = None,
     ) -> None:
         self.description = dict(description)
         self.network, self.dtype, self.num_updates = network, dtype, 0
         self.device = next(network.parameters()).device
+        self.compiler = Compiler(self.device) if compiler is None else compiler
+        compiles_steps = self.compiler.enabled and self.device.type == "cuda"
         self.optimizer = make_optimizer(
             settings.optimizer,
             network.parameters(),
             learning_rate=settings.learning_rate,
             beta1=settings.beta1,
             eps=settings.optimizer_eps,
+            fused=not compiles_steps,
         )
+        self._compiled_step = self.compiler.compile(self._traced_step, "the optimizer") if compiles_steps else None
         self._kept = Kept(network, self.optimizer)
         self._parameters = list(network.parameters())  # walking a small network's modules takes as long as a step
         self._projected = projections(network)
@@ -123,13 +132,28 @@ class Learner:
         if self.ranks.world_size > 1:
             self.ranks.average(gradients)
         with self.diagnostics.around_update() if measured else nullcontext():
-            grad_norm = gradient_norm(gradients)
-            if self._limit:
-                nn.utils.clip_grads_with_norm_(self._parameters, self._limit, grad_norm, foreach=True)
-            self.optimizer.step()
+            clip_and_step = self._clip_and_step if measured else self._compiled_step or self._clip_and_step
+            grad_norm = clip_and_step(gradients)
             for layer in self._projected:
                 layer.project()
         self._means.accumulate({**total, "train/grad_norm": grad_norm})
+
+    def _clip_and_step(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Clip the gradients, in place, and make the optimizer's step; the norm that they had."""
+        grad_norm = gradient_norm(gradients)
+        if self._limit:
+            nn.utils.clip_grads_with_norm_(self._parameters, self._limit, grad_norm, foreach=True)
+        self.optimizer.step()
+        return grad_norm
+
+    def _traced_step(self, gradients: Sequence[Tensor]) -> Tensor:
+        """As `_clip_and_step`, without the wrappers of torch's step, which a compiler cannot follow."""
+        grad_norm = gradient_norm(gradients)
+        if self._limit:
+            nn.utils.clip_grads_with_norm_(self._parameters, self._limit, grad_norm, foreach=True)
+        with torch.no_grad():
+            inspect.unwrap(type(self.optimizer).step)(self.optimizer)
+        return grad_norm
 
     def count_updates(self, updates: int) -> None:
         """The host's part of `updates` gradient steps."""
@@ -201,11 +225,12 @@ class GradientSteps:
     Args:
         learner: makes the step.
         loss: of a minibatch, trees of tensors; never waits for the device, and draws nothing.
-        graphs: captures the step; None captures nothing.
+        graphs: captures the step; None captures nothing, and then nothing is compiled either.
     """
 
     def __init__(self, learner: Learner, loss: Callable[..., Loss], graphs: Graphs | None) -> None:
         self._learner, self._loss = learner, loss
+        self._compiled = learner.compiler.compile(loss, "the loss") if graphs and learner.compiler.enabled else None
         self._launch = graphs.capture_function(self.step, "a gradient step") if graphs else self.step
 
     def __call__(self, *minibatch: Any) -> None:
@@ -215,6 +240,10 @@ class GradientSteps:
             self._launch(*minibatch)
             self._learner.count_updates(1)
 
+    def loss(self, *minibatch: Any) -> Loss:
+        """The loss of a minibatch, compiled unless the diagnostics measure the next step."""
+        return self._loss(*minibatch) if self._learner.diagnostics.due else (self._compiled or self._loss)(*minibatch)
+
     def step(self, *minibatch: Any) -> None:
         """The device's part of a step that the diagnostics do not measure."""
-        self._learner.step([self._loss(*minibatch)])
+        self._learner.step([(self._compiled or self._loss)(*minibatch)])

@@ -14,7 +14,13 @@ from agents.settings.learner import OptimizerName
 
 
 def make_optimizer(
-    name: OptimizerName, parameters: Iterable[nn.Parameter], *, learning_rate: float, beta1: float, eps: float
+    name: OptimizerName,
+    parameters: Iterable[nn.Parameter],
+    *,
+    learning_rate: float,
+    beta1: float,
+    eps: float,
+    fused: bool = True,
 ) -> Optimizer:
     """An optimizer over `parameters`.
 
@@ -26,6 +32,7 @@ def make_optimizer(
         learning_rate: initial learning rate.
         beta1: decay rate of the first moment (Adam, Adamax, RAdam).
         eps: ε, added to the denominator; under its root in both kinds of RMSprop. SGD has neither.
+        fused: whether Adam and SGD take torch's fused kernels; without, their steps can be compiled.
 
     Raises:
         ValueError: an unknown name.
@@ -36,10 +43,11 @@ def make_optimizer(
     options: dict[str, Any] = {"lr": learning_rate, "eps": eps}
     if parameters[0].is_cuda:  # so that a CUDA graph can capture a step
         options |= {"lr": torch.tensor(learning_rate, device=parameters[0].device), "capturable": True}
+    kernels: Any = {"fused": True} if fused else {"foreach": True}
     if name == "sgd":
-        return torch.optim.SGD(parameters, lr=options["lr"], fused=True)
+        return torch.optim.SGD(parameters, lr=options["lr"], **kernels)
     if name == "adam":
-        return torch.optim.Adam(parameters, betas=(beta1, 0.999), fused=True, **options)
+        return torch.optim.Adam(parameters, betas=(beta1, 0.999), **kernels, **options)
     if name == "adamax":
         return torch.optim.Adamax(parameters, betas=(beta1, 0.999), **options)
     if name == "radam":

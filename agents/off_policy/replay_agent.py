@@ -115,16 +115,23 @@ class ReplayAgent:
         if due:
             self._refresh_acting()
 
-    def update(self, step: int) -> None:
-        """One update on a new batch, at environment step `step`."""
-        self._updates(1, step)
+    def update(self, step: int, number: int = 1) -> None:
+        """So many updates on new batches, at environment step `step`."""
+        self._updates(number, step)
+
+    looks_ahead: bool = False
+    """Whether `next_outputs_ahead` computes anything."""
 
     def next_outputs_ahead(self, samples: Sequence[Sample]) -> Sequence[Any]:
         """The target network's outputs for the next observations of several batches; None where not computed ahead."""
         return [None] * len(samples)
 
-    def batch_loss(self, sample: Sample, next_outputs: Any) -> BatchLoss:
-        """The loss of a batch; never waits for the device."""
+    def draw(self, batch_size: int) -> Any:
+        """All that the loss of a batch draws at random: nothing."""
+        return ()
+
+    def batch_loss(self, sample: Sample, next_outputs: Any, draws: Any = None) -> BatchLoss:
+        """The loss of a batch, with what was drawn for it (None draws it now); never waits for the device."""
         raise NotImplementedError
 
     def _initialize(self) -> None:

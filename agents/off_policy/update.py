@@ -30,6 +30,14 @@ class Sample(NamedTuple):
     indices: Tensor | None  # [B] int64, where the replay buffer has them
 
 
+class Drawn(NamedTuple):
+    """A batch as it was drawn, from which a pure function of tensors gathers the `Sample`."""
+
+    numbers: Tensor  # [B], which say the places in the replay buffer
+    weights: Tensor | None  # as of a `Sample`
+    indices: Tensor | None
+
+
 class Sampler(Protocol):
     """Draws batches from a replay buffer."""
 
@@ -43,7 +51,13 @@ class Sampler(Protocol):
     def sample(self, batch_size: int, ranks: Ranks = ALONE) -> Sample:
         """A batch, one of those of all `ranks`; all that it depends on and that changes is on the device."""
 
-    def update_priorities(self, sample: Sample, priority: Tensor) -> None:
+    def draw(self, batch_size: int, ranks: Ranks = ALONE) -> Drawn:
+        """As `sample`, before the transitions are gathered."""
+
+    def gather(self, drawn: Drawn) -> Sample:
+        """The batch that was drawn; a pure function of tensors."""
+
+    def update_priorities(self, sample: Sample | Drawn, priority: Tensor) -> None:
         """Give a batch its new priorities `[B]`, at least 0."""
 
     def check(self) -> None:
@@ -69,7 +83,15 @@ class UniformSampler:
         """A batch, drawn uniformly."""
         return Sample(self.replay.sample(batch_size), None, None)
 
-    def update_priorities(self, sample: Sample, priority: Tensor) -> None:
+    def draw(self, batch_size: int, ranks: Ranks = ALONE) -> Drawn:
+        """Uniform numbers."""
+        return Drawn(self.replay.draw(batch_size), None, None)
+
+    def gather(self, drawn: Drawn) -> Sample:
+        """The batch that was drawn."""
+        return Sample(self.replay.at(self.replay.places(drawn.numbers)), None, None)
+
+    def update_priorities(self, sample: Sample | Drawn, priority: Tensor) -> None:
         """No draw depends on them."""
 
     def check(self) -> None:
@@ -97,11 +119,19 @@ class PrioritizedSampler:
 
     def sample(self, batch_size: int, ranks: Ranks = ALONE) -> Sample:
         """A batch, drawn by priority; its weights are those of all ranks' batches together."""
-        gather = ranks.gather if ranks.world_size > 1 else None
-        drawn = self.replay.sample_by_priority(batch_size, self._beta, gather=gather)
-        return Sample(drawn.transition, drawn.weights, drawn.indices)
+        return self.gather(self.draw(batch_size, ranks))
 
-    def update_priorities(self, sample: Sample, priority: Tensor) -> None:
+    def draw(self, batch_size: int, ranks: Ranks = ALONE) -> Drawn:
+        """Places in the replay buffer, drawn by priority."""
+        gather = ranks.gather if ranks.world_size > 1 else None
+        places, indices, weights = self.replay.draw_by_priority(batch_size, self._beta, gather=gather)
+        return Drawn(places, weights, indices)
+
+    def gather(self, drawn: Drawn) -> Sample:
+        """The batch that was drawn."""
+        return Sample(self.replay.at(drawn.numbers), drawn.weights, drawn.indices)
+
+    def update_priorities(self, sample: Sample | Drawn, priority: Tensor) -> None:
         """Give a batch its new priorities `[B]`."""
         self.replay.update_priorities(sample.indices, priority)
 
@@ -121,14 +151,23 @@ class BatchLoss(NamedTuple):
 class ReplayLearning(Protocol):
     """What an agent learns from batches; it never waits for the device, and draws from the graphs' generators alone."""
 
+    looks_ahead: bool
+    """Whether `next_outputs_ahead` computes anything."""
+
     def next_outputs_ahead(self, samples: Sequence[Sample]) -> Sequence[Any]:
         """The target network's outputs for the next observations of several batches, in one forward pass.
 
         None for each batch where they cannot be computed ahead.
         """
 
-    def batch_loss(self, sample: Sample, next_outputs: Any) -> BatchLoss:
-        """The loss of a batch; `next_outputs` may be computed ahead, or None."""
+    def draw(self, batch_size: int) -> Any:
+        """All that the loss of a batch draws at random, a tree of tensors."""
+
+    def batch_loss(self, sample: Sample, next_outputs: Any, draws: Any = None) -> BatchLoss:
+        """The loss of a batch; `next_outputs` may be computed ahead, or None.
+
+        With the `draws` of `draw`, None for new ones, it is a function of tensors that can be compiled as a whole.
+        """
 
 
 class ReplayUpdates:
@@ -148,6 +187,8 @@ class ReplayUpdates:
         self._learner, self._sampler, self._learning, self._batch_size = learner, sampler, learning, batch_size
         names = {size: "an update" if size == 1 else f"{size} updates" for size in LAUNCHES}
         self._launches = {size: graphs.capture(partial(self._make, size), name) for size, name in names.items()}
+        self._compiled_ahead = learner.compiler.compile(self._ahead, "the targets")
+        self._compiled_loss = learner.compiler.compile(self._loss, "the loss")
 
     def __call__(self, number: int, step: int) -> None:
         """Make so many updates, at environment step `step`."""
@@ -166,10 +207,34 @@ class ReplayUpdates:
     def _make(self, number: int, measured: bool = False) -> None:
         """The device's part of `number` updates."""
         at_once = number if self._sampler.draws_ahead else 1
+        make = self._make_eagerly if measured or not self._learner.compiler.enabled else self._make_compiled
         for _ in range(number // at_once):
-            samples = [self._sampler.sample(self._batch_size, self._learner.ranks) for _ in range(at_once)]
-            ahead = self._learning.next_outputs_ahead(samples) if at_once > 1 else [None]
-            for sample, next_outputs in zip(samples, ahead, strict=True):
-                loss, priority, metrics = self._learning.batch_loss(sample, next_outputs)
-                self._learner.step([(loss, metrics)], measured=measured)
-                self._sampler.update_priorities(sample, priority)
+            make(at_once, measured)
+
+    def _make_eagerly(self, number: int, measured: bool) -> None:
+        """Updates of so many batches, which are drawn first."""
+        samples = [self._sampler.sample(self._batch_size, self._learner.ranks) for _ in range(number)]
+        ahead = self._learning.next_outputs_ahead(samples) if number > 1 else [None]
+        for sample, next_outputs in zip(samples, ahead, strict=True):
+            loss, priority, metrics = self._learning.batch_loss(sample, next_outputs)
+            self._learner.step([(loss, metrics)], measured=measured)
+            self._sampler.update_priorities(sample, priority)
+
+    def _make_compiled(self, number: int, measured: bool) -> None:
+        """As `_make_eagerly`, from the same random numbers; a batch's targets are always computed ahead, so that all
+        have the same function.
+        """
+        drawn = [self._sampler.draw(self._batch_size, self._learner.ranks) for _ in range(number)]
+        looks_ahead = self._learning.looks_ahead and self._sampler.draws_ahead
+        ahead = self._compiled_ahead(drawn) if looks_ahead else [None] * number
+        for batch, next_outputs in zip(drawn, ahead, strict=True):
+            draws = self._learning.draw(self._batch_size)
+            loss, priority, metrics = self._compiled_loss(batch, next_outputs, draws)
+            self._learner.step([(loss, metrics)])
+            self._sampler.update_priorities(batch, priority)
+
+    def _ahead(self, drawn: Sequence[Drawn]) -> Sequence[Any]:
+        return self._learning.next_outputs_ahead([self._sampler.gather(batch) for batch in drawn])
+
+    def _loss(self, drawn: Drawn, next_outputs: Any, draws: Any) -> BatchLoss:
+        return self._learning.batch_loss(self._sampler.gather(drawn), next_outputs, draws)

@@ -59,12 +59,19 @@ class PolicyGradientAgent(OnPolicyAgent):
         generator = torch.Generator(learner.device).manual_seed(int(rng.integers(2**62)))
         super().__init__(learner, actor.network, storage, rewards, settings, generator=generator)
         self.actor = actor
-        self._gradient_step = GradientSteps(learner, self._loss, self._graphs if actor.capturable else None)
+        if learner.compiler.asked and not self.compiles_whole(actor):
+            self.network.compile()
+        self.gradient_step = GradientSteps(learner, self._loss, self._graphs if actor.capturable else None)
         self._weights = LossWeights(settings.policy_gradient.value_coef, settings.policy_gradient.entropy_coef)
         self._explained_variance = Means()
         self._statistics = self._batch_statistics() if batch_norms(self.network) else "none"
         if self._statistics == "running":
             hold_statistics(self.network)
+
+    @staticmethod
+    def compiles_whole(actor: Actor) -> bool:
+        """Whether gradient steps can be compiled as a whole; where not, `--compile` compiles the network, in parts."""
+        return actor.capturable
 
     # Acting
 

@@ -84,9 +84,9 @@ class PPOAgent(PolicyGradientAgent):
             for indices in order:
                 batch = self.actor.take(steps, indices)
                 if not target_kl:
-                    self._gradient_step(batch)
+                    self.gradient_step(batch)
                     continue
-                loss, metrics = self._loss(batch)
+                loss, metrics = self.gradient_step.loss(batch)
                 if float(metrics["train/approx_kl"]) > 1.5 * target_kl:  # waits for the device
                     return
                 self.learner.update(loss, metrics)

@@ -10,7 +10,7 @@ from agents.losses.policy import normalize_advantages
 from agents.on_policy.returns import lambda_returns
 from agents.on_policy.rollout import Rollout
 from agents.policy_gradient.actor_critic_loss import actor_critic_loss
-from agents.policy_gradient.actors import ActorCriticMinibatch, steps_of
+from agents.policy_gradient.actors import Actor, ActorCriticMinibatch, steps_of
 from agents.policy_gradient.policy_gradient import PolicyGradientAgent
 from agents.settings.policy_gradient import BatchStatistics
 from envs import TimeStep
@@ -23,6 +23,11 @@ class REINFORCEAgent(PolicyGradientAgent):
     Returns are Monte Carlo returns; where an episode was truncated, they are bootstrapped from the baseline's value of
     its last observation.
     """
+
+    @staticmethod
+    def compiles_whole(actor: Actor) -> bool:
+        """No: the shapes of its chunks are others in each rollout."""
+        return False
 
     def _batch_statistics(self) -> BatchStatistics:
         return "running"  # those of a chunk would make the update depend on its size

@@ -62,7 +62,7 @@ class PQNAgent(OnPolicyAgent):
         generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
         super().__init__(learner, acting, storage, rewards, settings, generator=generator)
         self._rng = rng
-        self._gradient_step = GradientSteps(learner, self._loss, self._graphs)
+        self.gradient_step = GradientSteps(learner, self._loss, self._graphs)
         self._epsilon = ExplorationRate(settings.exploration)
 
     # Acting
@@ -93,7 +93,7 @@ class PQNAgent(OnPolicyAgent):
         steps = QMinibatch(rollout.obs, rollout.action, self.targets(rollout, timestep), rollout.valid)
         for _ in range(self.settings.epochs):
             for batch in shuffled_minibatches(steps, self.settings.minibatches, self._generator):
-                self._gradient_step(batch)
+                self.gradient_step(batch)
 
     def targets(self, rollout: Rollout, timestep: TimeStep) -> Tensor:
         """Returns of Q(λ) by the network that acted (Gallici et al. 2024).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import get_args
 
 import torch
@@ -47,6 +48,13 @@ def resolve_graphs(graphs: bool | None, device: torch.device) -> bool:
     if graphs and device.type != "cuda":
         raise ValueError(f"graphs are captured on CUDA alone, and the device is {device}: leave --graphs out")
     return device.type == "cuda" if graphs is None else graphs
+
+
+def missing_compiler(device: torch.device) -> str:
+    """Why nothing can be compiled for `device`, in words; empty where that is not known before it is tried."""
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        return "Triton is not installed, which torch.compile needs on CUDA"
+    return ""
 
 
 def check_compiler(device: torch.device) -> None:

@@ -114,8 +114,8 @@ class SACAgent(ReplayAgent):
 
     # Learning
 
-    def batch_loss(self, sample: Sample, next_outputs: None) -> BatchLoss:
-        """The loss of a batch; never waits for the device."""
+    def batch_loss(self, sample: Sample, next_outputs: None, draws: Any = None) -> BatchLoss:
+        """The loss of a batch, for which nothing is drawn; never waits for the device."""
         batch, temperature = sample.transition, self.temperature()
         with self.learner.autocast():
             outputs: SoftActorCriticValues = self.network(batch.obs)

@@ -38,8 +38,8 @@ class RunSettings:
     """cpu, cuda, cuda:1, or auto (CUDA where available)."""
     precision: Precision = "auto"
     """Precision of the torso's products; auto: bfloat16 for images where the hardware has it. The rest is float32."""
-    compile: bool = False
-    """Compile the learner's network (torch.compile); takes seconds at the start, and gains little on 2 cores."""
+    compile: bool | None = None
+    """Compile the updates as a whole (torch.compile), up to minutes at the start; None does so on CUDA."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of this run; by default runs/GAME-AGENT-NORM-sSEED-TIME."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN_DIR|auto")] = None

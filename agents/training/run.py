@@ -11,6 +11,7 @@ from agents.acting.policies import Policy
 from agents.learner.finite import NonFiniteError
 from agents.runtime.devices import device_name
 from agents.runtime.distributed import join, share
+from agents.runtime.hardware import tuned
 from agents.runtime.seeds import Purpose, generator, integer
 from agents.settings.flat import replace, to_json
 from agents.settings.presets.protocols import conditions
@@ -91,6 +92,7 @@ class Run:
             self._checkpoints = self._saving.checkpoints
             self.progress: Progress = NullProgress() if progress is None else progress
             self._safe_progress = SafeProgress(lambda: self.progress)
+            self.agent.learner.compiler.say = self._warn
             self._own = self._callbacks()
             self._trainer = Trainer(self.agent, environment, seed=settings.run.seed, ranks=ranks)
             self.set_callbacks(callbacks)
@@ -251,7 +253,8 @@ class Run:
         shown = self._shown
         self._announce(total_steps)
         try:
-            self._trainer.run(total_steps, self.stop)
+            with tuned(self.agent.learner.device):
+                self._trainer.run(total_steps, self.stop)
             shown.close()
             self._saving.save_somewhere(self.steps, self._create_directory)
         except BaseException as error:

@@ -29,10 +29,11 @@ KINDS = {
 }
 
 
-def make(kind, environment, seed=0, norm="weight", steps=2_000, hidden=(16,), device="cpu", **changes):
+def make(kind, environment, seed=0, norm="weight", steps=2_000, hidden=(16,), device="cpu", compile=False, **changes):
     """An agent of that kind with these settings of its own."""
     build, settings, numbers = KINDS[kind]
-    run = replace(RUN, norm=norm, seed=seed, steps=steps, num_envs=environment.num_envs, hidden=hidden, device=device)
+    run = replace(RUN, norm=norm, seed=seed, steps=steps, num_envs=environment.num_envs, hidden=hidden)
+    run = replace(run, device=device, compile=compile)
     return build(run, from_flat(settings, {**SHARED, **numbers, **changes}), environment)
 
 
@@ -171,5 +172,5 @@ class PolicyGradientContract(PolicyGradientVariant, AgentContract):
             rollout, _ = random_rollout(agent, 6, self.num_envs, obs_shape)
             steps = steps_of(rollout, rollout.reward, rollout.value)
             batch = agent.actor.take(steps, torch.randperm(6 * self.num_envs))
-            works.append(lambda: agent._gradient_step.step(batch))
+            works.append(lambda: agent.gradient_step.step(batch))
         return works

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -65,10 +66,23 @@ class NoisyLinear(nn.Module):
         Args:
             generator: of the draw, on any device; None takes the global one.
         """
+        self.put_noise(*self.draw_noise(generator))
+
+    @torch.no_grad()
+    def draw_noise(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Values for `noise_in` and `noise_out`, drawn as `reset_noise` draws them."""
+        drawn = []
         for noise in (self.noise_in, self.noise_out):
             device = noise.device if generator is None else generator.device
             draw = torch.empty(noise.shape, dtype=noise.dtype, device=device).normal_(generator=generator)
-            noise.copy_(draw.sign() * draw.abs().sqrt())
+            drawn.append(draw.sign() * draw.abs().sqrt())
+        return drawn[0], drawn[1]
+
+    @torch.no_grad()
+    def put_noise(self, noise_in: Tensor, noise_out: Tensor) -> None:
+        """Set the noise, in place, to values of `draw_noise`."""
+        self.noise_in.copy_(noise_in)
+        self.noise_out.copy_(noise_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., in_features]` to `[..., out_features]`; the matrix ε_w is never built."""
@@ -101,8 +115,16 @@ class Noise:
 
     def draw(self) -> None:
         """Draw new noise for every layer, in place."""
-        for layer in self._layers:
-            layer.reset_noise(self._generator)
+        self.put(self.drawn())
+
+    def drawn(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """New noise for every layer, to be `put` there."""
+        return tuple(layer.draw_noise(self._generator) for layer in self._layers)
+
+    def put(self, noise: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Give every layer its part of what `drawn` returned, in place."""
+        for layer, values in zip(self._layers, noise, strict=True):
+            layer.put_noise(*values)
 
     def switch(self, on: bool) -> None:
         """Turn the layers' noise on or off, independently of the mode of the rest of the network."""

@@ -56,7 +56,7 @@ class NatureCNN(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         """Features `[B, out_features]` of uint8 images `[B, C, H, W]`."""
         learns_in_float32 = torch.is_grad_enabled() and autocast_dtype(obs.device) is None
-        return self.layers(_scaled(obs, self.obs_shape, channels_last=learns_in_float32))
+        return self.layers(_scaled(obs, self.obs_shape, channels_last=obs.is_cuda or learns_in_float32))
 
 
 class MinAtarCNN(nn.Module):
@@ -240,9 +240,9 @@ def _scaled(obs: Tensor, obs_shape: tuple[int, ...], channels_last: bool) -> Ten
     Args:
         obs: uint8 images `[B, C, H, W]`.
         obs_shape: the expected `(C, H, W)`.
-        channels_last: memory format on a CPU, which the convolutions after it then keep.
+        channels_last: memory format on a CPU and on CUDA, which the convolutions after it then keep.
     """
     if obs.dtype is not torch.uint8 or obs.shape[1:] != obs_shape:
         raise ValueError(f"images must be uint8 [B, {str(obs_shape)[1:-1]}], got {obs.dtype} {list(obs.shape)}")
-    order = torch.channels_last if channels_last and obs.device.type == "cpu" else torch.preserve_format
+    order = torch.channels_last if channels_last and obs.device.type in ("cpu", "cuda") else torch.preserve_format
     return obs.to(autocast_dtype(obs.device) or torch.float32, memory_format=order).mul_(1 / 255)

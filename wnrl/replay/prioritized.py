@@ -101,6 +101,18 @@ class PrioritizedReplay(Replay):
         Raises:
             ValueError: there is no transition yet, `batch_size` is below 1, or `beta` outside of 0 to 1.
         """
+        places, indices, weights = self.draw_by_priority(batch_size, beta, generator, gather=gather)
+        return Prioritized(self.at(places), indices, weights)
+
+    def draw_by_priority(
+        self,
+        batch_size: int,
+        beta: float | Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        gather: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What `sample_by_priority` draws: indices for `at`, and `indices` and `weights` of a `Prioritized`."""
         if not isinstance(beta, Tensor) and not 0 <= beta <= 1:
             raise ValueError(f"beta must lie between 0 and 1, got {beta}")
         within = self._uniform(batch_size, generator)
@@ -115,7 +127,7 @@ class PrioritizedReplay(Replay):
             least, share = lowest.min(), total / totals.mean()
             self._greatest.copy_(greatest.max())
         weights = (least / priorities).pow(beta) * share  # N and the total priority in P(i) cancel
-        return Prioritized(self._store.gather(leaves), indices, weights.float())
+        return leaves, indices, weights.float()
 
     def update_priorities(self, indices: Tensor, errors: Tensor) -> None:
         """Set the priorities of sampled transitions from their errors, without synchronizing with the device.

@@ -107,8 +107,19 @@ class Replay:
         Raises:
             ValueError: there is no transition yet, or `batch_size` is below 1.
         """
-        uniform = self._uniform(batch_size, generator)
-        return self._store.gather(self._index((uniform * self._live_size).long()))
+        return self.at(self.places(self._uniform(batch_size, generator)))
+
+    def draw(self, batch_size: int) -> Tensor:
+        """Uniform numbers from [0, 1), `[B]` float64, by the buffer's generator: `sample` is `at(places(draw(B)))`."""
+        return self._uniform(batch_size, None)
+
+    def places(self, uniform: Tensor) -> Tensor:
+        """Indices `[B]` for `at` of the transitions that uniform numbers `[B]` say; a pure function of tensors."""
+        return self._index((uniform * self._live_size).long())
+
+    def at(self, places: Tensor) -> Transition:
+        """The transitions at these indices `[B]` in the ring; a pure function of tensors."""
+        return self._store.gather(places)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, as tensors and numbers; of the rings only the filled part.

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from agents.learner.learner import GradientSteps, Learner
+from agents.learner.optimizers import make_optimizer
+from agents.runtime.compiling import Compiler
 from agents.settings.learner import LearnerSettings
 from tests.agents.contract import differences
 from wnrl import normalize
@@ -230,3 +232,28 @@ def test_a_step_that_the_diagnostics_look_at_is_not_launched():
         launched.append(len(graphs.names))
     assert launched == [0, 1, 2, 2, 3, 4]
     assert set(graphs.names) == {"a gradient step"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adam", "adamax", "radam", "rmsprop", "rmsprop-a2c", "sgd"])
+def test_a_compiled_step_is_the_eager_one_and_follows_a_loaded_state(optimizer):
+    """On CUDA the norm, the clipping and the optimizer's step are compiled together."""
+    start, learned = nn.Linear(4, 2), []
+    for compiled in (True, False):
+        network, said = copy.deepcopy(start), []
+        settings = LearnerSettings(optimizer=optimizer, learning_rate=0.01, max_grad_norm=0.1)
+        made = Learner(network, settings, learning_rate=lambda step: 0.01, outputs=lambda network, obs: network(obs))
+        if compiled:
+            made.optimizer = make_optimizer(
+                optimizer, network.parameters(), learning_rate=0.01, beta1=0.9, eps=1e-8, fused=False
+            )
+            compiler = Compiler(made.device, enabled=True, say=said.append, backend="aot_eager")
+            made._compiled_step = compiler.compile(made._traced_step, "the optimizer")
+        generator = torch.Generator().manual_seed(0)
+        for number in range(6):
+            made.update(network(torch.randn(16, 4, generator=generator)).square().mean(), {})
+            if number == 3:
+                made.set_state(copy.deepcopy(made.get_state()))
+        assert [line.split(" in ")[0] for line in said[1:]] == ["the optimizer compiled"] * compiled
+        learned.append(network.state_dict())
+    torch.testing.assert_close(*learned, rtol=1e-4, atol=2e-5)

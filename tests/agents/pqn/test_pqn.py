@@ -80,7 +80,7 @@ class TestWeight(PQNVariant, AgentContract):
         agent, obs = trainer.agent, torch.ones(6, *trainer.environment.obs_shape)
         batch = QMinibatch(obs, torch.zeros(6, dtype=torch.int64), torch.ones(6), torch.ones(6, dtype=torch.bool))
         choose = torch.no_grad()(lambda: agent._choose(obs))
-        return choose, agent._folded_copy.refresh, lambda: agent._gradient_step.step(batch)
+        return choose, agent._folded_copy.refresh, lambda: agent.gradient_step.step(batch)
 
 
 class TestNone(PQNVariant):
@@ -225,8 +225,8 @@ def test_each_epoch_takes_every_step_once_in_another_order(monkeypatch):
     agent = make(Clockwork(*[100] * N, obs_shape=(4,)), minibatches=5, epochs=3)
     seen = []
     monkeypatch.setattr(agent.learner, "step", lambda parts, measured=False: None)
-    loss = agent._gradient_step._loss
-    monkeypatch.setattr(agent._gradient_step, "_loss", lambda batch: (seen.append(batch.obs[:, 0]), loss(batch))[1])
+    loss = agent.gradient_step._loss
+    monkeypatch.setattr(agent.gradient_step, "_loss", lambda batch: (seen.append(batch.obs[:, 0]), loss(batch))[1])
     rollout, after = rollout_of(agent, torch.zeros(T + 1, N, dtype=torch.bool), False)
     agent.update(rollout, after, 0)
     assert [len(batch) for batch in seen] == [8, 7, 7, 7, 7] * 3

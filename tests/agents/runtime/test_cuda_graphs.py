@@ -3,6 +3,7 @@
 import copy
 from collections import namedtuple
 from contextlib import nullcontext
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +22,10 @@ from tests.agents.policy_gradient_family import make
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+needs_triton = pytest.mark.skipif(
+    not torch.cuda.is_available() or find_spec("triton") is None, reason="needs a CUDA device and Triton"
+)
 
 
 class Generator:
@@ -179,18 +184,18 @@ def test_a_procedure_is_done_at_every_call(monkeypatch):
     assert done == [[float(n)] for n in range(WARM_UP)]
 
 
-def run(environment, graphs, **changes):
+def run(environment, graphs, compile=False, **changes):
     """The agent after a run on the GPU."""
     numbers = settings(graphs=graphs, **changes)
-    agent = build_dqn(replace(DQN_RUN, device="cuda", steps=2_000), numbers, environment)
+    agent = build_dqn(replace(DQN_RUN, device="cuda", steps=2_000, compile=compile), numbers, environment)
     Trainer(agent, environment, seed=0).run(700)
     return agent
 
 
-def on_policy(kind, graphs, **changes):
+def on_policy(kind, graphs, compile=False, **changes):
     """The agent after a run on the GPU."""
     environment = Chain(3, length=4)
-    agent = make(kind, environment, device="cuda", graphs=graphs, **changes)
+    agent = make(kind, environment, device="cuda", graphs=graphs, compile=compile, **changes)
     Trainer(agent, environment, seed=0).run(700)
     return agent
 
@@ -245,6 +250,36 @@ def test_a_resumed_run_is_captured_anew():
     for _ in range(2 * WARM_UP):
         agent.update(700)
         other.update(700)
+    check_close(other.network, agent.network)
+
+
+@needs_triton
+@pytest.mark.parametrize("changes", [{}, RAINBOW, DISTRIBUTIONS["implicit"], {"optimizer": "rmsprop"}])
+def test_a_compiled_run_in_graphs_is_the_eager_one(changes, capsys):
+    eager = run(Chain(3, length=4), False, **changes)
+    compiled = run(Chain(3, length=4), True, compile=None, **changes)
+    assert compiled.captures
+    assert compiled.learner.compiler.enabled
+    check_close(compiled.network, eager.network)
+    assert "without" not in capsys.readouterr().out.replace("does without", "")
+
+
+@needs_triton
+@pytest.mark.parametrize("kind", ["ppo", "a2c"])
+def test_a_compiled_on_policy_run_in_graphs_is_the_eager_one(kind):
+    eager, compiled = on_policy(kind, False), on_policy(kind, True, compile=None)
+    assert compiled.learner.compiler.enabled
+    check_close(compiled.network, eager.network)
+
+
+@needs_triton
+def test_a_compiled_run_that_is_resumed_goes_on_as_it_would_have():
+    agent, other = (run(Chain(3, length=4), True, compile=None) for _ in range(2))
+    other.set_state(copy.deepcopy(agent.get_state()))
+    for _ in range(2 * WARM_UP):
+        agent.update(700)
+        other.update(700)
+    assert other.learner.compiler.enabled
     check_close(other.network, agent.network)
 
 
