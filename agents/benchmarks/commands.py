@@ -19,6 +19,7 @@ from agents.benchmarks.sb3_atari import learning_rates, playing_rates, score_tab
 from agents.benchmarks.startup import start_table, start_times
 from agents.benchmarks.timing import in_turn, medians, rate
 from agents.benchmarks.update_calls import calls_table, update_calls
+from agents.benchmarks.update_times import update_table, update_times
 from agents.runtime.devices import Precision, resolve_dtype
 from wnrl import NORMALIZERS
 
@@ -318,6 +319,47 @@ class UpdateCalls(Measurement):
             updates=self.updates,
         )
         return figures, calls_table(figures, self.tree)
+
+
+@dataclass(frozen=True)
+class UpdateTimes(Timing):
+    """Time of one update and, on CUDA, its kernels: agents by normalizers by batch sizes, eager and compiled."""
+
+    agents: tuple[Literal["dqn", "sac", "pqn", "ppo", "a2c"], ...] = ("dqn",)
+    """Agents; those with rollouts make gradient steps on one minibatch again and again."""
+    norms: tuple[str, ...] = ("none", "weight")
+    """Normalizers; ratios are to the first, in the first mode."""
+    batch_sizes: tuple[int, ...] = (32,)
+    """Examples per update; multiples of 8."""
+    modes: tuple[Literal["eager", "compiled"], ...] = ("eager", "compiled")
+    """Without and with --compile."""
+    game: str = "Breakout"
+    """Atari game, whose images are learned from."""
+    env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
+    """Any other Gymnasium id with discrete actions, instead of --game."""
+    updates: int = 64
+    """Updates per timing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("agents", "norms", "batch_sizes", "modes"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must name one at least")
+        for size in self.batch_sizes:
+            if size < 8 or size % 8:
+                raise ValueError(f"batch_sizes must be multiples of 8, got {size}")
+
+    @property
+    def images(self) -> bool:  # type: ignore[override]
+        """Whether observations are images."""
+        return self.env is None
+
+    def measure(self, device: torch.device) -> Figures:
+        """Seconds and kernels of an update."""
+        task = RaceTask(None if self.env else self.game, self.env, self.device, self.precision)
+        sides = self.agents, self.norms, self.batch_sizes, self.modes
+        figures = update_times(task, *sides, rounds=self.rounds, updates=self.updates, device=device)
+        return figures, update_table(figures)
 
 
 def rate_table(rows: dict[str, dict[str, float]]) -> str:

@@ -26,6 +26,7 @@ Benchmark = (
     | Annotated[commands.Emulation, tyro.conf.subcommand("env")]
     | Annotated[commands.SB3Atari, tyro.conf.subcommand("sb3-atari")]
     | Annotated[commands.Start, tyro.conf.subcommand("start")]
+    | Annotated[commands.UpdateTimes, tyro.conf.subcommand("update")]
     | Annotated[commands.UpdateCalls, tyro.conf.subcommand("calls")]
 )
 
