@@ -6,6 +6,7 @@ import pytest
 
 from agents.commands.sb3 import sb3_run
 from agents.commands.sb3.command import main, parse_sb3
+from agents.settings.task import TaskSettings
 from agents.training.run_directory import RunDirectory
 
 
@@ -36,8 +37,8 @@ def test_the_task_is_one_game_or_one_environment(task):
 class Run:
     """A run that is stopped, or fails, at some point."""
 
-    def __init__(self, at="", error=None, steps=0, signalled=None, conditions="", id_remark=""):
-        self.conditions, self.id_remark = conditions, id_remark
+    def __init__(self, at="", error=None, steps=0, signalled=None, conditions="", id_remark="", env="CartPole-v1"):
+        self.conditions, self.id_remark, self.task = conditions, id_remark, TaskSettings(env=env)
         self._at, self._error, self._signalled, self.steps = at, error, signalled, steps
         self.events = []
 
@@ -83,6 +84,11 @@ def test_a_run_is_saved_before_it_is_evaluated(monkeypatch, capsys):
         "the result",
         "finished 1,200 steps: python scripts/evaluate.py place evaluates the model",
     ]
+
+
+def test_the_command_that_is_printed_trusts_the_users_own_module(monkeypatch, capsys):
+    assert call(monkeypatch, Run(steps=7, env="my_module:Maze-v0")) == 0
+    assert "scripts/evaluate.py place --trust evaluates" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_what_an_id_does_not_mean_is_said(monkeypatch, capsys):
