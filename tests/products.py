@@ -26,5 +26,6 @@ def covering(*axes, strength=1):
 def mostly_slow(values, *fast):
     """The values for `parametrize`: slow, except for those in `fast`, the first by default."""
     values = list(values)
+    assert not any(hasattr(value, "marks") for value in values), "give values, not pytest.param"
     fast = fast or values[:1]
     return [pytest.param(value, marks=[] if value in fast else pytest.mark.slow) for value in values]

@@ -81,6 +81,7 @@ def test_pygame_draws_in_memory_only_where_there_is_no_display(given, platform, 
 
 
 def test_a_machine_without_a_display_is_no_complaint(no_display, capfd):
+    pytest.importorskip("pygame")
     draw_off_screen()
     environment = gymnasium.make("CartPole-v1", render_mode="rgb_array")
     environment.reset()

@@ -17,7 +17,6 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import wnrl
-from tests.products import mostly_slow
 from wnrl.normalizers.layer_kinds import (
     EMBEDDING_WEIGHT_NORM_LAYERS,
     RECURRENT_WEIGHT_NORM_LAYERS,
@@ -315,7 +314,7 @@ def test_gradients(cases, training):
 
 
 @module_names
-@pytest.mark.parametrize("training", mostly_slow(MODES))
+@pytest.mark.parametrize("training", [MODES[0], pytest.param(False, id="evaluation", marks=pytest.mark.slow)])
 def test_second_derivatives(cases, training):
     derivatives(cases, training, torch.autograd.gradgradcheck, 1)
 
