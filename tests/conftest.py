@@ -4,6 +4,8 @@ Properties have the same examples in every run; `pytest --hypothesis-profile=def
 """
 
 import os
+import signal
+import threading
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -23,3 +25,7 @@ seed = torch.manual_seed if torch.accelerator.is_available() else torch.default_
 def _seeded():
     """What a test draws does not depend on the tests before it."""
     seed(0)
+
+
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has started the tests in the background
