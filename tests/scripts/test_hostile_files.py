@@ -123,7 +123,7 @@ def uses(folder, name):
 
 @pytest.mark.slow
 def test_10_000_hostile_files(tmp_path):
-    """No code runs, each ends in one line or is read, and none takes 5 s or 1 GB."""
+    """No code runs, each ends in one line or is read, and none takes 5 s of a core or 1 GB."""
     folder, draw = tmp_path / "run", random.Random(0)
     train(folder, "--steps", 60)
     (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
@@ -137,13 +137,13 @@ def test_10_000_hostile_files(tmp_path):
             name = names[number % len(names)]
             (folder / name).write_bytes(of_a_file(name, whole[name], draw))
             for use in uses(folder, name):
-                begun = time.monotonic()
+                begun = time.process_time()
                 try:
                     use()
                 except ValueError as error:
                     refused += 1
                     long += [str(error)] * ("\n" in str(error))
-                slowest = max(slowest, time.monotonic() - begun)
+                slowest = max(slowest, time.process_time() - begun)
             (folder / name).write_bytes(whole[name])
     finally:
         sys.path.remove(str(tmp_path))
