@@ -175,11 +175,10 @@ class Run:
             raise ValueError(
                 f"the {made} processes have no checkpoint at a common step in {self.directory.checkpoints}"
             )
-        made_steps = step
         if more is not None:
-            self.settings = replace(self.settings, steps=made_steps + more)
-        elif made_steps >= self.settings.run.steps:
-            raise ValueError(f"the run is at step {made_steps} already: ask for more by --steps")
+            self.settings = replace(self.settings, steps=step + more)
+        elif step >= self.settings.run.steps:
+            raise ValueError(f"the run is at step {step} already: ask for more by --steps")
         self._restore(step, state)
         if not self._ranks.rank and more != 0:  # so that the next resume goes on with the same
             settings = to_json(self.settings) | {"schedule_steps": self.settings.run.schedule_end}
