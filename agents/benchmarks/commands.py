@@ -31,7 +31,7 @@ class Measurement:
     """Options of every measurement."""
 
     threads: int = 0
-    """Threads of torch; 0 leaves its default."""
+    """Threads of torch; 0 leaves its default. A small network of ours has one, as in a run."""
     precision: Precision = "auto"
     """Precision of our networks' products; auto: bfloat16 for images where the hardware has it."""
     device: str = "auto"

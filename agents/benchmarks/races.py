@@ -9,6 +9,7 @@ from typing import Any
 
 from agents.registry import AGENTS
 from agents.runtime.devices import resolve_device
+from agents.runtime.hardware import tuned
 from agents.settings.flat import from_flat
 from agents.settings.run import Precision, TrainSettings
 from agents.training.task import Task
@@ -100,11 +101,12 @@ class RaceTask:
 
 
 def our_side(trainer: Trainer) -> Advance:
-    """Our side of a race, which continues at each call."""
+    """Our side of a race, which continues at each call; torch is set as for a run."""
 
     def advance(steps: int) -> int:
         before = trainer.steps
-        trainer.run(before + steps)
+        with tuned(trainer.agent.learner.network, trainer.agent.learner.device):
+            trainer.run(before + steps)
         return trainer.steps - before
 
     return advance

@@ -252,7 +252,7 @@ class Run:
         shown = self._shown
         self._announce(total_steps)
         try:
-            with tuned(self.agent.learner.device):
+            with tuned(self.agent.learner.network, self.agent.learner.device):
                 self._trainer.run(total_steps, self.stop)
             shown.close()
             self._saving.save_somewhere(self.steps, self._create_directory)

@@ -1,9 +1,15 @@
-"""agents.runtime.hardware: what a run on a GPU sets, and that it is put back."""
+"""agents.runtime.hardware: what a run sets, and that it is put back."""
 
 import pytest
 import torch
+from torch import nn
 
-from agents.runtime.hardware import tuned
+import wnrl
+from agents.runtime.hardware import SMALL, is_small, tuned
+
+LARGE = nn.Linear(1, SMALL)  # and as many biases
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -17,17 +23,37 @@ def settings(monkeypatch):
 
 
 def test_a_gpu_has_one_thread_and_timed_convolutions_for_as_long(settings):
-    with tuned(torch.device("cuda")):
+    with tuned(LARGE, torch.device("cuda")):
         assert settings() == (1, True)
     assert settings() == (2, False)
 
 
 def test_they_are_put_back_after_an_error(settings):
-    with pytest.raises(KeyError), tuned(torch.device("cuda", 1)):
+    with pytest.raises(KeyError), tuned(LARGE, torch.device("cuda", 1)):
         raise KeyError
     assert settings() == (2, False)
 
 
-def test_a_cpu_keeps_what_it_has(settings):
-    with tuned(torch.device("cpu")):
+def test_a_cpu_keeps_what_it_has_for_a_large_network(settings):
+    with tuned(LARGE, CPU):
         assert settings() == (2, False)
+
+
+def test_a_small_network_has_one_thread_of_a_cpu(settings):
+    with tuned(nn.Linear(4, 64), CPU):
+        assert settings() == (1, False)
+    assert settings() == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("network", "small"),
+    [
+        (nn.Linear(SMALL - 1, 1, bias=False), True),
+        (nn.Linear(SMALL, 1, bias=False), False),
+        (wnrl.normalize(nn.Sequential(nn.Linear(4, 256), nn.Linear(256, 256)), "weight"), True),
+        (nn.Sequential(nn.Linear(4, 4), nn.Conv1d(1, 1, 1)), False),
+        (wnrl.normalize(nn.Sequential(nn.Conv2d(1, 1, 1)), "weight"), False),
+    ],
+)
+def test_what_is_small(network, small):
+    assert is_small(network) is small
