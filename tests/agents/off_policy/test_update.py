@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from agents.off_policy.update import LAUNCHES, PrioritizedSampler, ReplayUpdates, Sample, UniformSampler
-from agents.runtime.compiling import Compiler
 from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess
 from envs import Chain
+from tests.agents.compiled import compile_updates, parts, unique_graphs
 from tests.agents.dqn_family import DISTRIBUTIONS, NOISY, trained
 from tests.agents.tape import tape
 from wnrl import NORMALIZERS
@@ -109,24 +109,15 @@ def test_what_the_target_says_is_computed_once_for_all_batches_of_a_launch():
 # Compiled
 
 
-def compiling(agent, backend="aot_eager"):
-    """The agent, whose updates are compiled from now on, and what is said of it."""
-    said = []
-    agent.learner.compiler = Compiler(agent.learner.device, enabled=True, say=said.append, backend=backend)
-    agent._updates = updates(agent, Graphs(agent.learner.device, ()))
-    return said
-
-
 def check_compiled(backend, number=3, **changes):
     """As many updates compiled as eager, from the same state and the same random numbers."""
     compiled, eager = (trained(Chain(2, length=4), 110, **changes).agent for _ in range(2))
-    said = compiling(compiled, backend)
+    said = compile_updates(compiled, backend)
     for agent in (compiled, eager):
         agent.metrics(110)  # the next update is measured
         for step in (112, 114):
             agent.update(step, number)
-    assert not [line for line in said if line.startswith("without")]
-    assert [line for line in said if line.startswith("the loss compiled in")]
+    assert "the loss" in parts(said)
     torch.testing.assert_close(learned(compiled), learned(eager), rtol=1e-4, atol=1e-5)
     assert compiled.metrics(114) == pytest.approx(eager.metrics(114), rel=1e-3, abs=1e-5)
     assert torch.equal(compiled._generator.get_state(), eager._generator.get_state())
@@ -164,15 +155,15 @@ def test_updates_that_inductor_compiles_are_the_eager_ones(changes):
 
 def test_nothing_is_compiled_again_after_the_first_updates():
     agent = trained(Chain(2, length=4), 110).agent
-    compiling(agent)
+    compile_updates(agent)
     for _ in range(2):
         agent.update(112, 2)
     with torch._dynamo.config.patch(error_on_recompile=True):
-        graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        graphs = unique_graphs()
         for step in range(114, 134, 2):
             agent.update(step, 2)
             agent._refresh_acting()
-        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+        assert unique_graphs() == graphs
 
 
 # Samplers

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from agents.learner.learner import GradientSteps
-from agents.runtime.compiling import Compiler
 from agents.training.trainer import Trainer
 from envs import Atari, Chain, Gym
 from envs.stream import first_rows
+from tests.agents.compiled import compile_gradient_steps, parts, unique_graphs
 from tests.agents.contract import parameters
 from tests.agents.environments import Clockwork
 from tests.agents.policy_gradient_family import KINDS, flat_settings, make, outputs, trained
@@ -215,33 +214,34 @@ def test_pictures_in_bfloat16_are_learned_from():
     assert all(np.isfinite(value) for value in metrics.values())
 
 
-def compiled_and_eager(kind, **changes):
-    """The same agent twice, of which the first compiles its gradient steps, and what is said of it."""
-    agents, said = [make(kind, Chain(2, length=4), **changes) for _ in range(2)], []
-    learner = agents[0].learner
-    learner.compiler = Compiler(learner.device, enabled=True, say=said.append, backend="aot_eager")
-    agents[0].gradient_step = GradientSteps(learner, agents[0]._loss, agents[0]._graphs)
-    return agents, said
-
-
-@pytest.mark.parametrize(("kind", "changes"), [("ppo", {"norm": "weight"})])
-def test_compiled_gradient_steps_are_the_eager_ones(kind, changes):
-    check_compiled(kind, **changes)
+@pytest.mark.parametrize(
+    ("kind", "changes", "sizes"),
+    [("ppo", {"norm": "weight", "minibatches": 3}, 2), ("a2c", {"norm": "mean-batch", "normalize_obs": True}, 1)],
+)
+def test_compiled_gradient_steps_are_the_eager_ones(kind, changes, sizes):
+    check_compiled(kind, sizes, **changes)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ppo", "a2c"])
 @pytest.mark.parametrize("norm", ["none", "mean-batch", "layer", "projected", "spectral"])
 def test_compiled_gradient_steps_are_the_eager_ones_with_every_kind_of_norm(kind, norm):
-    check_compiled(kind, norm=norm)
+    check_compiled(kind, 1, norm=norm)
 
 
-def check_compiled(kind, **changes):
-    agents, said = compiled_and_eager(kind, **changes)
-    for agent in agents:
-        Trainer(agent, Chain(2, length=4), seed=0).run(200)
-    assert [line.split(" in ")[0] for line in said[1:]][:1] == ["the loss compiled"]
-    compiled, eager = agents
+def check_compiled(kind, sizes, **changes):
+    """The agent compiled as eager, from the same random numbers; minibatches of so many sizes, no more compiled."""
+    agents = compiled, eager = [make(kind, Chain(2, length=4), **changes) for _ in range(2)]
+    said = compile_gradient_steps(compiled)
+    trainers = [Trainer(agent, Chain(2, length=4), seed=0) for agent in agents]
+    for trainer in trainers:
+        trainer.run(200)
+    assert parts(said) == ["the loss"] * sizes
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        graphs = unique_graphs()
+        for trainer in trainers:
+            trainer.run(300)
+        assert unique_graphs() == graphs
     assert compiled.learner.compiler.enabled
-    assert compiled.learner.num_updates == eager.learner.num_updates > 2
+    assert compiled.learner.num_updates == eager.learner.num_updates > 10
     torch.testing.assert_close(compiled.network.state_dict(), eager.network.state_dict(), rtol=1e-3, atol=1e-4)

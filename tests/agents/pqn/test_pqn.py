@@ -15,6 +15,7 @@ from agents.settings.run import RunSettings
 from agents.training.trainer import Trainer
 from envs import Chain
 from envs.stream import TimeStep, first_rows
+from tests.agents.compiled import compile_gradient_steps, parts
 from tests.agents.contract import STATES, AgentContract, VariantContract, check_close, parameters
 from tests.agents.environments import Clockwork
 from wnrl.normalizers.folding import refresh
@@ -314,3 +315,19 @@ def test_the_first_rollout_initializes_and_is_not_learned_from():
     assert not torch.equal(parameters(trainer.agent), parameters(make(trainer.environment, init="data")))
     trainer.run(3 * 16 * N)
     assert trainer.agent.learner.num_updates > 0
+
+
+# Compiled
+
+
+@pytest.mark.parametrize(
+    "norm", ["weight", *(pytest.param(n, marks=pytest.mark.slow) for n in ("layer", "mean-batch"))]
+)
+def test_compiled_gradient_steps_are_the_eager_ones(norm):
+    compiled, eager = (make(Chain(2, length=4), norm=norm) for _ in range(2))
+    said = compile_gradient_steps(compiled)
+    for agent in (compiled, eager):
+        Trainer(agent, Chain(2, length=4), seed=0).run(200)
+    assert parts(said) == ["the loss"]
+    assert compiled.learner.num_updates == eager.learner.num_updates > 10
+    check_close(compiled.network, eager.network)

@@ -18,7 +18,17 @@ from agents.settings.sac import SACSettings
 from agents.training.trainer import Trainer
 from envs import Chain
 from envs.stream import first_rows
-from tests.agents.contract import STATES, ReplayContract, VariantContract, differences, give, parameters, play
+from tests.agents.compiled import compile_updates, parts
+from tests.agents.contract import (
+    STATES,
+    ReplayContract,
+    VariantContract,
+    check_close,
+    differences,
+    give,
+    parameters,
+    play,
+)
 from tests.agents.environments import Clockwork
 from tests.agents.training.recorder import AfterSteps
 from wnrl.normalizers.folding import fold
@@ -411,3 +421,27 @@ def test_the_temperature_is_saved(kind, options):
     first, other = kind(0.3, **options), kind(0.7, **options)
     other.load_state_dict(first.state_dict())
     assert other() == first()
+
+
+# Compiled
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm": "weight", "prioritized": True},
+        pytest.param({"norm": "mean-batch", "critic": "min"}, marks=pytest.mark.slow),
+        pytest.param({"norm": "layer", "temperature": 0.2}, marks=pytest.mark.slow),
+    ],
+)
+def test_compiled_updates_are_the_eager_ones(changes):
+    compiled, eager = (trained(Chain(2, length=4), 110, **changes).agent for _ in range(2))
+    said = compile_updates(compiled)
+    for agent in (compiled, eager):
+        agent.metrics(110)  # the next update is measured
+        for step in (112, 114, 116):
+            agent.update(step, 3)
+    assert parts(said) == ["the loss"]
+    assert compiled.learner.num_updates == eager.learner.num_updates > 9
+    check_close(compiled.network, eager.network)
+    torch.testing.assert_close(compiled.temperature.state_dict(), eager.temperature.state_dict())
