@@ -3,6 +3,7 @@
 Properties have the same examples in every run; `pytest --hypothesis-profile=default` draws others.
 """
 
+import gc
 import os
 import signal
 import threading
@@ -25,6 +26,15 @@ seed = torch.manual_seed if torch.accelerator.is_available() else torch.default_
 def _seeded():
     """What a test draws does not depend on the tests before it."""
     seed(0)
+
+
+gc.disable()  # until all tests are collected: they and their modules stay
+
+
+def pytest_collection_finish():
+    """The garbage collector passes over all that is there before the first test, half a second each time."""
+    gc.freeze()
+    gc.enable()
 
 
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
