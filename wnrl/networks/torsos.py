@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.device import autocast_dtype
+from wnrl.networks.space_to_depth import SpaceToDepthConv2d
 
 NATURE_LEAST = 36
 """The least side of images that the Nature network takes."""
 
 # `computes_in_autocast_dtype` marks torsos for `fold`: autocast casts all their weights (heads compute in float32),
-# so a folded copy may store them in that dtype.
+# so a folded copy may store them in that dtype. `computes_channels_last` marks those whose convolutions take and return
+# channels-last images on CUDA, where their weights may then have that order in memory too.
 
 
 class NatureCNN(nn.Module):
@@ -33,6 +35,7 @@ class NatureCNN(nn.Module):
     """
 
     computes_in_autocast_dtype = True
+    computes_channels_last = True
 
     def __init__(
         self, obs_shape: Sequence[int], hidden: int | None = 512, layer: Callable[[int, int], nn.Module] = nn.Linear
@@ -43,7 +46,7 @@ class NatureCNN(nn.Module):
         channels, *sides = obs_shape
         positions = math.prod(((side - 8) // 4 + 1 - 4) // 2 + 1 - 2 for side in sides)
         convolutions = [
-            nn.Conv2d(channels, 32, kernel_size=8, stride=4),
+            SpaceToDepthConv2d(channels, 32, kernel_size=8, stride=4),
             nn.ReLU(),
             nn.Conv2d(32, 64, kernel_size=4, stride=2),
             nn.ReLU(),
@@ -114,6 +117,7 @@ class ImpalaCNN(nn.Module):
     """
 
     computes_in_autocast_dtype = True
+    computes_channels_last = True
 
     def __init__(
         self,

@@ -29,7 +29,9 @@ class _Convolution(WeightNormLayer):
         """`[B, in_channels, ...]` to `[B, out_channels, ...]`."""
         if isinstance(input, Proxy):
             return called_as_a_whole(self, input)
-        kept = kept_factors(self) if type(self)._conv_forward is self._plain_conv_forward else None
+        kind = type(self)
+        linear = kind._conv_forward in (self._plain_conv_forward, getattr(kind, "same_conv_forward", None))
+        kept = kept_factors(self) if linear else None
         if kept is not None:
             return self.pass_with(kept, partial(self._conv_forward, input))
         return self._conv_forward(input, self.effective_weight(), self.bias)

@@ -59,6 +59,12 @@ def torch_class(kind: type) -> type:
 
 
 def has_own_forward(kind: type[nn.Module]) -> bool:
-    """Whether a subclass of torch's layer has a forward pass of its own, of which nothing is known."""
-    names, plain = ("forward", "_conv_forward"), torch_class(kind)
-    return any(getattr(kind, name, None) is not getattr(plain, name, None) for name in names)
+    """Whether a subclass of torch's layer has a forward pass of its own, of which nothing is known.
+
+    A class that computes the same convolution in another way declares that method as its `same_conv_forward`.
+    """
+    plain, convolves = torch_class(kind), getattr(kind, "_conv_forward", None)
+    if getattr(kind, "forward", None) is not getattr(plain, "forward", None):
+        return True
+    known = getattr(plain, "_conv_forward", None), getattr(kind, "same_conv_forward", None)
+    return convolves is not None and convolves not in known

@@ -158,6 +158,22 @@ class SameForward(nn.Linear):
         nn.init.zeros_(self.weight)
 
 
+class SameConvolution(nn.Conv2d):
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight, bias)
+
+    same_conv_forward = _conv_forward
+
+
+class OtherConvolution(SameConvolution):
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight, bias) + 1
+
+
+def test_a_convolution_that_is_declared_the_same_is_none_of_ones_own():
+    assert [has_own_forward(kind) for kind in (SameConvolution, OtherConvolution)] == [False, True]
+
+
 def test_a_forward_pass_of_ones_own_is_known():
     assert [has_own_forward(kind) for kind in (OtherForward, OtherCall)] == [True, True]
     assert [has_own_forward(kind) for kind in (SameForward, nn.Linear, nn.Conv2d)] == [False, False, False]
