@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from agents.learner.learner import Learner
-from agents.learner.network import make_network
+from agents.learner.network import make_network, store_channels_last
+from agents.learner.saved_network import check_resumed, check_untrusted
 from agents.learner.trained_network import take_over
 from agents.runtime.compiling import Compiler
 from agents.runtime.devices import check_compiler, resolve_device, resolve_dtype
@@ -47,6 +48,10 @@ def build_learner(
     """
     device = resolve_device(run.device)
     seed, own_torso = integer(run.seed, Purpose.NETWORK), run.network.own_torso
+    if run.resume is not None and run.resumes:
+        check_resumed(run.resume, description, own_torso)
+    elif run.config is not None and not run.trust:
+        check_untrusted(run.config, description, own_torso)
     network = make_network(description, seed=seed, init=settings.init, own_torso=own_torso)
     if run.init_from is not None and not run.resumes:
         if settings.init != "preserve":
@@ -57,6 +62,9 @@ def build_learner(
     network.to(device)
     if run.compile:
         check_compiler(device)
+    compiler = Compiler(device, enabled=run.compile)
+    if compiler.enabled and device.type == "cuda":  # uncompiled, weight norm's backward pass takes contiguous v sooner
+        store_channels_last(network)
     return Learner(
         network,
         settings,
@@ -64,7 +72,7 @@ def build_learner(
         outputs=outputs,
         dtype=resolve_dtype(run.precision, device, images=len(description["obs_shape"]) == 3),
         description=description,
-        compiler=Compiler(device, enabled=run.compile),
+        compiler=compiler,
     )
 
 

@@ -99,3 +99,15 @@ def make_network(
     else:
         initialize(network, init, generator=torch.Generator().manual_seed(seed))
     return network
+
+
+def store_channels_last(network: nn.Module) -> None:
+    """Store convolutions' weights, in place, in the memory order in which their torsos' images are on CUDA.
+
+    Values and shapes stay; where weights and images have one order, no kernel is spent on changing it.
+    """
+    for torso in network.modules():
+        if getattr(torso, "computes_channels_last", False):
+            for parameter in torso.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -73,3 +73,11 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     optimizer.load_state_dict({**state, "param_groups": groups})  # whose options say where step counts are kept
     for group, own in zip(optimizer.param_groups, options, strict=True):
         group.update(own)
+    for parameter, moments in optimizer.state.items():  # torch's fused kernels take moments of the parameter's layout
+        for name, value in moments.items():
+            if (
+                isinstance(value, torch.Tensor)
+                and value.shape == parameter.shape
+                and value.stride() != parameter.stride()
+            ):
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

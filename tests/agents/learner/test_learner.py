@@ -1,4 +1,5 @@
 import copy
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -6,11 +7,15 @@ import torch
 from torch import nn
 
 from agents.learner.learner import GradientSteps, Learner
+from agents.learner.network import make_network, store_channels_last
 from agents.learner.optimizers import make_optimizer
 from agents.runtime.compiling import Compiler
-from agents.settings.learner import LearnerSettings
+from agents.settings.learner import LearnerSettings, OptimizerName
 from tests.agents.contract import differences
 from wnrl import normalize
+from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
+from wnrl.normalizers.conversions import NORMALIZERS
+from wnrl.normalizers.folding import fold
 from wnrl.schedules import LinearSchedule
 
 OBS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
@@ -257,3 +262,50 @@ def test_a_compiled_step_is_the_eager_one_and_follows_a_loaded_state(optimizer):
         assert [line.split(" in ")[0] for line in said[1:]] == ["the optimizer compiled"] * compiled
         learned.append(network.state_dict())
     torch.testing.assert_close(*learned, rtol=1e-4, atol=2e-5)
+
+
+IMAGES = torch.randint(0, 256, (6, 2, 36, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+SMALL_IMAGES = {"kind": "q", "obs_shape": [2, 36, 36], "num_actions": 3, "hidden": [8], "architecture": {}}
+
+
+def of_images(norm, channels_last, optimizer="adam"):
+    network = make_network({**SMALL_IMAGES, "norm": norm, "units": "sqrt"})
+    if channels_last:
+        store_channels_last(network)
+    settings = LearnerSettings(learning_rate=0.01, max_grad_norm=0.5, optimizer=optimizer, optimizer_eps=1e-2)
+    return Learner(network, settings, learning_rate=lambda step: 0.01, outputs=lambda net, obs: net(obs).q_values)
+
+
+def steps_on_images(learner, number=2):
+    for _ in range(number):
+        learner.update(learner.network(IMAGES).q_values.square().mean(), {})
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_weights_stored_channels_last_learn_the_same(norm):
+    """The memory order changes no shape, state dict, folded copy or optimizer's state."""
+    learners = [of_images(norm, channels_last) for channels_last in (False, True)]
+    for learner in learners:
+        steps_on_images(learner)
+    torch.testing.assert_close(*(dict(learner.network.state_dict()) for learner in learners), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        *(dict(fold(learner.network).state_dict()) for learner in learners), rtol=1e-4, atol=1e-5
+    )
+    assert sum(p.is_contiguous(memory_format=torch.channels_last) for p in learners[1].network.parameters()) == 3
+
+
+@pytest.mark.parametrize("optimizer", get_args(OptimizerName))
+@pytest.mark.parametrize("order", [(False, True), (True, False)])
+def test_a_checkpoint_is_of_any_memory_order(optimizer, order, tmp_path):
+    """What one learner has saved, another of the other order goes on with, its moments in the parameters' order."""
+    written, other = (of_images("weight", channels_last, optimizer) for channels_last in order)
+    steps_on_images(written)
+    write_checkpoint(tmp_path / "state", written.get_state())
+    other.set_state(read_checkpoint(tmp_path / "state"))
+    for parameter, moments in other.optimizer.state.items():
+        assert all(value.stride() == parameter.stride() for value in moments.values() if value.ndim)
+    for learner in (written, other):
+        steps_on_images(learner)
+    torch.testing.assert_close(
+        *(dict(learner.network.state_dict()) for learner in (written, other)), rtol=1e-4, atol=1e-5
+    )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from agents.learner.network import make_network, network_description
+from agents.learner.network import make_network, network_description, store_channels_last
 from agents.settings.flat import from_flat, replace
 from agents.settings.learner import OptimizerName
 from agents.settings.run import RunSettings
@@ -130,3 +130,25 @@ def test_unknown_names_are_refused():
         make_network({**SHAPE, "norm": "wieght"})
     with pytest.raises(ValueError, match="distribution must be one of none, categorical, quantile, implicit"):
         make_network({**SHAPE, "architecture": {"distribution": "normal"}})
+
+
+@pytest.mark.parametrize(("torso", "moved"), [("nature", 3), ("impala", 15), ("minatar", 0)])
+def test_weights_are_stored_in_the_order_of_the_torsos_images(torso, moved):
+    description = {**SHAPE, "obs_shape": [4, 36, 36], "hidden": [8], "architecture": {"torso": torso}}
+    network, plain = (make_network(description, seed=4) for _ in range(2))
+    parameters = list(network.parameters())
+    store_channels_last(network)
+    assert all(one is same for one, same in zip(network.parameters(), parameters, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), plain.parameters(), strict=True))
+    strides = [a.stride() != b.stride() for a, b in zip(network.parameters(), plain.parameters(), strict=True)]
+    assert sum(strides) == moved
+
+
+def test_a_network_of_ones_own_keeps_its_order():
+    own = make_network(
+        {**SHAPE, "obs_shape": [4, 36, 36], "hidden": [], "architecture": {}, "own_torso": "python:own"},
+        own_torso=lambda shape: nn.Sequential(nn.Conv2d(4, 8, 8, 4), nn.Flatten()),
+    )
+    before = [parameter.stride() for parameter in own.parameters()]
+    store_channels_last(own)
+    assert [parameter.stride() for parameter in own.parameters()] == before
