@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from agents.acting.exploration import ExplorationRate, with_random
@@ -19,7 +19,15 @@ from agents.off_policy.update import BatchLoss, Sample, Sampler
 from agents.settings.dqn import DQNSettings
 from envs import TimeStep
 from wnrl.networks.implicit_quantiles import split_levels
-from wnrl.networks.noisy import Noise
+from wnrl.networks.noisy import Noise, NoisyLinear
+from wnrl.networks.own_torso import OwnTorso
+from wnrl.normalizers.batch_statistics import batch_norms
+from wnrl.normalizers.spectral_norm import SpectralNormalized
+
+JOINT_DEVICES: tuple[str, ...] = ("cuda",)
+"""Where observations and next observations go through the learner's network as one batch, see `passes_join`: there a
+small kernel takes as long as one of twice the size. On a CPU the backward pass through both takes longer than it saves.
+"""
 
 
 class Draws(NamedTuple):
@@ -70,6 +78,8 @@ class DQNAgent(ReplayAgent):
         self._policy_taus = settings.policy_taus if implicit else 0
         # Other levels choose the next action than value it (Dabney et al. 2018b, equation 2).
         self._choosing_taus = 0 if objective.bootstrap.uses_next_q else self._policy_taus
+        joins = learner.device.type in JOINT_DEVICES and objective.bootstrap.uses_next_q and not implicit
+        self._joins = joins and passes_join(network)
         self._epsilon = ExplorationRate(settings.exploration, settings.replay.learning_starts)
 
     # Acting
@@ -121,12 +131,7 @@ class DQNAgent(ReplayAgent):
         with self.learner.autocast():
             next_obs = [sample.transition.next_obs for sample in samples]
             outputs = self.target(torch.cat(next_obs) if len(next_obs) > 1 else next_obs[0])
-
-        def part(number: int) -> Any:
-            rows = slice(number * size, (number + 1) * size)
-            return pytree.tree_map(lambda x: x[rows] if x.ndim > 1 else x, outputs)  # vectors are the head's buffers
-
-        return [part(number) for number in range(len(samples))]
+        return _parts(outputs, size, len(samples))
 
     def draw(self, batch_size: int) -> Draws:
         """The noise and the levels of a batch."""
@@ -160,7 +165,7 @@ class DQNAgent(ReplayAgent):
             if self._choosing_taus:
                 chosen, next_outputs = split_levels(next_outputs, self._choosing_taus)
                 policy_q = chosen.q_values
-            if objective.bootstrap.uses_next_q:
+            if objective.bootstrap.uses_next_q and not self._joins:
                 self.network.eval()  # running statistics, and none are moved
                 self._noise.switch(on=True)
                 with autocast:
@@ -171,7 +176,11 @@ class DQNAgent(ReplayAgent):
                     target_q = self.target(batch.obs, *draws.bonus_levels).q_values
             self._noise.put(draws.noise)
         with autocast:
-            outputs = self.network(batch.obs, *draws.levels)
+            obs = torch.cat((batch.obs, batch.next_obs)) if self._joins else batch.obs
+            outputs = self.network(obs, *draws.levels)
+        if self._joins:
+            outputs, chosen = _parts(outputs, len(batch.action), 2)
+            next_q = chosen.q_values.detach()
         loss, priority, error = objective(
             batch, outputs, next_outputs, next_q=next_q, target_q=target_q, policy_q=policy_q
         )
@@ -194,3 +203,22 @@ class DQNAgent(ReplayAgent):
         """Scalars by TensorBoard tag, and the exploration rate."""
         epsilon = 1.0 if step < self.settings.replay.learning_starts else self._epsilon(step)
         return {**super().metrics(step), "rollout/exploration_rate": epsilon}
+
+
+def passes_join(network: nn.Module) -> bool:
+    """Whether two batches may go through `network` as one.
+
+    Not where outputs depend on other examples, on the mode or on what is drawn for each pass, as batch statistics,
+    spectral normalization's power iteration and noisy layers do, nor through a module of which nothing is known.
+    """
+    others = (NoisyLinear, SpectralNormalized, OwnTorso)
+    return not batch_norms(network) and not any(isinstance(module, others) for module in network.modules())
+
+
+def _parts(outputs: Any, size: int, number: int) -> list[Any]:
+    """A network's outputs for `number` batches of `size` observations that it got as one."""
+
+    def part(begin: int) -> Any:  # vectors are the head's buffers
+        return pytree.tree_map(lambda x: x[begin : begin + size] if x.ndim > 1 else x, outputs)
+
+    return [part(begin) for begin in range(0, number * size, size)]

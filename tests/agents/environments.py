@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from envs import Environment, TimeStep
+from envs import Chain, Environment, TimeStep
 from envs.stream import check_action, first_rows
 
 
@@ -43,3 +43,18 @@ class Coloured(Clockwork):
 
     def render(self):
         return np.full((210, 160, 3), 20 * self.elapsed[0], np.uint8)
+
+
+class Pictured(Chain):
+    """A chain that shows its state as images `[2, 36, 36]`: a bright bar, further right in each."""
+
+    def __init__(self, num_envs=1, **options):
+        super().__init__(num_envs, **options)
+        self.obs_shape, self.obs_dtype = (2, 36, 36), np.dtype(np.uint8)
+
+    def _obs(self):
+        images = np.zeros((self.num_envs, *self.obs_shape), np.uint8)
+        for image, position in zip(images, self._position, strict=True):
+            image[0, :, 7 * position : 7 * position + 7] = 255
+            image[1, 7 * position : 7 * position + 7] = 99
+        return images

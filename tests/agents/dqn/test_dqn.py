@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from agents.dqn import dqn
 from agents.dqn.build import build_dqn
 from agents.off_policy.update import Sample
 from agents.settings.flat import replace, to_flat
@@ -27,8 +28,9 @@ from tests.agents.dqn_family import (
     trained,
     values,
 )
-from tests.agents.environments import Clockwork
+from tests.agents.environments import Clockwork, Pictured
 from tests.agents.training.recorder import AfterSteps
+from tests.products import covering
 from wnrl.networks.noisy import NoisyLinear
 from wnrl.normalizers.folding import fold
 
@@ -649,3 +651,87 @@ def test_layers_are_of_the_kind_that_was_asked_for():
     assert type(make(Chain(1), norm="none").network.head) is nn.Linear
     assert {name for name, _ in make(Chain(1)).network.head.named_parameters()} == {"g", "v", "bias"}
     assert type(make(Chain(1)).acting.head) is nn.Linear
+
+
+# Observations and next observations in one pass
+
+JOINT_NORMS = ["none", "weight", "layer", "layer-channels", "projected", "layer+projected", "weight-clip"]
+
+
+def joint(monkeypatch, *devices):
+    monkeypatch.setattr(dqn, "JOINT_DEVICES", devices)
+
+
+def passes_of(agent):
+    """The sizes of the batches that its learner's network gets from now on."""
+    sizes = []
+    agent.network.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    return sizes
+
+
+@pytest.mark.parametrize(("norm", "distribution"), covering(JOINT_NORMS, ["none", "categorical", "quantile"]))
+def test_one_pass_of_both_has_the_loss_and_gradients_of_two(norm, distribution, monkeypatch):
+    """And no gradient of the choice of actions."""
+    changes = {"norm": norm, "double": True, "dueling": norm == "weight", **DISTRIBUTIONS[distribution]}
+    agents = []
+    for devices in ((), ("cpu",)):
+        joint(monkeypatch, *devices)
+        agents.append(trained(Chain(2, length=4), 110, **changes).agent)
+    two, one = agents
+    one.network.load_state_dict(two.network.state_dict())
+    one.target.load_state_dict(two.target.state_dict())
+    sample, sizes = two.sampler.sample(16), [passes_of(agent) for agent in agents]
+    losses = [agent.batch_loss(sample, None) for agent in agents]
+    assert sizes == [[16, 16], [32]]
+    torch.testing.assert_close(losses[1].priority, losses[0].priority)
+    torch.testing.assert_close(losses[1].metrics, losses[0].metrics)
+    gradients = [
+        torch.autograd.grad(loss.loss, list(agent.network.parameters()))
+        for loss, agent in zip(losses, agents, strict=True)
+    ]
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+    assert any(gradient.any() for gradient in gradients[0])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm": "batch"},
+        {"norm": "mean-batch"},
+        {"norm": "batch+projected"},
+        {"norm": "spectral"},
+        NOISY,
+        DISTRIBUTIONS["implicit"],
+        {"double": False},
+    ],
+    ids=str,
+)
+def test_what_depends_on_the_batch_the_mode_or_draws_has_a_pass_for_each(changes, monkeypatch):
+    joint(monkeypatch, "cpu")
+    agent = make(Chain(2, length=4), **{"double": True, **changes})
+    agent.sampler.replay = trained(Chain(2, length=4), 110).agent.sampler.replay
+    sizes = passes_of(agent)
+    agent.batch_loss(agent.sampler.sample(16), None)
+    assert set(sizes) == {16}
+
+
+def test_a_network_of_ones_own_has_a_pass_for_each(monkeypatch):
+    """It may have dropout."""
+    joint(monkeypatch, "cpu")
+    numbers = settings(double=True)
+    own = replace(RUN, own_torso=lambda shape: nn.Sequential(nn.Linear(*shape, 8), nn.Dropout(0.5)))
+    assert not build_dqn(own, numbers, Chain(2))._joins
+    assert build_dqn(RUN, numbers, Chain(2))._joins
+    joint(monkeypatch, "cuda")
+    assert not build_dqn(RUN, numbers, Chain(2))._joins
+
+
+@pytest.mark.parametrize("number", [1, 8])
+def test_updates_with_one_pass_of_both_learn_the_same(number, monkeypatch):
+    learned = []
+    for devices in ((), ("cpu",)):
+        joint(monkeypatch, *devices)
+        agent = trained(Pictured(2, length=4), 110, double=True).agent
+        agent.update(112, number)
+        learned.append(parameters(agent))
+    torch.testing.assert_close(*learned, rtol=1e-3, atol=1e-5)
