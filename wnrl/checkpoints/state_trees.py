@@ -9,23 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wnrl.checkpoints.streams import Stream
+
 __all__ = ["flatten", "layer_metadata", "plain_metadata", "put_tensor", "unflatten"]
 
 
-def flatten(state: Mapping[Any, Any]) -> tuple[Any, dict[str, Tensor]]:
+def flatten(state: Mapping[Any, Any]) -> tuple[Any, dict[str, Tensor | Stream]]:
     """Convert a tree to JSON and named tensors.
 
     Args:
         state: dicts with str or int keys, lists and tuples of tensors, NumPy arrays and scalars, int of any size,
-            float, str, bool and None. Of a module's state dict, plain values in the metadata are stored too.
+            float, str, bool, None, and streams. Of a module's state dict, plain values in the metadata are stored too.
 
     Returns:
-        A value of JSON's types, and the tensors by their path in the tree: contiguous, on the CPU, sharing no memory.
+        A value of JSON's types, and the tensors by their path in the tree: contiguous, on the CPU, sharing no memory;
+        streams as they are.
 
     Raises:
         ValueError: the tree contains something else; the message gives its path.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor | Stream] = {}
     return _encode(state, "", tensors), tensors
 
 
@@ -41,7 +44,7 @@ def unflatten(tree: Any, tensors: Mapping[str, Tensor], device: torch.device | s
         raise ValueError(f"not a tree of tensors and values: {error!r}") from error
 
 
-def put_tensor(tensor: Tensor, name: str, tensors: dict[str, Tensor]) -> str:
+def put_tensor(tensor: Tensor, name: str, tensors: dict[str, Tensor | Stream]) -> str:
     """Add a tensor to `tensors` as safetensors needs it: dense, on the CPU, with memory of its own.
 
     Args:
@@ -57,19 +60,29 @@ def put_tensor(tensor: Tensor, name: str, tensors: dict[str, Tensor]) -> str:
     """
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
         raise ValueError(f"cannot store {name}, a {tensor.dtype} tensor ({tensor.layout}): give a dense real one")
-    while name in tensors:
-        name += "'"
+    name = _free(name, tensors)
     tensor = tensor.detach().cpu().contiguous()
     memory = tensor.untyped_storage().data_ptr()
-    shared = any(other.untyped_storage().data_ptr() == memory for other in tensors.values())
+    others = (other for other in tensors.values() if isinstance(other, Tensor))
+    shared = any(other.untyped_storage().data_ptr() == memory for other in others)
     tensors[name] = tensor.clone() if shared else tensor
     return name
 
 
-def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+def _free(name: str, tensors: Mapping[str, Any]) -> str:
+    """A name that is not taken."""
+    while name in tensors:
+        name += "'"
+    return name
+
+
+def _encode(value: Any, place: str, tensors: dict[str, Tensor | Stream]) -> Any:
     """The JSON of `value`; its tensors are added to `tensors` by their paths, that of `value` is `place`."""
     if isinstance(value, Tensor):
         return {"$tensor": put_tensor(value, place, tensors)}
+    if isinstance(value, Stream):
+        tensors[name := _free(place, tensors)] = value
+        return {"$tensor": name}
     if isinstance(value, np.ndarray | np.generic):
         tag = "$array" if isinstance(value, np.ndarray) else "$scalar"
         return {tag: put_tensor(_from_numpy(np.asarray(value), place), place, tensors)}
@@ -86,7 +99,7 @@ def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     raise ValueError(f"cannot store {place or 'the state'}, a {type(value).__name__}: give tensors or plain values")
 
 
-def _encode_mapping(value: Mapping[Any, Any], place: str, tensors: dict[str, Tensor]) -> Any:
+def _encode_mapping(value: Mapping[Any, Any], place: str, tensors: dict[str, Tensor | Stream]) -> Any:
     """A JSON object if all keys are plain str, else a list of pairs."""
     for key in value:
         if type(key) not in (str, int):

@@ -7,17 +7,18 @@ and CRC-32 of every tensor. The `crc32` entry is the CRC-32 of this JSON.
 import json
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from wnrl.checkpoints.files import CheckpointError, UnreadableError, open_file, replace_file
 from wnrl.checkpoints.state_trees import flatten, layer_metadata, plain_metadata, put_tensor, unflatten
+from wnrl.checkpoints.streams import Stream, raw_bytes, write_tensors
 
 __all__ = [
     "SUFFIX",
@@ -25,6 +26,7 @@ __all__ = [
     "UnreadableError",
     "read_checkpoint",
     "read_model",
+    "read_shapes",
     "replace_file",
     "write_checkpoint",
     "write_model",
@@ -50,7 +52,8 @@ def write_checkpoint(path: str | Path, state: Mapping[Any, Any]) -> None:
     Args:
         path: the file; an existing one is replaced once the new one is complete.
         state: dicts with str or int keys, lists and tuples of tensors, NumPy arrays and scalars, int of any size,
-            float, str, bool and None. State dicts of modules and optimizers are such trees.
+            float, str, bool, None, and streams, which are read as tensors. State dicts of modules and optimizers are
+            such trees.
 
     Raises:
         CheckpointError: a value cannot be stored (the message says which), or the file cannot be written.
@@ -93,7 +96,7 @@ def write_model(path_stem: str | Path, tensors: Mapping[str, Tensor], meta: Mapp
     Raises:
         CheckpointError: `meta` is not JSON, a tensor cannot be stored, or a file cannot be written.
     """
-    stored: dict[str, Tensor] = {}
+    stored: dict[str, Tensor | Stream] = {}
     try:
         text = json.dumps(meta, indent=2)
         for name, tensor in tensors.items():
@@ -138,31 +141,39 @@ def read_model(
     return state, header["meta"]
 
 
-def _crc(tensor: Tensor) -> int:
-    if not tensor.numel():  # may have strides that `view` refuses
-        return zlib.crc32(b"")
-    flat = tensor.reshape(-1)
-    if flat.stride(0) != 1:  # of a single number, which counts as contiguous with any stride
-        flat = flat.clone(memory_format=torch.contiguous_format)
-    return zlib.crc32(flat.view(torch.uint8).numpy().data)
+def read_shapes(path: str | Path) -> Shapes:
+    """The shapes of a file's tensors by name, of which only the header is read.
+
+    Raises:
+        CheckpointError: the file is missing, or its header is damaged.
+        UnreadableError: it is of a later format, or cannot be read at present.
+    """
+    with _opened(Path(path)) as (file, _):
+        return _shapes(file)
 
 
-def _specification(tensor: Tensor) -> list[Any]:
+def _shapes(file: Any) -> Shapes:
+    return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+
+def _specification(tensor: Tensor | Stream, checksum: int) -> list[Any]:
     """Dtype, shape and checksum of a tensor."""
-    return [str(tensor.dtype), list(tensor.shape), _crc(tensor)]
+    return [str(tensor.dtype), list(tensor.shape), checksum]
 
 
-def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+def _write(path: Path, tensors: dict[str, Tensor | Stream], header: dict[str, Any]) -> None:
     """Write tensors, and a header with `header` and their specifications."""
-    specifications = {name: _specification(tensor) for name, tensor in tensors.items()}
-    text = json.dumps({"version": _VERSION, "tensors": specifications, **header})
-    metadata = {"wnrl": text, "crc32": str(zlib.crc32(text.encode()))}
+
+    def metadata(checksums: Mapping[str, int]) -> dict[str, str]:
+        specifications = {name: _specification(tensor, checksums[name]) for name, tensor in tensors.items()}
+        text = json.dumps({"version": _VERSION, "tensors": specifications, **header})
+        return {"wnrl": text, "crc32": str(zlib.crc32(text.encode()))}
 
     def write(temporary: Path) -> None:
         try:
-            save_file(tensors, temporary, metadata)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+            write_tensors(temporary, tensors, metadata)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
         with open(temporary, "rb") as file:
             if (length := int.from_bytes(file.read(8), "little")) > _LONGEST_HEADER:
                 raise CheckpointError(f"cannot write {path}: its values that are no tensors take {length:,} bytes")
@@ -174,27 +185,32 @@ def _read(
     path: Path, check: Callable[[Shapes, dict[str, Any]], None] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors, on the CPU, and the header of a file that `_write` made; `check` gets it before they are read."""
+    with _opened(path) as (file, header):
+        if check is not None:
+            try:
+                check(_shapes(file), header)
+            except ValueError as error:  # which says what is wrong
+                raise CheckpointError(str(error)) from error
+        tensors = {name: _copied(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - no mapping
+    found = {name: _specification(tensor, zlib.crc32(raw_bytes(tensor))) for name, tensor in tensors.items()}
+    if found != header["tensors"]:
+        raise CheckpointError(f"{path} is damaged, a checksum differs: use another")
+    return tensors, header
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A context with a file that `_write` made, as safetensors opens it, and its header; what fails is in one line."""
     try:
         _check_size(path)
         with safe_open(path, framework="pt") as file:
-            header = _checked_header(file.metadata() or {}, path)
-            names = list(file.keys())
-            if check is not None:
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-                try:
-                    check(shapes, header)
-                except ValueError as error:  # which says what is wrong
-                    raise CheckpointError(str(error)) from error
-            tensors = {name: _copied(file.get_tensor(name)) for name in names}
+            yield file, _checked_header(file.metadata() or {}, path)
     except OSError as error:
         raise UnreadableError(f"cannot read {path}: {error}") from error
     except CheckpointError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
         raise CheckpointError(f"{path} cannot be read: damaged or not written by wnrl ({error!r})") from error
-    if {name: _specification(tensor) for name, tensor in tensors.items()} != header["tensors"]:
-        raise CheckpointError(f"{path} is damaged, a checksum differs: use another")
-    return tensors, header
 
 
 def _check_size(path: Path) -> None:

@@ -1,12 +1,14 @@
 """Ring buffers on the device: frames, and the transitions between them."""
 
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wnrl.device import to_device
+from wnrl.replay.frozen_rows import FrozenRows, Rows
 from wnrl.replay.layout import LINKS, RETURNS, ReplayLayout
 
 __all__ = ["Transition", "TransitionStore"]
@@ -49,6 +51,7 @@ class TransitionStore:
         self._frames[-1] = 0  # shown before the first frame of an episode
         self._links = torch.empty((self.starts, LINKS), dtype=torch.int32, device=device)
         self._returns = torch.empty((self.starts, RETURNS), dtype=torch.float32, device=device)
+        self._frozen: WeakSet[FrozenRows] = WeakSet()
         self._back = torch.arange(self._stack - 1, -1, -1, device=device)  # [stack] rows back of each frame in a stack
 
     @property
@@ -82,6 +85,8 @@ class TransitionStore:
     def write_frames(self, row: int, frame: Tensor) -> None:
         """Write the frames that `newest_frame` gave for row number `row`, counted since the start."""
         at = row % self.frame_rows * self._num_envs
+        for frozen in list(self._frozen) if self._frozen else ():
+            frozen.about_to_write(at, at + self._num_envs)
         self._frames[at : at + self._num_envs].copy_(to_device(frame, self.device))
 
     def frame_indices(self, row: np.ndarray | int) -> np.ndarray:
@@ -116,3 +121,10 @@ class TransitionStore:
         """Views of the part of each ring that is filled after `added` rows and `released` starts."""
         frames, starts = min(added, self.frame_rows) * self._num_envs, min(released, self.starts)
         return {"frames": self._frames[:frames], "links": self._links[:starts], "returns": self._returns[:starts]}
+
+    def frozen_frames(self, added: int) -> list[Rows]:
+        """The filled part of the ring of frames after `added` rows, as it is now, for another thread to read once."""
+        frozen = FrozenRows(self._frames)
+        self._frozen.add(frozen)
+        rows = min(added, self.frame_rows) * self._num_envs
+        return frozen.parts(rows, oldest=added % self.frame_rows * self._num_envs)

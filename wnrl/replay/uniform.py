@@ -1,5 +1,6 @@
 """A replay buffer that stores each frame once and samples n-step transitions uniformly."""
 
+import copy
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -131,14 +132,24 @@ class Replay:
             "config": dict(self._config),
             "added": self._added,
             "released": self._released,
-            "counts": torch.tensor(self._counts, dtype=torch.int32),
+            "counts": torch.from_numpy(np.fromiter(self._counts, np.int32, len(self._counts))),
             "generator": self._generator.get_state(),
             **self._store.filled(self._added, self._released),
             **window,
         }
 
+    def snapshot(self) -> dict[str, Any]:
+        """As `get_state`, of now: the state does not change when rows are added.
+
+        The frames, which are not copied, are streams for another thread to store; until it has read them, rows that
+        `add` overwrites are copied first.
+        """
+        state = self.get_state()
+        del state["frames"]
+        return {**copy.deepcopy(state), "frames": self._store.frozen_frames(self._added)}
+
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that `get_state` returned; the next samples are the same, bit for bit.
+        """Continue from a state that `get_state` or `snapshot` returned; the next samples are the same, bit for bit.
 
         Raises:
             ValueError: the state is of a buffer with other arguments or on another kind of device, or is incomplete.
@@ -150,7 +161,9 @@ class Replay:
         self._size = sum(self._counts)
         self._update_device_counts()
         for name, filled in self._store.filled(self._added, self._released).items():
-            filled.copy_(state[name])
+            parts = state[name] if isinstance(state[name], list) else [state[name]]
+            for rows, part in zip(filled.split([len(part) for part in parts]), parts, strict=True):
+                rows.copy_(part)
         columns = [state[f"window_{name}"].cpu().numpy() for name in PendingRow._fields]
         self._window.clear()
         self._window.extend(PendingRow(*(column.copy() for column in row)) for row in zip(*columns, strict=True))
@@ -229,5 +242,15 @@ class Replay:
         rows = min(state["added"], self._layout.n_step + 1)
         expected |= {f"window_{name}": (rows, self._layout.num_envs) for name in PendingRow._fields}
         for name, shape in expected.items():
-            if tuple(state[name].shape) != tuple(shape):
-                raise ValueError(f"{name} of the state must be {list(shape)}, got {list(state[name].shape)}")
+            found = _joint_shape(state[name])
+            if found != tuple(shape):
+                raise ValueError(f"{name} of the state must be {list(shape)}, got {list(found)}")
+
+
+def _joint_shape(parts: Tensor | list[Tensor]) -> tuple[int, ...]:
+    """The shape of a tensor, or of one in several parts along the first dimension."""
+    if isinstance(parts, Tensor):
+        return tuple(parts.shape)
+    if len({part.shape[1:] for part in parts}) != 1:
+        raise ValueError(f"the parts must be equal but for their length, got {[list(part.shape) for part in parts]}")
+    return (sum(len(part) for part in parts), *parts[0].shape[1:])

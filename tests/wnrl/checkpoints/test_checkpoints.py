@@ -58,10 +58,10 @@ def test_a_kill_while_writing_leaves_the_former_ones(tmp_path: Path) -> None:
         from wnrl.checkpoints import checkpoints, tensor_files
         run = checkpoints.Checkpoints(sys.argv[1], keep=1)
         run.save(1, {"a": torch.ones(9)})
-        def half_way(tensors, path, metadata):
+        def half_way(path, tensors, metadata):
             path.write_bytes(b"half of it")
             os.kill(os.getpid(), signal.SIGKILL)
-        tensor_files.save_file = half_way
+        tensor_files.write_tensors = half_way
         run.save(2, {"a": torch.zeros(9)})
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), str(tmp_path)], check=False)

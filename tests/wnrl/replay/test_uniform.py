@@ -9,11 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._pytree import tree_leaves
 
 from tests.cuda import nothing_waits
 from tests.wnrl.streams import DEVICES, GAMMA, EpisodeStream, Twin
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
+from wnrl.replay import frozen_rows
 from wnrl.replay.layout import ReplayLayout
+from wnrl.replay.prioritized import PrioritizedReplay
 from wnrl.replay.uniform import Replay, Transition
 
 
@@ -238,6 +241,62 @@ def test_a_state_passes_through_a_checkpoint(tmp_path: Path) -> None:
         restored.set_state(read_checkpoint(tmp_path / "state"))
     for one, other in zip(replay.sample(9), restored.sample(9), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", [Replay, PrioritizedReplay])
+@pytest.mark.parametrize("rows", [0, 3, 30])
+def test_a_snapshot_is_of_its_time_whatever_is_added_before_it_is_written(
+    rows: int, kind: type[Replay], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ring is overwritten twice while it is written in pieces."""
+    monkeypatch.setattr(frozen_rows, "PART", 7 * 3)
+    monkeypatch.setattr(frozen_rows, "PIECE", 2 * 3)
+    layout, stream = ReplayLayout(20, 2, (3,), torch.uint8), EpisodeStream(2, 1, (3,), np.uint8, seed=3)
+    replay, restored = kind(layout, gamma=GAMMA, seed=1), kind(layout, gamma=GAMMA, seed=2)
+    for _ in range(rows):
+        replay.add(*stream.next())
+    truth, snapshot = copy.deepcopy(replay.get_state()), replay.snapshot()
+    for part in snapshot["frames"]:  # rows are added before, between and after the pieces
+        read = part.pieces
+
+        def pieces(read: Any = read) -> Any:
+            for piece in read():
+                replay.add(*stream.next())
+                replay.sample(3)
+                yield piece
+                for _ in range(4):
+                    replay.add(*stream.next())
+
+        part.pieces = pieces
+    for _ in range(5):
+        replay.add(*stream.next())
+    write_checkpoint(tmp_path / "state", snapshot)
+    assert replay._added > rows + 5 or not rows
+    restored.set_state(read_checkpoint(tmp_path / "state"))
+    for one, other in zip(tree_leaves(restored.get_state()), tree_leaves(truth), strict=True):
+        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other)) if type(one) is not str else one == other
+
+
+def test_a_snapshot_that_is_dropped_keeps_no_rows() -> None:
+    replay, stream = make(2), EpisodeStream(2, 1, (3,), np.uint8, seed=3)
+    replay.add(*stream.next())
+    snapshot = replay.snapshot()
+    assert len(replay._store._frozen) == 1
+    del snapshot
+    assert not replay._store._frozen
+
+
+def test_parts_of_frames_that_do_not_fit_together_are_refused() -> None:
+    replay, stream = make(2), EpisodeStream(2, 1, (3,), np.uint8, seed=3)
+    for _ in range(4):
+        replay.add(*stream.next())
+    state = replay.get_state()
+    with pytest.raises(ValueError, match=r"parts must be equal but for their length, got \[\[1, 3\], \[1, 2\]\]"):
+        replay.set_state(state | {"frames": [torch.ones(1, 3), torch.ones(1, 2)]})
+    with pytest.raises(ValueError, match="frames of the state must be"):
+        replay.set_state(state | {"frames": [state["frames"], state["frames"]]})
+    with pytest.raises(ValueError, match="parts must be equal"):
+        replay.set_state(state | {"frames": []})
 
 
 def test_a_state_holds_only_what_is_filled() -> None:
