@@ -325,7 +325,7 @@ class UpdateCalls(Measurement):
 class UpdateTimes(Timing):
     """Time of one update and, on CUDA, its kernels: agents by normalizers by batch sizes, eager and compiled."""
 
-    agents: tuple[Literal["dqn", "sac", "pqn", "ppo", "a2c"], ...] = ("dqn",)
+    agents: tuple[Literal["dqn", "double-dqn", "sac", "pqn", "ppo", "a2c"], ...] = ("dqn",)
     """Agents; those with rollouts make gradient steps on one minibatch again and again."""
     norms: tuple[str, ...] = ("none", "weight")
     """Normalizers; ratios are to the first, in the first mode."""

@@ -7,12 +7,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from agents.benchmarks.races import RACES, Race, RaceTask, our_trainer
 from agents.benchmarks.timing import timed, wait
 from agents.off_policy.replay_agent import ReplayAgent
 from agents.registry import AGENTS
+from agents.runtime.hardware import tuned
 from agents.settings.flat import flat_defaults
 from agents.settings.run import TrainSettings
 from agents.training.trainer import Trainer
@@ -20,6 +22,8 @@ from agents.training.trainer import Trainer
 LAUNCHED = 8  # updates of one call of an agent with a replay buffer, which a GPU gets in one launch
 FILLED = 1_024  # steps in the replay buffer
 WARMUP = 6  # calls before the first timing: the first compiles, graphs are captured after the third
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"double-dqn": ("dqn", {"double": True})}
+"""Agents by other names, each with the settings that it has besides."""
 
 
 class Side(NamedTuple):
@@ -27,6 +31,7 @@ class Side(NamedTuple):
 
     work: Callable[[], None]
     updates: int  # of one call
+    network: nn.Module
 
 
 def update_times(
@@ -44,7 +49,7 @@ def update_times(
 
     Args:
         task: whose observations are learned from.
-        agents: of dqn, sac, pqn, ppo and a2c.
+        agents: of dqn, double-dqn, sac, pqn, ppo and a2c.
         norms: names of normalizers.
         batch_sizes: of each update; a multiple of 8 for agents with rollouts, which are one minibatch here.
         modes: eager or compiled; everything else is as a run has it on this device, CUDA graphs included.
@@ -59,13 +64,14 @@ def update_times(
     for agent in agents:
         for size in batch_sizes:
             sides = {f"{norm}, {mode}": make_side(task, agent, norm, size, mode) for norm in norms for mode in modes}
-            each = next(iter(sides.values())).updates
+            first = next(iter(sides.values()))
             work = {name: side.work for name, side in sides.items()}
-            rows = timed(work, rounds, max(updates // each, 1), device, WARMUP)
-            for name, side in sides.items():
-                rows[name]["median"] /= each
-                if device.type == "cuda":
-                    rows[name]["kernels"] = kernels(side.work, device) / each
+            with tuned(first.network, device):
+                rows = timed(work, rounds, max(updates // first.updates, 1), device, WARMUP)
+                for name, side in sides.items():
+                    rows[name]["median"] /= side.updates
+                    if device.type == "cuda":
+                        rows[name]["kernels"] = kernels(side.work, device) / side.updates
             figures[f"{agent}, {size}"] = rows
     return figures
 
@@ -77,8 +83,8 @@ def make_side(task: RaceTask, agent: str, norm: str, batch_size: int, mode: str)
     try:
         if isinstance(learns, ReplayAgent):
             trainer.run(FILLED)
-            return Side(partial(learns.update, FILLED, LAUNCHED), LAUNCHED)
-        return Side(partial(learns.gradient_step, *first_minibatch(trainer)), 1)
+            return Side(partial(learns.update, FILLED, LAUNCHED), LAUNCHED, learns.network)
+        return Side(partial(learns.gradient_step, *first_minibatch(trainer)), 1, learns.network)
     finally:
         trainer.environment.close()
 
@@ -86,13 +92,14 @@ def make_side(task: RaceTask, agent: str, norm: str, batch_size: int, mode: str)
 def race_of(agent: str, batch_size: int) -> Race:
     """The agent with batches of that size; of a replay buffer that is filled without an update, or of a rollout."""
     rows = max(batch_size // 8, 1)
+    agent, variant = VARIANTS.get(agent, (agent, {}))
     wanted = {
         **{"batch_size": batch_size, "learning_starts": FILLED, "replay_size": 10_000},
         **{"rollout_length": rows, "epochs": 1, "minibatches": 1},
     }
     spec = AGENTS[agent]
     names = flat_defaults(TrainSettings[spec.settings])  # type: ignore[name-defined]
-    settings = {name: value for name, value in wanted.items() if name in names}
+    settings = {name: value for name, value in wanted.items() if name in names} | variant
     num_envs = 8 if "batch_size" in settings else batch_size // rows
     return Race(agent, "", num_envs, settings, {}, vector_settings=RACES["dqn"].vector_settings)
 

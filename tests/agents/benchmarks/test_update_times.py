@@ -42,6 +42,30 @@ def test_a_call_makes_its_updates_on_batches_of_the_size(agent, updates, trainer
     assert {*sizes} == {24}
 
 
+def test_double_dqn_is_a_dqn_that_chooses_by_its_own_network(trainers):
+    for agent in ("dqn", "double-dqn"):
+        make_side(TASK, agent, "none", 8, "eager")
+    assert [trainer.agent.objective.bootstrap.uses_next_q for trainer, _ in trainers] == [False, True]
+
+
+def test_torch_is_set_as_in_a_run(monkeypatch):
+    """A small network has one thread on the CPU."""
+    threads, timed = [], module.timed
+
+    def noted(*arguments):
+        threads.append(torch.get_num_threads())
+        return timed(*arguments)
+
+    monkeypatch.setattr(module, "timed", noted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        update_times(TASK, ["dqn"], ["none"], [8], ["eager"], rounds=1, updates=8, device=CPU)
+        assert (threads, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_all_sides_of_an_agent_and_a_batch_size_are_compared():
     sides = ["dqn"], ["none", "weight"], [8, 16], ["eager"]
     figures = update_times(TASK, *sides, rounds=1, updates=8, device=CPU)
