@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -168,6 +169,12 @@ class ReplayAgent:
             "rng": self._rng.bit_generator.state,
             "generator": self._generator.get_state(),
         }
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of the state of now, but for the frames of the replay buffer, see `Replay.snapshot`."""
+        state = self.get_state()
+        del state["replay"]
+        return {**copy.deepcopy(state), "replay": self.sampler.replay.snapshot()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `get_state`'s state."""

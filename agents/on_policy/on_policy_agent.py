@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -136,6 +137,10 @@ class OnPolicyAgent:
             "began": self._began,
             "learned": self._learned,
         }
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of the state of now."""
+        return copy.deepcopy(self.get_state())
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from such a state."""

@@ -124,7 +124,9 @@ class _Capture:
             graph.register_generator_state(generator)
         try:
             # a capture that fails leaves its stream the current one: hence the outer context
-            with torch.cuda.stream(torch.cuda.current_stream(device)), torch.cuda.graph(graph, stream=self._stream):
+            current = torch.cuda.stream(torch.cuda.current_stream(device))
+            mode = "thread_local"  # another thread may be copying a checkpoint
+            with current, torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode):
                 self._work()
         except RuntimeError as error:
             for generator, state in zip(generators, before, strict=True):  # some versions leave them in the capture

@@ -152,16 +152,18 @@ class Evaluation(Callback):
 class Checkpointing(Callback):
     """Writes checkpoints at an interval of steps, and by time where that is longer.
 
-    At a row of metrics, one is written too if the last was `LONGEST` seconds ago or more, unless checkpoints would take
-    more than `SHARE` of the time; the first process decides.
+    At a row of metrics, one is written too if the last was `LONGEST` seconds ago or more, unless one is being written,
+    or the run would stand still for them for more than `SHARE` of the time; the first process decides.
 
     Args:
-        save: writes the checkpoint of a step.
+        save: begins to write the checkpoint of a step.
         interval: in steps; 0 never writes.
         rows: steps between two rows of metrics.
         message: called with a line of text when a checkpoint could not be written; the run continues, and the earlier
             checkpoints stay.
         ranks: the processes that share the run.
+        writes: whether the last one is being written.
+        tell: called at a row of metrics, to say what could not be written.
         clock: seconds.
     """
 
@@ -173,9 +175,12 @@ class Checkpointing(Callback):
         *,
         message: Callable[[str], None],
         ranks: Ranks | None = None,
+        writes: Callable[[], bool] = lambda: False,
+        tell: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._save, self._message, self._ranks, self._time = save, message, ranks or OneProcess(), clock
+        self._writes, self._tell = writes, tell
         self._clock, self._rows = Every(interval), Every(rows if interval else 0)
         self._last, self._took = clock(), 0.0
 
@@ -185,8 +190,10 @@ class Checkpointing(Callback):
 
     def step(self, trainer: Trainer, before: int) -> None:
         """Save when an interval has passed, or much time."""
+        if row := self._rows.ticks(before, trainer.steps):
+            self._tell()
         due = self._clock.ticks(before, trainer.steps)
-        if not due and not (self._rows.ticks(before, trainer.steps) and self._overdue()):
+        if not due and not (row and self._overdue()):
             return
         began = self._time()
         try:
@@ -198,7 +205,7 @@ class Checkpointing(Callback):
 
     def _overdue(self) -> bool:
         waited = self._time() - self._last
-        overdue = waited >= max(LONGEST, self._took * (1 / SHARE - 1))
+        overdue = waited >= max(LONGEST, self._took * (1 / SHARE - 1)) and not self._writes()
         return self._ranks.sum(int(overdue and not self._ranks.rank)) > 0
 
 

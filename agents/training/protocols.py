@@ -41,7 +41,10 @@ class Agent(Protocol):
         """Scalars by TensorBoard tag, over the time since the last call."""
 
     def get_state(self) -> dict[str, Any]:
-        """Everything needed to continue."""
+        """Everything needed to continue; tensors may share the agent's memory."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """As `get_state`, of now: what the agent does later changes nothing in it, and large buffers are streams."""
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from such a state."""

@@ -88,7 +88,7 @@ class Run:
             self.agent = spec.build(own.run, own.agent, environment)
             self.agent.learner.share(ranks)
             self.directory = self._open_directory(looks=more == 0) if keep else None
-            self._saving = Saving(spec.name, self.agent, self._task, self._state, self.directory, ranks)
+            self._saving = Saving(spec.name, self.agent, self._task, self._state, self.directory, ranks, self._warn)
             self._checkpoints = self._saving.checkpoints
             self.progress: Progress = NullProgress() if progress is None else progress
             self._safe_progress = SafeProgress(lambda: self.progress)
@@ -150,7 +150,13 @@ class Run:
         )
         interval = run.checkpoint_interval if self.directory else 0
         checkpointing = Checkpointing(
-            self._saving.save, interval, run.log_interval, message=self._warn, ranks=self._ranks
+            self._saving.begin,
+            interval,
+            run.log_interval,
+            message=self._warn,
+            ranks=self._ranks,
+            writes=lambda: self._saving.writes,
+            tell=self._saving.tell,
         )
         if self._ranks.rank:
             return [checkpointing]
@@ -312,6 +318,9 @@ class Run:
             NonFiniteError: that is what the error comes from; the last checkpoint and models stay.
         """
         second = isinstance(error, KeyboardInterrupt) and self.stop()  # at once
+        if second:
+            self._saving.abandon()
+        self._saving.tell(wait=True)
         if second or isinstance(error, CheckpointError) or not self.directory:
             return
         try:
@@ -356,13 +365,13 @@ class Run:
             self._warn(f"no row of metrics at step {step:,}: {error}; the run goes on")
 
     def _state(self) -> dict[str, Any]:
-        """What a checkpoint holds.
+        """What a checkpoint holds, of now.
 
         Of the trainer: its steps, episode statistics, the environment where it can be restored, and the agent (network,
         optimizer, metrics so far; target network, replay buffer or rollout; random generators).
         """
         return {
-            "trainer": self._trainer.get_state(),
+            "trainer": self._trainer.snapshot(),
             "evaluation": self._evaluation.get_state(),
             "processes": self._ranks.world_size,
         }

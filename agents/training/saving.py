@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch.utils._pytree import tree_leaves
+
 from agents.learner.finite import holds_non_finite
+from agents.runtime.background import Background
 from agents.runtime.distributed import Ranks
 from agents.training.protocols import Agent
 from agents.training.run_directory import RunDirectory
 from agents.training.task import Task
 from wnrl.checkpoints.checkpoints import Checkpoints, NullCheckpoints
+from wnrl.checkpoints.streams import Stream
 from wnrl.checkpoints.tensor_files import CheckpointError, UnreadableError, read_model, write_model
 from wnrl.normalizers.folding import fold
 
@@ -25,9 +30,10 @@ class Saving:
         name: of the agent.
         agent: that learns.
         task: that it learns.
-        state: what a checkpoint holds.
+        state: what a checkpoint holds, a copy of now.
         directory: of the run; None: nothing is written.
         ranks: the processes of the run; the first one writes the models.
+        message: called with a line of text where a checkpoint was begun and could not be written.
 
     Attributes:
         checkpoints: of this process.
@@ -41,9 +47,12 @@ class Saving:
         state: Callable[[], dict[str, Any]],
         directory: RunDirectory | None,
         ranks: Ranks,
+        message: Callable[[str], None],
     ) -> None:
         self._name, self._agent, self._task, self._state = name, agent, task, state
         self._directory, self._rank, self._alone = directory, ranks.rank, ranks.world_size == 1
+        self._background, self._message, self._step = Background(agent.learner.device), message, 0
+        self._streams: list[Stream] = []
         self.checkpoints: Checkpoints | NullCheckpoints = NullCheckpoints()
         if directory is not None:
             self.checkpoints = Checkpoints(directory.checkpoints_of(ranks.rank))
@@ -55,11 +64,38 @@ class Saving:
             CheckpointError: a file cannot be written, or the folder is gone.
             NonFiniteError: a weight is not finite; what is there stays.
         """
+        self.begin(step)
+        self._background.end()
+
+    def begin(self, step: int) -> None:
+        """As `save`, but the files are written while the run goes on, see `tell`; one is written at a time."""
         if self._directory is None:
             return
         if not self._directory.path.is_dir():
             raise CheckpointError(f"the run's folder {self._directory.path} is gone: was it renamed?")
-        self._write(self._directory, self.checkpoints, step)
+        self._begin(self._directory, self.checkpoints, step)
+
+    @property
+    def writes(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._background.works
+
+    def tell(self, wait: bool = False) -> None:
+        """Say so if the checkpoint that was begun last could not be written.
+
+        Args:
+            wait: until it is written; without, nothing is said before.
+        """
+        if wait or not self.writes:
+            try:
+                self._background.end()
+            except CheckpointError as error:
+                self._message(f"no checkpoint at step {self._step:,}: {error}")
+
+    def abandon(self) -> None:
+        """Write no further at the checkpoint that was begun last."""
+        for stream in self._streams:
+            stream.close()
 
     def save_somewhere(self, step: int, create: Callable[[Path], RunDirectory]) -> None:
         """Save, or else write all of it into another folder: next to the run's own, or among temporary files.
@@ -86,13 +122,14 @@ class Saving:
 
     def save_to(self, directory: RunDirectory, step: int) -> None:
         """Write a checkpoint and the model of now into another folder, see `save`."""
-        self._write(directory, Checkpoints(directory.checkpoints), step)
+        self._begin(directory, Checkpoints(directory.checkpoints), step)
+        self._background.end()
 
     def save_best(self, step: int, score: float) -> None:
         """Write the model of now as `best`, with its score; raises as `save`."""
         if self._directory is not None:
             self._agent.learner.check_finite(step)
-            self._write_model(self._directory, "best", step, score)
+            self._model(self._directory, "best", step, score)()
 
     def best_score(self, message: Callable[[str], None]) -> float:
         """The score of the best model, which may be of after the last checkpoint; -inf where there is none.
@@ -114,13 +151,26 @@ class Saving:
             return -math.inf
         return float(score) if isinstance(score, int | float) else -math.inf
 
-    def _write(self, directory: RunDirectory, checkpoints: Checkpoints | NullCheckpoints, step: int) -> None:
+    def _begin(self, directory: RunDirectory, checkpoints: Checkpoints | NullCheckpoints, step: int) -> None:
+        self.tell(wait=True)
         self._agent.learner.check_finite(step)
-        if not self._rank:
-            self._write_model(directory, "model", step)
-        checkpoints.save(step, self._state())
+        self._step = step
+        write_model = None if self._rank else self._model(directory, "model", step)
+        state = self._state()
+        self._streams = [leaf for leaf in tree_leaves(state) if isinstance(leaf, Stream)]
 
-    def _write_model(self, directory: RunDirectory, name: str, step: int, score: float | None = None) -> None:
+        def write() -> None:
+            try:
+                if write_model is not None:
+                    write_model()
+                checkpoints.save(step, state)
+            finally:
+                self.abandon()
+
+        self._background.begin(write)
+
+    def _model(self, directory: RunDirectory, name: str, step: int, score: float | None = None) -> Callable[[], None]:
+        """What writes the model of now."""
         learner = self._agent.learner
         description = {
             "agent": self._name,
@@ -130,7 +180,7 @@ class Saving:
             "step": step,
             "mean_reward": score,
         }
-        write_model(directory.path / name, fold(learner.network).state_dict(), description)
+        return partial(write_model, directory.path / name, fold(learner.network).state_dict(), description)
 
 
 def check_checkpoint(state: Mapping[str, Any]) -> None:

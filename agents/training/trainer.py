@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -158,12 +159,14 @@ class Trainer:
 
         A run that broke off in the middle of a step goes on with new games.
         """
-        state = {
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "agent": self.agent.get_state(),
-            "statistics": self.statistics.get_state(),
-        }
+        return {**self._own_state(), "agent": self.agent.get_state()}
+
+    def snapshot(self) -> dict[str, Any]:
+        """As `get_state`, of now: later steps change nothing in it, see `Agent.snapshot`."""
+        return {**copy.deepcopy(self._own_state()), "agent": self.agent.snapshot()}
+
+    def _own_state(self) -> dict[str, Any]:
+        state = {"steps": self.steps, "seconds": self.seconds, "statistics": self.statistics.get_state()}
         if self.environment.resumable and self._timestep is not None and not self._broken:
             state["environment"] = self.environment.get_state()
             state["timestep"] = self._timestep._asdict()

@@ -48,6 +48,9 @@ class Stream(ABC):
     def pieces(self) -> Iterator[Tensor]:
         """All of it along the first dimension: contiguous tensors on the CPU, each valid until the next is taken."""
 
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """No piece will be taken any more."""
+
 
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor | Stream], metadata: Callable[[Checksums], Mapping[str, str]]

@@ -64,8 +64,9 @@ class Device:
         self.graph = graph
         return graph
 
-    def capture(self, graph, stream):
+    def capture(self, graph, stream, capture_error_mode):
         device = self
+        assert capture_error_mode == "thread_local"
 
         class Context:
             def __enter__(self):

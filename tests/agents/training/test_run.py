@@ -12,6 +12,7 @@ from agents.dqn import build
 from agents.learner.finite import NonFiniteError, holds_non_finite
 from agents.learner.network import make_network
 from agents.registry import AGENTS
+from agents.runtime.background import Background
 from agents.runtime.distributed import OneProcess
 from agents.runtime.seeds import Purpose, integer
 from agents.settings.dqn import DQNSettings
@@ -392,7 +393,8 @@ def test_another_process_writes_checkpoints_of_its_own_and_reports_only_what_goe
     assert display.calls == [("message", "no checkpoint at step 30: the disk is full")]
 
 
-def test_callbacks_are_called_after_each_vector_step_and_after_the_runs_own(settings):
+def test_callbacks_are_called_after_each_vector_step_and_after_the_runs_own(settings, monkeypatch):
+    monkeypatch.setattr(Background, "begin", lambda self, work: work())
     seen = []
 
     def callback(trainer, before):
@@ -638,7 +640,8 @@ def test_a_checkpoint_that_is_not_finite_is_passed_over(settings):
         assert run.steps == 50
 
 
-def test_a_model_is_written_with_each_checkpoint(settings):
+def test_a_model_is_written_with_each_checkpoint(settings, monkeypatch):
+    monkeypatch.setattr(Background, "begin", lambda self, work: work())
     settings = replace(settings, checkpoint_interval=25)
     steps = []
     look = AfterSteps(lambda trainer, before: trainer.steps == 51 and steps.append(model(settings)[1]["step"]))
