@@ -462,7 +462,7 @@ def load(
         )
     kind = ALGORITHMS[config["agent"]]
     agent = kind.__new__(kind)
-    settings = replace(stored_settings(kind.spec, path), device=device)
+    settings = replace(stored_settings(kind.spec, path), device=device, trust=trust)
     own_env, own_network = settings.run.task.env or "", settings.run.network.own_torso
     if env is not None and (isinstance(env, str) or not own_env.startswith(PYTHON)):
         raise ValueError(f"{path} learned in {settings.run.task.name}: env is for one that was made in Python")

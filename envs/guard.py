@@ -19,7 +19,8 @@ _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int
 class Guard(gymnasium.Wrapper):
     """One environment; whatever it raises, and a reward or an observation of a wrong kind, is an `EnvironmentFault`.
 
-    Numbers that are not finite pass, see `check_finite`, but for those of images, which will be uint8.
+    So is a number that a Discrete or MultiDiscrete space does not have. Numbers that are not finite pass, see
+    `check_finite`, but for those of images, which will be uint8.
 
     Args:
         env: as its maker returns it, before its preprocessing.
@@ -32,6 +33,7 @@ class Guard(gymnasium.Wrapper):
         self._index, self._space = index, space
         self._shape, self._dtype = space.shape, space.dtype  # of the last observation that was found right
         self._float_image = is_image(space) and space.dtype is not None and space.dtype.kind == "f"
+        self._counted = isinstance(space, spaces.MultiDiscrete)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         try:
@@ -46,7 +48,8 @@ class Guard(gymnasium.Wrapper):
             obs, reward, terminated, truncated, info = self.env.step(action)
         except Exception as error:
             raise EnvironmentFault(self._index, "failed", describe(error)) from error
-        if self._float_image or type(obs) is not np.ndarray or obs.shape != self._shape or obs.dtype is not self._dtype:
+        other = type(obs) is not np.ndarray or obs.shape != self._shape or obs.dtype is not self._dtype
+        if other or self._float_image or (self._counted and not is_counted(self._space, obs)):
             self._check_obs(obs)
         if type(reward) not in _NUMBERS and not _is_number(reward):
             raise EnvironmentFault(self._index, f"returned a reward of {one_line(reward)[:100]}")
@@ -64,8 +67,30 @@ class Guard(gymnasium.Wrapper):
                     raise EnvironmentFault(self._index, f"returned an image with {_first_non_finite(array)}")
         else:
             got = f"an observation of another kind, {one_line(obs)[:100]}"
+        if fits and not is_counted(space, obs):
+            fits, got = False, f"an observation outside of its space, {one_line(obs)[:100]}"
         if not fits:
             raise EnvironmentFault(self._index, f"returned {got}", f"its observation_space is {one_line(space)}")
+
+
+def is_counted(space: spaces.Space, obs: Any) -> bool:
+    """Whether all numbers of an observation that stand for one of several things do: those of (Multi)Discrete spaces.
+
+    Args:
+        space: of the observation.
+        obs: of the shape that the space says.
+    """
+    if isinstance(space, spaces.Discrete):
+        return bool(space.start <= obs < space.start + space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        array = np.asarray(obs)
+        inside = (array >= space.start) & (array < space.start + space.nvec)
+        return array.dtype.kind in "iu" and b"\0" not in inside.tobytes()
+    if isinstance(space, spaces.Dict):
+        return all(is_counted(part, obs[name]) for name, part in space.spaces.items())
+    if isinstance(space, spaces.Tuple):
+        return all(map(is_counted, space.spaces, obs))
+    return True
 
 
 def check_finite(obs: np.ndarray, reward: np.ndarray) -> None:

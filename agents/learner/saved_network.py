@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from agents.learner.network import make_network
+from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import CheckpointError, Shapes, read_model
 from wnrl.networks.own_torso import OwnModule
 from wnrl.normalizers.folding import fold
@@ -19,6 +20,8 @@ MOST_NUMBERS = 2**26
 """In a model that is not trusted; those of the presets have 15 million at most."""
 _LARGEST = 2**31
 _SLACK = 100_000
+_MOST_LAYERS = 64
+_IN_CHECKPOINT = "/trainer/agent/learner/network/"
 
 
 def read_network(
@@ -62,13 +65,49 @@ def read_network(
     return network, about
 
 
+def check_resumed(run_dir: Path, description: Mapping[str, Any], own_torso: OwnModule | None = None) -> None:
+    """Raise CheckpointError where a network is larger than that in the checkpoints of its run, before it is made.
+
+    Args:
+        run_dir: folder of the run.
+        description: of the network, by the run's settings.
+        own_torso: as above; with it nothing is compared.
+    """
+    if own_torso is None:
+        folder = run_dir / "checkpoints"
+        shapes = {
+            name: shape for name, shape in Checkpoints(folder).shapes().items() if name.startswith(_IN_CHECKPOINT)
+        }
+        _check_numbers(run_dir, description, max(len(shapes), 8))
+        _check_size(run_dir, description, sum(map(prod, shapes.values())))
+
+
+def check_untrusted(config: Path, description: Mapping[str, Any], own_torso: OwnModule | None = None) -> None:
+    """Raise ValueError where the settings that a file has make a large network.
+
+    Args:
+        config: the file.
+        description: of the network.
+        own_torso: as above; with it nothing is counted.
+    """
+    if own_torso is None:
+        _check_numbers(config, description, _MOST_LAYERS)
+        if (made := _count(config, description)) > MOST_NUMBERS:
+            raise ValueError(f"{config} makes a network of {made:,} numbers: add --trust if you know why")
+
+
 def _check_size(path: Path, description: Mapping[str, Any], numbers: int) -> None:
     """Raise CheckpointError where the network has more parameters than its file has numbers."""
-    with torch.device("meta"):  # takes no memory
-        network = _made(path, description, None)
-    made = sum(tensor.numel() for tensor in network.state_dict().values())
+    made = _count(path, description)
     if made > 2 * numbers + _SLACK:  # v and g take some more than the plain weight
         raise CheckpointError(f"{path} describes a network of {made:,} numbers and has {numbers:,}: it is damaged")
+
+
+def _count(path: Path, description: Mapping[str, Any]) -> int:
+    """Numbers of the parameters and buffers of a network that is described."""
+    with torch.device("meta"):  # takes no memory
+        network = _made(path, description, None)
+    return sum(tensor.numel() for tensor in network.state_dict().values())
 
 
 def _check_numbers(path: Path, value: Any, longest: int) -> None:

@@ -15,6 +15,13 @@ def check_at_least(settings: object, least: float, *names: str) -> None:
             raise ValueError(f"{name} must {rule}, got {getattr(settings, name)}")
 
 
+def check_at_most(settings: object, most: float, *names: str) -> None:
+    """Raise ValueError where one of these fields is above `most`."""
+    for name in names:
+        if getattr(settings, name) > most:
+            raise ValueError(f"{name} must be at most {most:g}, got {getattr(settings, name)}")
+
+
 def check_seed(settings: object) -> None:
     """Raise ValueError where `seed` is negative, or is of more than 64 bits, which a folder's name would not hold."""
     check_at_least(settings, 0, "seed")

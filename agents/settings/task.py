@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from agents.settings.checks import check_at_least, check_shares, check_used
+from agents.settings.checks import check_at_least, check_at_most, check_shares, check_used
 
 Protocol = Literal["none", "machado", "nature"]
 Vectorization = Literal["sync", "async"]
@@ -77,9 +77,10 @@ class TaskSettings:
         for name in ("frame_skip", "stack"):
             if getattr(self, name) is not None:
                 check_at_least(self, 1, name)
+                check_at_most(self, 1_000, name)
         check_shares(self, "sticky_actions")
-        if len(self.resize) > 2 or min(self.resize, default=1) < 1:
-            raise ValueError(f"resize takes a height and a width of at least 1, or one number, got {self.resize}")
+        if len(self.resize) > 2 or not all(1 <= side <= 10_000 for side in self.resize):
+            raise ValueError(f"resize takes a height and a width from 1 to 10000, or one number, got {self.resize}")
         self.env_options  # noqa: B018 - refuses what is not KEY=VALUE
 
     @property

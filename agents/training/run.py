@@ -23,6 +23,7 @@ from agents.training.protocols import NullProgress, Progress
 from agents.training.run_directory import RunDirectory, default_folder, made_by
 from agents.training.safe_progress import SafeProgress
 from agents.training.saving import Saving, check_checkpoint
+from agents.training.stored_sizes import check_processes, check_sizes
 from agents.training.summary import summary
 from agents.training.task import Task
 from agents.training.trackers import check_tracking, open_tracker, record_settings
@@ -82,6 +83,9 @@ class Run:
             raise ValueError(f"{spec.name} runs in one process: leave torchrun out")
         check_tracking(settings, keep=keep)
         own = share(settings, ranks)
+        if settings.run.resume is not None and settings.run.resumes:
+            path = settings.run.resume
+            check_sizes(own, path, RunDirectory(path).checkpoints_of(ranks.rank), ranks.world_size)
         self._environment = environment = self._task.training(own.run.num_envs)
         self.directory: RunDirectory | None = None
         try:
@@ -173,13 +177,13 @@ class Run:
         step, state = self._checkpoints.latest(check=check_checkpoint)
         for path in self._checkpoints.damaged:
             self._warn(f"checkpoint {path} cannot be used, damaged or not finite: continuing from the one before")
-        if (made := state.get("processes", 1)) != self._ranks.world_size:
-            raise ValueError(f"the run is one of {made} processes: start as many (torchrun --nproc-per-node {made})")
+        check_processes(state, self._ranks.world_size)
         if (common := self._ranks.min(step)) < step:
             step, state = self._checkpoints.latest(at_most=common, check=check_checkpoint)
         if self._ranks.min(step) < step:
             raise ValueError(
-                f"the {made} processes have no checkpoint at a common step in {self.directory.checkpoints}"
+                f"the {self._ranks.world_size} processes have no checkpoint at a common step in "
+                f"{self.directory.checkpoints}"
             )
         if more is not None:
             self.settings = replace(self.settings, steps=step + more)

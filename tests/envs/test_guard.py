@@ -104,6 +104,40 @@ def test_observations_of_parts(obs):
             call()
 
 
+COUNTED = [
+    (spaces.Discrete(3), [0, 2, np.int64(1)], [3, -1, np.int64(7)]),
+    (spaces.Discrete(3, start=-2), [-2, 0], [1, -3]),
+    (spaces.MultiDiscrete([2, 4]), [np.array([1, 3]), np.zeros(2, int)], [np.array([2, 0]), np.array([0, -1])]),
+    (spaces.MultiDiscrete([2, 4]), [np.array([0, 0], np.uint8)], [np.array([0.5, 0])]),
+    (spaces.MultiDiscrete([2, 4], start=[5, -1]), [np.array([5, 2])], [np.array([0, 0]), np.array([5, 3])]),
+    (TWO, [{"a": np.zeros(2), "b": 2}], [{"a": np.zeros(2), "b": 3}]),
+    (spaces.Tuple([BOX, TWO]), [(np.ones(2), {"a": np.ones(2), "b": 0})], [(np.ones(2), {"a": np.ones(2), "b": -1})]),
+]
+
+
+@pytest.mark.parametrize(("space", "inside", "outside"), COUNTED)
+def test_a_number_of_nothing_is_named(space, inside, outside):
+    for obs in inside:
+        guard = Guard(Fixed(space, obs), 7)
+        assert guard.reset()[0] is obs
+        assert guard.step(0)[0] is obs
+    for obs in outside:
+        guard = Guard(Fixed(space, obs), 7)
+        for call in (guard.reset, lambda guard=guard: guard.step(0)):
+            with pytest.raises(
+                EnvironmentFault, match=r"^environment 7 returned an observation outside of its space, .*: its observa"
+            ):
+                call()
+
+
+def test_a_run_names_the_step_of_a_number_of_nothing():
+    environment = Gym(Fixed, 2, env_kwargs={"space": spaces.MultiDiscrete([2, 4]), "obs": np.array([1, 3])})
+    reset_all(environment)
+    environment._env.envs[1].unwrapped.row = (np.array([1, 4]), 0.0)
+    with pytest.raises(EnvironmentFault, match=r"^environment 1 returned an observation outside of its space, \[1 4\]"):
+        environment.step(np.zeros(2, int))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_every_place_is_looked_at(dtype, value):

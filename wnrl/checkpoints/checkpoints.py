@@ -1,13 +1,13 @@
 """The checkpoints of a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from wnrl.checkpoints.files import CheckpointError, UnreadableError, remove, saved_steps, sweep
-from wnrl.checkpoints.tensor_files import SUFFIX, read_checkpoint, write_checkpoint
+from wnrl.checkpoints.tensor_files import SUFFIX, Shapes, read_checkpoint, read_shapes, write_checkpoint
 
 __all__ = ["Checkpoints", "NullCheckpoints"]
 
@@ -58,6 +58,18 @@ class Checkpoints:
         """The step of the newest checkpoint that is not known to be damaged; -1 where there is none."""
         return max((step for step, path in saved_steps(self.folder).items() if path not in self.damaged), default=-1)
 
+    def shapes(self) -> Shapes:
+        """The shapes of the tensors of the newest checkpoint whose header is whole; raises as `latest`."""
+        reasons = []
+        for path in reversed(saved_steps(self.folder).values()):
+            try:
+                return read_shapes(path)
+            except UnreadableError:
+                raise
+            except CheckpointError as error:
+                reasons.append(str(error))
+        raise self._none(reasons)
+
     def latest(
         self,
         device: torch.device | str = "cpu",
@@ -92,7 +104,10 @@ class Checkpoints:
             except CheckpointError as error:
                 self.damaged.append(path)
                 reasons.append(str(error))
-        raise CheckpointError(
+        raise self._none(reasons)
+
+    def _none(self, reasons: Sequence[str]) -> CheckpointError:
+        return CheckpointError(
             f"no checkpoint to resume from in {self.folder}: {'; '.join(reasons) or 'none was saved'}"
         )
 

@@ -10,7 +10,7 @@ from agents.settings.run import RunSettings
 from agents.training.task import Task
 from envs import Chain, Gym
 from tests.agents.learner.test_network import SHAPE
-from wnrl.checkpoints.tensor_files import write_model
+from wnrl.checkpoints.tensor_files import write_checkpoint, write_model
 from wnrl.normalizers.folding import fold
 
 RUN = from_flat(RunSettings, env="Chain", hidden=(8,), device="cpu", num_envs=3)
@@ -39,6 +39,8 @@ def test_a_learner_begins_with_a_trained_network_but_not_when_it_resumes(tmp_pat
     expected = trained.network(obs).q_values
     begun = learner(replace(RUN, init_from=tmp_path))
     torch.testing.assert_close(begun.network(obs).q_values, expected)
+    state = {"trainer": {"agent": {"learner": {"network": trained.network.state_dict()}}}}
+    write_checkpoint(tmp_path / "checkpoints" / "000000000001.safetensors", state)
     resumed = learner(replace(RUN, init_from=tmp_path, resume=tmp_path))
     assert torch.equal(resumed.network.head.v, learner().network.head.v)
     with pytest.raises(ValueError, match="init he would have no effect with init_from, a trained network"):

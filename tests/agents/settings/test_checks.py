@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from agents.settings.checks import check_above_zero, check_at_least, check_shares, check_used
+from agents.settings.checks import check_above_zero, check_at_least, check_at_most, check_shares, check_used
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Numbers:
         (lambda numbers: check_above_zero(numbers, "left"), {"left": -1.0}, "left must be above 0, got -1.0"),
         (lambda numbers: check_at_least(numbers, 1, "right"), {"right": 0}, "right must be at least 1, got 0"),
         (lambda numbers: check_at_least(numbers, 0, "right"), {"right": -1}, "right must not be negative, got -1"),
+        (lambda numbers: check_at_most(numbers, 9, "right"), {"right": 10}, "right must be at most 9, got 10"),
         (lambda numbers: check_shares(numbers, "share"), {"share": 2.0}, "share must lie between 0 and 1, got 2.0"),
     ],
 )

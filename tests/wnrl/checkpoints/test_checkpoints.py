@@ -34,10 +34,25 @@ def test_the_one_before_a_damaged_one_is_used_and_reported(tmp_path: Path) -> No
     assert sorted(tmp_path.iterdir()) == [older, third]  # the damaged one does not count as kept
 
 
+def test_shapes_are_those_of_the_newest_whose_header_is_whole(tmp_path: Path) -> None:
+    run = Checkpoints(tmp_path)
+    older, newer = run.save(1, {"a": torch.zeros(9)}), run.save(2, {"a": torch.ones(7, 2)})
+    assert older is not None
+    assert newer is not None
+    newer.write_bytes(newer.read_bytes()[:-1] + b"!")  # of a tensor, which is not read
+    assert run.shapes() == {"/a": (7, 2)}
+    newer.write_bytes(newer.read_bytes()[:40])
+    assert run.shapes() == {"/a": (9,)}
+    older.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=f"no checkpoint to resume from in {tmp_path}: .*; .*cannot be read"):
+        run.shapes()
+
+
 def test_nothing_usable_is_one_line(tmp_path: Path) -> None:
     run = Checkpoints(tmp_path / "none")
-    with pytest.raises(CheckpointError, match="none was saved"):
-        run.latest()
+    for look in (run.latest, run.shapes):
+        with pytest.raises(CheckpointError, match="none was saved"):
+            look()
     path = run.save(1, {})
     assert path is not None
     path.write_bytes(b"")
