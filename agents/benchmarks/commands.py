@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import tyro
 
+from agents.benchmarks.checkpoint_stops import checkpoint_stops, stop_table
 from agents.benchmarks.emulation_rates import emulation_rates
 from agents.benchmarks.growth import environment_growth, fill_growth, growth_table, rollout_growth
 from agents.benchmarks.norm_costs import norm_costs, norm_table
@@ -183,6 +184,26 @@ class Replays(Timing):
             device=device,
         )
         return figures, replay_table(figures)
+
+
+@dataclass(frozen=True)
+class CheckpointStops(Measurement):
+    """How long a run stands still for a checkpoint of a full replay buffer of Atari observations."""
+
+    num_envs: int = 8
+    """Parallel environments, whose steps are stored together, every 5 ms."""
+    capacity: int = 600_000
+    """Steps in the replay buffer, 7 KB each."""
+    rounds: int = 3
+    """Checkpoints; the file of each is as large as the buffer."""
+    folder: Path | None = None
+    """Where they are written, and removed; by default in that of temporary files."""
+
+    def measure(self, device: torch.device) -> Figures:
+        """Bytes and seconds of each checkpoint."""
+        sizes = {"num_envs": self.num_envs, "capacity": self.capacity, "rounds": self.rounds}
+        rows = checkpoint_stops(**sizes, device=device, folder=self.folder)
+        return {"checkpoints": rows}, stop_table(rows)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ Benchmark = (
     | Annotated[commands.RaceA2C, tyro.conf.subcommand("a2c")]
     | Annotated[commands.Replays, tyro.conf.subcommand("replay")]
     | Annotated[commands.Growth, tyro.conf.subcommand("growth")]
+    | Annotated[commands.CheckpointStops, tyro.conf.subcommand("checkpoint")]
     | Annotated[commands.Norms, tyro.conf.subcommand("norms")]
     | Annotated[commands.Emulation, tyro.conf.subcommand("env")]
     | Annotated[commands.SB3Atari, tyro.conf.subcommand("sb3-atari")]
