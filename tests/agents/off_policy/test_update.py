@@ -5,15 +5,24 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
+from agents.dqn.dqn import passes_join
+from agents.learner.network import store_channels_last
+from agents.learner.optimizers import load_optimizer
 from agents.off_policy.update import LAUNCHES, PrioritizedSampler, ReplayUpdates, Sample, UniformSampler
 from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess
+from agents.settings.flat import replace
 from envs import Chain
+from tests.agents import dqn_family
 from tests.agents.compiled import compile_updates, parts, unique_graphs
 from tests.agents.dqn_family import DISTRIBUTIONS, NOISY, trained
+from tests.agents.environments import Pictured
 from tests.agents.tape import tape
+from tests.products import mostly_slow
 from wnrl import NORMALIZERS
+from wnrl.networks import space_to_depth
 from wnrl.replay.layout import ReplayLayout
 from wnrl.replay.prioritized import PrioritizedReplay
 from wnrl.replay.uniform import Replay
@@ -109,11 +118,13 @@ def test_what_the_target_says_is_computed_once_for_all_batches_of_a_launch():
 # Compiled
 
 
-def check_compiled(backend, number=3, **changes):
+def check_compiled(backend, number=3, prepare=lambda agent: None, environment=Chain, **changes):
     """As many updates compiled as eager, from the same state and the same random numbers."""
-    compiled, eager = (trained(Chain(2, length=4), 110, **changes).agent for _ in range(2))
+    eager, compiled = (trained(environment(2, length=4), 110, **changes).agent for _ in range(2))
     said = compile_updates(compiled, backend)
-    for agent in (compiled, eager):
+    for agent in (eager, compiled):
+        if agent is compiled:
+            prepare(agent)
         agent.metrics(110)  # the next update is measured
         for step in (112, 114):
             agent.update(step, number)
@@ -128,12 +139,8 @@ COMPILED = [
     {"norm": "mean-batch", **DISTRIBUTIONS["implicit"]},
     {"norm": "weight", "distribution": "quantile", **NOISY},
 ]
-MORE_COMPILED = [
-    {"norm": norm, **changes}
-    for norm, changes in zip(
-        NORMALIZERS, itertools.cycle((*(one for one in CHANGES if one is not NOISY), {"dueling": True}))
-    )
-]
+MEMBERS = [*(one for one in CHANGES if one is not NOISY), {"double": True, "dueling": True}]
+MORE_COMPILED = [{"norm": norm, **changes} for norm, changes in itertools.product(NORMALIZERS, MEMBERS)]
 
 
 @pytest.mark.parametrize("changes", COMPILED)
@@ -145,6 +152,60 @@ def test_compiled_updates_are_the_eager_ones(changes):
 @pytest.mark.parametrize("changes", MORE_COMPILED, ids=lambda changes: "-".join(map(str, changes.values())))
 def test_compiled_updates_are_the_eager_ones_whatever_is_learned(changes):
     check_compiled("aot_eager", **changes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_compiled_updates_from_images_as_on_cuda_are_the_eager_ones(norm, monkeypatch):
+    """The first convolution over blocks of pixels, channels-last weights, and one pass of both observations."""
+    rearranged, convolve = [], space_to_depth.space_to_depth_conv2d
+
+    def noted(*arguments):
+        rearranged.append(1)
+        return convolve(*arguments)
+
+    def as_on_cuda(agent):
+        store_channels_last(agent.network)
+        load_optimizer(agent.learner.optimizer, agent.learner.optimizer.state_dict())  # its moments in that order
+        agent._joins = passes_join(agent.network)
+        monkeypatch.setattr(space_to_depth, "DEVICES", ("cpu",))
+        monkeypatch.setattr(space_to_depth, "space_to_depth_conv2d", noted)
+
+    monkeypatch.setattr(dqn_family, "RUN", replace(dqn_family.RUN, precision="float32"))
+    check_compiled("aot_eager", 1, as_on_cuda, Pictured, norm=norm, double=True, optimizer_eps=1e-2)
+    assert rearranged
+
+
+@pytest.mark.parametrize("norm", mostly_slow(["weight", "mean-batch", "spectral"], "mean-batch"))
+def test_what_acting_has_kept_of_a_weight_is_not_what_compiled_updates_take(norm):
+    """And it is not taken any more once they have changed the weight."""
+    compiled, eager = (trained(Chain(2, length=4), 110, norm=norm, double=True).agent for _ in range(2))
+    compile_updates(compiled)
+    obs = torch.eye(4)[:3]
+    for agent in (compiled, eager):
+        agent.network.eval()
+        with torch.no_grad():
+            agent.network(obs)
+        agent.network.train()
+    kept = [spoil(layer) for layer in compiled.network.modules()]
+    assert any(kept)
+    compiled.update(112, 2)
+    eager.update(112, 2)
+    torch.testing.assert_close(learned(compiled), learned(eager), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        outputs = [agent.network.eval()(obs).q_values for agent in (compiled, eager)]
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+
+
+def spoil(layer):
+    """Whether a layer has kept something of its weight; it is made wrong."""
+    for factors in vars(layer).get("_factors", {}).values():
+        factors.factor.fill_(1e6)
+    kept = vars(layer).get("_kept")
+    values = () if kept is None else tree_leaves(kept._last[2])
+    for value in values:
+        value.fill_(1e6)
+    return bool(values) or "_factors" in vars(layer)
 
 
 @pytest.mark.slow
