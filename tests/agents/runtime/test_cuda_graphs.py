@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from agents.dqn import dqn
 from agents.dqn.build import build_dqn
 from agents.runtime import cuda_graphs
 from agents.runtime.cuda_graphs import WARM_UP, Graphs
@@ -18,7 +19,9 @@ from envs import Chain
 from tests.agents.contract import check_close
 from tests.agents.dqn_family import DISTRIBUTIONS, RAINBOW, settings
 from tests.agents.dqn_family import RUN as DQN_RUN
+from tests.agents.environments import Pictured
 from tests.agents.policy_gradient_family import make
+from wnrl.networks import space_to_depth
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -263,6 +266,39 @@ def test_a_compiled_run_in_graphs_is_the_eager_one(changes, capsys):
     assert compiled.learner.compiler.enabled
     check_close(compiled.network, eager.network)
     assert "without" not in capsys.readouterr().out.replace("does without", "")
+
+
+@needs_triton
+@pytest.mark.parametrize("norm", ["none", "weight", "mean-batch", "spectral"])
+def test_compiled_updates_from_images_in_graphs_are_the_eager_ones(norm, capsys, monkeypatch):
+    """The first convolution over blocks of pixels, channels-last weights, and one pass of both observations."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    numbers = {"double": True, "optimizer_eps": 1e-2, "learning_starts": 100}
+    monkeypatch.setattr(space_to_depth, "DEVICES", ())
+    monkeypatch.setattr(dqn, "JOINT_DEVICES", ())
+    eager = from_images(norm, False, False, **numbers)
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    compiled = from_images(norm, True, None, **numbers)
+    assert compiled.captures
+    assert compiled.learner.compiler.enabled
+    assert compiled._joins == (norm in ("none", "weight"))
+    weights = [p for p in compiled.network.parameters() if p.ndim == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+    for ours, other in zip(compiled.network.parameters(), eager.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-3, atol=1e-3)
+    assert "without" not in capsys.readouterr().out.replace("does without", "")
+
+
+def from_images(norm, graphs, compile, **changes):
+    """The agent after some forty updates on the GPU."""
+    environment = Pictured(2, length=4)
+    run_settings = replace(DQN_RUN, device="cuda", norm=norm, precision="float32", compile=compile, steps=2_000)
+    agent = build_dqn(run_settings, settings(graphs=graphs, **changes), environment)
+    Trainer(agent, environment, seed=0).run(110)
+    for step in range(112, 122, 2):
+        agent.update(step, 8)
+    return agent
 
 
 @needs_triton
