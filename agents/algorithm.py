@@ -14,7 +14,6 @@ from __future__ import annotations
 import gc
 import signal
 import sys
-import threading
 import warnings
 import weakref
 from collections.abc import Sequence
@@ -41,8 +40,8 @@ from agents.training.evaluation import Scores, evaluate
 from agents.training.progress import TerminalProgress
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run import Run
-from agents.training.run_directory import RunDirectory, in_use
-from agents.training.saved_model import NAMES, SavedModel, find_models, read_saved_model
+from agents.training.run_directory import NAMES, RunDirectory, in_use, run_of_part
+from agents.training.saved_model import SavedModel, find_models, read_saved_model
 from agents.training.source import source_of
 from agents.training.stored_settings import stored_settings
 from agents.training.task import Source, Task
@@ -454,7 +453,9 @@ def load(
     path = Path(run_dir)
     if model not in NAMES:
         raise ValueError(f"model must be {' or '.join(map(repr, NAMES))}, got {model!r}")
-    _refuse_a_part(path)
+    if (folder := run_of_part(path)) is not None:
+        best = ", model='best'" if path.stem == "best" else ""
+        raise ValueError(f"{path} is in the folder of a run: load({str(folder)!r}{best})")
     config = RunDirectory.open(path).config
     if config.get("agent") not in ALGORITHMS or "library" in config:
         raise ValueError(
@@ -481,16 +482,6 @@ def load(
         if shape != learned:
             raise ValueError(f"{path} learned from observations {list(learned)}, its environment has {list(shape)} now")
     return agent
-
-
-def _refuse_a_part(path: Path) -> None:
-    """Raise ValueError where that is a file or folder within the folder of a run."""
-    if (path / "config.json").is_file():
-        return
-    for folder in path.parents[:2]:
-        if (folder / "config.json").is_file():
-            model = ", model='best'" if path.stem == "best" else ""
-            raise ValueError(f"{path} is in the folder of a run: load({str(folder)!r}{model})")
 
 
 def _checked(callbacks: Callback | Sequence[Callback]) -> Sequence[Callback]:
@@ -520,5 +511,4 @@ def _warn_of_no_learning(run: Run, until: int) -> None:
 
 def interrupts() -> AbstractContextManager[StopSignal]:
     """A context in which Ctrl-C asks for a stop; nothing but in the main thread, since others get no signals."""
-    main = threading.current_thread() is threading.main_thread()
-    return StopSignal(signals=(signal.SIGINT,) if main else ())
+    return StopSignal(signals=(signal.SIGINT,))

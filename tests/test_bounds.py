@@ -18,6 +18,8 @@ LOWEST = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / ".ci" / "lowest.txt").re
 def test_the_lowest_version_is_the_one_that_is_tested(requirement):
     if not requirement.specifier:
         pytest.skip("any version, of an extra of another dependency")
+    if requirement.marker and not requirement.marker.evaluate():
+        pytest.skip("of another system")
     (bound,) = requirement.specifier
     assert bound.operator == ">="
     tested = Version(LOWEST[requirement.name])

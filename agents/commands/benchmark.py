@@ -13,6 +13,7 @@ from agents.benchmarks import commands
 from agents.benchmarks.timing import machine, machine_line
 from agents.commands.parser import fail, read
 from agents.runtime.devices import resolve_device, resolve_dtype
+from envs.faults import EnvironmentFault
 
 Benchmark = (
     Annotated[commands.RaceDQN, tyro.conf.subcommand("dqn")]
@@ -39,6 +40,8 @@ def main(description: str) -> int:
         arguments.set_threads()
         device = resolve_device(arguments.device)
         figures, table = arguments.measure(device)
+    except EnvironmentFault as error:
+        fail(error, code=1)
     except ValueError as error:
         fail(error)
     about, precision = machine(device), resolve_dtype(arguments.precision, device, images=arguments.images)

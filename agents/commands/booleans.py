@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import is_dataclass
-from typing import Any, get_args, get_origin
+from typing import Any
 
-from agents.settings.flat import flat_types
+from agents.settings.flat import names_of_types
 
 VALUES = ("True", "False", "None")
 
@@ -18,9 +17,7 @@ def with_booleans(argv: Sequence[str], kind: Any) -> list[str]:
         argv: the arguments.
         kind: the dataclass whose fields are the flags; of anything else the arguments stay as they are.
     """
-    if not is_dataclass(get_origin(kind) or kind):
-        return list(argv)
-    flags = {name for name, hint in flat_types(kind).items() if {*get_args(hint)} == {bool, type(None)}}
+    flags = names_of_types(kind, lambda types: types == {bool, type(None)})
     written: list[str] = []
     for text, following in zip(argv, [*argv[1:], ""], strict=False):
         name = text[2:].replace("-", "_") if text.startswith("--") else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -18,7 +18,7 @@ from agents.runtime.output_text import make_output_safe
 from agents.runtime.signals import leaving_at_once
 from agents.settings.checks import check_at_least, check_seed, check_shares, check_used
 from agents.settings.presets.protocols import conditions
-from agents.training.run_directory import RunDirectory
+from agents.training.run_directory import NAMES, RunDirectory, run_of_part
 
 if TYPE_CHECKING:  # torch comes with it, and is imported once the command line is right
     from agents.training.saved_model import SavedModel
@@ -29,7 +29,7 @@ class EvaluateSettings:
     """The evaluated model, and how it plays."""
 
     run_dir: Annotated[Path, tyro.conf.Positional]
-    """Folder of the run."""
+    """Folder of the run, or the file of one of its models."""
     episodes: int = 30
     """Whole games to play."""
     epsilon: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
@@ -61,16 +61,43 @@ def main(description: str) -> int:
     """Evaluate a model, as `scripts/evaluate.py` does; returns the exit code."""
     make_output_safe()
     try:
-        settings = read(EvaluateSettings, description)
+        settings = located(read(EvaluateSettings, description))
         _open(settings.run_dir)  # what is wrong with it is said before torch is imported
         with leaving_at_once():
             import agents.training.saved_model  # noqa: F401
+    except ValueError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        return 130
+    from envs.faults import EnvironmentFault
+
+    try:
         print(play_saved_model(settings))
         return 0
+    except EnvironmentFault as fault:
+        fail(fault, code=1)
     except (ValueError, ModuleNotFoundError) as error:
         fail(error)
     except KeyboardInterrupt:
         return 130
+
+
+def located(settings: EvaluateSettings) -> EvaluateSettings:
+    """The settings, with the run and the model that the path of a model's file means.
+
+    Raises:
+        ValueError: it is of another model than the settings say, or something else within a run.
+    """
+    path = settings.run_dir
+    if (folder := run_of_part(path)) is None:
+        return settings
+    models: dict[str, Any] = {name: kind for kind, name in NAMES.items()}
+    model = models.get(path.stem)
+    if model is None or path.parent != folder:
+        raise ValueError(f"{path} is in the folder of a run: give {folder}")
+    if settings.model not in ("last", model):
+        raise ValueError(f"{path} is the model of --model {model}, got --model {settings.model}: leave that out")
+    return replace(settings, run_dir=folder, model=model)
 
 
 def play_saved_model(settings: EvaluateSettings) -> str:
@@ -129,8 +156,8 @@ def _open(path: Path) -> RunDirectory:
         if zips:
             raise ValueError(
                 f"{zips[0]} is a model of stable-baselines3 and no run: to load it is to unpickle it, which runs its "
-                "author's code, so this command does not. If you trust it, load it in Python (PPO.load) and play it "
-                "with stable_baselines3.common.evaluation.evaluate_policy"
+                "author's code, and it names no environment to play in. If you trust it, load it in Python (PPO.load) "
+                "and play it with stable_baselines3.common.evaluation.evaluate_policy"
             )
     return RunDirectory.open(path)
 

@@ -27,14 +27,24 @@ from agents.training.stored_settings import settings_again, stored_settings
 
 Parsed = TypeVar("Parsed")
 
-# What may change when a run is resumed: nothing that the learner has seen.
-RESUMABLE = {"steps", "schedule_steps", "device", "overlap", "graphs", "log_interval", "checkpoint_interval"} | {
+# What may change when a run is resumed: nothing that the learner has seen. Compiled sums differ in their last digits.
+RESUMABLE = {
+    "steps",
+    "schedule_steps",
+    "device",
+    "compile",
+    "overlap",
+    "graphs",
+    "log_interval",
+    "checkpoint_interval",
+} | {
     "emulator_threads",
     "vectorization",
     "wandb",
     "eval_interval",
     "eval_episodes",
     "eval_steps",
+    "eval_wait",
     "eval_epsilon",
 }
 
@@ -127,6 +137,7 @@ def given_flags(argv: list[str] | None) -> dict[str, str]:
 NEEDED = {
     "--resume": "the folder of the run, or auto, which goes on in --run-dir DIR where that has a checkpoint",
     "--config": "the config.json of the run whose settings this one begins with",
+    "--preset": "fast, or another set of defaults that --help lists",
 }
 """What flags take that are read before all others."""
 

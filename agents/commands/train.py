@@ -74,9 +74,12 @@ def _done_already(resume: Path | None, steps: int) -> str:
 
 def _report(run: Run, agent: str, world_size: int, *, stopped: bool) -> None:
     """Print what the last games of training scored, how the run ended, and the command that comes next."""
+    from agents.learner.saved_network import MOST_NUMBERS
+
     assert run.directory is not None
     path, task = quoted(run.directory.path), run.settings.run.task
-    trusted = f" {TRUST}" if needs_trust(task.env, task.env_options) else ""
+    large = sum(tensor.numel() for tensor in run.agent.learner.network.state_dict().values()) > MOST_NUMBERS
+    trusted = f" {TRUST}" if large or needs_trust(task.env, task.env_options) else ""
     if run.training_scores:
         print(training_line(run.settings.run.task.name, run.training_scores, run.conditions))
     if stopped:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Iterator, Sequence
-from dataclasses import is_dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
-from agents.settings.flat import flat_types
+from agents.settings.flat import names_of_types
 
 _FORM = re.compile(r"([+-]?[\d_]*\.?\d+(?:e\+?\d{1,3})?)([kmg]?)", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -22,10 +20,7 @@ def plain_numbers(argv: Sequence[str], kind: Any) -> list[str]:
         argv: the arguments.
         kind: the dataclass whose fields are the flags; of anything else the arguments stay as they are.
     """
-    if not is_dataclass(get_origin(kind) or kind):
-        return list(argv)
-    whole = {name for name, hint in flat_types(kind).items() if int in _choices(hint)}
-    return list(_rewritten(argv, whole))
+    return list(_rewritten(argv, names_of_types(kind, lambda types: int in types)))
 
 
 def whole_number(text: str) -> int | None:
@@ -51,12 +46,3 @@ def _rewritten(argv: Sequence[str], whole: set[str]) -> Iterator[str]:
 def _plain(text: str) -> str:
     value = whole_number(text)
     return text if value is None else str(value)
-
-
-def _choices(hint: Any) -> set[Any]:
-    """The types that a field takes: itself, the parts of a union, the items of a tuple."""
-    if get_origin(hint) is Annotated:
-        return _choices(get_args(hint)[0])
-    if get_origin(hint) in (Union, types.UnionType, tuple):
-        return {choice for part in get_args(hint) for choice in _choices(part)}
-    return {hint}

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import types
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 Settings = TypeVar("Settings")
 PYTHON = "python:"
@@ -69,6 +70,26 @@ def flat_types(kind: Any) -> dict[str, Any]:
     return flat
 
 
+def names_of_types(kind: Any, wanted: Callable[[set[Any]], bool]) -> set[str]:
+    """The flat names of the fields whose types are wanted; none where `kind` is no dataclass.
+
+    Args:
+        kind: a dataclass, or anything else.
+        wanted: called with the types that a field takes: itself, the parts of a union, the items of a tuple.
+    """
+    if not dataclasses.is_dataclass(get_origin(kind) or kind):
+        return set()
+    return {name for name, hint in flat_types(kind).items() if wanted(_choices(hint))}
+
+
+def _choices(hint: Any) -> set[Any]:
+    if get_origin(hint) is Annotated:
+        return _choices(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType, tuple):
+        return {choice for part in get_args(hint) for choice in _choices(part)}
+    return {hint}
+
+
 def _defaults(kind: Any, own: Any) -> dict[str, Any]:
     """Of a dataclass; `own` is the instance that its owner has as the default, if there is one."""
     flat: dict[str, Any] = {}
@@ -99,12 +120,12 @@ def _built(kind: Any, values: Mapping[str, Any], own: Any) -> Any:
 def _fields(kind: Any, own: Any) -> list[tuple[str, Any, Any]]:
     """Name, nested dataclass (or None) and default of each field of a dataclass, which may be a `Generic[…]`."""
     origin = get_origin(kind) or kind
-    types = dict(zip(getattr(origin, "__parameters__", ()), get_args(kind), strict=True)) if origin is not kind else {}
+    given = dict(zip(getattr(origin, "__parameters__", ()), get_args(kind), strict=True)) if origin is not kind else {}
     hints = get_type_hints(origin)
     found = []
     for field in dataclasses.fields(origin):
         default = getattr(own, field.name) if own is not None else field.default
-        hint = types.get(hints[field.name], hints[field.name])
+        hint = given.get(hints[field.name], hints[field.name])
         nested = hint if dataclasses.is_dataclass(hint) else None
         found.append((field.name, nested, None if default is dataclasses.MISSING else default))
     return found

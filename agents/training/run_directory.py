@@ -228,6 +228,17 @@ def in_use(path: Path) -> bool:
     return any(one.name not in (NAME, GUARD) for one in path.iterdir())
 
 
+NAMES = {"last": "model", "best": "best"}
+"""Names of the files of a run's models."""
+
+
+def run_of_part(path: Path) -> Path | None:
+    """The folder of the run in whose folder, or in a folder of that, a path lies; None where it is one, or in none."""
+    if (path / "config.json").is_file():
+        return None
+    return next((folder for folder in path.parents[:2] if (folder / "config.json").is_file()), None)
+
+
 def default_folder(task: str, agent: str, norm: str, seed: int) -> Path:
     """Make `runs/TASK-AGENT-NORM-sSEED-TIME`, with a number appended where that exists, and return its path.
 

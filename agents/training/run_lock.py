@@ -86,7 +86,7 @@ class RunLock:
 
     def _lock(self, handle: int, folder: Path) -> None:
         if fcntl is None:
-            from filelock import FileLock, Timeout  # a dependency of torch
+            from filelock import FileLock, Timeout
 
             self._guard = FileLock(folder / GUARD, thread_local=False)
             try:

@@ -13,10 +13,11 @@ from agents.learner.saved_network import read_network
 from agents.settings.keywords import checked_keywords
 from agents.settings.task import TaskSettings
 from agents.settings.trust import check_trusted
+from agents.training.evaluation_table import count_evaluations
+from agents.training.run_directory import NAMES
 from agents.training.task import check_not_of_python
 from envs import Environment, make
 from wnrl.checkpoints.files import CheckpointError
-from wnrl.tracking.csv_table import read_rows
 
 
 class SavedModel(NamedTuple):
@@ -102,10 +103,6 @@ def _check_number(name: str, value: Any, kinds: Any, least: float, most: float) 
         raise ValueError(f"{name} is {value!r}")
 
 
-NAMES = {"last": "model", "best": "best"}
-"""Names of the files of a run's models."""
-
-
 def find_model(run_dir: Path, model: str) -> str:
     """Name of the files of a run's model: `best` or `model`.
 
@@ -126,11 +123,3 @@ def find_model(run_dir: Path, model: str) -> str:
 def find_models(run_dir: Path) -> list[str]:
     """Which of `last` and `best` a run has."""
     return [kind for kind, name in NAMES.items() if (run_dir / f"{name}.json").is_file()]
-
-
-def count_evaluations(run_dir: Path) -> int:
-    """How many evaluations with a score a run's `progress.csv` has; 0 without that file."""
-    table = run_dir / "progress.csv"
-    if not table.is_file():
-        return 0
-    return sum(bool(row.get("eval/mean_reward")) for row in read_rows(table).rows)

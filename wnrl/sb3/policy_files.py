@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +17,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
-from wnrl.checkpoints.tensor_files import read_model, write_model
+from wnrl.checkpoints.tensor_files import CheckpointError, Shapes, read_model, write_model
 from wnrl.normalizers.folding import fold
+from wnrl.sb3.bounded import Bounded, TooLargeError
 from wnrl.sb3.learner import copy_policy
 from wnrl.sb3.policies import NormalizedPolicy
 
@@ -26,6 +29,8 @@ SUFFIXES = (".safetensors", ".json", ".onnx")
 _NOT_ACTING = ("critic", "lstm_critic", "value_net", "vf_features_extractor")
 _OF_TRAINING = ("optimizer_class", "optimizer_kwargs", "init")  # arguments that do not change how a policy acts
 _CLASSES = {"activation_fn": torch.nn, "features_extractor_class": torch_layers}  # arguments stored as names in these
+_MOST_NUMBERS = 2**26  # of a file that is not trusted
+_SLACK = 2**24  # numbers of critics beyond sixteen times those that act
 _OURS = re.compile(r"(wnrl\.sb3\.\w+)\.(\w+)")
 
 
@@ -63,6 +68,8 @@ def load_policy(
     action_space: spaces.Space,
     device: torch.device | str = "cpu",
     policy_kwargs: Mapping[str, Any] | None = None,
+    *,
+    trust: bool = False,
 ) -> BasePolicy:
     """The policy that `save_policy` wrote: its `predict` gives the deterministic actions that the model's gave.
 
@@ -73,24 +80,45 @@ def load_policy(
         device: of the policy.
         policy_kwargs: arguments of the policy besides the stored ones: those that are no plain values, such as a
             features extractor of your own.
+        trust: whether it may be of any size, and its critics, which are built and dropped, much larger than what acts.
 
     Returns:
         A policy in evaluation mode, of the model's class with plain layers. It has no critics and cannot be trained.
 
     Raises:
         CheckpointError: the file is missing or damaged.
-        ValueError: the policy is not one of `wnrl.sb3`, has other spaces, or an argument is missing.
+        ValueError: the policy is not one of `wnrl.sb3`, has other spaces, is too large, or an argument is missing or
+            fits none.
     """
-    tensors, about = read_model(without_suffix(path))
+    numbers = 0
+
+    def check(shapes: Shapes, _: dict[str, Any]) -> None:
+        nonlocal numbers
+        numbers = sum(map(prod, shapes.values()))
+        if numbers > _MOST_NUMBERS and not trust:
+            raise CheckpointError(f"{path} has {numbers:,} numbers: add --trust (trust=True) if you know why")
+
+    tensors, about = read_model(without_suffix(path), check=check)
     kind = _policy_class(str(about.get("policy")), path)
-    for name, space in (("observation_space", observation_space), ("action_space", action_space)):
-        if about[name] != str(space):
-            raise ValueError(f"the policy {path} has the {name} {about[name]}, got {space}")
-    arguments = {**_read_arguments(about["policy_kwargs"]), **(policy_kwargs or {})}
-    if missing := sorted(set(about["not_stored"]) - arguments.keys()):
-        raise ValueError(f"the policy {path} has arguments that are no plain values: give {', '.join(missing)}")
-    with torch.random.fork_rng(devices=[]):  # the initial weights are replaced
-        part = acting_part(kind(observation_space, action_space, _no_learning, **arguments))
+    try:
+        for name, space in (("observation_space", observation_space), ("action_space", action_space)):
+            if about[name] != str(space):
+                raise ValueError(f"the policy {path} has the {name} {about[name]}, got {space}")
+        arguments = {**_read_arguments(about["policy_kwargs"]), **(policy_kwargs or {})}
+        if missing := sorted(set(about["not_stored"]) - arguments.keys()):
+            raise ValueError(f"the policy {path} has arguments that are no plain values: give {', '.join(missing)}")
+        bound = nullcontext() if trust else Bounded(16 * numbers + _SLACK)
+        with torch.random.fork_rng(devices=[]), bound:  # the initial weights are replaced
+            part = acting_part(kind(observation_space, action_space, _no_learning, **arguments))
+    except TooLargeError as error:
+        raise CheckpointError(
+            f"{path} has {numbers:,} numbers and describes a policy of {error}: it is damaged"
+        ) from error
+    except ValueError:
+        raise
+    except Exception as error:  # whatever such a description can hold
+        text = " ".join(f"{type(error).__name__} {error}".split())[:300]
+        raise CheckpointError(f"{path} describes no policy of this version: {text}") from error
     _put(tensors, _tensors(part), path)
     return part.to(device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from agents.commands.invocation import how_to_call, quoted
@@ -21,7 +22,8 @@ def main(description: str) -> int:
     """Train, save and evaluate, as `scripts/train_sb3.py` does.
 
     Returns:
-        The exit code: 0, 2 for a wrong command line, or 128 + the number of the signal that stopped the run.
+        The exit code: 0, 1 where an environment fails, 2 for a wrong command line, or 128 + the number of the signal
+        that stopped the run.
     """
     stop, run = StopSignal(), None
     try:
@@ -40,17 +42,31 @@ def main(description: str) -> int:
 
 
 def _train(run: SB3Run, stop: StopSignal) -> int:
+    from envs.faults import EnvironmentFault  # brings gymnasium
+
     path = run.directory.path
     print(f"training in {path}", flush=True)
     if line := run.id_remark:
         print(line, flush=True)
     if run.conditions:
         print(f"games are scored with {run.conditions}", flush=True)
-    run.learn()
+    try:
+        run.learn()
+    except EnvironmentFault as fault:
+        fault.step = run.steps
+        kept = f"; the model of that step is in {path / 'model.zip'}" if run.steps and run.save_finite() else ""
+        fail(f"{fault}{kept}", code=1)
+    except Exception:  # of a callback, of the device, of the library
+        if run.steps and run.save_finite():
+            print(f"the run broke off at step {run.steps:,}: its model is {path / 'model.zip'}", file=sys.stderr)
+        raise
     run.save()
     print(f"model of step {run.steps:,}: {path / 'model.zip'}", flush=True)
-    if not stop() and (result := run.evaluate()):
-        print(result)
+    try:
+        if not stop() and (result := run.evaluate()):
+            print(result)
+    except EnvironmentFault as fault:
+        fail(f"no evaluation: {fault}", code=1)
     trusted = f" {TRUST}" if needs_trust(run.task.env, run.task.env_options) else ""
     end = f"stopped at step {run.steps:,}" if stop() else f"finished {run.steps:,} steps"
     print(f"{end}: {how_to_call('evaluate')} {quoted(path)}{trusted} evaluates the model", flush=True)

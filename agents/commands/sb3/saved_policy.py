@@ -39,7 +39,9 @@ def play_saved_policy(directory: RunDirectory, settings: EvaluateSettings) -> st
     seed, drawing = integer(settings.seed, Purpose.GAMES, bits=31), integer(settings.seed, Purpose.GAMES_POLICY)
     with closing(make_evaluation_envs(about, number, seed, pictures=settings.video)) as environment:
         spaces = environment.observation_space, environment.action_space
-        policy = load_policy(directory.path / name, *spaces, device=resolve_device(settings.device))
+        policy = load_policy(
+            directory.path / name, *spaces, device=resolve_device(settings.device), trust=settings.trust
+        )
         path = video_path(directory, settings, name, about["step"])
         video = Video(Screen(environment, about), path) if settings.video else None
         watching: dict[str, Any] = {"watch": video.record} if video else {}

@@ -164,6 +164,13 @@ class SB3Run:
         self.model.save(self.directory.path / "model.zip")
         save_policy(self.model, self.directory.path / "model", self._describe(None))
 
+    def save_finite(self) -> bool:
+        """Save, unless a number of the policy is not finite; whether it did."""
+        finite = all(bool(parameter.isfinite().all()) for parameter in self.model.policy.parameters())
+        if finite:
+            self.save()
+        return finite
+
     def _describe(self, score: float | None) -> dict[str, Any]:
         """What a saved policy's description has besides the policy, as those of our agents."""
         about = {"agent": self._settings.algo, **self._task, "play": self._play}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from itertools import count
+from typing import Any, SupportsFloat
 
+import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 from agents.settings.task import TaskSettings
+from envs.faults import EnvironmentFault
+from envs.guard import Guard, check_finite
 from envs.makers import Maker
 from wnrl.sb3 import AtariVecEnv
 
@@ -58,8 +62,30 @@ def make_evaluation_envs(task: Task, num_envs: int, seed: int, *, pictures: bool
 def _make(task: Task, num_envs: int, seed: int, *, clip_reward: bool, **options: Any) -> VecEnv:
     if task["game"] is not None:
         return AtariVecEnv(task["game"], num_envs, seed=seed, clip_reward=clip_reward, **task["emulator"], **options)
-    make = Maker(task["env"], task["emulator"].get("env_kwargs", {}), **options)
-    return _channels_first(make_vec_env(make, num_envs, seed=seed))
+    make, index = Maker(task["env"], task["emulator"].get("env_kwargs", {}), **options), count()
+    return _channels_first(make_vec_env(lambda: FiniteGuard(make(), next(index)), num_envs, seed=seed))
+
+
+class FiniteGuard(Guard):
+    """A `Guard` that takes no number that is not finite either, as `envs.Gym` takes none."""
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        obs, reward, *ends = super().step(action)
+        self._check_finite(obs, reward)
+        return obs, reward, *ends
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        obs, info = super().reset(seed=seed, options=options)
+        self._check_finite(obs, 0.0)
+        return obs, info
+
+    def _check_finite(self, obs: Any, reward: SupportsFloat) -> None:
+        for part in obs.values() if isinstance(obs, Mapping) else [obs]:
+            try:
+                check_finite(np.asarray(part)[None], np.array([float(reward)]))
+            except EnvironmentFault as fault:
+                fault.index = self._index
+                raise
 
 
 def _channels_first(environment: VecEnv) -> VecEnv:

@@ -3,7 +3,9 @@ import sys
 
 import pytest
 
+from agents.benchmarks.commands import UpdateCalls
 from agents.commands.benchmark import main
+from envs import EnvironmentFault
 
 
 def call(monkeypatch, *arguments):
@@ -46,3 +48,14 @@ def test_what_is_wrong_is_one_line_and_code_2(arguments, said, monkeypatch, caps
     assert out == ""
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_fault_of_an_environment_is_one_line_and_code_1(monkeypatch, capsys):
+    def measure(self, device):
+        raise EnvironmentFault(2, "returned a reward of nan")
+
+    monkeypatch.setattr(UpdateCalls, "measure", measure)
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, "calls")
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "benchmark.py: error: environment 2 returned a reward of nan\n"

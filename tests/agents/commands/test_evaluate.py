@@ -3,6 +3,7 @@ import re
 import sys
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -11,10 +12,11 @@ from agents.commands.evaluate import EvaluateSettings, main, play_saved_model, s
 from agents.learner.network import make_network
 from agents.training import saved_model
 from agents.training.saved_model import SavedModel
-from envs import Chain
+from envs import Chain, Gym
 from tests.agents.environments import Clockwork, Coloured
 from tests.agents.training.chain_models import NETWORK, actor_model, chain_model, save
 from tests.agents.training.test_video import frames_of
+from tests.envs.faulty import Faulty
 from wnrl.normalizers.folding import fold
 
 CALL = {"episodes": 3, "epsilon": None, "model": "last", "num_envs": 8, "seed": 0, "device": "cpu", "video": False}
@@ -216,6 +218,88 @@ def test_a_model_of_stable_baselines3_alone_is_not_unpickled(tmp_path):
     for path in (tmp_path, tmp_path / "ppo.zip"):
         with pytest.raises(ValueError, match=r"ppo.zip is a model of stable-baselines3 and no run: .* If you trust it"):
             said(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json", ""])
+def test_the_file_of_a_model_means_that_model_of_its_run(run_dir, suffix, monkeypatch, capsys):
+    save(run_dir, "best", chain_model(right=False), step=5)
+    assert call(monkeypatch, run_dir / f"best{suffix}", "--episodes", 2) == 0
+    assert call(monkeypatch, run_dir / f"model{suffix}", "--episodes", 2) == 0
+    assert call(monkeypatch, run_dir / f"best{suffix}", "--episodes", 2, "--model", "best") == 0
+    assert re.findall(r"\w+\.safetensors of step \d+", capsys.readouterr().out) == [
+        "best.safetensors of step 5",
+        "model.safetensors of step 12",
+        "best.safetensors of step 5",
+    ]
+    with monkeypatch.context() as patch:
+        patch.chdir(run_dir)
+        assert call(patch, f"best{suffix}", "--episodes", 2) == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "flags", "said"),
+    [
+        (
+            "model.safetensors",
+            ["--model", "best"],
+            "{0}/model.safetensors is the model of --model last, got --model best",
+        ),
+        ("config.json", [], "{0}/config.json is in the folder of a run: give {0}"),
+        ("checkpoints", [], "{0}/checkpoints is in the folder of a run: give {0}"),
+        ("checkpoints/000000000060.safetensors", [], "60.safetensors is in the folder of a run: give {0}"),
+        ("checkpoints/best.safetensors", [], "best.safetensors is in the folder of a run: give {0}"),
+    ],
+)
+def test_another_part_of_a_run_is_refused_with_what_to_give(run_dir, part, flags, said, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, run_dir / part, *flags)
+    assert end.value.code == 2
+    assert said.format(run_dir) in capsys.readouterr().err
+
+
+def test_a_fault_of_an_environment_is_one_line_and_code_1(run_dir, monkeypatch, capsys):
+    save(run_dir, "model", fold(make_network({**NETWORK, "obs_shape": [2]})), network={**NETWORK, "obs_shape": [2]})
+    options = {"env_kwargs": {"fault": "nan", "index": -1}}
+    monkeypatch.setattr(saved_model, "make", lambda num_envs, **_: Gym(Faulty, num_envs, **options))
+    monkeypatch.setattr(Faulty, "reset", lambda self, **_: (self._row()[0], {}))
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, run_dir, "--episodes", 1)
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "evaluate.py: error: environment 0 returned a reward of nan\n"
+
+
+EVIL = """
+import gymnasium
+from envs.chain import Chain
+
+class Line(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (5,)), gymnasium.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        return self.observation_space.sample(), {}
+    def step(self, action):
+        return self.observation_space.sample(), 1.0, True, False, {}
+
+gymnasium.register("Line-v0", Line)
+"""
+
+
+def test_a_module_that_a_model_names_is_imported_with_trust_alone(run_dir, tmp_path, monkeypatch, capsys):
+    (tmp_path / "evaluated_module.py").write_text(EVIL)
+    monkeypatch.syspath_prepend(tmp_path)
+    save(run_dir, "model", chain_model(right=True), env="evaluated_module:Line-v0")
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, run_dir, "--episodes", 1)
+    assert end.value.code == 2
+    assert "learned in evaluated_module:Line-v0, for which a module" in (said := capsys.readouterr().err)
+    assert "add --trust" in said
+    assert "evaluated_module" not in sys.modules
+    try:
+        assert call(monkeypatch, run_dir, "--episodes", 1, "--trust") == 0
+        assert "evaluated_module" in sys.modules
+    finally:
+        sys.modules.pop("evaluated_module", None)
+        gymnasium.registry.pop("Line-v0", None)
+    assert capsys.readouterr().out.startswith("evaluated_module:Line-v0: 1.0 ± 0.0 over 1 whole games")
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError])

@@ -178,6 +178,18 @@ def test_the_same_value_again_is_no_change(run_dir):
     assert parsed("--resume", run_dir, "--seed", 4, "--hidden", 8, 8).run.network.hidden == (8, 8)
 
 
+@pytest.mark.parametrize(("flag", "value"), [("--compile", True), ("--no-compile", False), ("--compile=None", None)])
+def test_whether_updates_are_compiled_may_change(run_dir, flag, value):
+    assert parsed("--resume", run_dir, flag).run.compile is value
+
+
+@pytest.mark.parametrize("following", [[], ["--seed", 5]])
+@pytest.mark.parametrize("flag", ["--resume", "--config", "--preset"])
+def test_a_flag_that_is_read_before_the_others_needs_a_value(flag, following):
+    with pytest.raises(ValueError, match=rf"^{flag} needs a value: \w.+"):
+        parsed("--env", "Chain", flag, *following)
+
+
 def test_all_that_may_change_is_a_setting():
     assert flat_defaults(TrainSettings[DQNSettings]).keys() >= RESUMABLE
 

@@ -4,10 +4,13 @@ import shlex
 import signal
 import sys
 
+import gymnasium
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents import load
+from agents.commands import evaluate
 from agents.commands.evaluate import EvaluateSettings, play_saved_model
 from agents.commands.train import in_processes, train, training_line
 from agents.dqn import build
@@ -304,3 +307,99 @@ def test_other_errors_keep_their_traceback(monkeypatch, tmp_path):
     changed(monkeypatch, broken)
     with pytest.raises(ZeroDivisionError):
         call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run")
+
+
+# Modules that files name
+
+MAZE = """
+import gymnasium
+
+class Maze(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (5,)), gymnasium.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        return self.observation_space.sample(), {}
+    def step(self, action):
+        return self.observation_space.sample(), 1.0, True, False, {}
+
+gymnasium.register("Maze-v0", Maze)
+"""
+
+
+@pytest.fixture
+def maze(tmp_path, monkeypatch):
+    """Forgets the module, as another process would; returns whether it has been imported since."""
+    (tmp_path / "maze_module.py").write_text(MAZE)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def forget():
+        gymnasium.registry.pop("Maze-v0", None)
+        return sys.modules.pop("maze_module", None) is not None
+
+    yield forget
+    forget()
+
+
+def refused(monkeypatch, capsys, *arguments):
+    """What a command says that ends with exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, *arguments)
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_the_users_own_module_is_trusted_and_printed_commands_trust_it(tmp_path, monkeypatch, capsys, maze):
+    flags = [text if text != "Chain" else "maze_module:Maze-v0" for text in FLAGS]
+    run = tmp_path / "run"
+    assert call(monkeypatch, *flags, "--run-dir", run) == 0
+    assert maze()
+    command = re.fullmatch(r"finished 60 steps: python (scripts/evaluate.py .*) evaluates the model", last(capsys))[1]
+    assert command == f"scripts/evaluate.py {run} --trust"
+    monkeypatch.setattr(sys, "argv", [*shlex.split(command), "--episodes", "1"])
+    assert evaluate.main("A program.") == 0
+    assert maze()
+
+    for file in ("--resume", "--config"):  # of a stranger: nothing is imported unless the command line trusts it
+        said = refused(monkeypatch, capsys, file, run, "--steps", 80)
+        assert f"{run} learned in maze_module:Maze-v0, for which a module" in said
+        assert not maze()
+    with monkeypatch.context() as patch:
+        changed(patch, interrupted_in_training)
+        assert call(patch, "--resume", run, "--steps", 90, "--trust") == 143
+    assert maze()
+    command = re.search(r"with a checkpoint: python (.*) continues the run", last(capsys))[1]
+    assert command == f"scripts/train_dqn.py --resume {run} --trust"
+    assert call(monkeypatch, *shlex.split(command)[1:]) == 0
+    assert maze()
+    assert call(monkeypatch, "--config", run, "--steps", 40, "--run-dir", tmp_path / "other", "--trust") == 0
+    assert maze()
+    assert call(monkeypatch, "--config", run, "--env", "maze_module:Maze-v0", "--run-dir", tmp_path / "named") == 0
+
+    with pytest.raises(ValueError, match="add --trust"):
+        load(run)
+    maze()
+    with load(run, trust=True) as agent:
+        assert agent.evaluate(episodes=2).mean == 1.0
+        assert agent.learn(10).steps == 100
+    assert maze()
+
+
+def last(capsys):
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_trust_without_a_file_is_refused(monkeypatch, capsys):
+    assert "--trust is for a run that --resume or --config names: leave it out" in refused(
+        monkeypatch, capsys, *FLAGS, "--trust"
+    )
+
+
+def test_a_large_networks_command_trusts_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("agents.learner.saved_network.MOST_NUMBERS", 33)
+    assert call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run") == 0
+    command = re.search(r"python (scripts/evaluate.py .*) evaluates the model", last(capsys))[1]
+    monkeypatch.setattr(sys, "argv", [*shlex.split(command), "--episodes", "1"])
+    assert evaluate.main("A program.") == 0
+    monkeypatch.setattr(sys, "argv", shlex.split(command.replace(" --trust", "")))
+    with pytest.raises(SystemExit):
+        evaluate.main("A program.")
+    assert "numbers: add --trust" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agents.registry import AGENTS
 from agents.settings.dqn import DQNSettings
 from agents.settings.earlier import migrated
-from agents.settings.flat import flat_defaults, from_flat, python_name, replace, to_flat, to_json
+from agents.settings.flat import flat_defaults, from_flat, names_of_types, python_name, replace, to_flat, to_json
 from agents.settings.run import RunSettings, TrainSettings
 from tests.agents.settings.any_settings import any_settings, default_settings, kind_of
 
@@ -39,6 +39,12 @@ def test_flat_names_reach_the_nested_fields():
     assert from_flat(Outer, {"b": (3, 4)}, c=Path("x")) == Outer(c=Path("x"), inner=Inner(a=5, b=(3, 4)))
     assert from_flat(Outer) == Outer()  # the defaults within the outer dataclass, not the inner one's own
     assert from_flat(TrainSettings[Outer], seed=4, a=7) == TrainSettings(RunSettings(seed=4), Outer(inner=Inner(a=7)))
+
+
+def test_names_of_types():
+    assert names_of_types(Outer, lambda types: int in types) == {"a", "b"}
+    assert names_of_types(Outer, lambda types: types == {Path, type(None)}) == {"c"}
+    assert names_of_types(int | str, lambda types: True) == set()
 
 
 def test_what_is_no_field_is_refused():

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 import sys
 from functools import partial
 from importlib import import_module
@@ -22,9 +23,9 @@ from stable_baselines3.common.envs import (
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
-from wnrl.checkpoints.tensor_files import read_model, write_model
+from wnrl.checkpoints.tensor_files import CheckpointError, read_model, write_model
 from wnrl.normalizers.normalize import NORMALIZERS
-from wnrl.sb3 import dqn, ppo
+from wnrl.sb3 import dqn, policy_files, ppo
 from wnrl.sb3.policy_files import load_policy, save_policy
 
 OFF_POLICY = {"learning_starts": 4, "buffer_size": 64, "batch_size": 4}
@@ -296,6 +297,54 @@ def test_tensors_that_do_not_fit_the_description_are_refused(tmp_path):
     rewritten(tmp_path / "policy", policy_kwargs={"net_arch": [3]})
     with pytest.raises(ValueError, match=r"tensors of .*policy do not fit its description: q_net.q_net.0.bias"):
         load_policy(tmp_path / "policy", model.observation_space, model.action_space)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"net_arch": [20_000, 20_000]},
+        {"net_arch": {"pi": [64, 64], "vf": [20_000, 20_000]}},
+        {"net_arch": [1] * 100_000},
+        {"net_arch": [2**40]},
+    ],
+)
+def test_a_policy_larger_than_its_file_is_refused_before_it_takes_memory(arguments, tmp_path):
+    model = learned("ppo")
+    save_policy(model, tmp_path / "policy")
+    rewritten(tmp_path / "policy", policy_kwargs=arguments)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(
+        CheckpointError, match=r"policy has [\d,]+ numbers and describes a policy of more than .*: it is"
+    ):
+        load_policy(tmp_path / "policy", model.observation_space, model.action_space)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+@pytest.mark.parametrize(
+    "about",
+    [{"policy_kwargs": {"evil": 1}}, {"policy_kwargs": None}, {"not_stored": 5}, {"policy_kwargs": {"net_arch": "x"}}],
+)
+def test_what_describes_no_policy_is_one_line(about, tmp_path):
+    model = learned("ppo")
+    save_policy(model, tmp_path / "policy")
+    rewritten(tmp_path / "policy", **about)
+    with pytest.raises(ValueError, match="describes no policy of this version: ") as raised:
+        load_policy(tmp_path / "policy", model.observation_space, model.action_space)
+    assert "\n" not in str(raised.value)
+
+
+def test_large_critics_and_large_files_are_a_matter_of_trust(tmp_path, monkeypatch):
+    model = learned("ppo", net_arch={"pi": [4], "vf": [64, 64]})
+    save_policy(model, tmp_path / "policy")
+    spaces = model.observation_space, model.action_space
+    monkeypatch.setattr(policy_files, "_SLACK", 0)
+    with pytest.raises(CheckpointError, match="describes a policy of more than "):
+        load_policy(tmp_path / "policy", *spaces)
+    assert_acts_as(load_policy(tmp_path / "policy", *spaces, trust=True), model)
+    monkeypatch.setattr(policy_files, "_MOST_NUMBERS", 9)
+    with pytest.raises(CheckpointError, match=r"policy has \d+ numbers: add --trust"):
+        load_policy(tmp_path / "policy", *spaces)
+    assert_acts_as(load_policy(tmp_path / "policy", *spaces, trust=True), model)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):

@@ -8,6 +8,7 @@ from agents.commands.sb3 import sb3_run
 from agents.commands.sb3.command import main, parse_sb3
 from agents.settings.task import TaskSettings
 from agents.training.run_directory import RunDirectory
+from envs import EnvironmentFault
 
 
 def parsed(*arguments):
@@ -37,6 +38,8 @@ def test_the_task_is_one_game_or_one_environment(task):
 class Run:
     """A run that is stopped, or fails, at some point."""
 
+    finite = True
+
     def __init__(self, at="", error=None, steps=0, signalled=None, conditions="", id_remark="", env="CartPole-v1"):
         self.conditions, self.id_remark, self.task = conditions, id_remark, TaskSettings(env=env)
         self._at, self._error, self._signalled, self.steps = at, error, signalled, steps
@@ -63,7 +66,7 @@ class Run:
                     raise self._error
                 signal.raise_signal(self._signalled)
                 return None
-            return "the result" if name == "evaluate" else None
+            return {"evaluate": "the result", "save_finite": self.finite}.get(name)
 
         return part
 
@@ -116,6 +119,42 @@ def test_a_signal_ends_the_run_with_everything_saved(at, events, number, code, m
     assert run.events == events
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "stopped at step 7: python scripts/evaluate.py place evaluates the model"
+
+
+@pytest.mark.parametrize(
+    ("at", "finite", "events", "said"),
+    [
+        ("learn", True, ["learn", "save_finite", "close"], "; the model of that step is in place/model.zip"),
+        ("learn", False, ["learn", "save_finite", "close"], ""),
+    ],
+)
+def test_a_fault_of_an_environment_is_one_line_and_the_model_is_saved(at, finite, events, said, monkeypatch, capsys):
+    run = Run(at, EnvironmentFault(1, "returned a reward of nan"), steps=7)
+    run.finite = finite
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, run)
+    assert end.value.code == 1
+    assert run.events == events
+    line = f"train_sb3.py: error: environment 1 returned a reward of nan at step 7{said}\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_fault_in_the_last_evaluation_is_one_line(monkeypatch, capsys):
+    run = Run("evaluate", EnvironmentFault(0, "failed", "ZeroDivisionError"), steps=7)
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, run)
+    assert end.value.code == 1
+    assert run.events == ["learn", "save", "evaluate", "close"]
+    line = "train_sb3.py: error: no evaluation: environment 0 failed: ZeroDivisionError\n"
+    assert capsys.readouterr().err == line
+
+
+def test_any_other_error_leaves_the_model_too(monkeypatch, capsys):
+    run = Run("learn", RuntimeError("the device"), steps=7)
+    with pytest.raises(RuntimeError, match="the device"):
+        call(monkeypatch, run)
+    assert run.events == ["learn", "save_finite", "close"]
+    assert capsys.readouterr().err == "the run broke off at step 7: its model is place/model.zip\n"
 
 
 def test_a_second_signal_stops_at_once(monkeypatch):

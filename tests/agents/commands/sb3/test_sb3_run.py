@@ -282,3 +282,16 @@ def test_a_game_has_its_conditions_in_tensorboard_and_in_its_model(tmp_path):
     (event,) = EventAccumulator(str(tmp_path / "run")).Reload().Tensors("conditions/text_summary")
     assert event.tensor_proto.string_val == [words.encode()]
     assert read_model(tmp_path / "run" / "model")[1]["protocol"] == "nature"
+
+
+def test_a_policy_that_is_not_finite_is_not_saved(tmp_path):
+    with started(tmp_path / "run", steps=40) as run:
+        run.learn()
+        with torch.no_grad():
+            next(run.model.policy.parameters()).view(-1)[0] = float("nan")
+        assert not run.save_finite()
+        assert not (tmp_path / "run" / "model.zip").exists()
+        with torch.no_grad():
+            next(run.model.policy.parameters()).view(-1)[0] = 0.0
+        assert run.save_finite()
+        assert (tmp_path / "run" / "model.zip").exists()

@@ -6,7 +6,8 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 
 from agents.commands.sb3.vec_envs import describe_task, make_evaluation_envs, make_training_envs
 from agents.settings.task import TaskSettings
-from envs import Atari
+from envs import Atari, EnvironmentFault
+from tests.envs.faulty import Faulty
 
 CARTPOLE = describe_task(TaskSettings(env="CartPole-v1"))
 
@@ -172,3 +173,27 @@ def test_the_description_has_the_options_of_a_game_alone():
         "stack": 4,
         "terminal_on_life_loss": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [
+        ("nan", "returned a reward of nan"),
+        ("None", "returned a reward of None"),
+        ("nan obs", r"returned an observation with nan at \[1\]"),
+        ("shape", r"returned an observation of float32 \[3, 2\]"),
+        ("error", "failed: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_fault_is_named_with_the_environments_index(fault, what, monkeypatch):
+    gym.register("Faulty-v0", Faulty)
+    try:
+        task = describe_task(TaskSettings(env="Faulty-v0", env_kwargs=(f"fault={fault!r}", "index=2", "at=4")))
+        environment = make_training_envs(task, 4, seed=0)  # each is seeded with its index
+        environment.reset()
+        for _ in range(2):
+            environment.step(np.zeros(4, int))
+        with pytest.raises(EnvironmentFault, match=f"^environment 2 {what}"):
+            environment.step(np.zeros(4, int))
+    finally:
+        gym.registry.pop("Faulty-v0")
