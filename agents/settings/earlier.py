@@ -19,6 +19,7 @@ EARLIER: Stored = {
     "env_kwargs": (),
     "epsilon_off": 0,
     "epsilon_schedule": "linear",
+    "eval_wait": True,
     "frame_skip": None,
     "graphs": None,
     "grey": False,

@@ -59,6 +59,9 @@ class RunSettings:
     """Whole games per evaluation."""
     eval_steps: int = 0
     """Length of an evaluation in steps, instead of --eval-episodes; 0 counts games."""
+    eval_wait: bool | None = None
+    """Training waits while an evaluation is played; None: only where there is no GPU and less than 4 cores, and for
+    environments other than Atari's."""
     checkpoint_interval: int = 500_000
     """Steps between two checkpoints; one is due every 10 minutes in any case. 0 writes one at the end only."""
     wandb: bool = False

@@ -1,17 +1,12 @@
-"""Work at intervals of a run: logging, evaluation, checkpoints."""
+"""Work at intervals of a run: logging, checkpoints, remarks."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-import numpy as np
-
-from agents.acting.policies import Policy
 from agents.runtime.distributed import OneProcess, Ranks
-from agents.training.evaluation import Scores
 from agents.training.protocols import Progress
 from agents.training.trainer import Callback, Trainer
 from wnrl.checkpoints.tensor_files import CheckpointError
@@ -86,67 +81,6 @@ class Log(Callback):
             metrics["rollout/ep_rew_mean"] = trainer.statistics.mean_score
             metrics["rollout/ep_len_mean"] = trainer.statistics.mean_length
         return metrics
-
-
-class Evaluation(Callback):
-    """Plays whole games at an interval with an environment of its own, and keeps the best model.
-
-    Args:
-        play: plays with a policy and returns the scores, or None where it was stopped.
-        policy: of the agent, for the evaluation at a step.
-        interval: in steps; 0 never evaluates.
-        report: called with the step and the metrics.
-        keep_best: called with the step and the mean score when that is the best so far.
-        message: called with a line of text when no game ended in an evaluation, which then has no score, or when the
-            best model could not be written; the run continues.
-
-    Attributes:
-        best: the best mean score so far.
-        done: the step of the last evaluation.
-    """
-
-    def __init__(
-        self,
-        play: Callable[[Policy], Scores | None],
-        policy: Callable[[int], Policy],
-        interval: int,
-        *,
-        report: Report,
-        keep_best: Callable[[int, float], None],
-        message: Callable[[str], None],
-    ) -> None:
-        self._play, self._policy, self._clock = play, policy, Every(interval)
-        self._report, self._keep_best, self._message = report, keep_best, message
-        self.best = -np.inf
-        self.done = 0
-
-    def step(self, trainer: Trainer, before: int) -> None:
-        """Evaluate when an interval has passed; an evaluation that was stopped is repeated after a resume."""
-        if not self._clock.ticks(self.done, trainer.steps):
-            return
-        scores = self._play(self._policy(trainer.steps))
-        if scores is None:
-            return
-        self.done = trainer.steps
-        if not scores.scores:
-            self._message(f"evaluation at step {trainer.steps:,}: no game ended, so there is no score")
-            return
-        self._report(trainer.steps, {"eval/mean_reward": scores.mean, "eval/mean_ep_length": scores.mean_length})
-        if scores.mean > self.best:
-            try:
-                self._keep_best(trainer.steps, scores.mean)
-                self.best = scores.mean
-            except CheckpointError as error:
-                self._message(f"the best model is not kept: {error}")
-        trainer.evaluated(scores)
-
-    def get_state(self) -> dict[str, Any]:
-        """The best mean score so far, and the step of the last evaluation."""
-        return {"best": float(self.best), "done": self.done}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from `get_state`'s state."""
-        self.best, self.done = float(state["best"]), int(state["done"])
 
 
 class Checkpointing(Callback):

@@ -114,11 +114,11 @@ class TerminalProgress:
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show a row of metrics: next to the bar, or as a line."""
-        self._step = step
-        if "eval/mean_reward" in metrics:
+        if "eval/mean_reward" in metrics:  # which may be of an earlier step
             score, length = metrics["eval/mean_reward"], metrics["eval/mean_ep_length"]
             self.message(f"step {step:,}: evaluation return {score:.1f}, length {length:,.0f}")
             return
+        self._step = step
         self._row, self._score = dict(metrics), metrics.get("rollout/ep_rew_mean", self._score)
         if not self._shown:
             texts = [figure.text for figure in self._figures()[1:]]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agents.acting.policies import Policy
+from agents.acting.policies import make_policy
 from agents.learner.finite import NonFiniteError
+from agents.runtime.background import Background
 from agents.runtime.devices import device_name
 from agents.runtime.distributed import join, share
 from agents.runtime.hardware import tuned
@@ -17,8 +20,10 @@ from agents.settings.flat import replace, to_json
 from agents.settings.presets.protocols import conditions
 from agents.settings.run import AUTO, TrainSettings
 from agents.training.agent_spec import AgentSpec
-from agents.training.callbacks import Checkpointing, Endless, Evaluation, Log, Shown
+from agents.training.callbacks import Checkpointing, Endless, Log, Shown
 from agents.training.evaluation import Scores, evaluate, evaluate_steps
+from agents.training.evaluation_table import EvaluationTable
+from agents.training.evaluations import Evaluation, Played, environments_of, waits
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run_directory import RunDirectory, default_folder, made_by
 from agents.training.safe_progress import SafeProgress
@@ -103,6 +108,7 @@ class Run:
             if settings.run.resumes:
                 self._resume(more)
             self._tracker = NullTracker() if more == 0 else self._open_tracker()
+            self._evaluations = self._open_evaluations() if more != 0 else None
         except BaseException:
             environment.close()
             self._release()
@@ -142,15 +148,23 @@ class Run:
             tracker.text("conditions", self.conditions)
         return tracker
 
+    def _open_evaluations(self) -> EvaluationTable | None:
+        if self._ranks.rank or not self.directory:
+            return None
+        return EvaluationTable(self.directory.path, self.steps if self.settings.run.resumes else None)
+
     def _callbacks(self) -> list[Callback]:
         run = self.settings.run
+        self._waits = waits(run, self.agent.learner.device)
         self._evaluation = Evaluation(
             self._play,
-            self._policy,
+            self._freeze,
             run.eval_interval,
-            report=self._report,
-            keep_best=self._saving.save_best,
+            report=self._evaluated,
+            keep_best=lambda played, score: self._saving.save_best(played.step, score, played.model),
             message=self._warn,
+            background=None if self._waits else Background(self.agent.learner.device),
+            stopped=lambda: self.stop(),
         )
         interval = run.checkpoint_interval if self.directory else 0
         checkpointing = Checkpointing(
@@ -380,30 +394,61 @@ class Run:
             "processes": self._ranks.world_size,
         }
 
-    def _policy(self, step: int) -> Policy:
-        return self.agent.policy(generator(self.settings.run.seed, Purpose.EVALUATION_POLICY, self._due(step)))
+    def _evaluated(self, step: int, scores: Scores) -> None:
+        """Report the scores of an evaluation at a step; what the training has logged meanwhile is of later ones."""
+        metrics = {"eval/mean_reward": scores.mean, "eval/mean_ep_length": scores.mean_length}
+        self._shown.report(step, metrics)
+        try:
+            if self._evaluations is not None:
+                self._evaluations.append(step, time.time(), self._seed(step), scores)
+            write = self._tracker.write if self._waits else self._tracker.write_late
+            write(step, metrics)
+        except OSError as error:
+            self._warn(f"the scores of the evaluation at step {step:,} are not written: {error}; the run goes on")
+
+    def _freeze(self, step: int) -> Played:
+        """What an evaluation at a step plays with."""
+        self.agent.learner.check_finite(self.steps)
+        if self._waits:
+            return Played(step, self.agent.acting)
+        return Played(step, copy.deepcopy(self.agent.acting), self._saving.tensors())
 
     def _due(self, step: int) -> int:
         """The step at which an evaluation at `step` was due, the same in all runs of this interval."""
         return step - step % self.settings.run.eval_interval
 
-    def _play(self, policy: Policy) -> Scores | None:
-        """The scores of one evaluation; None when a stop is asked for meanwhile."""
-        self.agent.learner.check_finite(self.steps)
-        run = self.settings.run
-        seed = integer(run.seed, Purpose.EVALUATION, self._due(self.steps))
-        number = run.num_envs if run.eval_steps else min(run.num_envs, run.eval_episodes)
-        environment, whole = self._task.evaluation(number), run.eval_steps or run.eval_episodes
+    def _seed(self, step: int) -> int:
+        """The seed of the environments of the evaluation at a step."""
+        return integer(self.settings.run.seed, Purpose.EVALUATION, self._due(step))
+
+    def _play(
+        self, played: Played, message: Callable[[str], None], aborted: Callable[[], bool] | None
+    ) -> Scores | None:
+        """The scores of one evaluation; None when a stop is asked for meanwhile.
+
+        Args:
+            played: with what.
+            message: called with a line of text.
+            aborted: whether to stop, where the training goes on meanwhile; None: as the run is, with its display.
+        """
+        run, agent, stopped = self.settings.run, self.agent, aborted or self.stop
+        rng = generator(run.seed, Purpose.EVALUATION_POLICY, self._due(played.step))
+        policy = make_policy(played.acting, rng, agent.learner.autocast, **agent.evaluation_options)
+        whole = run.eval_steps or run.eval_episodes
+        environment = self._task.evaluation(environments_of(run))
 
         def shown(part: int) -> None:
-            self._shown.evaluating(part, whole)
+            if aborted is None:
+                self._shown.evaluating(part, whole)
 
-        watched: dict[str, Any] = {"seed": seed, "stopped": self.stop, "shown": shown}
+        watched: dict[str, Any] = {"seed": self._seed(played.step), "stopped": stopped, "shown": shown}
         try:
             if run.eval_steps:
                 games = evaluate_steps(policy, environment, steps=run.eval_steps, **watched)
             else:
-                games = evaluate(policy, environment, episodes=run.eval_episodes, message=self._warn, **watched)
+                games = evaluate(policy, environment, episodes=run.eval_episodes, message=message, **watched)
         finally:
             environment.close()
-        return None if self.stop() else Scores.of(games, run.task.game, self.conditions)
+        if stopped():
+            return None
+        return Scores.of(games, run.task.game, self.conditions)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from agents.learner.finite import holds_non_finite
@@ -125,11 +126,22 @@ class Saving:
         self._begin(directory, Checkpoints(directory.checkpoints), step)
         self._background.end()
 
-    def save_best(self, step: int, score: float) -> None:
-        """Write the model of now as `best`, with its score; raises as `save`."""
+    def save_best(self, step: int, score: float, tensors: Mapping[str, Tensor] | None = None) -> None:
+        """Write the model of a step as `best`, with its score; raises as `save`.
+
+        Args:
+            step: of the model.
+            score: mean of its evaluation.
+            tensors: what `tensors` was at that step; None: it is now.
+        """
         if self._directory is not None:
-            self._agent.learner.check_finite(step)
-            self._model(self._directory, "best", step, score)()
+            if tensors is None:
+                self._agent.learner.check_finite(step)
+            self._model(self._directory, "best", step, score, tensors)()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """A copy of what a model of now holds."""
+        return fold(self._agent.learner.network).state_dict()
 
     def best_score(self, message: Callable[[str], None]) -> float:
         """The score of the best model, which may be of after the last checkpoint; -inf where there is none.
@@ -169,18 +181,24 @@ class Saving:
 
         self._background.begin(write)
 
-    def _model(self, directory: RunDirectory, name: str, step: int, score: float | None = None) -> Callable[[], None]:
-        """What writes the model of now."""
-        learner = self._agent.learner
+    def _model(
+        self,
+        directory: RunDirectory,
+        name: str,
+        step: int,
+        score: float | None = None,
+        tensors: Mapping[str, Tensor] | None = None,
+    ) -> Callable[[], None]:
+        """What writes a model, of now if no tensors are given."""
         description = {
             "agent": self._name,
-            "network": learner.description,
+            "network": self._agent.learner.description,
             **self._task.describe(),
             "play": self._agent.evaluation_options,
             "step": step,
             "mean_reward": score,
         }
-        return partial(write_model, directory.path / name, fold(learner.network).state_dict(), description)
+        return partial(write_model, directory.path / name, tensors or self.tensors(), description)
 
 
 def check_checkpoint(state: Mapping[str, Any]) -> None:

@@ -18,6 +18,9 @@ class Tracker(Protocol):
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars by tag at environment step `step`."""
 
+    def write_late(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Record scalars of a step after those of later ones."""
+
     def text(self, tag: str, text: str) -> None:
         """Record a text by tag, for the whole run."""
 
@@ -32,6 +35,9 @@ class NullTracker:
     """A tracker that records nothing."""
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def write_late(self, step: int, scalars: Mapping[str, float]) -> None:
         """Do nothing."""
 
     def text(self, tag: str, text: str) -> None:
@@ -70,6 +76,12 @@ class RunTracker:
         for tag, value in scalars.items():
             self._events.add_scalar(tag, value, step)
         self._table.append({"step": step, **scalars})
+        self._events.flush()
+
+    def write_late(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Record scalars of a step after those of later ones, in TensorBoard's events alone."""
+        for tag, value in scalars.items():
+            self._events.add_scalar(tag, value, step)
         self._events.flush()
 
     def text(self, tag: str, text: str) -> None:
@@ -111,6 +123,11 @@ class Trackers:
         """Record scalars by tag at environment step `step`."""
         for tracker in self._trackers:
             tracker.write(step, scalars)
+
+    def write_late(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Record scalars of a step after those of later ones."""
+        for tracker in self._trackers:
+            tracker.write_late(step, scalars)
 
     def text(self, tag: str, text: str) -> None:
         """Record a text by tag, for the whole run."""

@@ -47,6 +47,10 @@ class WandbTracker:
         """Record scalars by tag at environment step `step`."""
         self._run.log({**scalars, "step": step})
 
+    def write_late(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Record scalars of a step after those of later ones: they are shown over `step`, in any order."""
+        self.write(step, scalars)
+
     def text(self, tag: str, text: str) -> None:
         """Record a text by tag, for the whole run."""
         self._run.summary[tag] = text

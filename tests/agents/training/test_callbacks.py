@@ -2,10 +2,8 @@ import pytest
 
 from agents.runtime.distributed import OneProcess
 from agents.training import callbacks
-from agents.training.callbacks import Checkpointing, Endless, Evaluation, Log, Shown
-from agents.training.evaluation import Scores
+from agents.training.callbacks import Checkpointing, Endless, Log, Shown
 from agents.training.trainer import Trainer
-from envs import Episode
 from tests.agents.environments import Clockwork
 from tests.agents.training.recorder import AfterSteps, Recorder, run
 from wnrl.checkpoints.tensor_files import CheckpointError
@@ -21,44 +19,25 @@ class Table:
         self.rows.append((step, dict(metrics)))
 
 
-def silent(step, metrics):
-    pass
-
-
 @pytest.mark.parametrize("num_envs", [1, 3, 7])
 def test_callbacks_fire_once_an_interval(num_envs):
-    saved, played, evaluated, table = [], [], [], Table()
+    saved, table = [], Table()
     run(
         Clockwork(*[1000] * num_envs),
         100,
         Log(table.write, 10, 1),
         Checkpointing(saved.append, 25, 10, message=print),
-        Evaluation(
-            lambda policy: played.append(policy) or Scores.of([Episode(0, 1.0, 2)]),
-            lambda step: f"policy {step}",
-            50,
-            report=lambda step, metrics: evaluated.append(step),
-            keep_best=silent,
-            message=print,
-        ),
     )
     due = {
-        interval: [-(-tick // num_envs) * num_envs for tick in range(interval, 101, interval)]
-        for interval in (10, 25, 50)
+        interval: [-(-tick // num_envs) * num_envs for tick in range(interval, 101, interval)] for interval in (10, 25)
     }
     assert [step for step, _ in table.rows] == due[10]
     assert saved == due[25]
-    assert played == [f"policy {step}" for step in due[50]]
-    assert evaluated == due[50]
 
 
 def test_an_interval_of_0_never_fires():
     late = iter(range(0, 10**9, 10**6))
-    never = (
-        Checkpointing(None, 0, 1, message=None, clock=lambda: next(late)),
-        Evaluation(None, None, 0, report=None, keep_best=None, message=None),
-    )
-    run(Clockwork(5), 30, *never)
+    run(Clockwork(5), 30, Checkpointing(None, 0, 1, message=None, clock=lambda: next(late)))
 
 
 def test_a_display_gets_each_vector_step_and_those_with_gradient_steps():
@@ -152,70 +131,6 @@ def test_scores_are_logged_once_a_game_has_ended():
     assert "rollout/ep_rew_mean" not in table.rows[0][1]
     assert (table.rows[1][1]["rollout/ep_rew_mean"], table.rows[1][1]["rollout/ep_len_mean"]) == (30, 15)
     assert table.rows[1][1]["train/n_updates"] == 20
-
-
-def test_evaluation_writes_means_and_keeps_the_best():
-    table, best, said = Table(), [], []
-    scores = iter([[1.0, 2.0], [5.0], None, [3.0], [4.0], [6.0]])
-    evaluation = Evaluation(
-        lambda policy: games(next(scores)),
-        lambda step: None,
-        10,
-        report=table.write,
-        keep_best=lambda step, score: best.append((step, score)),
-        message=said.append,
-    )
-    run(Clockwork(1000), 50, evaluation)
-    assert table.rows == [
-        (10, {"eval/mean_reward": 1.5, "eval/mean_ep_length": 15}),
-        (20, {"eval/mean_reward": 5, "eval/mean_ep_length": 10}),
-        (31, {"eval/mean_reward": 3, "eval/mean_ep_length": 10}),  # the one at 30 was stopped, and is made up for
-        (40, {"eval/mean_reward": 4, "eval/mean_ep_length": 10}),
-        (50, {"eval/mean_reward": 6, "eval/mean_ep_length": 10}),
-    ]
-    assert best == [(10, 1.5), (20, 5), (50, 6)]
-    assert said == []
-    assert evaluation.get_state() == {"best": 6, "done": 50}
-
-
-def games(scores):
-    """Scores of such games, or None for an evaluation that was stopped."""
-    if scores is None:
-        return None
-    return Scores.of([Episode(0, score, 10 * index + 10) for index, score in enumerate(scores)])
-
-
-def test_an_evaluation_in_which_no_game_ended_is_done_and_has_no_score():
-    table, best, said, played = Table(), [], [], []
-    scores = iter([[], [2.0], [], [], [1.0]])
-    evaluation = Evaluation(
-        lambda policy: played.append(policy) or games(next(scores)),
-        lambda step: step,
-        1_000,
-        report=table.write,
-        keep_best=lambda step, score: best.append((step, score)),
-        message=said.append,
-    )
-    run(Clockwork(2000), 5_000, evaluation)
-    assert played == [1_000, 2_000, 3_000, 4_000, 5_000]
-    assert [step for step, _ in table.rows] == [2_000, 5_000]
-    assert best == [(2_000, 2)]
-    assert said == [
-        f"evaluation at step {step}: no game ended, so there is no score" for step in ("1,000", "3,000", "4,000")
-    ]
-    assert evaluation.get_state() == {"best": 2, "done": 5_000}
-
-
-def test_evaluation_continues_from_its_state():
-    evaluation = Evaluation(None, None, 10, report=None, keep_best=None, message=None)
-    evaluation.set_state({"best": 5.0, "done": 20})
-    assert (evaluation.best, evaluation.done) == (5, 20)
-    run(
-        Clockwork(1000),
-        29,
-        AfterSteps(lambda trainer, before: evaluation.step(trainer, before) if trainer.steps > 20 else None),
-    )
-    assert evaluation.get_state() == {"best": 5.0, "done": 20}
 
 
 def test_a_checkpoint_that_cannot_be_written_is_reported_and_the_run_continues():

@@ -123,6 +123,57 @@ def test_evaluations_have_their_own_games_and_as_few_environments_as_needed(sett
     assert made == [(1, integer(5, Purpose.EVALUATION, step)) for step in (30, 60)]
 
 
+def games_of(settings):
+    """The rows of `evaluations.csv`, without their times."""
+    with (settings.run.run_dir / "evaluations.csv").open() as file:
+        return [{**row, "wall_time": None} for row in csv.DictReader(file)]
+
+
+def scalars(settings, tag):
+    events = EventAccumulator(str(settings.run.run_dir)).Reload()
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def test_evaluations_beside_the_training_are_those_that_it_waits_for_and_change_nothing(settings):
+    waiting = replace(settings, eval_interval=20, eval_episodes=3, eval_wait=True)
+    beside = replace(waiting, eval_wait=False, run_dir=settings.run.run_dir.with_name("beside"))
+    runs = [learn(one) for one in (waiting, beside)]
+    assert [run._waits for run in runs] == [True, False]
+    assert not differences(runs[0].agent.get_state(), runs[1].agent.get_state())
+    assert len(games_of(waiting)) == 9
+    assert games_of(beside) == games_of(waiting)
+    assert scalars(beside, "eval/mean_reward") == scalars(waiting, "eval/mean_reward")
+    assert [step for step, _ in scalars(beside, "eval/mean_reward")] == [20, 40, 60]
+    (tensors, about), (other, about_other) = model(waiting, "best"), model(beside, "best")
+    assert about == about_other
+    assert not differences(dict(tensors), dict(other))
+    assert "eval/mean_reward" in (waiting.run.run_dir / "progress.csv").read_text()
+    assert "eval/mean_reward" not in (beside.run.run_dir / "progress.csv").read_text()  # its rows are in order
+
+
+def test_an_evaluation_that_a_stop_broke_off_is_played_by_the_resumed_run_with_the_network_of_then(settings):
+    whole = replace(settings, eval_interval=20, eval_episodes=3, eval_wait=False, steps=40)
+    learn(whole)
+    broken = replace(whole, run_dir=settings.run.run_dir.with_name("broken"))
+    stopping = threading.Event()
+
+    def play(played, message, aborted):
+        assert stopping.wait(20)
+        return None
+
+    with Run(DQN, broken) as run:
+        run._evaluation._play = play
+        run.stop = stopping.is_set
+        run.set_callbacks([AfterSteps(lambda trainer, before: trainer.steps == 33 and stopping.set())])
+        run.learn()
+        assert run.steps == 33
+    assert state(broken)[1]["evaluation"]["played"]["step"] == 20
+    assert games_of(broken) == []
+    learn(replace(broken, resume=broken.run.run_dir))
+    assert games_of(broken) == games_of(whole)
+    assert model(broken, "best")[1] == model(whole, "best")[1]
+
+
 def test_the_best_score_is_remembered_over_a_resume(settings):
     settings = replace(settings, eval_interval=20, eval_epsilon=1.0)
     learn(settings)

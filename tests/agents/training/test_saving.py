@@ -94,6 +94,7 @@ def test_a_checkpoint_that_is_due_waits_for_the_one_before(settings, monkeypatch
 
     def look(trainer, before):
         if trainer.steps == 39:
+            assert slow.begun.wait(20)
             assert slow.steps == [20]
             threading.Timer(0.2, slow.go.set).start()
 
