@@ -8,7 +8,11 @@ import pytest
 from envs import EnvironmentFault, Gym
 from tests.envs.faulty import Faulty, play, reset_all
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork"),
+    # Python 3.13's multiprocessing, where a message cannot be sent
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.BytesIO:pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def make(fault="", **kwargs):
@@ -70,7 +74,7 @@ def test_infos_that_cannot_be_sent_are_named():
 
     environment = Gym(Talking, 3, vectorization="async")
     reset_all(environment)
-    with pytest.raises(EnvironmentFault, match=r"^environment 1 failed: .*pickle"):
+    with pytest.raises(EnvironmentFault, match=r"^environment 1 failed: .*(pickle|Can't get) local object"):
         environment.step(np.zeros(3, int))
     closes(environment)
 
