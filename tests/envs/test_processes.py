@@ -8,11 +8,7 @@ import pytest
 from envs import EnvironmentFault, Gym
 from tests.envs.faulty import Faulty, play, reset_all
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork"),
-    # Python 3.13's multiprocessing, where a message cannot be sent
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.BytesIO:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
 
 
 def make(fault="", **kwargs):
