@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.learner.finite import Kept, check_figures, check_kept
-from agents.learner.gradient_norm import gradient_norm
+from agents.learner.gradient_norm import clip, gradient_norm
 from agents.learner.optimizers import load_optimizer, make_optimizer
 from agents.runtime.compiling import Compiler
 from agents.runtime.cuda_graphs import Graphs
@@ -148,7 +148,7 @@ class Learner:
         """Clip the gradients, in place, and make the optimizer's step; the norm that they had."""
         grad_norm = gradient_norm(gradients)
         if self._limit:
-            nn.utils.clip_grads_with_norm_(self._parameters, self._limit, grad_norm, foreach=True)
+            clip(gradients, grad_norm, self._limit)
         self.optimizer.step()
         return grad_norm
 
@@ -156,7 +156,7 @@ class Learner:
         """As `_clip_and_step`, without the wrappers of torch's step, which a compiler cannot follow."""
         grad_norm = gradient_norm(gradients)
         if self._limit:
-            nn.utils.clip_grads_with_norm_(self._parameters, self._limit, grad_norm, foreach=True)
+            clip(gradients, grad_norm, self._limit)
         with torch.no_grad():
             inspect.unwrap(type(self.optimizer).step)(self.optimizer)
         return grad_norm
