@@ -6,6 +6,7 @@ on the mean of all gradients. A run's settings are totals over the processes.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from agents.runtime.peers import Peers
 from agents.runtime.process_count import process_count
 from agents.runtime.rendezvous import meet
 from agents.runtime.seeds import process_seed
@@ -55,6 +57,9 @@ class Ranks(Protocol):
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Replace these tensors, in place, by the first process's."""
 
+    def check(self) -> None:
+        """Raise ProcessGoneError in the first process where another has ended, while they wait for it."""
+
 
 class OneProcess:
     """A run of a single process."""
@@ -83,6 +88,9 @@ class OneProcess:
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """They are the first process's."""
 
+    def check(self) -> None:
+        """There is no other."""
+
 
 class ProcessGoneError(RuntimeError):
     """Another process of the run has ended, so that this one cannot go on."""
@@ -106,10 +114,15 @@ def together() -> Iterator[None]:
 
 
 class Processes:
-    """The processes of torch's default process group, which is initialized."""
+    """The processes of torch's default process group, which is initialized.
 
-    def __init__(self) -> None:
+    Args:
+        peers: the connections by which the first process notices the end of another while no operation is under way.
+    """
+
+    def __init__(self, peers: Peers | None = None) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+        self._peers = peers
 
     def sum(self, value: int) -> int:
         """The sum of all processes' values."""
@@ -154,6 +167,11 @@ class Processes:
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
 
+    def check(self) -> None:
+        """Raise ProcessGoneError in the first process where another has ended, while they wait for it."""
+        if self._peers is not None and self._peers.one_is_gone():
+            raise ProcessGoneError("another process of the run has ended: its connection is closed")
+
 
 def join() -> Ranks:
     """The processes that `torchrun` started, or this one alone.
@@ -165,7 +183,14 @@ def join() -> Ranks:
         return OneProcess()
     if not dist.is_initialized():
         meet(TIMEOUT)
-    return Processes()
+    return Processes(_peers())
+
+
+@functools.cache
+def _peers() -> Peers:
+    """Those of this process, for all its runs."""
+    ranks = Processes()
+    return Peers(ranks.rank, ranks.world_size, os.environ["MASTER_ADDR"], ranks.broadcast)
 
 
 def share(settings: TrainSettings[Any], ranks: Ranks) -> TrainSettings[Any]:

@@ -431,7 +431,12 @@ class Run:
             message: called with a line of text.
             aborted: whether to stop, where the training goes on meanwhile; None: as the run is, with its display.
         """
-        run, agent, stopped = self.settings.run, self.agent, aborted or self.stop
+
+        def ended() -> bool:
+            self._ranks.check()  # the other processes wait for this one
+            return self.stop()
+
+        run, agent, stopped = self.settings.run, self.agent, aborted or ended
         rng = generator(run.seed, Purpose.EVALUATION_POLICY, self._due(played.step))
         policy = make_policy(played.acting, rng, agent.learner.autocast, **agent.evaluation_options)
         whole = run.eval_steps or run.eval_episodes

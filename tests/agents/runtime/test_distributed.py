@@ -89,6 +89,20 @@ def test_one_process_is_all():
     assert (ranks.sum(3), ranks.min(4), ranks.broadcast("five"), tensor.tolist()) == (3, 4, "five", [1.0, 1.0])
 
 
+class Gone:
+    def one_is_gone(self):
+        return True
+
+
+def test_a_process_that_ends_while_the_others_wait_is_noticed(monkeypatch):
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    OneProcess().check()
+    Processes().check()
+    with pytest.raises(ProcessGoneError, match=r"^another process of the run has ended: its connection is closed$"):
+        Processes(Gone()).check()
+
+
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert isinstance(join(), OneProcess)

@@ -13,7 +13,7 @@ from agents.learner.finite import NonFiniteError, holds_non_finite
 from agents.learner.network import make_network
 from agents.registry import AGENTS
 from agents.runtime.background import Background
-from agents.runtime.distributed import OneProcess
+from agents.runtime.distributed import OneProcess, ProcessGoneError
 from agents.runtime.seeds import Purpose, integer
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat, replace
@@ -807,3 +807,19 @@ def test_a_display_that_is_gone_ends_nothing(settings):
             raise BrokenPipeError
 
     assert learn(settings, progress=Gone()).steps == 60
+
+
+def test_a_process_that_is_gone_ends_an_evaluation(settings, monkeypatch):
+    """Of an endless game, while the others wait."""
+    asked = []
+
+    def check(ranks):
+        asked.append(ranks)
+        if len(asked) == 30:
+            raise ProcessGoneError("another process of the run has ended")
+
+    monkeypatch.setattr(OneProcess, "check", check)
+    settings = replace(settings, eval_interval=20, eval_episodes=1000)
+    with pytest.raises(ProcessGoneError), Run(DQN, settings) as run:
+        run.learn()
+    assert len(asked) == 30
