@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.scripts.processes import CHAIN, SCRIPTS, read_json, read_progress
+from agents.runtime.distributed import OneProcess
+from tests.scripts.processes import CHAIN, SCRIPTS, read_json, read_progress, refused_by
 from wnrl.checkpoints.checkpoints import Checkpoints
 
 SHARED = [*CHAIN, "--num-envs", "4", "--init-batch", "50", "--log-interval", "50", "--eval-interval", "100"]
@@ -31,7 +32,7 @@ def states(run_dir):
     return [Checkpoints(folder).latest() for folder in (run_dir / "checkpoints", run_dir / "checkpoints" / "process-1")]
 
 
-def test_two_processes_make_one_run_that_can_be_resumed(tmp_path):
+def test_two_processes_make_one_run(tmp_path):
     run_dir = tmp_path / "run"
     code, out, err = finish(torchrun("train_dqn", *SHARED, "--steps", 200, "--run-dir", run_dir))
     assert code == 0, err
@@ -49,28 +50,47 @@ def test_two_processes_make_one_run_that_can_be_resumed(tmp_path):
     rows = read_progress(run_dir)
     assert [int(row["step"]) // 50 for row in rows] == [1, 2, 3, 4]
     assert [bool(row["train/loss"]) for row in rows] == [int(row["step"]) >= 52 for row in rows]  # the first update
+    refused_by(
+        *("train_dqn", "--resume", run_dir, "--steps", 300),
+        saying=["the run is one of 2 processes: start as many (torchrun --nproc-per-node 2)"],
+    )
 
-    code, out, err = finish(torchrun("train_dqn", "--resume", run_dir, "--steps", 260))
+
+@pytest.mark.slow
+def test_two_processes_go_on_with_their_run(tmp_path):
+    code, _, err = finish(torchrun("train_dqn", *SHARED, "--steps", 200, "--run-dir", tmp_path))
     assert code == 0, err
-    assert f"resuming at step {step}" in out
-    (step, _), (same, _) = states(run_dir)
+    (before, _), _ = states(tmp_path)
+    code, out, err = finish(torchrun("train_dqn", "--resume", tmp_path, "--steps", 260))
+    assert code == 0, err
+    assert f"resuming at step {before}" in out
+    (step, _), (same, _) = states(tmp_path)
     assert 260 <= step == same < 264
 
-    code, out, err = finish(torchrun("train_dqn", "--resume", run_dir, "--steps", 300, processes=1))
+    code, out, err = finish(torchrun("train_dqn", "--resume", tmp_path, "--steps", 300, processes=1))
     assert code != 0
     assert "the run is one of 2 processes: start as many (torchrun --nproc-per-node 2)" in err
+
+
+class Two(OneProcess):
+    """The first of two processes, without the other."""
+
+    world_size = 2
+
+
+def test_an_agent_of_one_process_is_refused(monkeypatch):
+    monkeypatch.setattr("agents.training.run.join", Two)
+    refused_by("train_ppo", "--env", "Chain", "--device", "cpu", saying=["ppo runs in one process: leave torchrun out"])
 
 
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
         ("train_ppo", ["--env", "Chain"], "ppo runs in one process: leave torchrun out"),
-        pytest.param(
-            *("train_dqn", [*CHAIN, "--num-envs", "3"], "num_envs 3 cannot be split among 2 processes"),
-            marks=pytest.mark.slow,
-        ),
+        ("train_dqn", [*CHAIN, "--num-envs", "3"], "num_envs 3 cannot be split among 2 processes"),
     ],
 )
+@pytest.mark.slow
 def test_bad_input_is_said_once(script, arguments, message):
     code, _, err = finish(torchrun(script, *arguments))
     assert code != 0

@@ -18,6 +18,7 @@ FEW = ["--device", "cpu", "--eval-episodes", 0]
 OFF_POLICY = {"crossq", "ddpg", "dqn", "qrdqn", "sac", "td3", "tqc"}
 CONTINUOUS = {"crossq", "ddpg", "sac", "td3", "tqc"}
 ALGORITHMS = sorted(OFF_POLICY | {"a2c", "ppo", "ppo_mask", "ppo_recurrent", "trpo"})
+NARROW = "policy_kwargs:{'net_arch': [16]}"
 GAMES = {
     "a2c": ["n_steps:5"],
     "dqn": ["learning_starts:40"],
@@ -41,14 +42,14 @@ def refused(*arguments, saying):
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_every_algorithm_trains_and_leaves_a_model_that_plays(algo, tmp_path):
     env = "Pendulum-v1" if algo in CONTINUOUS else "CartPole-v1"
-    numbers = "learning_starts:20" if algo in OFF_POLICY else "n_steps:32"
-    code, out, err = call(
-        "train_sb3", "--algo", algo, "--env", env, "--steps", 64, "--run-dir", tmp_path, "--hyperparams", numbers, *FEW
-    )
+    numbers = ["learning_starts:20"] if algo in OFF_POLICY else ["n_steps:16"]
+    numbers += ["policy_kwargs:{'net_arch': [16], 'lstm_hidden_size': 16}" if "recurrent" in algo else NARROW]
+    arguments = ["--steps", 32, "--run-dir", tmp_path, "--hyperparams", *numbers]
+    code, out, err = call("train_sb3", "--algo", algo, "--env", env, *arguments, *FEW)
     assert code == 0, err
     assert (tmp_path / "model.zip").is_file()
     assert "model of step" in out
-    code, out, err = call("evaluate", tmp_path, "--episodes", 2, "--device", "cpu")
+    code, out, err = call("evaluate", tmp_path, "--episodes", 1, "--device", "cpu")
     assert (code, err) == (0, "")
     assert out.startswith(f"{env}: ")
 

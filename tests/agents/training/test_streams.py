@@ -33,7 +33,7 @@ class Dice(Recorder):
         return Decision(np.full(len(timestep.obs), self._rng.integers(self._num_actions)))
 
 
-def rows(options, seed, number=4, length=120):
+def rows(options, seed, number=2, length=120):
     """Observations of a run's first rows `[T, N, ...]`, of games the newest frame, and where games begin `[T, N]`."""
     environment = make(num_envs=number, **options)
     agent = Dice(environment.num_actions)
@@ -49,17 +49,17 @@ def rows(options, seed, number=4, length=120):
 )
 def test_runs_of_neighbouring_seeds_share_no_stream(options):
     """With the same actions in each, two environments with one stream would show the same."""
-    streams = [obs[:, i].tobytes() for seed in (0, 1, 2) for obs, _ in [rows(options, seed)] for i in range(4)]
-    assert len(set(streams)) == 12
+    streams = [obs[:, i].tobytes() for seed in (0, 1, 2) for obs, _ in [rows(options, seed)] for i in range(2)]
+    assert len(set(streams)) == 6
     again, _ = rows(options, 1)
-    assert [again[:, i].tobytes() for i in range(4)] == streams[4:8]
+    assert [again[:, i].tobytes() for i in range(2)] == streams[2:4]
 
 
 def test_no_game_of_one_run_is_one_of_another():
     """Not a later one either, as it is where the streams are shifted."""
     starts = []
     for seed in range(4):
-        obs, first = rows({"env": "CartPole-v1"}, seed)
+        obs, first = rows({"env": "CartPole-v1"}, seed, number=4)
         starts += map(tuple, obs[first])
     assert len(set(starts)) == len(starts) > 60
 

@@ -621,7 +621,7 @@ def test_many_threads():
 
     def work(index):
         try:
-            for _ in range(10):
+            for _ in range(4):
                 network, early = stale_pair()
                 if index % 2:
                     assert_stale(network, early)

@@ -17,8 +17,8 @@ import wnrl.sb3.trpo
 from tests.products import covering
 from wnrl.sb3 import acting_ratios
 
-FAST = {"n_steps": 64, "batch_size": 64, "learning_rate": 0.01, "seed": 0, "device": "cpu"}
-PPO_FAST = {**FAST, "n_epochs": 10}
+FAST = {"n_steps": 32, "batch_size": 32, "learning_rate": 0.02, "seed": 0, "device": "cpu"}
+PPO_FAST = {**FAST, "n_epochs": 4}
 CASES = {
     "PPO": (PPO, wnrl.sb3.ppo.MlpPolicy, PPO_FAST),
     "MaskablePPO": (MaskablePPO, wnrl.sb3.ppo_mask.MlpPolicy, PPO_FAST),
@@ -85,18 +85,19 @@ def hosts_ratios(model):
 def test_the_share_is_that_of_the_hosts_ratios_in_the_first_rollout_where_there_is_one(case, norm):
     model = model_of(case, norm)
     shares = hosts_ratios(model)
-    (said,) = learn(model, 1_000)
-    assert len(shares) > 10
+    (said,) = learn(model, 160)
+    assert len(shares) == 5
+    assert any(share > 1 for share in shares[:-1])
     assert said == round(next(share for share in shares if share > 1))
     assert said > 1
-    assert learn(model, 200, reset_num_timesteps=False) == []  # once
+    assert learn(model, 64, reset_num_timesteps=False) == []  # once
 
 
 def test_trpo_says_the_share_for_actions_of_the_acting_policy():
     model = model_of("TRPO", "batch")
-    (said,) = learn(model, 2_000)
+    (said,) = learn(model, 160)
     assert 1 <= said <= 100
-    assert learn(model, 200, reset_num_timesteps=False) == []
+    assert learn(model, 64, reset_num_timesteps=False) == []
 
 
 @pytest.mark.parametrize(("case", "env_id"), covering(["PPO", "TRPO"], ["CartPole-v1", "Pendulum-v1"]))
@@ -106,7 +107,7 @@ def test_what_is_learned_stays_the_same_to_the_bit(case, env_id, monkeypatch):
         if not measured:
             monkeypatch.setattr(acting_ratios, "batch_norms", lambda policy: [])
         model = model_of(case, "batch", env_id)
-        said = learn(model, 1_000)
+        said = learn(model, 160)
         assert bool(said) is measured
         states.append({**model.policy.state_dict(), "draw": torch.rand(3)})
     assert states[0].keys() == states[1].keys()
@@ -115,4 +116,4 @@ def test_what_is_learned_stays_the_same_to_the_bit(case, env_id, monkeypatch):
 
 @pytest.mark.parametrize(("case", "norm"), covering(CASES, ["none", "weight", "layer"]))
 def test_other_norms_have_nothing_to_say(case, norm):
-    assert learn(model_of(case, norm), 500) == []
+    assert learn(model_of(case, norm), 160) == []

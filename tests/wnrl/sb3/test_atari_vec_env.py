@@ -231,10 +231,10 @@ def assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def breakout():
-    return play(AtariVecEnv("Breakout", 3, seed=5, max_frames=200, sticky_actions=0.25), 120)
+    return play(AtariVecEnv("Breakout", 3, seed=5, max_frames=200, sticky_actions=0.25, num_threads=1), 120)
 
 
-@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("num_threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_seeds_give_the_same_play_for_any_number_of_threads(breakout, num_threads):
     options = {"max_frames": 200, "sticky_actions": 0.25, "num_threads": num_threads}
     env = AtariVecEnv("BreakoutNoFrameskip-v4", 3, seed=5, **options)
@@ -242,7 +242,7 @@ def test_seeds_give_the_same_play_for_any_number_of_threads(breakout, num_thread
     assert breakout[2].sum() > 6
     assert env.seed(5) == [5, 6, 7]
     assert_same(play(env, 120), breakout)
-    assert (play(env, 120)[0] != breakout[0]).any()  # a seed is used once
+    assert (play(env, 20)[0] != breakout[0][:21]).any()  # a seed is used once
     alone = AtariVecEnv("Breakout", 1, seed=5, **options)
     np.testing.assert_array_equal(alone.reset(), breakout[0][0, :1])
 
@@ -264,12 +264,12 @@ def test_a_reset_amid_a_game_starts_a_new_one():
 
 def test_any_seed_is_taken_and_none_draws_one():
     env, other = AtariVecEnv("Breakout", 2), AtariVecEnv("Breakout", 2)
-    for seed in (0, 2**31 - 1, 2**32 - 2, np.int64(3)):
+    for seed in (0, 2**32 - 2, np.int64(3)):
         env.seed(seed), other.seed(seed)
         assert_same(play(env, 5), play(other, 5))
     env.seed(None)
     env.reset()
-    starts = [AtariVecEnv("Breakout", 8).reset() for _ in range(2)]
+    starts = [AtariVecEnv("Breakout", 4).reset() for _ in range(2)]
     assert (starts[0] != starts[1]).any()
 
 
@@ -295,21 +295,18 @@ def test_a_step_runs_between_async_and_wait(monkeypatch):
     assert not env.step(np.array([0, 0]))[2].any()
 
 
-@pytest.mark.parametrize(
-    ("action", "message"),
-    [
+def test_wrong_actions_are_told_and_change_nothing():
+    env, other = (AtariVecEnv("Breakout", 2, seed=0) for _ in range(2))
+    env.reset(), other.reset()
+    env._serves[:] = True  # checked though they are not used
+    for action, message in (
         ([0, 4], r"action must be in 0 … 3, got \[0, 4\]"),
         ([-1, 0], r"action must be in 0 … 3, got \[-1, 0\]"),
         ([0, 0, 0], r"action must be \[2\] integer, got \[3\] int64"),
         ([0.0, 1.0], r"action must be \[2\] integer, got \[2\] float64"),
-    ],
-)
-def test_wrong_actions_are_told_and_change_nothing(action, message):
-    env, other = (AtariVecEnv("Breakout", 2, seed=0) for _ in range(2))
-    env.reset(), other.reset()
-    env._serves[:] = True  # checked though they are not used
-    with pytest.raises(ValueError, match=message):
-        env.step(np.array(action))
+    ):
+        with pytest.raises(ValueError, match=message):
+            env.step(np.array(action))
     env._serves[:] = False
     assert_same(env.step(np.array([0, 1]))[:3], other.step(np.array([0, 1]))[:3])
 
@@ -480,12 +477,12 @@ def test_algorithms_learn_evaluate_and_are_saved(name, tmp_path):
     env = AtariVecEnv("Breakout", 2, seed=0, max_frames=60)
     model = make_model(name, env)
     assert model.get_env() is env  # not transposed
-    model.learn(128)
-    assert len(model.ep_info_buffer) == 8  # whole games of 15 steps: 4 in each environment
+    model.learn(96)
+    assert len(model.ep_info_buffer) == 6  # whole games of 15 steps: 3 in each environment
     assert {episode["l"] for episode in model.ep_info_buffer} <= set(range(60, 91))
     assert torch.isfinite(torch.cat([p.flatten() for p in model.policy.parameters()])).all()
     evaluation = AtariVecEnv("Breakout", 3, seed=1, **SHORT)
-    assert evaluate_policy(model, evaluation, 3)[0] >= 0
+    assert evaluate_policy(model, evaluation, 1)[0] >= 0
     model.save(tmp_path / "model")
     obs = evaluation.reset()
     other = type(model).load(tmp_path / "model", env=evaluation, device="cpu")

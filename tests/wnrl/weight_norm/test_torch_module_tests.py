@@ -292,12 +292,11 @@ def check_derivatives(module, inputs, check):
         return tuple(y for y in tensors(call(module, arguments)) if y.requires_grad)
 
     given = tuple(flat[index] for index in places)
-    options = {"check_batched_grad": True, "fast_mode": True}
-    assert check(function, given, **options)
+    assert check(function, given, check_batched_grad=True, fast_mode=True)
     for own in parameters:
         for parameter in parameters:
             parameter.requires_grad_(parameter is own)
-        assert check(function, given, **options)
+        assert check(function, given, fast_mode=True)
     for parameter in parameters:
         parameter.requires_grad_()
 
