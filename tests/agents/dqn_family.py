@@ -70,6 +70,7 @@ class DQNVariant(VariantContract):
     """The contract of one variant, which says what it changes."""
 
     steps_to_solve = 800
+    soon = ReplayContract.soon
     changes: dict = {}  # noqa: RUF012
 
     def make(self, environment, seed, **changes):
@@ -84,10 +85,11 @@ class DQNVariant(VariantContract):
 class DQNContract(DQNVariant, ReplayContract):
     """The whole contract."""
 
-    value_changes = {"learning_rate": 0.02, "target_interval": 16, "learning_starts": 50}  # noqa: RUF012
+    steps_to_value = 250
+    value_changes = {"learning_rate": 0.03, "target_interval": 8, "learning_starts": 30}  # noqa: RUF012
 
     def values(self, agent, obs):
         return values(agent, obs).max(1)
 
     def expected_updates(self, steps, num_envs):
-        return (steps - NUMBERS["learning_starts"]) // NUMBERS["train_interval"]
+        return (steps - self.soon["learning_starts"]) // NUMBERS["train_interval"]

@@ -123,21 +123,25 @@ class TestContinuous(VariantContract):
     def test_solves_the_chain(self):
         pytest.skip("the chain's actions are discrete")
 
-    def test_acts_on_one_state_and_on_many(self):
-        agent = self.trained(self.steps_in_all).agent
+    def test_acts_on_one_state_and_on_many(self, short):
+        agent = short.agent
         obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
         policy = outputs(agent.acting, obs).policy
         assert policy.mode().shape == (5, 1)
         for row, action in zip(obs, policy.mode(), strict=True):
             assert outputs(agent.acting, row[None]).policy.mode()[0].numpy() == pytest.approx(action.numpy(), abs=1e-5)
 
-    def test_goes_on_from_a_saved_state_as_if_it_had_not_stopped(self, tmp_path):
+    def test_the_same_seed_is_the_same_run_and_goes_on_from_a_saved_state_as_if_it_had_not_stopped(
+        self, ended, tmp_path
+    ):
         """The physics cannot be saved, but all of the agent can."""
         trainer = self.trained(self.steps_to_stop)
         write_checkpoint(tmp_path / "state", trainer.agent.get_state())
         rest = self.trainer(seed=5).agent
         rest.set_state(read_checkpoint(tmp_path / "state"))
         assert differences(trainer.agent.get_state(), rest.get_state()) == []
+        trainer.run(self.steps_in_all)
+        assert differences(trainer.agent.get_state(), ended[1]["agent"]) == []
 
 
 # The loss
