@@ -17,8 +17,8 @@ from agents.training.agent_spec import AgentSpec
 
 _SPECS = (
     AgentSpec("dqn", DQNSettings, dqn_preset, "agents.dqn.build:build_dqn", supports_torchrun=True),
-    AgentSpec("ppo", PPOSettings, ppo_preset, "agents.policy_gradient.build:build_ppo"),
-    AgentSpec("a2c", A2CSettings, a2c_preset, "agents.policy_gradient.build:build_a2c"),
+    AgentSpec("ppo", PPOSettings, ppo_preset, "agents.policy_gradient.build:build_ppo", supports_torchrun=True),
+    AgentSpec("a2c", A2CSettings, a2c_preset, "agents.policy_gradient.build:build_a2c", supports_torchrun=True),
     AgentSpec(
         "reinforce",
         REINFORCESettings,
@@ -26,8 +26,8 @@ _SPECS = (
         "agents.policy_gradient.build:build_reinforce",
         learns_from_games=True,
     ),
-    AgentSpec("pqn", PQNSettings, pqn_preset, "agents.pqn.build:build_pqn"),
-    AgentSpec("sac", SACSettings, sac_preset, "agents.sac.build:build_sac"),
+    AgentSpec("pqn", PQNSettings, pqn_preset, "agents.pqn.build:build_pqn", supports_torchrun=True),
+    AgentSpec("sac", SACSettings, sac_preset, "agents.sac.build:build_sac", supports_torchrun=True),
 )
 AGENTS = {spec.name: spec for spec in _SPECS}
 """By name."""

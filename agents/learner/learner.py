@@ -15,7 +15,7 @@ from agents.learner.gradient_norm import clip, gradient_norm
 from agents.learner.optimizers import load_optimizer, make_optimizer
 from agents.runtime.compiling import Compiler
 from agents.runtime.cuda_graphs import Graphs
-from agents.runtime.distributed import OneProcess, Ranks
+from agents.runtime.distributed import OneProcess, Ranks, joint_weight
 from agents.settings.learner import LearnerSettings
 from wnrl.diagnostics.norms import Forward, NormDiagnostics
 from wnrl.normalizers.projection import projections
@@ -130,7 +130,8 @@ class Learner:
                 total[name] = total[name] + value.detach() if name in total else value.detach()
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         if self.ranks.world_size > 1:
-            self.ranks.average(gradients)
+            learned = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+            self.ranks.average(parameter.grad for parameter in learned if parameter.grad is not None)
         with self.diagnostics.around_update() if measured else nullcontext():
             clip_and_step = self._clip_and_step if measured else self._compiled_step or self._clip_and_step
             grad_norm = clip_and_step(gradients)
@@ -230,7 +231,8 @@ class GradientSteps:
 
     Args:
         learner: makes the step.
-        loss: of a minibatch, trees of tensors; never waits for the device, and draws nothing.
+        loss: of a minibatch, trees of tensors; never waits for the device, and draws nothing. In a run of several
+            processes it is a mean over the `valid` steps of a minibatch, as its metrics are.
         graphs: captures the step; None captures nothing, and then nothing is compiled either.
     """
 
@@ -241,15 +243,24 @@ class GradientSteps:
 
     def __call__(self, *minibatch: Any) -> None:
         if self._learner.diagnostics.due:
-            self._learner.update(*self._loss(*minibatch))
+            self._learner.update(*self._of_all(self._loss(*minibatch), minibatch))
         else:
             self._launch(*minibatch)
             self._learner.count_updates(1)
 
     def loss(self, *minibatch: Any) -> Loss:
         """The loss of a minibatch, compiled unless the diagnostics measure the next step."""
-        return self._loss(*minibatch) if self._learner.diagnostics.due else (self._compiled or self._loss)(*minibatch)
+        loss = self._loss if self._learner.diagnostics.due else self._compiled or self._loss
+        return self._of_all(loss(*minibatch), minibatch)
 
     def step(self, *minibatch: Any) -> None:
         """The device's part of a step that the diagnostics do not measure."""
-        self._learner.step([(self._compiled or self._loss)(*minibatch)])
+        self._learner.step([self._of_all((self._compiled or self._loss)(*minibatch), minibatch)])
+
+    def _of_all(self, result: Loss, minibatch: Any) -> Loss:
+        """The loss weighted so that its mean over all processes is that over their valid steps; own metrics."""
+        ranks = self._learner.ranks
+        if ranks.world_size == 1:
+            return result
+        loss, metrics = result
+        return joint_weight(minibatch[0].valid, ranks) * loss, metrics

@@ -140,7 +140,8 @@ class ReplayAgent:
         if self.settings.learner.init == "data":
             generator = torch.Generator(self.learner.device).manual_seed(int(self._rng.integers(2**62)))
             obs = self.sampler.replay.sample(self.settings.replay.init_batch).obs
-            data_init(self.network, obs, generator=generator)
+            data_init(self.network, self.learner.ranks.gather(obs).flatten(0, 1), generator=generator)
+            self.learner.share(self.learner.ranks)  # whose generators differ
         for folded in (self._acting_fold, self._target_fold):
             folded.refresh()
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from agents.acting.policies import Decision, Policy, make_policy
 from agents.learner.learner import Learner
 from agents.on_policy.episodes import EpisodeStorage
+from agents.on_policy.joint import joint_rollout
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import Rollout, RolloutStorage
 from agents.runtime.cuda_graphs import Graphs
@@ -86,12 +87,13 @@ class OnPolicyAgent:
 
     def learn(self, before: int, after: int, timestep: TimeStep) -> None:
         """Store what followed; when the rollout is complete, learn from it and discard it."""
-        self.storage.follow(timestep, self.rewards(timestep))
+        self.storage.follow(timestep, self.rewards(timestep, self.learner.ranks))
         if not self.storage.full:
             return
         rollout = self.storage.read()
         if self._waits_for_data:
-            self._initialize(rollout)
+            self._initialize(self._initial_rollout(rollout))
+            self.learner.share(self.learner.ranks)
             self._waits_for_data = False
         else:
             self._learned = before if self._began is None else self._began
@@ -107,6 +109,10 @@ class OnPolicyAgent:
         Schedules are read at `step`, as in openai/baselines and CleanRL: the first rollout has their first value.
         """
         raise NotImplementedError
+
+    def _initial_rollout(self, rollout: Rollout) -> Rollout:
+        """The first rollout of all processes."""
+        return joint_rollout(rollout, self.learner.ranks)
 
     def _initialize(self, rollout: Rollout) -> None:
         """Make the data-dependent initialization, on the first rollout; nothing else is learned from it."""

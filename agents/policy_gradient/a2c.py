@@ -22,8 +22,7 @@ class A2CAgent(PolicyGradientAgent):
 
     def _learn_from(self, rollout: Rollout, order: Sequence[Tensor], timestep: TimeStep, step: int) -> None:
         (indices,) = order
-        self.gradient_step(self.actor.take(self._steps_with_advantages(rollout, timestep), indices))
+        self.gradient_step(self._minibatch(self._steps_with_advantages(rollout, timestep), indices))
 
     def _objective(self, outputs: ActorCriticValues, batch: ActorCriticMinibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        normalize = self.settings.policy_gradient.normalize_advantage
-        return actor_critic_loss(outputs, batch, self._weights, normalize=normalize)
+        return actor_critic_loss(outputs, batch, self._weights, normalize=self._normalizes)

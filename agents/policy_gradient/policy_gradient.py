@@ -13,12 +13,14 @@ from agents.acting.policies import Decision
 from agents.learner.learner import GradientSteps, Learner
 from agents.losses.policy import explained_variance
 from agents.on_policy.episodes import EpisodeStorage
+from agents.on_policy.joint import jointly_normalized, update_jointly
 from agents.on_policy.on_policy_agent import OnPolicyAgent
 from agents.on_policy.returns import generalized_advantages
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import Rollout, RolloutStorage, SampledAction
 from agents.policy_gradient.actor_critic_loss import LossWeights
 from agents.policy_gradient.actors import Actor, ActorCriticMinibatch, outputs_of, steps_of
+from agents.runtime.distributed import joint_weight
 from agents.settings.policy_gradient import BatchStatistics
 from envs import TimeStep
 from wnrl.initialization.initialize import data_init
@@ -106,14 +108,14 @@ class PolicyGradientAgent(OnPolicyAgent):
         first = not self.learner.num_updates
         order = self.actor.order(rollout.valid.shape, self._number_of_minibatches(rollout), self._generator)
         if first:  # otherwise it would be learned unnormalized
-            self.network.obs_norm.update(rollout.obs)
+            update_jointly(self.network.obs_norm, rollout.obs, self.learner.ranks)
         if self._statistics == "running":
             self._move_statistics(rollout.obs)
         if self._statistics != "none" or (first and self.settings.policy_gradient.normalize_obs):
             rollout = self._evaluated(rollout, order)
         self._learn_from(rollout, order, timestep, step)
         if not first:  # not before: acting and learning see the same numbers
-            self.network.obs_norm.update(rollout.obs)
+            update_jointly(self.network.obs_norm, rollout.obs, self.learner.ranks)
 
     def _batch_statistics(self) -> BatchStatistics:
         """With which statistics a norm that has some learns."""
@@ -185,6 +187,27 @@ class PolicyGradientAgent(OnPolicyAgent):
         variance = explained_variance(rollout.value, target, rollout.valid)
         known = variance.isfinite()  # not where the returns do not vary
         self._explained_variance.add({"variance": torch.where(known, variance, 0.0), "known": known})
+
+    def _minibatch(self, steps: ActorCriticMinibatch, indices: Tensor) -> ActorCriticMinibatch:
+        """Some steps of a rollout; in a run of several processes their advantages are normalized here, if at all."""
+        batch, ranks = self.actor.take(steps, indices), self.learner.ranks
+        if ranks.world_size == 1 or not self.settings.policy_gradient.normalize_advantage:
+            return batch
+        return batch._replace(advantage=jointly_normalized(batch.advantage, batch.valid, ranks))
+
+    def _joint_mean(self, mean: Tensor, batch: ActorCriticMinibatch) -> float:
+        """The mean over the valid steps of all processes, from that over those of this one."""
+        ranks = self.learner.ranks
+        return float(ranks.gather(joint_weight(batch.valid, ranks) * mean).mean())
+
+    @property
+    def _normalizes(self) -> bool:
+        """Whether the loss of a minibatch normalizes its advantages."""
+        return self.settings.policy_gradient.normalize_advantage and self.learner.ranks.world_size == 1
+
+    def _initial_rollout(self, rollout: Rollout) -> Rollout:
+        """That of all processes; a recurrent network has states of its own environments alone, and takes those."""
+        return super()._initial_rollout(rollout) if self.actor.capturable else rollout
 
     def _initialize(self, rollout: Rollout) -> None:
         self.network.obs_norm.update(rollout.obs)

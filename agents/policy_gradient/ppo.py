@@ -82,12 +82,12 @@ class PPOAgent(PolicyGradientAgent):
             if epoch:
                 order = self.actor.order(rollout.valid.shape, self.settings.minibatches, self._generator)
             for indices in order:
-                batch = self.actor.take(steps, indices)
+                batch = self._minibatch(steps, indices)
                 if not target_kl:
                     self.gradient_step(batch)
                     continue
                 loss, metrics = self.gradient_step.loss(batch)
-                if float(metrics["train/approx_kl"]) > 1.5 * target_kl:  # waits for the device
+                if self._joint_mean(metrics["train/approx_kl"], batch) > 1.5 * target_kl:  # waits for the device
                     return
                 self.learner.update(loss, metrics)
 
@@ -96,7 +96,7 @@ class PPOAgent(PolicyGradientAgent):
             outputs,
             batch,
             self._weights,
-            normalize=self.settings.policy_gradient.normalize_advantage,
+            normalize=self._normalizes,
             clip=self._clip,
             value_clip=self.settings.value_clip,
         )

@@ -1,7 +1,7 @@
 """Distributed training: one run in several processes, as `torchrun` starts them.
 
-Environments, replay buffer and batches are split among the processes; each makes the same updates of the same network,
-on the mean of all gradients. A run's settings are totals over the processes.
+Environments, replay buffer or rollouts, and batches are split among the processes; each makes the same updates of the
+same network, on the mean of all gradients. A run's settings are totals over the processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agents.settings.flat import replace, to_flat
 from agents.settings.run import TrainSettings
 
 SPLIT = ("num_envs", "batch_size", "replay_size", "init_batch")
-"""Settings that are split equally among the processes."""
+"""Settings that are split equally among the processes, of those that an agent has; a rollout is of its environments."""
 TIMEOUT = timedelta(hours=6)  # the other processes wait while the first one evaluates
 
 _GONE = ("closed by peer", "reset by peer", "Broken pipe", "remote process exited", "Timed out", "Connection refused")
@@ -207,11 +207,12 @@ def share(settings: TrainSettings[Any], ranks: Ranks) -> TrainSettings[Any]:
         raise ValueError(
             f"norm {norm} takes statistics of a batch, which several processes do not share: use one process"
         )
-    settings.agent.replay.check_start(settings.run.num_envs)
+    if replay := getattr(settings.agent, "replay", None):
+        replay.check_start(settings.run.num_envs)
     if settings.agent.learner.graphs:
         raise ValueError("graphs are of one process: leave --graphs out, or torchrun")
     flat = to_flat(settings)
-    shares: dict[str, Any] = {name: _share(name, flat[name], ranks.world_size) for name in SPLIT}
+    shares: dict[str, Any] = {name: _share(name, flat[name], ranks.world_size) for name in SPLIT if name in flat}
     shares["graphs"] = False  # processes synchronize within an update
     if settings.run.device in ("auto", "cuda") and torch.cuda.is_available():
         shares["device"] = f"cuda:{os.environ['LOCAL_RANK']}"
@@ -222,3 +223,9 @@ def _share(name: str, value: int, number: int) -> int:
     if value % number:
         raise ValueError(f"{name} {value} cannot be split among {number} processes: take a multiple of {number}")
     return value // number
+
+
+def joint_weight(valid: Tensor, ranks: Ranks) -> Tensor:
+    """By what a mean over this process's valid entries counts, 0-dim: the mean over processes is then that over all."""
+    count = valid.sum().float()
+    return count / ranks.gather(count).mean().clamp(min=1 / ranks.world_size)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from agents.runtime.distributed import OneProcess
+from tests.agents.contract import differences
 from tests.scripts.processes import CHAIN, SCRIPTS, read_json, read_progress, refused_by
 from wnrl.checkpoints.checkpoints import Checkpoints
 
@@ -57,6 +58,31 @@ def test_two_processes_make_one_run(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("train_ppo", ["--rollout-length", "16", "--normalize-obs"]),
+        ("train_ppo", ["--rollout-length", "16", "--lstm", "4", "--minibatches", "1"]),
+        ("train_a2c", []),
+        ("train_pqn", ["--rollout-length", "16"]),
+        ("train_sac", ["--batch-size", "8", "--learning-starts", "50", "--replay-size", "400"]),
+    ],
+)
+def test_two_processes_make_one_run_of_any_agent(script, options, tmp_path):
+    """They go on with the same network, from the joint data at the start to the last update."""
+    shared = ["--env", "Chain", "--hidden", "8", "--device", "cpu", "--num-envs", "4", "--init", "data"]
+    code, out, err = finish(torchrun(script, *shared, *options, "--steps", 400, "--run-dir", tmp_path))
+    assert code == 0, err
+    assert out.count("finished 40") == 1
+    (step, first), (same, second) = states(tmp_path)
+    assert 400 <= step == same < 404
+    agents = [state["trainer"]["agent"] for state in (first, second)]
+    assert agents[0]["learner"]["num_updates"] == agents[1]["learner"]["num_updates"] > 1
+    assert not differences(dict(agents[0]["learner"]["network"]), dict(agents[1]["learner"]["network"]))
+    assert agents[0].get("rewards") is None or agents[0]["rewards"].get("mean") == agents[1]["rewards"].get("mean")
+
+
+@pytest.mark.slow
 def test_two_processes_go_on_with_their_run(tmp_path):
     code, _, err = finish(torchrun("train_dqn", *SHARED, "--steps", 200, "--run-dir", tmp_path))
     assert code == 0, err
@@ -80,13 +106,15 @@ class Two(OneProcess):
 
 def test_an_agent_of_one_process_is_refused(monkeypatch):
     monkeypatch.setattr("agents.training.run.join", Two)
-    refused_by("train_ppo", "--env", "Chain", "--device", "cpu", saying=["ppo runs in one process: leave torchrun out"])
+    message = "reinforce runs in one process: leave torchrun out"
+    refused_by("train_reinforce", "--env", "Chain", "--device", "cpu", saying=[message])
 
 
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        ("train_ppo", ["--env", "Chain"], "ppo runs in one process: leave torchrun out"),
+        ("train_reinforce", ["--env", "Chain"], "reinforce runs in one process: leave torchrun out"),
+        ("train_ppo", ["--env", "Chain", "--num-envs", "3"], "num_envs 3 cannot be split among 2 processes"),
         ("train_dqn", [*CHAIN, "--num-envs", "3"], "num_envs 3 cannot be split among 2 processes"),
     ],
 )

@@ -44,8 +44,13 @@ class RunningNorm(nn.Module):
             raise ValueError(f"expected [B, {str(list(self.shape))[1:-1]}] with B > 0, got {list(batch.shape)}")
         values = batch.to(self.running_mean.dtype).flatten(0, leading - 1)
         var, mean = torch.var_mean(values, dim=0, correction=0)
-        self.running_count += len(values)
-        share, distance = len(values) / self.running_count, mean - self.running_mean
+        self.merge(len(values), mean, var)
+
+    @torch.no_grad()
+    def merge(self, count: int, mean: Tensor, var: Tensor) -> None:
+        """Add so many observations with this mean and (biased) variance, `[*shape]` float64, to the statistics."""
+        self.running_count += count
+        share, distance = count / self.running_count, mean - self.running_mean
         self.running_mean += share * distance
         self.running_var += share * (var - self.running_var + (1 - share) * distance.square())
 
