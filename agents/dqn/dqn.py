@@ -16,6 +16,7 @@ from agents.dqn.objectives import Objective
 from agents.learner.learner import Learner
 from agents.off_policy.replay_agent import ReplayAgent
 from agents.off_policy.update import BatchLoss, Sample, Sampler
+from agents.runtime.hardware import is_small
 from agents.settings.dqn import DQNSettings
 from envs import TimeStep
 from wnrl.networks.implicit_quantiles import split_levels
@@ -23,11 +24,10 @@ from wnrl.networks.noisy import Noise, NoisyLinear
 from wnrl.networks.own_torso import OwnTorso
 from wnrl.normalizers.batch_statistics import batch_norms
 from wnrl.normalizers.spectral_norm import SpectralNormalized
+from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
-JOINT_DEVICES: tuple[str, ...] = ("cuda",)
-"""Where observations and next observations go through the learner's network as one batch, see `passes_join`: there a
-small kernel takes as long as one of twice the size. On a CPU the backward pass through both takes longer than it saves.
-"""
+MOST_JOINT_PRODUCTS = {False: 1_000_000, True: 8_000_000}
+"""Weights times examples on a CPU, of plain and of weight-normalized networks; measured on layers of 64 and 256."""
 
 
 class Draws(NamedTuple):
@@ -78,8 +78,8 @@ class DQNAgent(ReplayAgent):
         self._policy_taus = settings.policy_taus if implicit else 0
         # Other levels choose the next action than value it (Dabney et al. 2018b, equation 2).
         self._choosing_taus = 0 if objective.bootstrap.uses_next_q else self._policy_taus
-        joins = learner.device.type in JOINT_DEVICES and objective.bootstrap.uses_next_q and not implicit
-        self._joins = joins and passes_join(network)
+        joins = objective.bootstrap.uses_next_q and not implicit and passes_join(network)
+        self._joins = joins and joining_pays(network, settings.replay.batch_size, learner.device)
         self._epsilon = ExplorationRate(settings.exploration, settings.replay.learning_starts)
 
     # Acting
@@ -213,6 +213,19 @@ def passes_join(network: nn.Module) -> bool:
     """
     others = (NoisyLinear, SpectralNormalized, OwnTorso)
     return not batch_norms(network) and not any(isinstance(module, others) for module in network.modules())
+
+
+def joining_pays(network: nn.Module, batch_size: int, device: torch.device) -> bool:
+    """Whether one pass through `network` of observations and next observations takes less time than one of each.
+
+    A backward pass through both takes longer, except where most of the time goes into starting operations: on CUDA, and
+    in small networks, the more so where each pass forms the weights.
+    """
+    if device.type == "cuda":
+        return True
+    forms = any(isinstance(module, WeightNormLayer) for module in network.modules())
+    products = batch_size * sum(parameter.numel() for parameter in network.parameters())
+    return is_small(network) and products < MOST_JOINT_PRODUCTS[forms]
 
 
 def _parts(outputs: Any, size: int, number: int) -> list[Any]:

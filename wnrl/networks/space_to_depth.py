@@ -32,12 +32,18 @@ class SpaceToDepthConv2d(nn.Conv2d):
 
     def _is_rearranged(self, input: Any) -> bool:
         """Whether the input is one for which it pays; what is traced or exported stays one convolution."""
-        if isinstance(input, Proxy) or torch.jit.is_tracing() or torch.compiler.is_exporting():
+        if isinstance(input, Proxy) or torch.jit.is_tracing() or _is_exporting():
             return False
         return input.device.type in DEVICES and input.ndim == 4 and can_be_rearranged(self)
 
 
 SpaceToDepthConv2d.same_conv_forward = SpaceToDepthConv2d._conv_forward
+
+
+def _is_exporting() -> bool:
+    """Whether torch.export traces: torch 2.8's own function says so under torch.compile too."""
+    flag = getattr(torch.compiler, "_is_exporting_flag", None)
+    return torch.compiler.is_exporting() if flag is None else flag
 
 
 def can_be_rearranged(layer: nn.Conv2d) -> bool:

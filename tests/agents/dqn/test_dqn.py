@@ -1,4 +1,5 @@
 import copy
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,7 +31,7 @@ from tests.agents.dqn_family import (
 )
 from tests.agents.environments import Clockwork, Pictured
 from tests.agents.training.recorder import AfterSteps
-from tests.products import covering
+from tests.products import covering, mostly_slow
 from wnrl.networks.noisy import NoisyLinear
 from wnrl.normalizers.folding import fold
 
@@ -133,14 +134,13 @@ def value_of_clockwork(period=2, terminates=False, steps=550, **changes):
     return values(agent, np.ones((1, 1), np.float32)).mean()
 
 
-@pytest.mark.parametrize("n_step", [1, 3])
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize(("distribution", "n_step"), covering(DISTRIBUTIONS, [1, 3]))
 def test_truncation_is_bootstrapped(distribution, n_step):
     value = value_of_clockwork(n_step=n_step, **DISTRIBUTIONS[distribution])
     assert value == pytest.approx(1 / (1 - 0.8), rel=0.06)
 
 
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("distribution", mostly_slow(DISTRIBUTIONS, "none", "categorical"))
 def test_termination_is_not_bootstrapped(distribution):
     """Half of the steps end the game: whoever takes truncation for termination learns this."""
     steady = {"steps": 900, "learning_rate": 0.005, "batch_size": 128}  # the share of ends varies among batches
@@ -497,29 +497,44 @@ def test_levels_of_their_own_choose_what_others_value(rule, policy_taus):
 # State
 
 
+def early(noisy):
+    return {"init": "data", "learning_starts": 40, **(RAINBOW if noisy else {})}
+
+
+@cache
+def stopped(noisy):
+    """The state of a run at step 80; and those of another run's agent, at its begin and at step 80."""
+    other = Trainer(make(Chain(2, length=4), seed=7, **early(noisy)), Chain(2, length=4), seed=7)
+    begin = copy.deepcopy(other.agent.get_state())
+    other.run(80)
+    return trained(Chain(2, length=4), 80, **early(noisy)).get_state(), [begin, other.agent.get_state()]
+
+
+def gone_on(state, noisy):
+    rest = Trainer(make(Chain(2, length=4), **early(noisy)), Chain(2, length=4), seed=0)
+    rest.set_state(state)
+    rest.run(130)
+    return parameters(rest.agent)
+
+
+@cache
+def whole(noisy):
+    return gone_on(copy.deepcopy(stopped(noisy)[0]), noisy)
+
+
 @pytest.mark.parametrize(
     "part", ["learner/network", "learner/optimizer", "learner/num_updates", "target", "replay", "rng", "generator"]
 )
 def test_each_part_of_the_state_matters(part):
     """Leave one out, and the run that goes on is another: the contract's test of resuming would fail without it."""
-    results = []
-    changes = {**RAINBOW, "init": "data"} if part == "generator" else {"init": "data"}
-    for left_out in (None, part):
-        environment = Chain(2, length=4)
-        state = copy.deepcopy(trained(environment, 190, **changes).get_state())
-        if left_out:
-            *path, name = part.split("/")
-            strange = Trainer(make(Chain(2, length=4), seed=7, **changes), Chain(2, length=4), seed=7)
-            strange.run(190 if part in ("replay", "rng", "generator") else 0)
-            ours, theirs = state["agent"], strange.get_state()["agent"]
-            for key in path:
-                ours, theirs = ours[key], theirs[key]
-            ours[name] = theirs[name]
-        rest = Trainer(make(environment, **changes), environment, seed=0)
-        rest.set_state(state)
-        rest.run(260)
-        results.append(parameters(rest.agent))
-    assert not torch.equal(*results)
+    noisy = part == "generator"
+    state, other = copy.deepcopy(stopped(noisy))
+    *path, name = part.split("/")
+    ours, theirs = state["agent"], other[part in ("replay", "rng", "generator")]
+    for key in path:
+        ours, theirs = ours[key], theirs[key]
+    ours[name] = theirs[name]
+    assert not torch.equal(gone_on(state, noisy), whole(noisy))
 
 
 # Initialization
@@ -658,8 +673,8 @@ def test_layers_are_of_the_kind_that_was_asked_for():
 JOINT_NORMS = ["none", "weight", "layer", "layer-channels", "projected", "layer+projected", "weight-clip"]
 
 
-def joint(monkeypatch, *devices):
-    monkeypatch.setattr(dqn, "JOINT_DEVICES", devices)
+def joint(monkeypatch, pays):
+    monkeypatch.setattr(dqn, "joining_pays", lambda network, batch_size, device: pays)
 
 
 def passes_of(agent):
@@ -674,8 +689,8 @@ def test_one_pass_of_both_has_the_loss_and_gradients_of_two(norm, distribution, 
     """And no gradient of the choice of actions."""
     changes = {"norm": norm, "double": True, "dueling": norm == "weight", **DISTRIBUTIONS[distribution]}
     agents = []
-    for devices in ((), ("cpu",)):
-        joint(monkeypatch, *devices)
+    for pays in (False, True):
+        joint(monkeypatch, pays)
         agents.append(trained(Chain(2, length=4), 110, **changes).agent)
     two, one = agents
     one.network.load_state_dict(two.network.state_dict())
@@ -707,7 +722,7 @@ def test_one_pass_of_both_has_the_loss_and_gradients_of_two(norm, distribution, 
     ids=str,
 )
 def test_what_depends_on_the_batch_the_mode_or_draws_has_a_pass_for_each(changes, monkeypatch):
-    joint(monkeypatch, "cpu")
+    joint(monkeypatch, True)
     agent = make(Chain(2, length=4), **{"double": True, **changes})
     agent.sampler.replay = trained(Chain(2, length=4), 110).agent.sampler.replay
     sizes = passes_of(agent)
@@ -715,22 +730,31 @@ def test_what_depends_on_the_batch_the_mode_or_draws_has_a_pass_for_each(changes
     assert set(sizes) == {16}
 
 
-def test_a_network_of_ones_own_has_a_pass_for_each(monkeypatch):
+def test_a_network_of_ones_own_has_a_pass_for_each():
     """It may have dropout."""
-    joint(monkeypatch, "cpu")
     numbers = settings(double=True)
     own = replace(RUN, own_torso=lambda shape: nn.Sequential(nn.Linear(*shape, 8), nn.Dropout(0.5)))
     assert not build_dqn(own, numbers, Chain(2))._joins
     assert build_dqn(RUN, numbers, Chain(2))._joins
-    joint(monkeypatch, "cuda")
-    assert not build_dqn(RUN, numbers, Chain(2))._joins
+
+
+def test_one_pass_is_for_small_networks_and_for_cuda():
+    agent, images = make(Chain(2), double=True), make(Pictured(2), double=True)
+    assert (agent._joins, images._joins) == (True, False)
+    assert dqn.joining_pays(images.network, 32, torch.device("cuda"))
+    plain = make(Chain(2), norm="none").network
+    most = {False: 1_000_000, True: 8_000_000}  # weights times examples
+    for network, forms in ((plain, False), (agent.network, True)):
+        batch = most[forms] // sum(p.numel() for p in network.parameters())
+        pays = [dqn.joining_pays(network, size, torch.device("cpu")) for size in (batch - 1, batch + 1)]
+        assert pays == [True, False]
 
 
 @pytest.mark.parametrize("number", [1, 8])
 def test_updates_with_one_pass_of_both_learn_the_same(number, monkeypatch):
     learned = []
-    for devices in ((), ("cpu",)):
-        joint(monkeypatch, *devices)
+    for pays in (False, True):
+        joint(monkeypatch, pays)
         agent = trained(Pictured(2, length=4), 110, double=True).agent
         agent.update(112, number)
         learned.append(parameters(agent))
