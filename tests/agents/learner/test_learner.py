@@ -1,4 +1,5 @@
 import copy
+from collections import Counter
 from typing import get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from agents.learner.optimizers import make_optimizer
 from agents.runtime.compiling import Compiler
 from agents.settings.learner import LearnerSettings, OptimizerName
 from tests.agents.contract import differences
+from tests.products import mostly_slow
 from wnrl import normalize
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.normalizers.conversions import NORMALIZERS
@@ -309,3 +311,30 @@ def test_a_checkpoint_is_of_any_memory_order(optimizer, order, tmp_path):
     torch.testing.assert_close(
         *(dict(learner.network.state_dict()) for learner in (written, other)), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("optimizer", mostly_slow(["adam", "rmsprop", "rmsprop-a2c", "sgd"]))
+def test_a_compiled_step_has_as_many_operations_for_any_number_of_parameters(optimizer):
+    """Those on the parameters' counts of steps too: each is one of all of them together."""
+    counts = []
+
+    def counted(graph, inputs):
+        counts[-1].update(str(node.target) for node in graph.graph.nodes if node.op.startswith("call_"))
+        return graph.forward
+
+    for depth in (1, 4):
+        network = nn.Sequential(*(nn.Linear(3, 3) for _ in range(depth)))
+        settings = LearnerSettings(learning_rate=0.1, optimizer=optimizer, max_grad_norm=1.0)
+        learner = Learner(network, settings, learning_rate=lambda step: 0.1, outputs=lambda net, obs: net(obs))
+        kernels = {"learning_rate": 0.1, "beta1": 0.9, "eps": 1e-8, "fused": False}
+        learner.optimizer = make_optimizer(optimizer, network.parameters(), **kernels)
+        learner.update(loss_of(learner), {})
+        counts.append(Counter())
+        gradients = [parameter.grad for parameter in network.parameters()]
+        torch.compile(learner._traced_step, backend=counted, fullgraph=True)(gradients)
+    computed = [
+        {name: number for name, number in count.items() if "getitem" not in name and "full_like" not in name}
+        for count in counts  # without constants
+    ]
+    assert computed[0] == computed[1]
+    assert any("foreach" in name for name in computed[0])
