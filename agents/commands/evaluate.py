@@ -29,13 +29,14 @@ class EvaluateSettings:
     """The evaluated model, and how it plays."""
 
     run_dir: Annotated[Path, tyro.conf.Positional]
-    """Folder of the run, or the file of one of its models."""
+    """Folder of the run."""
     episodes: int = 30
     """Whole games to play."""
     epsilon: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Exploration rate ε; by default the run's own in evaluation."""
     model: Literal["last", "best"] = "last"
-    """The last model, or that of the best evaluation in training, a choice that flatters."""
+    """The last model, or that of the best evaluation in training, a choice that flatters; RUN_DIR/best.safetensors
+    instead of RUN_DIR means it too."""
     num_envs: int = 8
     """Games played in parallel."""
     seed: int = 0

@@ -234,9 +234,9 @@ NAMES = {"last": "model", "best": "best"}
 
 def run_of_part(path: Path) -> Path | None:
     """The folder of the run in whose folder, or in a folder of that, a path lies; None where it is one, or in none."""
-    if (path / "config.json").is_file():
+    if os.path.isfile(path / "config.json"):  # False for a name that is too long
         return None
-    return next((folder for folder in path.parents[:2] if (folder / "config.json").is_file()), None)
+    return next((folder for folder in path.parents[:2] if os.path.isfile(folder / "config.json")), None)
 
 
 def default_folder(task: str, agent: str, norm: str, seed: int) -> Path:

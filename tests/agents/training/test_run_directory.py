@@ -9,7 +9,7 @@ import torch
 from agents.settings.earlier import FORMAT
 from agents.training import run_directory
 from agents.training.provenance import PACKAGES
-from agents.training.run_directory import RunDirectory, default_folder, made_by
+from agents.training.run_directory import RunDirectory, default_folder, made_by, run_of_part
 
 CONFIG = {"agent": "dqn", "settings": {"env": "Chain", "hidden": [8, 8], "resume": None}}
 
@@ -300,3 +300,13 @@ def test_checkpoints_of_other_processes_have_folders_of_their_own(tmp_path):
     directory = RunDirectory(tmp_path)
     assert directory.checkpoints_of(0) == directory.checkpoints == tmp_path / "checkpoints"
     assert directory.checkpoints_of(2) == tmp_path / "checkpoints" / "process-2"
+
+
+def test_the_run_of_a_part(tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "config.json").write_text("{}")
+    run = tmp_path / "run"
+    parts = [run / "best.safetensors", run / "config.json", run / "checkpoints", run / "checkpoints" / "5.safetensors"]
+    assert [run_of_part(path) for path in parts] == [run] * 4
+    for path in (run, tmp_path, tmp_path / "other", run / "a" / "b" / "c", Path("x" * 5_000)):
+        assert run_of_part(path) is None
