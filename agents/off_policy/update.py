@@ -213,12 +213,21 @@ class ReplayUpdates:
 
     def _make_eagerly(self, number: int, measured: bool) -> None:
         """Updates of so many batches, which are drawn first."""
-        samples = [self._sampler.sample(self._batch_size, self._learner.ranks) for _ in range(number)]
+        samples = self._samples(number)
         ahead = self._learning.next_outputs_ahead(samples) if number > 1 else [None]
         for sample, next_outputs in zip(samples, ahead, strict=True):
             loss, priority, metrics = self._learning.batch_loss(sample, next_outputs)
             self._learner.step([(loss, metrics)], measured=measured)
             self._sampler.update_priorities(sample, priority)
+
+    def _samples(self, number: int) -> list[Sample]:
+        """So many batches, which are gathered together."""
+        if number == 1:
+            return [self._sampler.sample(self._batch_size, self._learner.ranks)]
+        drawn = [self._sampler.draw(self._batch_size, self._learner.ranks) for _ in range(number)]
+        joint = self._sampler.gather(Drawn(torch.cat([batch.numbers for batch in drawn]), None, None)).transition
+        parts = zip(*(field.split(self._batch_size) for field in joint), strict=True)
+        return [Sample(Transition(*part), None, None) for part in parts]
 
     def _make_compiled(self, number: int, measured: bool) -> None:
         """As `_make_eagerly`, from the same random numbers; a batch's targets are always computed ahead, so that all
