@@ -253,7 +253,7 @@ def test_an_environment_of_ones_own_is_learned(kind):
 
 
 def test_dqn_learns_an_environment_class():
-    agent = DQN(env=Signal, seed=0, device="cpu", num_envs=4, eval_interval=0, learning_starts=200).learn(3_000)
+    agent = DQN(env=Signal, seed=0, device="cpu", num_envs=4, eval_interval=0, learning_starts=200).learn(1_500)
     assert agent.evaluate(20, deterministic=True).mean == 5
     assert agent.predict(np.eye(2, dtype=np.float32), deterministic=True).tolist() == [0, 1]
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from agents.benchmarks.races import RACES, RaceTask, our_side, our_trainer, sb3_model, sb3_side
+from tests.products import mostly_slow
 
 CARTPOLE = RaceTask(None, "CartPole-v1", "cpu")
 
@@ -14,7 +15,7 @@ def size(network):
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-@pytest.mark.parametrize("name", RACES)
+@pytest.mark.parametrize("name", mostly_slow(RACES, "dqn", "ppo"))
 def test_networks_for_images_are_of_one_size(name):
     task, race = RaceTask("Pong", None, "cpu"), RACES[name]
     trainer, model = our_trainer(race, task, "none"), sb3_model(race, task)

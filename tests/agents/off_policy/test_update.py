@@ -20,7 +20,7 @@ from tests.agents.compiled import compile_updates, parts, unique_graphs
 from tests.agents.dqn_family import DISTRIBUTIONS, NOISY, trained
 from tests.agents.environments import Pictured
 from tests.agents.tape import tape
-from tests.products import mostly_slow
+from tests.products import covering, mostly_slow
 from wnrl import NORMALIZERS
 from wnrl.networks import space_to_depth
 from wnrl.replay.layout import ReplayLayout
@@ -51,18 +51,17 @@ def learned(agent):
     return [parameter.detach().clone() for parameter in agent.network.parameters()]
 
 
-@pytest.mark.parametrize(
-    ("number", "launched"),
-    [(1, ["an update"]), (3, ["2 updates", "an update"]), (21, ["8 updates", "8 updates", "4 updates", "an update"])],
-)
-@pytest.mark.parametrize("changes", CHANGES)
-def test_several_updates_in_a_launch_are_as_many_one_by_one(number, launched, changes):
+LAUNCHED = {1: ["an update"], 3: ["2 updates", "an update"], 21: [*["8 updates"] * 2, "4 updates", "an update"]}
+
+
+@pytest.mark.parametrize(("number", "changes"), covering(LAUNCHED, CHANGES))
+def test_several_updates_in_a_launch_are_as_many_one_by_one(number, changes):
     together, one_by_one = (trained(Chain(2, length=4), 150, **changes).agent for _ in range(2))
     graphs = Noted()
     updates(together, graphs)(number, 150)
     for _ in range(number):
         one_by_one.update(150)
-    assert graphs.launched == launched
+    assert graphs.launched == LAUNCHED[number]
     assert together.learner.num_updates == one_by_one.learner.num_updates
     torch.testing.assert_close(learned(together), learned(one_by_one))
     assert together.metrics(150) == pytest.approx(one_by_one.metrics(150), rel=1e-4)

@@ -1,6 +1,7 @@
 """What on-policy agents have in common; the kinds have tests of their own."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -30,6 +31,15 @@ class Scaled(Chain):
         return np.float32(self.size) * super()._obs()
 
 
+def learned_with(kind, change):
+    return parameters(trained(kind, Chain(2, length=4, max_steps=6), 80, optimizer_eps=0.1, **change).agent)
+
+
+@cache
+def learned_without(kind):
+    return learned_with(kind, {})
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "change",
@@ -49,8 +59,7 @@ class Scaled(Chain):
 def test_each_setting_has_an_effect(kind, change):
     base = flat_settings(make(kind, Chain(2, length=4)))
     change = {name: not base.normalize_advantage if value is None else value for name, value in change.items()}
-    ends = [trained(kind, Chain(2, length=4, max_steps=6), 80, optimizer_eps=0.1, **c).agent for c in ({}, change)]
-    before, after = (parameters(agent) for agent in ends)
+    before, after = learned_without(kind), learned_with(kind, change)
     assert before.shape != after.shape or not torch.equal(before, after)
 
 

@@ -60,7 +60,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(KEYS, TREES, max_size=4))
 def test_any_tree_comes_back(state: dict) -> None:
     assert same(back(state), state)

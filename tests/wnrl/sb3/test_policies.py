@@ -361,9 +361,10 @@ class Own(BaseFeaturesExtractor):
         return self.value_net(self.q_net(self.mu(observations)))
 
 
-@pytest.mark.parametrize("share", [True, False])
-@pytest.mark.parametrize("norm", ["weight", "mean-batch", "layer", "spectral"])
-@pytest.mark.parametrize("name", ["ppo", "sac", "td3"])
+@pytest.mark.parametrize(
+    ("name", "norm", "share"),
+    covering(["ppo", "sac", "td3"], ["weight", "mean-batch", "layer", "spectral"], [True, False], strength=2),
+)
 def test_features_extractors_of_ones_own_shared_and_not(name, norm, share):
     keywords = {"features_extractor_class": Own, "share_features_extractor": share}
     host = make(name, policy="MlpPolicy", **keywords)

@@ -23,6 +23,7 @@ from stable_baselines3.common.envs import (
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
+from tests.products import covering
 from wnrl.checkpoints.tensor_files import CheckpointError, read_model, write_model
 from wnrl.normalizers.normalize import NORMALIZERS
 from wnrl.sb3 import dqn, policy_files, ppo
@@ -141,8 +142,7 @@ def test_the_policy_acts_as_the_model(case, tmp_path):
     assert_acts_as(loaded(model, tmp_path), model)
 
 
-@pytest.mark.parametrize("norm", sorted(NORMALIZERS.keys() - {"weight"}))
-@pytest.mark.parametrize("case", ["dqn", "ppo", "sac"])
+@pytest.mark.parametrize(("case", "norm"), covering(["dqn", "ppo", "sac"], sorted(NORMALIZERS.keys() - {"weight"})))
 def test_the_policy_acts_as_the_model_with_every_normalizer(case, norm, tmp_path):
     model = learned(case, norm=norm)
     assert_acts_as(loaded(model, tmp_path), model)
