@@ -20,7 +20,7 @@ from agents.losses.distributional import (
     quantile_huber,
     quantile_targets,
 )
-from agents.losses.value import expected_target, greedy, huber, munchausen_bonus, softmax_policy
+from agents.losses.value import expected_target, greedy, huber, munchausen_bonus, softmax_policy, td_error
 from agents.settings.dqn import DQNSettings
 from wnrl.replay.uniform import Transition
 
@@ -178,7 +178,7 @@ def td_errors(outputs: Any, action: Tensor, bootstrap: Bootstrap, next_outputs: 
     """Mean target − mean value of the actions taken, `[B]`; no gradient enters the target."""
     reward, discount, policy, penalty = bootstrap
     target = expected_target(reward, discount, next_outputs.q_values, policy, penalty)
-    return target.detach() - of_actions(outputs.q_values, action)
+    return td_error(outputs.q_values, action, target)
 
 
 # Together

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from agents.losses.shapes import check_shapes
 
@@ -135,5 +136,4 @@ def huber(error: Tensor, delta: float = 1.0) -> Tensor:
     Returns:
         Losses of the same shape.
     """
-    size = error.abs()
-    return torch.where(size <= delta, 0.5 * error.square(), delta * (size - 0.5 * delta))
+    return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)  # in one operation
