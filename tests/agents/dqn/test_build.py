@@ -14,7 +14,7 @@ from envs import Chain, Gym
 from envs.stream import first_rows
 from tests.agents.contract import STATES, parameters, play
 from tests.agents.dqn_family import BOOTSTRAPS, DISTRIBUTIONS, NOISY, NUMBERS, RAINBOW, RUN, make, settings, values
-from tests.products import covering, mostly_slow
+from tests.products import covering
 from wnrl.networks.torsos import NatureCNN
 from wnrl.normalizers.projection import ProjectedLayer
 
@@ -69,7 +69,8 @@ def test_every_extra_learns(extra):
     check_learned(1_000, 0.2, combined("greedy", "none", (extra,)))
 
 
-@pytest.mark.parametrize("distribution", mostly_slow(DISTRIBUTIONS, "quantile"))  # others: the contract in test_dqn.py
+@pytest.mark.slow  # fast ones: the contract in test_dqn.py
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_everything_at_once_learns(distribution):
     check_learned(1_000, 0.2, combined("double", distribution, EXTRAS))
 

@@ -242,22 +242,21 @@ def naive_update(agent, batch, weights):
     return network, torch.stack(priorities)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"double": True},
-        {"loss_reduction": "sum"},
-        {"max_grad_norm": 0.01},
-        {"max_grad_norm": 0.0},
-        {"n_step": 2},
-        {"dueling": True},
-        DISTRIBUTIONS["categorical"],
-        DISTRIBUTIONS["quantile"],
-        {**DISTRIBUTIONS["categorical"], "double": True, "dueling": True, "n_step": 3},
-    ],
-)
+UPDATES = [
+    {},
+    {"double": True},
+    {"loss_reduction": "sum"},
+    {"max_grad_norm": 0.01},
+    {"max_grad_norm": 0.0},
+    {"n_step": 2},
+    {"dueling": True},
+    DISTRIBUTIONS["categorical"],
+    DISTRIBUTIONS["quantile"],
+    {**DISTRIBUTIONS["categorical"], "double": True, "dueling": True, "n_step": 3},
+]
+
+
+@pytest.mark.parametrize(("changes", "weighted"), covering(UPDATES, [True, False]))
 def test_an_update_is_the_naive_one(changes, weighted):
     agent = trained(Chain(2, length=4), 150, learning_starts=80, **changes).agent
     # Another learner, under an optimizer that sees the size of gradients: Adam's first step with a small eps does not.

@@ -32,6 +32,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from envs import Atari
+from tests.products import mostly_slow
 from wnrl.sb3 import AtariVecEnv, FrameReplayBuffer
 
 FIRE = 1  # in every game that has it
@@ -472,7 +473,7 @@ def make_model(name, env, policy="CnnPolicy", **more):
     return kind(policy, env, policy_kwargs=SMALL, seed=0, device="cpu", **settings, **more)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", mostly_slow(LEARNERS, "PPO", "DQN"))
 def test_algorithms_learn_evaluate_and_are_saved(name, tmp_path):
     env = AtariVecEnv("Breakout", 2, seed=0, max_frames=60)
     model = make_model(name, env)

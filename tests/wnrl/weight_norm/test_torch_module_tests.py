@@ -28,6 +28,7 @@ OURS = WEIGHT_NORM_LAYERS | RECURRENT_WEIGHT_NORM_LAYERS | EMBEDDING_WEIGHT_NORM
 LAYERS = [kind.__name__ for kind in OURS]
 NETWORKS = ["TransformerEncoderLayer", "TransformerDecoderLayer"]  # of several layers
 MODES = [pytest.param(True, id="training"), pytest.param(False, id="evaluation")]
+TRAINED = [MODES[0], pytest.param(False, id="evaluation", marks=pytest.mark.slow)]
 FEW = 4  # inputs of a kind that the fast tests take; the slow ones take all
 
 module_names = pytest.mark.parametrize("name", LAYERS + NETWORKS)
@@ -307,13 +308,13 @@ def derivatives(cases, training, check, most):
 
 
 @module_names
-@modes
+@pytest.mark.parametrize("training", TRAINED)
 def test_gradients(cases, training):
     derivatives(cases, training, torch.autograd.gradcheck, 2)
 
 
 @module_names
-@pytest.mark.parametrize("training", [MODES[0], pytest.param(False, id="evaluation", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("training", TRAINED)
 def test_second_derivatives(cases, training):
     derivatives(cases, training, torch.autograd.gradgradcheck, 1)
 
