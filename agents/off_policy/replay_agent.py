@@ -97,9 +97,10 @@ class ReplayAgent:
         reward = np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
         self.sampler.replay.add(timestep.obs, decision.action, reward, timestep.discount, timestep.first)
 
-    def policy(self, rng: np.random.Generator) -> Policy:
-        """The policy of an evaluation, with all its randomness from `rng`."""
-        return make_policy(self.acting, rng, self.learner.autocast, **self.evaluation_options)
+    def policy(self, rng: np.random.Generator, acting: nn.Module | None = None) -> Policy:
+        """The policy of an evaluation, with all its randomness from `rng`; `acting` was the network that acts."""
+        network = self.acting if acting is None else acting
+        return make_policy(network, rng, self.learner.autocast, **self.evaluation_options)
 
     # Learning
 

@@ -79,9 +79,10 @@ class OnPolicyAgent:
         """Store a row and what was decided there."""
         self.storage.add(timestep, decision.record)
 
-    def policy(self, rng: np.random.Generator) -> Policy:
-        """The policy of an evaluation, with all its randomness from `rng`."""
-        return make_policy(self.acting, rng, self.learner.autocast, **self.evaluation_options)
+    def policy(self, rng: np.random.Generator, acting: nn.Module | None = None) -> Policy:
+        """The policy of an evaluation, with all its randomness from `rng`; `acting` was the network that acts."""
+        network = self.acting if acting is None else acting
+        return make_policy(network, rng, self.learner.autocast, **self.evaluation_options)
 
     # Learning
 

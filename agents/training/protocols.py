@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
+from torch import nn
 
 from agents.acting.policies import Decision, Policy
 from agents.learner.learner import Learner
@@ -34,8 +35,13 @@ class Agent(Protocol):
     def learn(self, before: int, after: int, timestep: TimeStep) -> None:
         """Make the updates due in the steps (before, after]; `timestep` is the newest row."""
 
-    def policy(self, rng: np.random.Generator) -> Policy:
-        """The policy of an evaluation, with all its randomness from `rng`."""
+    def policy(self, rng: np.random.Generator, acting: nn.Module | None = None) -> Policy:
+        """The policy of an evaluation.
+
+        Args:
+            rng: of all its randomness.
+            acting: a copy of the network that acts, as it was once; None: that of now.
+        """
 
     def metrics(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag, over the time since the last call."""

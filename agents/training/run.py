@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agents.acting.policies import make_policy
 from agents.learner.finite import NonFiniteError
 from agents.runtime.background import Background
 from agents.runtime.devices import device_name
@@ -436,9 +435,9 @@ class Run:
             self._ranks.check()  # the other processes wait for this one
             return self.stop()
 
-        run, agent, stopped = self.settings.run, self.agent, aborted or ended
+        run, stopped = self.settings.run, aborted or ended
         rng = generator(run.seed, Purpose.EVALUATION_POLICY, self._due(played.step))
-        policy = make_policy(played.acting, rng, agent.learner.autocast, **agent.evaluation_options)
+        policy = self.agent.policy(rng, played.acting)
         whole = run.eval_steps or run.eval_episodes
         environment = self._task.evaluation(environments_of(run))
 

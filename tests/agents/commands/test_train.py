@@ -62,7 +62,7 @@ def interrupted_in_training(agent):
 
 def interrupted_in_evaluation(agent):
     policy = agent.policy
-    agent.policy = lambda rng: interrupting(policy(rng), 30)
+    agent.policy = lambda *arguments: interrupting(policy(*arguments), 30)
 
 
 def test_a_run_to_its_end(tmp_path, monkeypatch, capsys):
