@@ -41,7 +41,7 @@ class TrainingScript:
         run_dir, result = whole
         names = {path.name for path in run_dir.iterdir() if not path.name.startswith("events.out.tfevents")}
         assert names == {
-            *("config.json", "progress.csv", "checkpoints"),
+            *("config.json", "progress.csv", "evaluations.csv", "checkpoints"),
             *("model.safetensors", "model.json", "best.safetensors", "best.json"),
         }
         assert result.out.splitlines()[0] == f"training in {run_dir}"

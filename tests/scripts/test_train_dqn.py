@@ -83,8 +83,9 @@ def test_the_folder_is_complete(whole):
     run_dir, _ = whole
     names = {path.name for path in run_dir.iterdir() if not path.name.startswith("events.out.tfevents")}
     assert names == {
-        "config.json", "progress.csv", "checkpoints", "model.safetensors", "model.json", "best.safetensors", "best.json"
-    }  # fmt: skip
+        *("config.json", "progress.csv", "evaluations.csv", "checkpoints"),
+        *("model.safetensors", "model.json", "best.safetensors", "best.json"),
+    }
 
 
 def test_the_config_holds_every_argument(whole):
