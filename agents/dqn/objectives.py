@@ -133,7 +133,8 @@ class ValueLoss(Protocol):
         """
 
 
-class ExpectedLoss(NamedTuple):
+@dataclass(frozen=True)
+class ExpectedLoss:
     """Huber loss of the expected return (Mnih et al. 2015)."""
 
     delta: float  # TD error at which the loss turns linear
@@ -144,7 +145,8 @@ class ExpectedLoss(NamedTuple):
         return ValueLosses(huber(error, self.delta), error.detach().abs(), error.detach())
 
 
-class CategoricalLoss(NamedTuple):
+@dataclass(frozen=True)
+class CategoricalLoss:
     """Cross-entropy to the projected distribution of the return (Bellemare et al. 2017, C51, algorithm 1)."""
 
     def __call__(self, outputs: Any, action: Tensor, bootstrap: Bootstrap, next_outputs: Any) -> ValueLosses:
@@ -156,7 +158,8 @@ class CategoricalLoss(NamedTuple):
         return ValueLosses(loss, loss.detach(), td_errors(outputs, action, bootstrap, next_outputs).detach())
 
 
-class QuantileLoss(NamedTuple):
+@dataclass(frozen=True)
+class QuantileLoss:
     """Quantile Huber loss at fixed levels (Dabney et al. 2018a, QR-DQN, eq. 10) or sampled ones (2018b, IQN, eq. 3)."""
 
     delta: float  # error at which it turns linear; 0 is the plain quantile loss
@@ -184,7 +187,8 @@ def td_errors(outputs: Any, action: Tensor, bootstrap: Bootstrap, next_outputs: 
 # Together
 
 
-class Objective(NamedTuple):
+@dataclass(frozen=True)
+class Objective:
     """What an agent learns from a batch."""
 
     bootstrap: BootstrapRule
