@@ -40,7 +40,7 @@ class Callback:
         """Called after a vector step in which this many gradient steps were made, before `step`."""
 
     def evaluation(self, trainer: Trainer, scores: Scores) -> None:
-        """Called after an evaluation in which games have ended, with their true scores; it may be of an earlier step."""
+        """Called after an evaluation in which games have ended, with their scores; it may be of an earlier step."""
 
     def end(self, trainer: Trainer) -> None:
         """Called when training has ended: its length is reached, it was stopped, or an exception is on its way."""
