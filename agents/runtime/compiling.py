@@ -22,6 +22,8 @@ def _say(text: str) -> None:
 class Compiler:
     """Compiles functions for one device; if one of them cannot be compiled, all run as they are.
 
+    (Torch 2.8 compiles a backward pass when it is called: an error there ends the run.)
+
     What is compiled is kept on disk by torch (in `TORCHINDUCTOR_CACHE_DIR`), so that the next run starts sooner.
 
     Args:

@@ -6,7 +6,6 @@ from torch import nn
 from wnrl.sb3 import bounded
 from wnrl.sb3.bounded import Bounded, TooLargeError
 
-
 WAYS = [
     lambda: torch.empty(11, 20),
     lambda: torch.empty([11, 20]),
