@@ -12,9 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from agents.runtime.background import Background
+from agents.runtime.seeds import Purpose, generator, integer
 from agents.settings.run import RunSettings
-from agents.training.evaluation import Scores
+from agents.training.evaluation import Scores, evaluate, evaluate_steps
+from agents.training.protocols import Agent
+from agents.training.task import Task
 from agents.training.trainer import Callback, Trainer
+from envs import Episode
 from envs.atari import usable_cores
 from wnrl.checkpoints.tensor_files import CheckpointError
 from wnrl.schedules import Every
@@ -42,6 +46,16 @@ def environments_of(run: RunSettings) -> int:
     return min(run.eval_episodes, run.num_envs if run.task.game is None else ATARI_AT_ONCE)
 
 
+def due(run: RunSettings, step: int) -> int:
+    """The step at which an evaluation at `step` was due, the same in all runs of this interval."""
+    return step - step % run.eval_interval
+
+
+def seed_of(run: RunSettings, step: int) -> int:
+    """The seed of the environments of the evaluation at a step."""
+    return integer(run.seed, Purpose.EVALUATION, due(run, step))
+
+
 @dataclass(frozen=True)
 class Played:
     """What an evaluation plays with, and keeps if it is the best."""
@@ -56,6 +70,43 @@ class Played:
 
 Play = Callable[[Played, Callable[[str], None], Callable[[], bool] | None], Scores | None]
 """Plays, given what to call with a line of text and, where the training goes on, what says when to stop."""
+
+
+def play_games(
+    run: RunSettings,
+    agent: Agent,
+    task: Task,
+    played: Played,
+    *,
+    message: Callable[[str], None],
+    stopped: Callable[[], bool],
+    shown: Callable[[int, int], None],
+) -> list[Episode]:
+    """Play the games of an evaluation, or so many of them as have ended when it is stopped.
+
+    Args:
+        run: how long it is, and its seed.
+        agent: how it plays.
+        task: what is played, in environments of its own.
+        played: with what.
+        message: called with a line of text where a game does not end.
+        stopped: asked at each step.
+        shown: called with the number of games, or of steps, that have been played, and of all.
+    """
+    rng = generator(run.seed, Purpose.EVALUATION_POLICY, due(run, played.step))
+    policy, whole = agent.policy(rng, played.acting), run.eval_steps or run.eval_episodes
+    environment = task.evaluation(environments_of(run))
+    watched: dict[str, Any] = {
+        "seed": seed_of(run, played.step),
+        "stopped": stopped,
+        "shown": lambda part: shown(part, whole),
+    }
+    try:
+        if run.eval_steps:
+            return evaluate_steps(policy, environment, steps=run.eval_steps, **watched)
+        return evaluate(policy, environment, episodes=run.eval_episodes, message=message, **watched)
+    finally:
+        environment.close()
 
 
 class Evaluation(Callback):

@@ -14,15 +14,14 @@ from agents.runtime.background import Background
 from agents.runtime.devices import device_name
 from agents.runtime.distributed import join, share
 from agents.runtime.hardware import tuned
-from agents.runtime.seeds import Purpose, generator, integer
 from agents.settings.flat import replace, to_json
 from agents.settings.presets.protocols import conditions
 from agents.settings.run import AUTO, TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.callbacks import Checkpointing, Endless, Log, Shown
-from agents.training.evaluation import Scores, evaluate, evaluate_steps
+from agents.training.evaluation import Scores
 from agents.training.evaluation_table import EvaluationTable
-from agents.training.evaluations import Evaluation, Played, environments_of, waits
+from agents.training.evaluations import Evaluation, Played, play_games, seed_of, waits
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run_directory import RunDirectory, default_folder, made_by
 from agents.training.safe_progress import SafeProgress
@@ -399,7 +398,7 @@ class Run:
         self._shown.report(step, metrics)
         try:
             if self._evaluations is not None:
-                self._evaluations.append(step, time.time(), self._seed(step), scores)
+                self._evaluations.append(step, time.time(), seed_of(self.settings.run, step), scores)
             write = self._tracker.write if self._waits else self._tracker.write_late
             write(step, metrics)
         except OSError as error:
@@ -411,14 +410,6 @@ class Run:
         if self._waits:
             return Played(step, self.agent.acting)
         return Played(step, copy.deepcopy(self.agent.acting), self._saving.tensors())
-
-    def _due(self, step: int) -> int:
-        """The step at which an evaluation at `step` was due, the same in all runs of this interval."""
-        return step - step % self.settings.run.eval_interval
-
-    def _seed(self, step: int) -> int:
-        """The seed of the environments of the evaluation at a step."""
-        return integer(self.settings.run.seed, Purpose.EVALUATION, self._due(step))
 
     def _play(
         self, played: Played, message: Callable[[str], None], aborted: Callable[[], bool] | None
@@ -436,23 +427,6 @@ class Run:
             return self.stop()
 
         run, stopped = self.settings.run, aborted or ended
-        rng = generator(run.seed, Purpose.EVALUATION_POLICY, self._due(played.step))
-        policy = self.agent.policy(rng, played.acting)
-        whole = run.eval_steps or run.eval_episodes
-        environment = self._task.evaluation(environments_of(run))
-
-        def shown(part: int) -> None:
-            if aborted is None:
-                self._shown.evaluating(part, whole)
-
-        watched: dict[str, Any] = {"seed": self._seed(played.step), "stopped": stopped, "shown": shown}
-        try:
-            if run.eval_steps:
-                games = evaluate_steps(policy, environment, steps=run.eval_steps, **watched)
-            else:
-                games = evaluate(policy, environment, episodes=run.eval_episodes, message=message, **watched)
-        finally:
-            environment.close()
-        if stopped():
-            return None
-        return Scores.of(games, run.task.game, self.conditions)
+        shown = self._shown.evaluating if aborted is None else (lambda part, whole: None)
+        games = play_games(run, self.agent, self._task, played, message=message, stopped=stopped, shown=shown)
+        return None if stopped() else Scores.of(games, run.task.game, self.conditions)

@@ -19,7 +19,7 @@ from agents.settings.dqn import DQNSettings
 from agents.settings.flat import from_flat, replace
 from agents.settings.run import TrainSettings
 from agents.training import callbacks as callbacks_module
-from agents.training import run as run_module
+from agents.training import evaluations as evaluations_module
 from agents.training import saving as saving_module
 from agents.training.protocols import NullProgress
 from agents.training.run import Run
@@ -391,8 +391,10 @@ def test_a_step_has_one_row_over_a_resume_too(settings):
 
 def test_an_evaluation_by_steps_in_which_no_game_ends_is_made_once(settings, monkeypatch):
     made, display = [], Display()
-    play = run_module.evaluate_steps
-    monkeypatch.setattr(run_module, "evaluate_steps", lambda *args, **options: made.append(1) or play(*args, **options))
+    play = evaluations_module.evaluate_steps
+    monkeypatch.setattr(
+        evaluations_module, "evaluate_steps", lambda *args, **options: made.append(1) or play(*args, **options)
+    )
     learn(replace(settings, eval_interval=30, eval_steps=2), progress=display)  # a walk to the end takes 4
     assert len(made) == 2
     assert [call[1] for call in display.calls if call[0] == "message"][1 + len(SUMMARY) :] == [
@@ -547,7 +549,7 @@ def test_an_evaluation_closes_its_environment_whatever_happens(settings, closed,
     def fail(*arguments, **options):
         raise RuntimeError("mine")
 
-    monkeypatch.setattr("agents.training.run.evaluate", fail)
+    monkeypatch.setattr(evaluations_module, "evaluate", fail)
     with pytest.raises(RuntimeError, match="mine"):
         learn(replace(settings, eval_interval=30, eval_episodes=1, run_dir=settings.run.run_dir / "again"))
     assert len(closed) == 5
@@ -754,7 +756,7 @@ def test_a_row_of_metrics_that_cannot_be_written_is_reported_and_the_run_goes_on
 def test_a_better_model_than_the_checkpoint_knows_of_is_not_replaced_by_a_worse(settings, monkeypatch):
     """Best models of after the last checkpoint are not forgotten when the run is killed and goes on."""
     scores = iter([5.0, 9.0, 7.0, 8.0])
-    monkeypatch.setattr(run_module, "evaluate", lambda *_, **__: [Episode(0, next(scores), 3)])
+    monkeypatch.setattr(evaluations_module, "evaluate", lambda *_, **__: [Episode(0, next(scores), 3)])
     settings = replace(settings, eval_interval=20, checkpoint_interval=30)
     said_by(settings, RuntimeError, "killed", Breaks(45, fails(RuntimeError("killed"))))
     for path in settings.run.run_dir.glob("checkpoints/*45*"):
