@@ -20,17 +20,18 @@ class Background:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._thread: threading.Thread | None = None
+        self._done = threading.Event()  # a join that is interrupted may take the thread for ended
         self._error: BaseException | None = None
 
     @property
     def works(self) -> bool:
         """Whether the work that was begun last goes on."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and not self._done.is_set()
 
     def begin(self, work: Callable[[], None]) -> None:
         """Begin some work; that before has to have been ended."""
         assert self._thread is None
-        stream = self._stream()
+        stream, done = self._stream(), threading.Event()
 
         def run() -> None:
             try:
@@ -38,14 +39,17 @@ class Background:
                     work()
             except BaseException as error:
                 self._error = error
+            finally:
+                done.set()
 
+        self._done = done
         self._thread = threading.Thread(target=run, name="background", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
         """Wait for the work that was begun, if any, and raise the error that it raised."""
         if self._thread is not None:
-            self._thread.join()
+            self._done.wait()
             self._thread = None
         error, self._error = self._error, None
         if error is not None:

@@ -18,7 +18,7 @@ from agents.training.evaluation import Scores, evaluate, evaluate_steps
 from agents.training.protocols import Agent
 from agents.training.task import Task
 from agents.training.trainer import Callback, Trainer
-from envs import Episode
+from envs import EnvironmentFault, Episode
 from envs.atari import usable_cores
 from wnrl.checkpoints.tensor_files import CheckpointError
 from wnrl.schedules import Every
@@ -46,26 +46,23 @@ def environments_of(run: RunSettings) -> int:
     return min(run.eval_episodes, run.num_envs if run.task.game is None else ATARI_AT_ONCE)
 
 
-def due(run: RunSettings, step: int) -> int:
-    """The step at which an evaluation at `step` was due, the same in all runs of this interval."""
-    return step - step % run.eval_interval
-
-
-def seed_of(run: RunSettings, step: int) -> int:
-    """The seed of the environments of the evaluation at a step."""
-    return integer(run.seed, Purpose.EVALUATION, due(run, step))
-
-
 @dataclass(frozen=True)
 class Played:
     """What an evaluation plays with, and keeps if it is the best."""
 
     step: int
-    """At which it was due."""
+    """At which it was begun."""
+    due: int
+    """The step at which it was due, the same in all runs of this interval, from which its seeds come."""
     acting: nn.Module
     """The folded network that acts; a copy of then where the training goes on."""
     model: Mapping[str, Tensor] | None = None
     """Of the folded network, as models are written; None: that of now."""
+
+
+def seed_of(run: RunSettings, played: Played) -> int:
+    """The seed of an evaluation's environments."""
+    return integer(run.seed, Purpose.EVALUATION, played.due)
 
 
 Play = Callable[[Played, Callable[[str], None], Callable[[], bool] | None], Scores | None]
@@ -93,11 +90,11 @@ def play_games(
         stopped: asked at each step.
         shown: called with the number of games, or of steps, that have been played, and of all.
     """
-    rng = generator(run.seed, Purpose.EVALUATION_POLICY, due(run, played.step))
+    rng = generator(run.seed, Purpose.EVALUATION_POLICY, played.due)
     policy, whole = agent.policy(rng, played.acting), run.eval_steps or run.eval_episodes
     environment = task.evaluation(environments_of(run))
     watched: dict[str, Any] = {
-        "seed": seed_of(run, played.step),
+        "seed": seed_of(run, played),
         "stopped": stopped,
         "shown": lambda part: shown(part, whole),
     }
@@ -105,6 +102,9 @@ def play_games(
         if run.eval_steps:
             return evaluate_steps(policy, environment, steps=run.eval_steps, **watched)
         return evaluate(policy, environment, episodes=run.eval_episodes, message=message, **watched)
+    except EnvironmentFault as fault:
+        fault.step, fault.what = played.step, f"{fault.what} in the evaluation"
+        raise
     finally:
         environment.close()
 
@@ -119,12 +119,12 @@ class Evaluation(Callback):
         play: plays and returns the scores, or None where it was stopped.
         freeze: returns what is played with at a step.
         interval: in steps; 0 never evaluates.
-        report: called with the step at which it was due and the scores.
+        report: called with what has played and the scores.
         keep_best: called with what has played and the mean score when that is the best so far.
         message: called with a line of text when no game ended in an evaluation, which then has no score, or when the
             best model could not be written; the run continues.
         background: where it is played beside the training; None: the training waits.
-        stopped: whether the run is to stop.
+        stopped: whether the run is to stop; asked by the thread of an evaluation beside the training too.
 
     Attributes:
         best: the best mean score so far.
@@ -137,7 +137,7 @@ class Evaluation(Callback):
         freeze: Callable[[int], Played],
         interval: int,
         *,
-        report: Callable[[int, Scores], None],
+        report: Callable[[Played, Scores], None],
         keep_best: Callable[[Played, float], None],
         message: Callable[[str], None],
         background: Background | None = None,
@@ -154,6 +154,7 @@ class Evaluation(Callback):
 
     def start(self, trainer: Trainer) -> None:
         """Play the one that was broken off."""
+        self._end(trainer)  # of a wait that was interrupted
         if self._played is not None:
             self._begin(trainer, self._played)
 
@@ -166,8 +167,8 @@ class Evaluation(Callback):
             self._begin(trainer, self._freeze(trainer.steps))
 
     def end(self, trainer: Trainer) -> None:
-        """Wait for the last one, unless the run was stopped."""
-        self._abort = self._stopped()
+        """Wait for the last one, unless the run is stopped or has failed."""
+        self._abort = trainer.failed
         self._end(trainer)
 
     def _begin(self, trainer: Trainer, played: Played) -> None:
@@ -185,7 +186,7 @@ class Evaluation(Callback):
 
     def _play_beside(self, played: Played) -> None:
         torch.set_num_threads(1)  # of this thread: the others are the training's
-        self._scores = self._play(played, self._lines.append, lambda: self._abort)
+        self._scores = self._play(played, self._lines.append, lambda: self._abort or self._stopped())
 
     def _end(self, trainer: Trainer) -> None:
         """Wait for the one that is played, if any, and tell its scores."""
@@ -203,7 +204,7 @@ class Evaluation(Callback):
         if not scores.scores:
             self._message(f"evaluation at step {played.step:,}: no game ended, so there is no score")
             return
-        self._report(played.step, scores)
+        self._report(played, scores)
         if scores.mean > self.best:
             try:
                 self._keep_best(played, scores.mean)
@@ -218,7 +219,8 @@ class Evaluation(Callback):
         if self._played is None:
             return state
         played = self._played
-        return {**state, "played": {"step": played.step, "acting": played.acting.state_dict(), "model": played.model}}
+        kept = {"step": played.step, "due": played.due, "acting": played.acting.state_dict(), "model": played.model}
+        return {**state, "played": kept}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `get_state`'s state; one that was begun is played again at the start."""
@@ -226,4 +228,4 @@ class Evaluation(Callback):
         if "played" in state:
             kept, acting = state["played"], copy.deepcopy(self._freeze(self.done).acting)
             acting.load_state_dict(kept["acting"])
-            self._played = Played(int(kept["step"]), acting, kept["model"])
+            self._played = Played(int(kept["step"]), int(kept["due"]), acting, kept["model"])

@@ -357,7 +357,10 @@ class Run:
         """Close the environments and the metrics' files, and let others write to the folder."""
         try:
             self._environment.close()
-            self._tracker.close()
+            try:
+                self._tracker.close()
+            except OSError as error:
+                self._warn(f"the metrics' files are not closed: {error}")
         finally:
             self._release()
 
@@ -392,13 +395,14 @@ class Run:
             "processes": self._ranks.world_size,
         }
 
-    def _evaluated(self, step: int, scores: Scores) -> None:
-        """Report the scores of an evaluation at a step; what the training has logged meanwhile is of later ones."""
+    def _evaluated(self, played: Played, scores: Scores) -> None:
+        """Report the scores of an evaluation; what the training has logged meanwhile is of later steps."""
+        step = played.step
         metrics = {"eval/mean_reward": scores.mean, "eval/mean_ep_length": scores.mean_length}
         self._shown.report(step, metrics)
         try:
             if self._evaluations is not None:
-                self._evaluations.append(step, time.time(), seed_of(self.settings.run, step), scores)
+                self._evaluations.append(step, time.time(), seed_of(self.settings.run, played), scores)
             write = self._tracker.write if self._waits else self._tracker.write_late
             write(step, metrics)
         except OSError as error:
@@ -407,9 +411,11 @@ class Run:
     def _freeze(self, step: int) -> Played:
         """What an evaluation at a step plays with."""
         self.agent.learner.check_finite(self.steps)
+        interval = self.settings.run.eval_interval
+        due = step - step % interval if interval else step
         if self._waits:
-            return Played(step, self.agent.acting)
-        return Played(step, copy.deepcopy(self.agent.acting), self._saving.tensors())
+            return Played(step, due, self.agent.acting)
+        return Played(step, due, copy.deepcopy(self.agent.acting), self._saving.tensors())
 
     def _play(
         self, played: Played, message: Callable[[str], None], aborted: Callable[[], bool] | None

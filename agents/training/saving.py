@@ -70,11 +70,9 @@ class Saving:
 
     def begin(self, step: int) -> None:
         """As `save`, but the files are written while the run goes on, see `tell`; one is written at a time."""
-        if self._directory is None:
-            return
-        if not self._directory.path.is_dir():
-            raise CheckpointError(f"the run's folder {self._directory.path} is gone: was it renamed?")
-        self._begin(self._directory, self.checkpoints, step)
+        if self._directory is not None:
+            _check_there(self._directory)
+            self._begin(self._directory, self.checkpoints, step)
 
     @property
     def writes(self) -> bool:
@@ -90,7 +88,7 @@ class Saving:
         if wait or not self.writes:
             try:
                 self._background.end()
-            except CheckpointError as error:
+            except Exception as error:  # such as one of memory
                 self._message(f"no checkpoint at step {self._step:,}: {error}")
 
     def abandon(self) -> None:
@@ -135,6 +133,7 @@ class Saving:
             tensors: what `tensors` was at that step; None: it is now.
         """
         if self._directory is not None:
+            _check_there(self._directory)
             if tensors is None:
                 self._agent.learner.check_finite(step)
             self._model(self._directory, "best", step, score, tensors)()
@@ -173,8 +172,10 @@ class Saving:
 
         def write() -> None:
             try:
+                _check_there(directory)
                 if write_model is not None:
                     write_model()
+                _check_there(directory)
                 checkpoints.save(step, state)
             finally:
                 self.abandon()
@@ -199,6 +200,12 @@ class Saving:
             "mean_reward": score,
         }
         return partial(write_model, directory.path / name, tensors or self.tensors(), description)
+
+
+def _check_there(directory: RunDirectory) -> None:
+    """Raise CheckpointError where the folder is gone: it would be made anew, without what was in it."""
+    if not directory.path.is_dir():
+        raise CheckpointError(f"the run's folder {directory.path} is gone: was it renamed?")
 
 
 def check_checkpoint(state: Mapping[str, Any]) -> None:

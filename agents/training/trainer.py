@@ -60,6 +60,7 @@ class Trainer:
         steps: steps made so far.
         seconds: time spent in them so far, without callbacks.
         first_step: steps that had been made when the last `run` began.
+        failed: whether an exception has ended the last `run`, as far as `end` is concerned.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Trainer:
         self._seed = seed
         self._ranks = ranks or OneProcess()
         self._stopping, self._runs, self._broken = False, False, False
+        self.failed = False
         self._timestep: TimeStep | None = None
 
     def run(self, total_steps: int, stopped: Callable[[], bool] = lambda: False) -> None:
@@ -94,11 +96,13 @@ class Trainer:
         if self._broken:
             raise RuntimeError("the run broke off in the middle of a step: go on from its last checkpoint")
         self.first_step, self._began, self._stopping, self._runs = self.steps, time.perf_counter(), False, True
+        self.failed = True
         try:
             self._each("start")
             timestep = self._timestep or self._start()
             while self.steps < total_steps and not self._ranks.sum(self._stopping or stopped()):
                 timestep = self._step(timestep)
+            self.failed = False
         except EnvironmentFault as fault:
             if fault.step is None:
                 fault.step = self.steps

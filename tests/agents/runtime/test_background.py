@@ -1,5 +1,7 @@
 """agents.runtime.background: one piece of work beside the run, whose error is told."""
 
+import os
+import signal
 import threading
 
 import pytest
@@ -20,6 +22,25 @@ def test_work_goes_on_beside_the_run_until_it_is_ended():
     assert not background.works
     assert done != [threading.current_thread()]
     background.end()  # there is none
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX")
+def test_a_wait_that_is_interrupted_leaves_the_work_as_it_was():
+    """Python 3.11's join of a thread takes it for ended then."""
+    background, go, done = Background(CPU), threading.Event(), []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        background.begin(lambda: (go.wait(10), done.append(1)))
+        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            background.end()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert background.works
+    assert not done
+    go.set()
+    background.end()
+    assert done == [1]
 
 
 def test_what_the_work_raised_is_raised_once_and_other_work_may_follow():

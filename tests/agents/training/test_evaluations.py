@@ -1,6 +1,7 @@
 """agents.training.evaluations: before the training goes on or beside it, told in the order of their steps."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -30,9 +31,9 @@ class Story:
         self.go.set()
         self.evaluation = Evaluation(
             self.play,
-            lambda step: Played(step, network(step), {"w": torch.tensor(float(step))} if beside else None),
+            lambda step: Played(step, step, network(step), {"w": torch.tensor(float(step))} if beside else None),
             interval,
-            report=lambda step, scores: self.told.append((step, scores.mean)),
+            report=lambda played, scores: self.told.append((played.step, scores.mean)),
             keep_best=options.pop("keep_best", lambda played, score: self.best.append((played.step, score))),
             message=self.lines.append,
             background=Background(CPU) if beside else None,
@@ -186,6 +187,35 @@ def test_the_end_of_a_run_waits_for_it():
     assert story.told == [(20, 1)]
 
 
+@pytest.mark.parametrize("steps", [21, 60])
+def test_a_stop_is_heeded_while_the_run_waits_for_it(steps):
+    """At the end, and where the next one is due."""
+    stopping = threading.Event()
+    story = Story(counted(), 20, beside=True, stopped=stopping.is_set)
+    story.go.clear()
+    threading.Timer(0.2, stopping.set).start()
+    began = time.monotonic()
+    trainer = Trainer(Recorder(), Clockwork(1000), seed=3, callbacks=[story.evaluation])
+    trainer.run(steps, stopping.is_set)
+    assert time.monotonic() - began < 10
+    assert story.told == []
+    assert story.evaluation.get_state()["played"]["step"] in (20, 40)
+
+
+def test_an_error_of_the_training_does_not_wait_for_it():
+    story = Story(counted(), 20, beside=True)
+    story.go.clear()
+
+    def fail(trainer, before):
+        if trainer.steps == 25:
+            raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        run(Clockwork(1000), 40, story.evaluation, AfterSteps(fail))
+    assert story.told == []
+    assert story.evaluation.get_state()["played"]["step"] == 20
+
+
 def test_a_stop_breaks_it_off_and_a_resumed_run_plays_it_with_the_network_of_then():
     stopping = [False]
     story = Story(counted(), 20, beside=True, stopped=lambda: stopping[0])
@@ -215,7 +245,12 @@ def test_a_stop_breaks_it_off_and_a_resumed_run_plays_it_with_the_network_of_the
 def test_one_that_is_stopped_again_is_kept_again():
     for beside in (True, False):
         story = Story([None], 20, beside)
-        network_of_then = {"step": 20, "acting": network(20).state_dict(), "model": {"w": torch.tensor(20.0)}}
+        network_of_then = {
+            "step": 20,
+            "due": 20,
+            "acting": network(20).state_dict(),
+            "model": {"w": torch.tensor(20.0)},
+        }
         story.evaluation.set_state({"best": 1.0, "done": 20, "played": network_of_then})
         trainer = Trainer(Recorder(), Clockwork(1000), seed=3, callbacks=[story.evaluation])
         trainer.steps = 21

@@ -151,7 +151,8 @@ def test_evaluations_beside_the_training_are_those_that_it_waits_for_and_change_
     assert "eval/mean_reward" not in (beside.run.run_dir / "progress.csv").read_text()  # its rows are in order
 
 
-def test_an_evaluation_that_a_stop_broke_off_is_played_by_the_resumed_run_with_the_network_of_then(settings):
+@pytest.mark.parametrize("interval", [20, 0, 7_000])
+def test_an_evaluation_that_a_stop_broke_off_is_played_by_the_resumed_run_with_the_network_of_then(interval, settings):
     whole = replace(settings, eval_interval=20, eval_episodes=3, eval_wait=False, steps=40)
     learn(whole)
     broken = replace(whole, run_dir=settings.run.run_dir.with_name("broken"))
@@ -169,9 +170,10 @@ def test_an_evaluation_that_a_stop_broke_off_is_played_by_the_resumed_run_with_t
         assert run.steps == 33
     assert state(broken)[1]["evaluation"]["played"]["step"] == 20
     assert games_of(broken) == []
-    learn(replace(broken, resume=broken.run.run_dir))
-    assert games_of(broken) == games_of(whole)
-    assert model(broken, "best")[1] == model(whole, "best")[1]
+    later = {"resume": broken.run.run_dir, "eval_interval": interval, "steps": 39}
+    learn(replace(broken, **later))
+    assert games_of(broken)[:3] == games_of(whole)[:3]  # with the seeds of then, whatever the interval is now
+    assert model(broken, "best")[1]["step"] == 20
 
 
 def test_the_best_score_is_remembered_over_a_resume(settings):
@@ -700,6 +702,21 @@ def test_a_model_is_written_with_each_checkpoint(settings, monkeypatch):
     look = AfterSteps(lambda trainer, before: trainer.steps == 51 and steps.append(model(settings)[1]["step"]))
     learn(settings, callbacks=[look])
     assert steps == [50]
+
+
+def test_a_folder_that_is_gone_is_not_made_anew_for_a_best_model(settings):
+    settings = replace(settings, eval_interval=30, checkpoint_interval=0)
+    moved = settings.run.run_dir.with_name("moved")
+
+    def look(trainer, before):
+        if trainer.steps == 20:
+            settings.run.run_dir.rename(moved)
+        if trainer.steps == 40:
+            assert not settings.run.run_dir.exists()
+
+    with pytest.raises(CheckpointError, match="is gone: was it renamed"):
+        learn(settings, callbacks=[AfterSteps(look)])
+    assert (moved / "config.json").exists()
 
 
 def test_when_checkpoints_are_written_changes_nothing_that_is_learned(settings, monkeypatch):
