@@ -29,6 +29,7 @@ ROOMS = {
         "schedules",
         "device",
         "host_memory",
+        "uncompiled",
         "distribution",
     ],
     "agents": [

@@ -23,6 +23,7 @@ from wnrl.diagnostics.layers import matrices, named_layers
 from wnrl.normalizers.batch_norm import BatchNorm, BatchNormalized, MeanOnlyBatchNorm
 from wnrl.normalizers.batch_statistics import batch_norms
 from wnrl.normalizers.projection import ProjectedLayer
+from wnrl.uncompiled import uncompiled
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.rows import channel_dim, row_norms, rows
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
@@ -281,7 +282,7 @@ def _trial(network: nn.Module) -> nn.Module:
 def _run(network: nn.Module, obs: Tensor, forward: Forward) -> Tensor:
     """Outputs `[B, ...]`; without torch.compile, which would skip hooks; keeps the state of the global generators."""
     devices = [obs.device] if obs.is_cuda else []
-    with torch.random.fork_rng(devices=devices), torch.compiler.set_stance("force_eager"):
+    with torch.random.fork_rng(devices=devices), uncompiled():
         return forward(network, obs)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wnrl.initialization.weighted_layers import WeightedLayer, check_lengths_are_free, layers_to_initialize
+from wnrl.uncompiled import uncompiled
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 DIRECTION_STD = 0.05  # section 3: v ~ N(0, 0.05²)
@@ -51,7 +52,7 @@ def data_init(network: nn.Module, *inputs: Any, generator: torch.Generator | Non
         uncalled = {module.out_proj for module in network.modules() if isinstance(module, nn.MultiheadAttention)}
         waiting = {layer.layer: layer for layer in layers if layer.layer not in uncalled}
         constant: dict[WeightedLayer, Tensor] = {}
-        with _initialized_by_its_first_call(waiting, constant, generator), torch.compiler.set_stance("force_eager"):
+        with _initialized_by_its_first_call(waiting, constant, generator), uncompiled():
             network(*inputs, **keywords)
         for text in _reports(waiting.values(), constant):
             warnings.warn(text, stacklevel=3)

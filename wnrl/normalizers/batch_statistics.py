@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from wnrl.normalizers.batch_norm import BatchNorm, MeanOnlyBatchNorm
+from wnrl.uncompiled import uncompiled
 
 
 def batch_norms(network: nn.Module) -> list[Any]:
@@ -36,7 +37,7 @@ def update_statistics(network: nn.Module, forward: Callable[[], Any], *, share: 
     for norm in norms:
         norm.held, norm.momentum = False, share
     try:
-        with torch.compiler.set_stance("force_eager"):
+        with uncompiled():
             forward()
     finally:
         for norm, (held, momentum) in zip(norms, before, strict=True):
