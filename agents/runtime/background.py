@@ -50,6 +50,7 @@ class Background:
         """Wait for the work that was begun, if any, and raise the error that it raised."""
         if self._thread is not None:
             self._done.wait()
+            self._thread.join()  # which frees tensors: the program must not end meanwhile
             self._thread = None
         error, self._error = self._error, None
         if error is not None:
