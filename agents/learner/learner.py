@@ -145,19 +145,22 @@ class Learner:
             for parameter in group["params"]:
                 parameter.grad = None
 
-    def _clip_and_step(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Clip the gradients, in place, and make the optimizer's step; the norm that they had."""
+    def _clip(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Clip the gradients, in place, if that is asked for; the norm that they had."""
         grad_norm = gradient_norm(gradients)
         if self._limit:
             clip(gradients, grad_norm, self._limit)
+        return grad_norm
+
+    def _clip_and_step(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Clip the gradients, in place, and make the optimizer's step; the norm that they had."""
+        grad_norm = self._clip(gradients)
         self.optimizer.step()
         return grad_norm
 
     def _traced_step(self, gradients: Sequence[Tensor]) -> Tensor:
         """As `_clip_and_step`, without the wrappers of torch's step, which a compiler cannot follow."""
-        grad_norm = gradient_norm(gradients)
-        if self._limit:
-            clip(gradients, grad_norm, self._limit)
+        grad_norm = self._clip(gradients)
         with torch.no_grad():
             inspect.unwrap(type(self.optimizer).step)(self.optimizer)
         return grad_norm
