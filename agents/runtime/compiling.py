@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -104,6 +105,7 @@ class _Compiled:
         if not self._compiler.enabled:
             return self._function(*arguments)
         start = time.perf_counter()
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")  # float32 is what was asked for
         with _backward_too():
             result = self._compiled(*arguments)
         self._compiler.say(f"{self._name} compiled in {time.perf_counter() - start:.1f} s")

@@ -115,7 +115,8 @@ class TransitionStore:
         nothing = len(self._frames) - 1
         frames = (rows[:, None] - self._back * self._num_envs) % nothing  # [M, stack]
         frames = torch.where(self._back <= history[:, None], frames, nothing)
-        return self._frames.index_select(0, frames.flatten()).view(-1, *self._obs_shape)
+        chosen = in_words(self._frames).index_select(0, frames.flatten())
+        return chosen.view(self._frames.dtype).view(-1, *self._obs_shape)
 
     def filled(self, added: int, released: int) -> dict[str, Tensor]:
         """Views of the part of each ring that is filled after `added` rows and `released` starts."""
@@ -128,3 +129,13 @@ class TransitionStore:
         self._frozen.add(frozen)
         rows = min(added, self.frame_rows) * self._num_envs
         return frozen.parts(rows, oldest=added % self.frame_rows * self._num_envs)
+
+
+def in_words(rows: Tensor) -> Tensor:
+    """A view of contiguous `[rows, numbers]` in the widest integers that a row consists of.
+
+    A row is copied in as few numbers as that, and compiled code finds its place once for each of them.
+    """
+    size = rows.shape[1] * rows.element_size()
+    words = (torch.int64, torch.int32, torch.int16, torch.uint8)
+    return rows.view(next(word for word in words if size % word.itemsize == 0))

@@ -236,7 +236,7 @@ class Replay:
         if state["config"] != self._config:
             raise ValueError(f"the state is of a replay with {state['config']}: this one has {self._config}")
         if state["generator"].shape != self._generator.get_state().shape:
-            raise ValueError(f"the state is of a replay on another kind of device: this one is on {self._store.device}")
+            raise ValueError(f"the state is of a replay on another kind of device than {self._store.device}: use that")
         expected: dict[str, Sequence[int]]
         expected = {name: view.shape for name, view in self._store.filled(state["added"], state["released"]).items()}
         rows = min(state["added"], self._layout.n_step + 1)

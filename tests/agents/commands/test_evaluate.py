@@ -15,8 +15,8 @@ from agents.training.saved_model import SavedModel
 from envs import Chain, Gym
 from tests.agents.environments import Clockwork, Coloured
 from tests.agents.training.chain_models import NETWORK, actor_model, chain_model, save
-from tests.agents.training.test_video import frames_of
 from tests.envs.faulty import Faulty
+from tests.videos import frames_of, needs_ffmpeg
 from wnrl.normalizers.folding import fold
 
 CALL = {"episodes": 3, "epsilon": None, "model": "last", "num_envs": 8, "seed": 0, "device": "cpu", "video": False}
@@ -151,6 +151,7 @@ def test_the_conditions_of_a_game_stand_beside_its_score():
 # Videos
 
 
+@needs_ffmpeg
 def test_the_video_is_the_first_game_of_the_first_environment(run_dir, monkeypatch):
     monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, 9, obs_shape=(5,)))
     file = run_dir / "videos" / "model-step-12000.mp4"
@@ -161,6 +162,7 @@ def test_the_video_is_the_first_game_of_the_first_environment(run_dir, monkeypat
     assert np.mean(frames, axis=(1, 2, 3)) == pytest.approx(20 * np.arange(8), abs=6)
 
 
+@needs_ffmpeg
 def test_a_video_of_an_atari_game(tmp_path):
     network = {**NETWORK, "obs_shape": [4, 84, 84], "num_actions": 4, "hidden": [8]}
     emulator = {"noop_max": 0, "max_frames": 80, "fire_reset": True}
@@ -171,6 +173,7 @@ def test_a_video_of_an_atari_game(tmp_path):
     assert np.ptp(frames[0]) > 100  # a picture, not a blank
 
 
+@needs_ffmpeg
 def test_what_has_no_picture_is_refused(run_dir, monkeypatch):
     with pytest.raises(ValueError, match=r"no picture"):
         said(run_dir, video=True)
@@ -194,6 +197,7 @@ def test_video_without_its_packages_is_refused_with_what_to_install(run_dir, mon
     assert not (run_dir / "videos").exists()
 
 
+@needs_ffmpeg
 def test_a_run_that_may_only_be_read(run_dir, tmp_path, monkeypatch):
     """Its games are played, nothing is written; a video goes elsewhere."""
     monkeypatch.setattr("os.access", lambda path, mode: run_dir not in (path, *Path(path).parents))

@@ -377,7 +377,7 @@ def test_the_users_own_module_is_trusted_and_printed_commands_trust_it(tmp_path,
     with pytest.raises(ValueError, match="add --trust"):
         load(run)
     maze()
-    with load(run, trust=True) as agent:
+    with load(run, trust=True, device="cpu") as agent:
         assert agent.evaluate(episodes=2).mean == 1.0
         assert agent.learn(10).steps == 100
     assert maze()

@@ -1,22 +1,13 @@
 import builtins
 import os
 
-import cv2
 import gymnasium
 import numpy as np
 import pytest
 
 from agents.training.video import Video, draw_off_screen
 from tests.agents.environments import Clockwork, Coloured
-
-
-def frames_of(file):
-    """The pictures of a video `[frames, H, W, 3]`, and how many are shown a second."""
-    video = cv2.VideoCapture(str(file))
-    frames = []
-    while (picture := video.read())[0]:
-        frames.append(picture[1])
-    return np.array(frames), video.get(cv2.CAP_PROP_FPS)
+from tests.videos import frames_of, needs_ffmpeg
 
 
 def play(environment, video, steps):
@@ -25,6 +16,7 @@ def play(environment, video, steps):
         video.watch(environment.step(np.zeros(environment.num_envs, int)))
 
 
+@needs_ffmpeg
 def test_the_video_is_the_first_game_of_the_first_environment(tmp_path):
     environment, path = Coloured(7, 9), tmp_path / "videos" / "a.mp4"
     video = Video(environment, path)
@@ -36,6 +28,7 @@ def test_the_video_is_the_first_game_of_the_first_environment(tmp_path):
     assert np.mean(frames, axis=(1, 2, 3)) == pytest.approx(20 * np.arange(8), abs=6)
 
 
+@needs_ffmpeg
 def test_what_skips_no_frames_is_shown_at_30_a_second(tmp_path):
     environment = Coloured(7)
     environment.frame_skip = 1
@@ -44,6 +37,7 @@ def test_what_skips_no_frames_is_shown_at_30_a_second(tmp_path):
     assert frames_of(video.close())[1] == 30
 
 
+@needs_ffmpeg
 def test_pictures_are_recorded_one_by_one_too(tmp_path):
     environment = Coloured(7)
     video = Video(environment, tmp_path / "a.mp4")
@@ -90,6 +84,7 @@ def test_a_machine_without_a_display_is_no_complaint(no_display, capfd):
     assert capfd.readouterr().err == ""
 
 
+@needs_ffmpeg
 def test_what_has_no_picture_is_refused_and_leaves_no_file(tmp_path):
     environment = Clockwork(7)
     video = Video(environment, tmp_path / "videos" / "a.mp4")
@@ -98,6 +93,7 @@ def test_what_has_no_picture_is_refused_and_leaves_no_file(tmp_path):
     assert not (tmp_path / "videos").exists()
 
 
+@needs_ffmpeg
 @pytest.mark.parametrize(
     ("picture", "said"),
     [(None, "none"), (np.array(None), "none"), (np.zeros((4, 5)), r"an array \(4, 5\)"), ("text", "none")],
@@ -111,6 +107,7 @@ def test_a_render_that_gives_no_picture_is_refused_and_leaves_no_file(tmp_path, 
     assert not (tmp_path / "videos").exists()
 
 
+@needs_ffmpeg
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_played(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"cannot write a video to .*file/videos: give another folder by --out"):

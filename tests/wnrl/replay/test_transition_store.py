@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 import torch
 
 from wnrl.replay.layout import ReplayLayout
-from wnrl.replay.transition_store import TransitionStore
+from wnrl.replay.transition_store import TransitionStore, in_words
 
 
 def make(stack: int = 1) -> TransitionStore:
@@ -42,6 +43,18 @@ def test_a_stack_shows_zeros_beyond_its_history() -> None:
     write(store, [10, 11, 12, 13])
     stacks = store.stacks(torch.tensor([3, 3, 3]), torch.tensor([0, 1, 2]))
     assert stacks.flatten(1).tolist() == [[0, 0, 13], [0, 12, 13], [11, 12, 13]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8, 12])
+def test_rows_are_gathered_bit_for_bit_in_the_widest_words(dtype: torch.dtype, size: int) -> None:
+    rows = torch.randint(0, 2, (5, size)).to(dtype)
+    words = in_words(rows)
+    size_of_a_word = words.element_size()
+    assert size * dtype.itemsize % size_of_a_word == 0
+    assert size_of_a_word == 8 or size * dtype.itemsize % (2 * size_of_a_word)
+    assert words.data_ptr() == rows.data_ptr()
+    torch.testing.assert_close(words[[3, 0]].view(dtype), rows[[3, 0]], rtol=0, atol=0)
 
 
 def test_only_what_was_written_is_filled() -> None:

@@ -13,7 +13,7 @@ from agents.commands.sb3.saved_policy import Screen
 from agents.commands.sb3.sb3_run import SB3Run
 from agents.settings.flat import from_flat
 from agents.settings.sb3 import SB3Settings
-from tests.agents.training.test_video import frames_of
+from tests.videos import frames_of, needs_ffmpeg
 from wnrl.checkpoints.tensor_files import read_model, write_model
 
 SMALL = {"device": "cpu", "eval_interval": 0, "eval_episodes": 2}
@@ -107,6 +107,7 @@ def test_continuous_actions(norm, tmp_path):
         said(path, epsilon=0.1)
 
 
+@needs_ffmpeg
 def test_a_game_is_evaluated_as_its_run_did(tmp_path):
     """With its options, here games of 40 steps, and compared with a person."""
     path = tmp_path / "run"
@@ -125,6 +126,7 @@ def test_a_game_is_evaluated_as_its_run_did(tmp_path):
     assert fps == 15
 
 
+@needs_ffmpeg
 def test_a_video_of_another_environment(cartpole):
     pytest.importorskip("pygame")
     assert "video of the first game" in said(cartpole, video=True)

@@ -1,0 +1,20 @@
+"""What tests of videos share."""
+
+from importlib.util import find_spec
+
+import cv2
+import numpy as np
+import pytest
+
+needs_ffmpeg = pytest.mark.skipif(
+    find_spec("imageio_ffmpeg") is None, reason="needs imageio-ffmpeg, which writes videos"
+)
+
+
+def frames_of(file):
+    """The pictures of a video `[frames, H, W, 3]`, and how many are shown a second."""
+    video = cv2.VideoCapture(str(file))
+    frames = []
+    while (picture := video.read())[0]:
+        frames.append(picture[1])
+    return np.array(frames), video.get(cv2.CAP_PROP_FPS)
