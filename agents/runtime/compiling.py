@@ -12,6 +12,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from agents.runtime.devices import missing_compiler
+from agents.runtime.narrow_products import compile_with_narrow_products
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -86,7 +87,8 @@ class _Compiled:
 
     def __init__(self, compiler: Compiler, function: Callable[..., Any], name: str) -> None:
         self._compiler, self._function, self._name = compiler, function, name
-        self._compiled = torch.compile(_apart(function), fullgraph=True, dynamic=False, backend=compiler.backend)
+        backend = compile_with_narrow_products if compiler.backend == "inductor" else compiler.backend
+        self._compiled = torch.compile(_apart(function), fullgraph=True, dynamic=False, backend=backend)
         self._shapes: set[tuple[torch.Size, ...]] = set()
 
     def __call__(self, *arguments: Any) -> Any:
@@ -105,7 +107,7 @@ class _Compiled:
         if not self._compiler.enabled:
             return self._function(*arguments)
         start = time.perf_counter()
-        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")  # float32 is what was asked for
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\._inductor")  # advice on its own work
         with _backward_too():
             result = self._compiled(*arguments)
         self._compiler.say(f"{self._name} compiled in {time.perf_counter() - start:.1f} s")
@@ -142,4 +144,5 @@ def _errors() -> tuple[type[BaseException], ...]:
 def _reason(error: BaseException) -> str:
     """What the error says, in one line."""
     lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line and not line.endswith("raised:")), type(error).__name__)
+    said = [line for line in lines if line and not line.endswith("raised:")] or [type(error).__name__]
+    return " ".join(said[:2]) if said[0].endswith(":") else said[0]

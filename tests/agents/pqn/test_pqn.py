@@ -34,9 +34,11 @@ RUN = from_flat(RunSettings, env="Chain", hidden=(32,), device="cpu", steps=2_00
 T, N = 12, 3
 
 
-def make(environment, seed=0, norm="weight", device="cpu", **changes):
+def make(environment, seed=0, norm="weight", device="cpu", compile=False, **changes):
     return build_pqn(
-        replace(RUN, norm=norm, seed=seed, device=device), from_flat(PQNSettings, **{**NUMBERS, **changes}), environment
+        replace(RUN, norm=norm, seed=seed, device=device, compile=compile),
+        from_flat(PQNSettings, **{**NUMBERS, **changes}),
+        environment,
     )
 
 
