@@ -6,6 +6,7 @@ Properties have the same examples in every run; `pytest --hypothesis-profile=def
 import gc
 import os
 import signal
+import sys
 import threading
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,12 +30,24 @@ def _seeded():
 
 
 gc.disable()  # until all tests are collected: they and their modules stay
+frozen_with = 0  # so many modules
 
 
 def pytest_collection_finish():
     """The garbage collector passes over all that is there before the first test, half a second each time."""
+    global frozen_with
+    frozen_with = len(sys.modules)
     gc.freeze()
     gc.enable()
+
+
+def pytest_runtest_logfinish():
+    """And over what was imported since, such as the compiler."""
+    global frozen_with
+    if len(sys.modules) > frozen_with + 100:
+        frozen_with = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

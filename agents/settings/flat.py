@@ -66,7 +66,7 @@ def flat_types(kind: Any) -> dict[str, Any]:
     """The types of all fields by flat name."""
     flat: dict[str, Any] = {}
     for field, nested, _ in _fields(kind, None):
-        flat |= flat_types(nested) if nested else {field: get_type_hints(get_origin(kind) or kind)[field]}
+        flat |= flat_types(nested) if nested else {field: _hints(get_origin(kind) or kind)[field]}
     return flat
 
 
@@ -121,7 +121,7 @@ def _fields(kind: Any, own: Any) -> list[tuple[str, Any, Any]]:
     """Name, nested dataclass (or None) and default of each field of a dataclass, which may be a `Generic[…]`."""
     origin = get_origin(kind) or kind
     given = dict(zip(getattr(origin, "__parameters__", ()), get_args(kind), strict=True)) if origin is not kind else {}
-    hints = get_type_hints(origin)
+    hints = _hints(origin)
     found = []
     for field in dataclasses.fields(origin):
         default = getattr(own, field.name) if own is not None else field.default
@@ -129,6 +129,12 @@ def _fields(kind: Any, own: Any) -> list[tuple[str, Any, Any]]:
         nested = hint if dataclasses.is_dataclass(hint) else None
         found.append((field.name, nested, None if default is dataclasses.MISSING else default))
     return found
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a class's attributes; not to be changed."""
+    return get_type_hints(kind)
 
 
 def python_name(made: Any) -> str:
