@@ -67,11 +67,27 @@ def slugs(text):
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def shortened(block):
+    """The block with a few steps after the warm-up of 1,000, and a tenth of the evaluations and of their games."""
+    block = re.sub(r"\blearn\(([0-9_]+)", lambda found: f"learn({min(int(found[1]), 1_100)}", block)
+    return re.sub(r"\b(eval_interval=|episodes=)([0-9_]+)0\b", r"\1\2", block)
+
+
 @pytest.mark.filterwarnings("ignore:You are trying to run")  # small networks, where there is a GPU
+@pytest.mark.parametrize("length", [pytest.param("whole", marks=pytest.mark.slow), "short"])
 @pytest.mark.parametrize("block", BLOCKS)
-def test_python_blocks_run(block, tmp_path, monkeypatch):
+def test_python_blocks_run(block, length, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some write
-    exec(compile(block, "block of a page", "exec"), {})
+    exec(compile(block if length == "whole" else shortened(block), "block of a page", "exec"), {})
+
+
+def test_blocks_are_shortened():
+    assert (
+        shortened("a.learn(2_000, b=4_000); a.evaluate(episodes=30)")
+        == "a.learn(1100, b=4_000); a.evaluate(episodes=3)"
+    )
+    assert shortened("DQN(eval_interval=1_000).learn(512)") == "DQN(eval_interval=1_00).learn(512)"
+    assert sum(shortened(block.values[0]) != block.values[0] for block in BLOCKS) >= 5
 
 
 def test_every_page_is_looked_at():
