@@ -81,10 +81,11 @@ def make_side(task: RaceTask, agent: str, norm: str, batch_size: int, mode: str)
     trainer = our_trainer(race_of(agent, batch_size), task, norm, compile=mode == "compiled")
     learns: Any = trainer.agent
     try:
-        if isinstance(learns, ReplayAgent):
-            trainer.run(FILLED)
-            return Side(partial(learns.update, FILLED, LAUNCHED), LAUNCHED, learns.network)
-        return Side(partial(learns.gradient_step, *first_minibatch(trainer)), 1, learns.network)
+        with tuned(learns.network, learns.learner.device):  # from the first update on: cuDNN keeps what it has chosen
+            if isinstance(learns, ReplayAgent):
+                trainer.run(FILLED)
+                return Side(partial(learns.update, FILLED, LAUNCHED), LAUNCHED, learns.network)
+            return Side(partial(learns.gradient_step, *first_minibatch(trainer)), 1, learns.network)
     finally:
         trainer.environment.close()
 

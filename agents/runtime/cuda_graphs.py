@@ -135,6 +135,8 @@ class _Capture:
             self._graphs.refuse(f"{self._name} cannot be captured: {cause}")
         else:
             self._graph = graph
+            # it has reset what its generators draw from: a launch that did not wait could draw from that
+            torch.cuda.current_stream(device).wait_stream(self._stream)
 
 
 class _Function:
