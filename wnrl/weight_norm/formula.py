@@ -2,7 +2,8 @@
 
 Equation 2, w = g v/‖v‖, is `_composed_weight`, in ordinary operations that every transform, tracer and exporter takes.
 `_FusedWeight` computes it, and equation 3, its gradients, in fewer passes over v; `_ScaledLinear` a layer's outputs
-without w. Rows whose squares over- or underflow are scaled by a power of two first (`_split_norm`).
+without w. Rows whose squares over- or underflow are scaled by a power of two first (`_split_norm`), or have their norm
+in float64 (`_wide_norm`), which takes fewer operations.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 from wnrl.device import autocast_dtype
 
 HOST_READABLE = ("cpu",)  # devices on which the host can look at the norms without waiting
+WIDE = ("cuda",)  # devices on which float32 rows have their norms in float64, where no square over- or underflows
 LEAST_WEIGHTS = 2**17  # of `v`; to form a smaller w costs less than the steps that avoid it (measured on a CPU)
 _AUTOCAST_FROM = (torch.float32, torch.bfloat16, torch.float16)
 _HALF = (torch.bfloat16, torch.float16, torch.complex32)
@@ -75,6 +77,8 @@ def row_norm(by_row: Tensor, unit: float = 1.0) -> Tensor:
     if not by_row.numel():
         return by_row.new_zeros(len(by_row), dtype=dtype.to_real())
     dims = tuple(range(1, by_row.ndim))
+    if _is_wide(by_row):
+        return (torch.linalg.vector_norm(by_row, dim=dims, dtype=torch.float64) / unit).float()
     norm = torch.linalg.vector_norm(by_row, dim=dims, dtype=dtype)
     if torch.compiler.is_compiling() or _transformed() or not _safe(norm.detach()):
         u, _, c = _split_norm(by_row.to(dtype))
@@ -105,6 +109,17 @@ def _safe(norm: Tensor) -> bool:
     least, greatest, _ = _RANGES[norm.dtype]
     low, high = torch.aminmax(norm)
     return least <= low.item() and high.item() <= greatest
+
+
+def _is_wide(v: Tensor) -> bool:
+    """Whether the norms of these rows are computed in float64; compiled code has its own ways."""
+    return v.device.type in WIDE and v.dtype == torch.float32 and not (torch.compiler.is_compiling() or _transformed())
+
+
+def _wide_norm(v: Tensor) -> Tensor:
+    """‖v‖ `[out, 1, ...]` in float64, of rows of any finite size; infinite for a zero row."""
+    norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True, dtype=torch.float64)
+    return norm.masked_fill_(norm == 0, math.inf)
 
 
 def _split_norm(v: Tensor, ballast: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,9 +188,13 @@ class _FusedWeight(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, g: Tensor, scale: float) -> Tensor:
-        gain = (g * scale).view(-1, *[1] * (v.ndim - 1))
+        wide = _is_wide(v)
+        gain = None if wide else (g * scale).view(-1, *[1] * (v.ndim - 1))
         weight = norm = None
-        if v.device.type in HOST_READABLE:
+        if wide:
+            norm = _wide_norm(v)
+            weight = torch.mul(v, g.view_as(norm) / norm * scale, out=torch.empty_like(v))  # rounded once
+        elif v.device.type in HOST_READABLE:
             if v.is_contiguous():
                 weight, norm = torch._weight_norm_interface(v, gain, 0)
                 if weight.stride() != v.stride():  # channels_last with one channel or pixel
@@ -183,7 +202,7 @@ class _FusedWeight(torch.autograd.Function):
             else:
                 norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
                 weight = v * (gain / norm)
-        if norm is None or not _safe(norm):
+        if norm is None or not (wide or _safe(norm)):
             weight, norm = _composed_weight(v, g, scale), None
         ctx.save_for_backward(v, g, gain, norm)
         ctx.scale = scale
@@ -195,7 +214,10 @@ class _FusedWeight(torch.autograd.Function):
         v, g, gain, norm = ctx.saved_tensors
         graph = torch.is_grad_enabled()
         fused = v.is_contiguous() and v.device.type in ("cpu", "cuda") and not (graph or _batched(dw))
-        if fused and norm is not None:
+        if norm is not None and gain is None and not graph:
+            direction, length = torch.div(v, norm, out=torch.empty_like(v)), torch.ones_like(norm, dtype=v.dtype)
+            slope = (g.view_as(norm) / norm * ctx.scale).to(v.dtype)
+        elif fused and norm is not None:
             direction, length, slope = v, norm, gain
         elif norm is not None and not graph:
             direction, length, slope = v / norm, None, gain / norm

@@ -442,14 +442,18 @@ SIZES = {
 }
 
 
-@pytest.fixture(params=["eager", "channels_last", "product", "device", "second order", "traced"])
+@pytest.fixture(
+    params=["eager", "channels_last", "product", "device", "wide", "wide channels_last", "second order", "traced"]
+)
 def any_size_formula(request, monkeypatch):
     """Every way to compute effective weights `[out, n]`."""
     if request.param == "device":  # as on a device whose norms the host does not read
         monkeypatch.setattr(formulas, "HOST_READABLE", ())
+    if "wide" in request.param:  # as on a GPU
+        monkeypatch.setattr(formulas, "WIDE", ("cpu",))
     product = lambda v, g, scale: weight_norm_linear(torch.eye(v.shape[1], dtype=v.dtype), v, g, None, scale).mT  # noqa: E731
     other = lambda v, g, scale: effective_weight(v.mT.contiguous().mT, g, scale)  # noqa: E731
-    ways = {"traced": traced_weight, "product": product, "channels_last": other}
+    ways = {"traced": traced_weight, "product": product, "channels_last": other, "wide channels_last": other}
     return ways.get(request.param, effective_weight), request.param == "second order"
 
 
@@ -474,8 +478,20 @@ def test_rows_of_any_size_have_their_weights_and_gradients(any_size_formula, dty
     torch.testing.assert_close(dg, along[:, 0] * scale, **relative)
 
 
+@pytest.mark.parametrize("wide", [False, True])
+def test_with_norms_in_float64_weights_are_rounded_once(wide, monkeypatch):
+    monkeypatch.setattr(formulas, "WIDE", ("cpu",) if wide else ())
+    torch.manual_seed(0)
+    v, g = torch.randn(50, 70), torch.randn(50)
+    norm = v.double().norm(dim=1)
+    assert torch.equal(effective_weight(v, g), (v.double() * (g.double() / norm)[:, None]).float()) == wide
+    assert torch.equal(row_norm(v), norm.float()) == wide
+
+
 @pytest.mark.parametrize("size", [1e-40, 1e-30, 1.0, 1e30, 1e38])
-def test_a_plain_row_of_any_finite_size_keeps_its_function(size):
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_plain_row_of_any_finite_size_keeps_its_function(size, wide, monkeypatch):
+    monkeypatch.setattr(formulas, "WIDE", ("cpu",) if wide else ())
     w = size * torch.rand(3, 50)
     scale = math.sqrt(50)
     kept = effective_weight(w, row_norm(w, scale), scale)
