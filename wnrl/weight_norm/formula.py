@@ -189,7 +189,7 @@ class _FusedWeight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v: Tensor, g: Tensor, scale: float) -> Tensor:
         wide = _is_wide(v)
-        gain = None if wide else (g * scale).view(-1, *[1] * (v.ndim - 1))
+        gain: Any = None if wide else (g * scale).view(-1, *[1] * (v.ndim - 1))
         weight = norm = None
         if wide:
             norm = _wide_norm(v)
