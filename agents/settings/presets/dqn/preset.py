@@ -17,6 +17,7 @@ from agents.settings.presets.dqn.paper import PAPER, paper_by_norm
 from agents.settings.presets.dqn.prioritized import PRIORITIZED
 from agents.settings.presets.dqn.qr_dqn import QR_DQN
 from agents.settings.presets.dqn.rainbow import NOISE_ALONE, RAINBOW_ATARI, RAINBOW_VECTOR
+from agents.settings.presets.machine import games_beside_a_gpu
 
 ATARI: dict[str, Values] = {
     "fast": FAST_ATARI,
@@ -68,7 +69,7 @@ def dqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] =
     known = ATARI if images else VECTOR
     values = {"preset": name, **known[name]}
     if name == "fast":
-        values |= _of_its_paper(flags, images)
+        values |= _of_its_paper(flags, images) | (games_beside_a_gpu(flags) if "game" in flags else {})
     elif name == "paper":
         values |= paper_by_norm(norm)
     elif name == "btr":
