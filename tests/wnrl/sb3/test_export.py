@@ -23,6 +23,8 @@ from stable_baselines3.common.envs import (
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
+from tests.products import mostly_slow
+from tests.wnrl.onnx_operators import operators_translated_once  # noqa: F401
 from wnrl.checkpoints.tensor_files import read_model
 from wnrl.sb3 import crossq, dqn, export, load_policy, ppo, ppo_mask, ppo_recurrent, qrdqn, sac, td3, tqc
 
@@ -183,7 +185,7 @@ def test_files_are_named_by_the_path(exported):
     assert set(files[0].parent.iterdir()) == set(files)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".json"])
+@pytest.mark.parametrize("suffix", mostly_slow([".onnx", ".safetensors", ".json"]))
 def test_a_path_may_have_the_suffix_of_a_file(tmp_path, suffix):
     model = PPO(ppo.MlpPolicy, IdentityEnvBox(), device="cpu")
     assert_acts_as(model, export(model, tmp_path / f"y.1{suffix}"))

@@ -15,6 +15,7 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 import wnrl
+from tests.wnrl.onnx_operators import operators_translated_once  # noqa: F401
 from tests.wnrl.weight_norm.normalized_networks import (
     NORMS,
     ROWS,
@@ -78,7 +79,7 @@ def compare_compiled(case, network, *, backend, fullgraph, **options):
             assert_close(compiled(*case.inputs), eager(*case.inputs), **options)
 
 
-@mostly_slow("weight", "batch", "weight, lstm", "weight, attention", "weight, embedding")
+@mostly_slow("weight", "batch", "weight, lstm", "weight, embedding")
 def test_compile(case):
     """Without graph breaks wherever torch's own network compiles so."""
     where_torch_can(lambda network: compare_compiled(case, network, backend="aot_eager", fullgraph=True), case)
@@ -96,7 +97,7 @@ def test_compile_with_inductor(case):
 
 
 @mostly_slow("weight", "batch", "weight, lstm", "weight, attention", "weight, embedding")
-@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("strict", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_export(case, strict):
     """The program has the network's parameters, under their names."""
 
@@ -186,7 +187,7 @@ def check_onnx(case, dynamo):
     where_torch_can(check, case)
 
 
-@mostly_slow("weight", "batch", "weight, lstm")
+@mostly_slow("weight", "weight, lstm")
 def test_onnx(case):
     """onnxruntime computes the same."""
     check_onnx(case, dynamo=True)

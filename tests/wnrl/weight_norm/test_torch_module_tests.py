@@ -32,6 +32,7 @@ TRAINED = [MODES[0], pytest.param(False, id="evaluation", marks=pytest.mark.slow
 FEW = 4  # inputs of a kind that the fast tests take; the slow ones take all
 
 module_names = pytest.mark.parametrize("name", LAYERS + NETWORKS)
+alone_or_slow = pytest.mark.parametrize("name", [*LAYERS, *(pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS)])
 layer_names = pytest.mark.parametrize("name", LAYERS)
 modes = pytest.mark.parametrize("training", MODES)
 
@@ -186,7 +187,7 @@ def test_gradients_equal_those_of_the_plain_module(cases, training):
 
 
 @layer_names
-@modes
+@pytest.mark.parametrize("training", TRAINED)
 def test_factory_keywords(table, name, training):
     """`device` and `dtype` of the constructor reach every parameter, and so does `torch.device` as a context."""
     info = table[name]
@@ -224,7 +225,7 @@ def test_repr(cases):
 
 
 @module_names
-@modes
+@pytest.mark.parametrize("training", TRAINED)
 def test_pickle_and_deepcopy(cases, training):
     for _, layer, inputs in cases(training, most=FEW):
         expected = call(layer, inputs)
@@ -255,7 +256,7 @@ def test_state_dict(cases):
 
 
 @module_names
-@modes
+@pytest.mark.parametrize("training", TRAINED)
 def test_noncontiguous_tensors(cases, training):
     def spread(t):
         if not isinstance(t, torch.Tensor) or t.dim() == 0:
@@ -307,13 +308,13 @@ def derivatives(cases, training, check, most):
         where_torch_passes(lambda module, inputs=inputs: check_derivatives(module, inputs, check), layer, plain)
 
 
-@module_names
+@alone_or_slow
 @pytest.mark.parametrize("training", TRAINED)
 def test_gradients(cases, training):
     derivatives(cases, training, torch.autograd.gradcheck, 2)
 
 
-@module_names
+@alone_or_slow
 @pytest.mark.parametrize("training", TRAINED)
 def test_second_derivatives(cases, training):
     derivatives(cases, training, torch.autograd.gradgradcheck, 1)
@@ -347,7 +348,7 @@ def in_format(memory_format, tree):
 
 
 @module_names
-@modes
+@pytest.mark.parametrize("training", TRAINED)
 def test_memory_formats(cases, training):
     """Values and gradients as in the contiguous format, outputs and gradients in the formats of torch's own layer."""
     for plain, layer, inputs in cases(training, requires_grad=True, most=FEW):
