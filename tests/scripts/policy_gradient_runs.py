@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from tests.products import mostly_slow
 from tests.scripts.processes import call, checkpoints, model, read_progress, refused_by, start, stopped_line
 from wnrl.checkpoints.tensor_files import read_model
 
@@ -63,7 +64,7 @@ class TrainingScript:
         result = call("evaluate", whole[0], "--episodes", 3)
         assert (result.code, result.err) == (0, "")
 
-    @pytest.mark.parametrize("interval", [230, 41])
+    @pytest.mark.parametrize("interval", mostly_slow([230, 41]))
     def test_a_run_cut_in_two_is_the_uncut_run(self, whole, tmp_path, interval):
         """It goes on from the checkpoint before the last one: schedules end where they were to end."""
         run_dir = tmp_path / "run"

@@ -8,7 +8,7 @@ from tests.scripts.processes import call
 LARGEST = 2**64 - 1
 GAME = ["--game", "ALE/Pong-v5", "--max-frames", 24, "--device", "cpu", "--num-envs", 2, "--eval-episodes", 2]
 RUNS = {
-    "train_dqn": ["--steps", 24, "--eval-interval", 8, "--replay-size", 100, "--learning-starts", 50],
+    "train_dqn": ["--steps", 24, "--eval-interval", 8, "--replay-size", 100, "--learning-starts", 50, "--hidden", 16],
     "train_sb3": ["--algo", "a2c", "--steps", 24, "--eval-interval", 8, "--hyperparams", "n_steps:4"],
 }
 

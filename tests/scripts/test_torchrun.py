@@ -4,12 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from agents.commands.parser import parse
+from agents.registry import AGENTS
 from agents.runtime.distributed import OneProcess
+from agents.training.run import Run
 from tests.agents.contract import differences
+from tests.agents.ranks import in_ranks
 from tests.scripts.processes import CHAIN, SCRIPTS, read_json, read_progress, refused_by
 from wnrl.checkpoints.checkpoints import Checkpoints
 
@@ -33,11 +38,32 @@ def states(run_dir):
     return [Checkpoints(folder).latest() for folder in (run_dir / "checkpoints", run_dir / "checkpoints" / "process-1")]
 
 
+def test_a_run_of_two_processes(tmp_path, monkeypatch):
+    """As threads of this one."""
+    ranks_here = threading.local()
+    monkeypatch.setattr("agents.training.run.join", lambda: getattr(ranks_here, "ranks", OneProcess()))
+    settings = parse(AGENTS["dqn"], "", [*SHARED, "--steps", "200", "--run-dir", str(tmp_path / "run")])
+
+    def learn(ranks):
+        ranks_here.ranks = ranks
+        with Run(AGENTS["dqn"], settings) as run:
+            run.learn()
+
+    in_ranks(learn)
+    check_one_run(tmp_path / "run")
+
+
+@pytest.mark.slow
 def test_two_processes_make_one_run(tmp_path):
     run_dir = tmp_path / "run"
     code, out, err = finish(torchrun("train_dqn", *SHARED, "--steps", 200, "--run-dir", run_dir))
     assert code == 0, err
     assert out.count("training in") == out.count("finished 20") == 1
+    check_one_run(run_dir)
+
+
+def check_one_run(run_dir):
+    """Two processes have made it together, in 200 steps."""
     (step, first), (same, second) = states(run_dir)
     assert 200 <= step == same < 204
     learners = [state["trainer"]["agent"]["learner"] for state in (first, second)]

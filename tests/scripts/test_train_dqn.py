@@ -1,6 +1,8 @@
 import math
+import os
 import re
 import signal
+import threading
 from functools import partial
 
 import numpy as np
@@ -10,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.registry import AGENTS
 from agents.settings.flat import flat_defaults
 from agents.settings.run import TrainSettings
+from tests.products import mostly_slow
 from tests.scripts.processes import (
     CHAIN,
     call,
@@ -171,12 +174,16 @@ def test_the_papers_evaluation_counts_steps(tmp_path):
 
 @pytest.mark.parametrize(
     "flags",
-    [
+    mostly_slow(
+        [
+            ["--preset", "rainbow"],
+            ["--munchausen", "--distribution", "implicit", "--dueling"],
+            ["--preset", "rainbow", "--no-noisy", "--no-prioritized", "--distribution", "none"],
+            ["--noisy", "--distribution", "quantile", "--quantiles", 20],
+        ],
         ["--preset", "rainbow"],
-        ["--preset", "rainbow", "--no-noisy", "--no-prioritized", "--distribution", "none"],
         ["--munchausen", "--distribution", "implicit", "--dueling"],
-        ["--noisy", "--distribution", "quantile", "--quantiles", 20],
-    ],
+    ),
 )
 def test_a_variant_cut_in_two_is_the_uncut_run_and_can_be_measured(tmp_path, flags):
     arguments = ["--steps", 200, "--checkpoint-interval", 100, "--eval-interval", 100, "--eval-episodes", 2, *flags]
@@ -235,12 +242,38 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(whole, tm
     assert EventAccumulator(str(run_dir)).Reload().Tags()["scalars"]
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+ENDLESS = [*CHAIN, "--steps", 10_000_000, "--log-interval", 100]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_a_checkpoint(tmp_path, number, code):
+    """Here, where the signal comes at the first row."""
+    run_dir, ended = tmp_path / "run", threading.Event()
+    before, rows = signal.getsignal(number), run_dir / "progress.csv"
+
+    def interrupt():
+        while not ended.wait(0.02):
+            if rows.is_file() and rows.read_text().count("\n") > 1:
+                return os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        result = call("train_dqn", *ENDLESS, "--run-dir", run_dir)
+    finally:
+        ended.set()
+        thread.join()
+    (step,) = checkpoints(run_dir)
+    assert (result.code, result.err) == (code, "")
+    assert result.out.splitlines()[-1] == stopped_line("train_dqn", step, run_dir)
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(tmp_path, number, code):
     run_dir = tmp_path / "run"
-    process = start("train_dqn", *CHAIN, "--run-dir", run_dir, "--steps", 10_000_000, "--log-interval", 100)
+    process = start("train_dqn", *ENDLESS, "--run-dir", run_dir)
     for line in process.stdout:
         if line.startswith("step 2"):
             process.send_signal(number)

@@ -10,10 +10,6 @@ class TestPPO(TrainingScript):
     figures = {"train/approx_kl", "train/clip_fraction", "train/clip_range"}  # noqa: RUF012
     words = ("--clip-range", "--lstm", "--target-kl", "this, in nats", "in units of value", "--rollout-length")
 
-    def test_an_interrupt_leaves_a_checkpoint_and_the_run_goes_on(self, tmp_path):
-        """The fast one of the three."""
-        super().test_an_interrupt_leaves_a_checkpoint_and_the_run_goes_on(tmp_path)
-
     @pytest.mark.parametrize(
         ("arguments", "saying"),
         [

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.products import mostly_slow
 from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused_by
 from wnrl.checkpoints.tensor_files import read_model
 
@@ -46,7 +47,7 @@ def test_figures_are_written(whole):
     assert all(last[tag] for tag in ("train/loss", "train/td_error", "train/q_mean", "train/learning_rate"))
 
 
-@pytest.mark.parametrize("cut", [230, 20])
+@pytest.mark.parametrize("cut", mostly_slow([230, 20]))
 def test_a_run_cut_in_two_is_the_uncut_run(whole, tmp_path, cut):
     """Cut inside a rollout, with the learning rate of the whole run."""
     run_dir, constant = tmp_path / "run", ["--learning-rate-schedule", "constant"]
@@ -67,7 +68,7 @@ def test_epsilon_falls_over_a_share_of_the_steps_that_are_asked_for(tmp_path):
     assert settings["epsilon_steps"] == 20
 
 
-@pytest.mark.parametrize("norm", ["weight", "layer"])
+@pytest.mark.parametrize("norm", mostly_slow(["weight", "layer"]))
 def test_a_run_that_solved_the_chain_scores_1(tmp_path, norm):
     train(tmp_path / "run", *SOLVE, "--norm", norm)
     result = call("evaluate", tmp_path / "run", "--episodes", 5, "--device", "cpu", "--model", "last")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.products import mostly_slow
 from tests.scripts.processes import call, checkpoints, model, read_json, read_progress, refused_by
 from wnrl.checkpoints.tensor_files import read_model
 
@@ -46,7 +47,7 @@ def test_figures_are_written(whole):
     assert float(rows[-1]["train/temperature"]) != float(rows[0]["train/temperature"])
 
 
-@pytest.mark.parametrize("cut", [230, 40])
+@pytest.mark.parametrize("cut", mostly_slow([230, 40]))
 def test_a_run_cut_in_two_is_the_uncut_run(whole, tmp_path, cut):
     """Cut while it learns, and before."""
     run_dir = tmp_path / "run"
@@ -60,8 +61,8 @@ def test_a_run_cut_in_two_is_the_uncut_run(whole, tmp_path, cut):
 
 
 @pytest.mark.parametrize(
-    "temperature",
-    [["--temperature-start", "0.1"], ["--temperature", "0.05"]],  # from 1.0 on, entropy is worth more than the end
+    "temperature",  # from 1.0 on, entropy is worth more than the end
+    mostly_slow([["--temperature-start", "0.1"], ["--temperature", "0.05"]]),
 )
 def test_a_run_that_solved_the_chain_scores_1(tmp_path, temperature):
     train(tmp_path / "run", *SOLVE, *temperature)

@@ -160,7 +160,7 @@ def stopped(process, number):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
 )
 def test_a_signal_leaves_a_model(tmp_path, number, code):
     path = tmp_path / "run"
