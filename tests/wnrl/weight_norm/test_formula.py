@@ -500,6 +500,30 @@ def test_a_plain_row_of_any_finite_size_keeps_its_function(size, wide, monkeypat
         assert row_norm(w).isinf().all()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_gpu_has_the_weights_and_gradients_of_a_cpu_in_fewer_launches(channels_last):
+    torch.manual_seed(0)
+    rows = torch.tensor([1e-30, 0.0, 1.0, 1e30]).repeat(8)[:, None, None, None]
+    v, g, dw = torch.randn(32, 16, 3, 3) * rows, torch.randn(32), torch.randn(32, 16, 3, 3)
+    if channels_last:
+        v, dw = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (v, dw))
+
+    def derivatives(device, dtype):
+        sized = [tensor.to(device, dtype).requires_grad_() for tensor in (v, g)]
+        w = effective_weight(*sized, 3.0)
+        return [w, *torch.autograd.grad(w, sized, dw.to(device, dtype))]
+
+    ours = derivatives("cuda", torch.float32)
+    for value, truth in zip(ours, derivatives("cpu", torch.float64), strict=True):
+        torch.testing.assert_close(value.cpu().double(), truth, rtol=1e-4, atol=0.0)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        derivatives("cuda", torch.float32)
+        torch.cuda.synchronize()
+    launched = [event for event in profile.events() if event.device_type is torch.autograd.DeviceType.CUDA]
+    assert len([event for event in launched if not event.name.startswith("Mem")]) < 25
+
+
 def test_half_precision_rows_of_any_size():
     torch.manual_seed(0)
     for size in (1e-6, 1e-3, 1e4):
