@@ -6,10 +6,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from envs.atari import Atari
+from envs.atari import Atari, usable_cores
 from envs.chain import Chain
 from envs.faults import EnvironmentFault
 from envs.games import game_name, game_names, rom_id
+from envs.groups import Groups, grouped
 from envs.gym import Gym
 from envs.interface import Interface, game_interface, gym_interface, interface_of
 from envs.makers import Source
@@ -25,6 +26,7 @@ __all__ = [
     "EnvironmentFault",
     "Episode",
     "EpisodeStatistics",
+    "Groups",
     "Gym",
     "Interface",
     "Recall",
@@ -44,7 +46,9 @@ TOYS = {"Chain": Chain, "Chain-v0": Chain, "Recall": Recall, "Recall-v0": Recall
 """The built-in environments by id."""
 
 
-def make(game: str | None = None, env: Source | None = None, num_envs: int = 1, **options: Any) -> Environment:
+def make(
+    game: str | None = None, env: Source | None = None, num_envs: int = 1, *, groups: int = 1, **options: Any
+) -> Environment:
     """Make N copies of an environment.
 
     Args:
@@ -53,18 +57,31 @@ def make(game: str | None = None, env: Source | None = None, num_envs: int = 1, 
             actions, see `Gym`; or ``Chain`` or ``Recall``, with or without ``-v0``, see `Chain` and `Recall`. Exactly
             one of ``game`` and ``env``.
         num_envs: N.
+        groups: in how many they step independently, see `Groups`; for those that step in the background: games, and
+            others with ``vectorization="async"``. The emulators' threads are divided among them.
         options: passed to the class.
 
     Raises:
-        ValueError: both or none of ``game`` and ``env``, an unknown one, ``num_envs`` below 1, or an option that a
-            built-in environment does not have.
+        ValueError: both or none of ``game`` and ``env``, an unknown one, ``num_envs`` below 1, an option that a
+            built-in environment does not have, or groups that do not fit.
     """
     if (game is None) == (env is None):
         raise ValueError(f"give either a game or an env, got {game=} and {env=}")
+    if groups != 1:
+        return _grouped(game, env, num_envs, groups, options)
     if game is not None:
         return Atari(game, num_envs, **options)
     assert env is not None
     return _toy(env, num_envs, **options) if _is_toy(env) else Gym(env, num_envs, **options)
+
+
+def _grouped(game: str | None, env: Source | None, num_envs: int, groups: int, options: dict[str, Any]) -> Groups:
+    if game is not None:
+        threads = options.get("num_threads") or min(num_envs, usable_cores())
+        options = {**options, "num_threads": max(threads // max(groups, 1), 1)}
+    elif options.get("vectorization") != "async":
+        raise ValueError(f'groups {groups} need environments that step in the background: vectorization="async"')
+    return grouped(lambda number: make(game, env, number, **options), num_envs, groups)
 
 
 def probe(game: str | None = None, env: Source | None = None, **options: Any) -> Interface:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -40,6 +40,10 @@ class Processes(AsyncVectorEnv):
             return super().step_wait(timeout)
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+        waiting = self._state is AsyncState.WAITING_STEP and not self._died
+        if waiting and not terminate:  # for a step that nobody asks for any more
+            with suppress(EnvironmentFault):
+                self.step_wait(timeout)
         if not terminate and not self._died:
             try:
                 super().close_extras(timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,31 @@ class ExplorationRate:
         return end + (start - end) * math.exp(-max(step - self.begin, 0) / steps)
 
 
+class RandomActions(NamedTuple):
+    """Uniformly random actions for a row, and where they are taken."""
+
+    taken: np.ndarray  # [N] bool
+    action: np.ndarray  # [N] integers
+
+    @classmethod
+    def draw(cls, number: int, num_actions: int, epsilon: float, rng: np.random.Generator) -> RandomActions:
+        """Taken with probability `epsilon` each, on which the number of draws does not depend; see `with_random`."""
+        return cls(rng.random(number) < epsilon, rng.integers(num_actions, size=number))
+
+    @classmethod
+    def draw_all(cls, number: int, num_actions: int, rng: np.random.Generator) -> RandomActions:
+        """Taken everywhere."""
+        return cls(np.ones(number, np.bool_), rng.integers(num_actions, size=number))
+
+    def of(self, part: slice) -> RandomActions:
+        """Those of a part of the row."""
+        return RandomActions(self.taken[part], self.action[part])
+
+    def instead_of(self, action: np.ndarray) -> np.ndarray:
+        """These actions where they are taken, `action` elsewhere, `[N]`."""
+        return np.where(self.taken, self.action, action)
+
+
 def with_random(action: np.ndarray, num_actions: int, epsilon: float, rng: np.random.Generator) -> np.ndarray:
     """Actions, each replaced by a uniformly random one with probability `epsilon` (ε-greedy where they are greedy).
 
@@ -46,5 +72,4 @@ def with_random(action: np.ndarray, num_actions: int, epsilon: float, rng: np.ra
     Returns:
         `[N]` integers.
     """
-    explore = rng.random(len(action)) < epsilon
-    return np.where(explore, rng.integers(num_actions, size=len(action)), action)
+    return RandomActions.draw(len(action), num_actions, epsilon, rng).instead_of(action)

@@ -249,19 +249,26 @@ class Growth(Timing):
 
 @dataclass(frozen=True)
 class Emulation(Timing):
-    """Steps per second of an Atari game: the bare emulator, its environments, and a DQN that only acts."""
+    """Steps per second of an Atari game: the bare emulator, its environments, a DQN that only acts; by groups."""
 
     game: str = "Breakout"
     """Atari game."""
     num_envs: int = 8
     """Parallel environments, stepped together."""
+    groups: tuple[int, ...] = (1,)
+    """Numbers of groups in which our environments step, as --env-groups of a run has them."""
     steps: int = 4_096
     """Steps per timing."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.groups or not all(1 <= number <= self.num_envs for number in self.groups):
+            raise ValueError(f"groups must be from 1 to num_envs, {self.num_envs}, got {self.groups}")
+
     def measure(self, device: torch.device) -> Figures:
         """Steps per second, and ratios to the bare emulator."""
-        task = RaceTask(self.game, None, self.device, self.precision)
-        figures = emulation_rates(task, num_envs=self.num_envs, steps=self.steps, rounds=self.rounds)
+        task, sizes = RaceTask(self.game, None, self.device, self.precision), {"num_envs": self.num_envs}
+        figures = emulation_rates(task, **sizes, groups=self.groups, steps=self.steps, rounds=self.rounds)
         return figures, rate_table(figures["summary"])
 
 
@@ -385,5 +392,6 @@ class UpdateTimes(Timing):
 
 def rate_table(rows: dict[str, dict[str, float]]) -> str:
     """Table of steps per second and ratios."""
-    lines = [f"{name:24}{row['median']:10.0f}{row['ratio']:8.2f}" for name, row in rows.items()]
-    return "\n".join([f"{'':24}{'steps/s':>10}{'ratio':>8}", *lines])
+    width = max(24, 1 + max(map(len, rows)))
+    lines = [f"{name:{width}}{row['median']:10.0f}{row['ratio']:8.2f}" for name, row in rows.items()]
+    return "\n".join([f"{'':{width}}{'steps/s':>10}{'ratio':>8}", *lines])

@@ -120,7 +120,7 @@ def our_trainer(race: Race, task: RaceTask, norm: str, **changes: Any) -> Traine
         values |= race.vector_settings
     kind = TrainSettings[spec.settings]  # type: ignore[name-defined]
     settings: Any = from_flat(kind, {**values, **changes})
-    environment = Task(settings.run.task).training(settings.run.num_envs)
+    environment = Task(settings.run.task).training(settings.run.num_envs, settings.run.env_groups)
     return Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=0)
 
 

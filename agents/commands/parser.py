@@ -39,6 +39,7 @@ RESUMABLE = {
     "checkpoint_interval",
 } | {
     "emulator_threads",
+    "env_groups",
     "vectorization",
     "wandb",
     "eval_interval",

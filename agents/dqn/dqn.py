@@ -10,15 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from agents.acting.exploration import ExplorationRate, with_random
-from agents.acting.policies import Decision
+from agents.acting.exploration import ExplorationRate, RandomActions
 from agents.dqn.objectives import Objective
 from agents.learner.learner import Learner
-from agents.off_policy.replay_agent import ReplayAgent
+from agents.off_policy.replay_agent import ReplayAgent, RowDraws
 from agents.off_policy.update import BatchLoss, Sample, Sampler
 from agents.runtime.hardware import is_small
 from agents.settings.dqn import DQNSettings
-from envs import TimeStep
 from wnrl.networks.implicit_quantiles import split_levels
 from wnrl.networks.noisy import Noise, NoisyLinear
 from wnrl.networks.own_torso import OwnTorso
@@ -72,6 +70,7 @@ class DQNAgent(ReplayAgent):
         self._noise, self._target_noise, self._acting_noise = (
             Noise(noisy, self._generator) for noisy in (self.network, self.target, self.acting)
         )
+        self._draw_acting_noise = self._graphs.capture(self._acting_noise.draw, "drawing noise")
         self._target_noise.switch(on=True)  # it is drawn too (Fortunato et al. 2018, section 3.1)
         implicit = settings.distribution == "implicit"
         self._taus, self._target_taus = (settings.taus, settings.target_taus) if implicit else (0, 0)
@@ -94,17 +93,15 @@ class DQNAgent(ReplayAgent):
         """ε-greedy, without the networks' noise."""
         return {"epsilon": self.settings.exploration.eval_epsilon}
 
-    def act(self, timestep: TimeStep, step: int) -> Decision:
-        """Uniformly random actions during the warm-up, then ε-greedy ones."""
-        decision = super().act(timestep, step)
-        if step < self.settings.replay.learning_starts:
-            return decision
-        return Decision(with_random(decision.action, self.num_actions, self._epsilon(step), self._rng))
-
-    def _choose(self, obs: Tensor) -> Tensor:
-        """Greedy actions, by a network with new noise if it has noisy layers."""
+    def _draw_own(self, number: int, step: int) -> RowDraws:
+        """Random actions for ε-greedy ones; noisy layers get new noise."""
         if self.settings.noisy:
-            self._acting_noise.draw()
+            self._draw_acting_noise()
+        return RowDraws(RandomActions.draw(number, self.num_actions, self._epsilon(step), self._rng))
+
+    def _choose(self, obs: Tensor, *noise: Tensor) -> Tensor:
+        """Greedy actions, with the noise of noisy layers as it was drawn."""
+        if self.settings.noisy:
             self._acting_noise.switch(on=True)
         with self.learner.autocast():
             action = self.acting(obs).q_values.argmax(1)

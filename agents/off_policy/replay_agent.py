@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agents.acting.exploration import RandomActions
 from agents.acting.policies import Decision, Policy, make_policy
+from agents.acting.rows import ByRows
 from agents.learner.learner import Learner
 from agents.off_policy.update import BatchLoss, ReplayUpdates, Sample, Sampler
 from agents.runtime.cuda_graphs import Graphs
@@ -21,7 +23,14 @@ from wnrl.normalizers.folding import FoldedCopy, fold
 from wnrl.schedules import Every
 
 
-class ReplayAgent:
+class RowDraws(NamedTuple):
+    """What the actions of a row draw at random."""
+
+    random: RandomActions | None  # instead of the network's; None: nowhere
+    noise: tuple[()] | tuple[Tensor] | None = ()  # [N, A], for `_choose`; None: the network does not act
+
+
+class ReplayAgent(ByRows):
     """Base of the agents with a replay buffer: an agent adds how it acts, and the loss of a batch.
 
     Args:
@@ -80,19 +89,39 @@ class ReplayAgent:
         """How evaluation plays, as JSON-able options of `make_policy`."""
         raise NotImplementedError
 
-    def act(self, timestep: TimeStep, step: int) -> Decision:
-        """Uniformly random actions during the warm-up, then the agent's own."""
-        if step < self.settings.replay.learning_starts:
-            return Decision(self._rng.integers(self.num_actions, size=len(timestep.obs)))
-        with torch.no_grad():
-            return Decision(self._act(to_device(timestep.obs, self.learner.device)).cpu().numpy())
+    @property
+    def acts_ahead(self) -> bool:
+        """Whether a row may be acted on before all of it is there: not where something is learned before."""
+        return self.overlap
 
-    def _choose(self, obs: Tensor) -> Tensor:
-        """Actions `[N]` while learning, for observations on the device; never waits for it."""
+    def _draw_row(self, number: int, step: int) -> RowDraws:
+        """Uniformly random actions during the warm-up, then what the agent draws."""
+        if step < self.settings.replay.learning_starts:
+            return RowDraws(RandomActions.draw_all(number, self.num_actions, self._rng), noise=None)
+        return self._draw_own(number, step)
+
+    def _draw_own(self, number: int, step: int) -> RowDraws:
+        """What the agent draws for a row of N environments after the warm-up."""
+        raise NotImplementedError
+
+    def act_on(self, timestep: TimeStep, draws: RowDraws, part: slice) -> Decision:
+        """The actions at a part of a row, see `ByRows`."""
+        random = None if draws.random is None else draws.random.of(part)
+        if draws.noise is None:
+            assert random is not None
+            return Decision(random.action)
+        with torch.no_grad():
+            noise = (values[part] for values in draws.noise)
+            action = self._act(to_device(timestep.obs, self.learner.device), *noise).cpu().numpy()
+        return Decision(action if random is None else random.instead_of(action))
+
+    def _choose(self, obs: Tensor, *noise: Tensor) -> Tensor:
+        """Actions `[N]` while learning, for observations and draws on the device; never waits for it."""
         raise NotImplementedError
 
     def observe(self, timestep: TimeStep, decision: Decision) -> None:
         """Store a row and what was done there; rewards are clipped here, not in the environment."""
+        self._before_row = None
         clip = self.settings.learner.reward_clip
         reward = np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
         self.sampler.replay.add(timestep.obs, decision.action, reward, timestep.discount, timestep.first)
@@ -168,9 +197,11 @@ class ReplayAgent:
             "learner": self.learner.get_state(),
             "target": self.target.state_dict(),
             "replay": self.sampler.replay.get_state(),
-            "rng": self._rng.bit_generator.state,
-            "generator": self._generator.get_state(),
+            **(self._before_row or self._moved_by_acting()),
         }
+
+    def _moved_by_acting(self) -> dict[str, Any]:
+        return {"rng": self._rng.bit_generator.state, "generator": self._generator.get_state()}
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of the state of now, but for the frames of the replay buffer, see `Replay.snapshot`."""

@@ -44,6 +44,11 @@ class EpisodeStorage:
         """Whether every environment has played its episodes."""
         return bool((self._played >= self._episodes).all())
 
+    @property
+    def may_fill(self) -> bool:
+        """Whether the next `follow` may complete the episodes."""
+        return bool((self._played + self._running >= self._episodes).all())
+
     def add(self, timestep: TimeStep, sampled: SampledAction) -> None:
         """Write the first part of the next row."""
         self._running |= timestep.first

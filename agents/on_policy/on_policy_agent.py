@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.acting.policies import Decision, Policy, make_policy
+from agents.acting.rows import ByRows
 from agents.learner.learner import Learner
 from agents.on_policy.episodes import EpisodeStorage
 from agents.on_policy.joint import joint_rollout
@@ -21,7 +22,7 @@ from envs import TimeStep
 from wnrl.normalizers.folding import FoldedCopy
 
 
-class OnPolicyAgent:
+class OnPolicyAgent(ByRows):
     """Base of the on-policy agents: an agent adds how it acts, and how it learns from a rollout.
 
     Args:
@@ -67,16 +68,18 @@ class OnPolicyAgent:
         """How evaluation plays, as JSON-able options of `make_policy`."""
         raise NotImplementedError
 
-    def act(self, timestep: TimeStep, step: int) -> Decision:
-        """The actions of a row while learning, with the `SampledAction` to store."""
-        raise NotImplementedError
+    @property
+    def acts_ahead(self) -> bool:
+        """Whether a row may be acted on before all of it is there: not where a rollout may end with it."""
+        return not self.storage.may_fill
 
     def _choose(self, *inputs: Tensor) -> Any:
-        """What `act` needs of the device, for inputs that are there; never waits for it, and may be captured."""
+        """What `act_on` needs of the device, for inputs that are there; never waits for it, and may be captured."""
         raise NotImplementedError
 
     def observe(self, timestep: TimeStep, decision: Decision) -> None:
-        """Store a row and what was decided there."""
+        """Store a row and what was decided there, with the `SampledAction` that is the decision's record."""
+        self._before_row = None
         self.storage.add(timestep, decision.record)
 
     def policy(self, rng: np.random.Generator, acting: nn.Module | None = None) -> Policy:
@@ -139,11 +142,14 @@ class OnPolicyAgent:
         return {
             "learner": self.learner.get_state(),
             "storage": self.storage.get_state(),
-            "generator": self._generator.get_state(),
+            **(self._before_row or self._moved_by_acting()),
             "waits_for_data": self._waits_for_data,
             "began": self._began,
             "learned": self._learned,
         }
+
+    def _moved_by_acting(self) -> dict[str, Any]:
+        return {"generator": self._generator.get_state()}
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of the state of now."""

@@ -84,6 +84,11 @@ class RolloutStorage:
         """Whether all T rows are written."""
         return self._rows == self._length
 
+    @property
+    def may_fill(self) -> bool:
+        """Whether the next `follow` may complete the rows."""
+        return self._rows == self._length - 1
+
     def add(self, timestep: TimeStep, sampled: SampledAction) -> None:
         """Write the first part of the next row.
 

@@ -55,6 +55,9 @@ def outputs_of(network: Any, obs: Tensor) -> ActorCriticValues:
     return network.step(obs, network.initial_state(len(obs)), first)[0]
 
 
+ActorState = LSTMState | tuple[()]  # of a recurrent network, [N, H] each; else nothing
+
+
 class Actor(Protocol):
     """An actor-critic as the policy gradients use it."""
 
@@ -64,11 +67,19 @@ class Actor(Protocol):
     capturable: bool
     """Whether `evaluate` never waits for the device."""
 
-    def inputs(self, timestep: TimeStep) -> tuple[Tensor, ...]:
-        """The inputs of `act` and `value` for a row of N environments, on the network's device."""
+    def inputs(self, timestep: TimeStep, part: slice) -> tuple[Tensor, ...]:
+        """The inputs of `act` and `value` for a part of a row, on the network's device.
 
-    def act(self, *inputs: Tensor) -> ActorCriticValues:
-        """The acting network's outputs for a row; without gradient, and without waiting for the device."""
+        Args:
+            timestep: of the environments of the part.
+            part: of the N environments.
+        """
+
+    def act(self, *inputs: Tensor) -> tuple[ActorCriticValues, ActorState]:
+        """The acting network's outputs and its state after that; without gradient, or waiting for the device."""
+
+    def move(self, state: ActorState, part: slice) -> None:
+        """Go on from this state of a part of the environments, as `act` returned it."""
 
     def value(self, *inputs: Tensor) -> Tensor:
         """Values `[N]` of a row on which no action is chosen yet; without gradient."""
@@ -110,18 +121,21 @@ class FeedforwardActor:
     def __init__(self, network: ActorCritic) -> None:
         self.network, self._device = network, next(network.parameters()).device
 
-    def inputs(self, timestep: TimeStep) -> tuple[Tensor, ...]:
+    def inputs(self, timestep: TimeStep, part: slice) -> tuple[Tensor, ...]:
         """The observations."""
         return (to_device(timestep.obs, self._device),)
 
     @torch.no_grad()
-    def act(self, *inputs: Tensor) -> ActorCriticValues:
-        """The network's outputs for a row of N environments."""
-        return self.network(*inputs)
+    def act(self, *inputs: Tensor) -> tuple[ActorCriticValues, ActorState]:
+        """The network's outputs for a row of N environments, and no state."""
+        return self.network(*inputs), ()
+
+    def move(self, state: ActorState, part: slice) -> None:
+        """Nothing: there is no state."""
 
     def value(self, *inputs: Tensor) -> Tensor:
         """Values `[N]` of a row."""
-        return self.act(*inputs).value
+        return self.act(*inputs)[0].value
 
     def start_rollout(self) -> None:
         """Nothing: no state is carried from row to row."""
@@ -168,23 +182,24 @@ class RecurrentActor:
         self.network = network
         self._state, self._start = network.initial_state(num_envs), network.initial_state(num_envs)
 
-    def inputs(self, timestep: TimeStep) -> tuple[Tensor, ...]:
-        """The observations, and where episodes begin."""
-        return tuple(to_device(x, self._state.h.device) for x in (timestep.obs, timestep.first))
+    def inputs(self, timestep: TimeStep, part: slice) -> tuple[Tensor, ...]:
+        """The observations, where episodes begin, and the state before the row."""
+        obs, first = (to_device(x, self._state.h.device) for x in (timestep.obs, timestep.first))
+        return obs, first, *(values[part] for values in self._state)
 
     @torch.no_grad()
-    def act(self, *inputs: Tensor) -> ActorCriticValues:
-        """The network's outputs for a row of N environments; the state moves on."""
-        obs, first = inputs
-        outputs, state = self.network.step(obs, self._state, first)
-        _copy(state, self._state)
-        return outputs
+    def act(self, *inputs: Tensor) -> tuple[ActorCriticValues, ActorState]:
+        """The network's outputs for a row of N environments, and the state after it."""
+        obs, first, *state = inputs
+        return self.network.step(obs, LSTMState(*state), first)
 
-    @torch.no_grad()
+    def move(self, state: ActorState, part: slice) -> None:
+        """Go on from this state of a part of the environments."""
+        _copy(state, (values[part] for values in self._state))
+
     def value(self, *inputs: Tensor) -> Tensor:
         """Values `[N]` of a row; the state stays that before it."""
-        obs, first = inputs
-        return self.network.step(obs, self._state, first)[0].value
+        return self.act(*inputs)[0].value
 
     def start_rollout(self) -> None:
         """Keep the state with which a rollout starts."""

@@ -19,7 +19,7 @@ from agents.on_policy.returns import generalized_advantages
 from agents.on_policy.reward_scaling import RewardClipping, RewardScaling
 from agents.on_policy.rollout import Rollout, RolloutStorage, SampledAction
 from agents.policy_gradient.actor_critic_loss import LossWeights
-from agents.policy_gradient.actors import Actor, ActorCriticMinibatch, outputs_of, steps_of
+from agents.policy_gradient.actors import Actor, ActorCriticMinibatch, ActorState, outputs_of, steps_of
 from agents.runtime.distributed import joint_weight
 from agents.settings.policy_gradient import BatchStatistics
 from envs import TimeStep
@@ -82,22 +82,31 @@ class PolicyGradientAgent(OnPolicyAgent):
         """How evaluation plays, as options of `make_policy`: the most probable actions, or sampled ones."""
         return {"sample": self.settings.policy_gradient.eval_sample}
 
+    def _draw_row(self, number: int, step: int) -> Tensor:
+        return self.actor.network.policy.noise(number, self._generator)
+
     @torch.no_grad()  # log-probabilities too: a Gaussian policy's standard deviations are parameters
-    def act(self, timestep: TimeStep, step: int) -> Decision:
+    def act_on(self, timestep: TimeStep, draws: Tensor, part: slice) -> Decision:
         """Actions sampled from the policy, stored with their log-probabilities and the values of the row."""
-        if not len(self.storage):
-            self.actor.start_rollout()
-        sampled = self._decide(*self.actor.inputs(timestep))
+        sampled, state = self._decide(draws[part], *self.actor.inputs(timestep, part))
+        self.actor.move(state, part)
         return Decision(sampled.action.cpu().numpy(), sampled)
 
-    def _choose(self, *inputs: Tensor) -> SampledAction:
-        """Actions sampled for a row, with what is stored of them."""
+    def _choose(self, *inputs: Tensor) -> tuple[SampledAction, ActorState]:
+        """Actions sampled for a row, with what is stored of them, and the actor's state after it."""
+        noise, *row = inputs
         with self.learner.autocast():
-            outputs = self.actor.act(*inputs)
-        action = outputs.policy.sample(self._generator)
-        return SampledAction(action, outputs.policy.log_prob(action), outputs.value)
+            outputs, state = self.actor.act(*row)
+        action = outputs.policy.sample_by(noise)
+        return SampledAction(action, outputs.policy.log_prob(action), outputs.value), state
 
     # Learning
+
+    def learn(self, before: int, after: int, timestep: TimeStep) -> None:
+        """As `OnPolicyAgent`; a rollout begins in the state that the actor has then."""
+        super().learn(before, after, timestep)
+        if not len(self.storage):
+            self.actor.start_rollout()
 
     def update(self, rollout: Rollout, timestep: TimeStep, step: int) -> None:
         """Learn from a rollout, see `OnPolicyAgent`.
@@ -165,7 +174,7 @@ class PolicyGradientAgent(OnPolicyAgent):
 
     def _values(self, timestep: TimeStep) -> Tensor:
         with self.learner.autocast():
-            return self.actor.value(*self.actor.inputs(timestep))
+            return self.actor.value(*self.actor.inputs(timestep, slice(None)))
 
     def _steps_with_advantages(self, rollout: Rollout, timestep: TimeStep) -> ActorCriticMinibatch:
         """The steps `[T, N]` of a rollout with their generalized advantages, and returns that are advantage + value."""
@@ -228,14 +237,18 @@ class PolicyGradientAgent(OnPolicyAgent):
         """Everything that the agent needs to continue as if it had not stopped."""
         return {
             **super().get_state(),
-            "actor": self.actor.get_state(),
             "rewards": self.rewards.get_state(),
             "rollouts": self._explained_variance.get_state(),
         }
+
+    def _moved_by_acting(self) -> dict[str, Any]:
+        return {**super()._moved_by_acting(), "actor": self.actor.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from such a state."""
         super().set_state(state)
         self.actor.set_state(state["actor"])
+        if not len(self.storage):  # in checkpoints of earlier versions its state is that of the rollout before
+            self.actor.start_rollout()
         self.rewards.set_state(state["rewards"])
         self._explained_variance.set_state(state["rollouts"])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.acting.exploration import ExplorationRate, with_random
+from agents.acting.exploration import ExplorationRate, RandomActions
 from agents.acting.policies import Decision
 from agents.learner.learner import GradientSteps, Learner
 from agents.losses.policy import masked_mean
@@ -72,11 +72,14 @@ class PQNAgent(OnPolicyAgent):
         """How evaluation plays, as options of `make_policy`: ε-greedy."""
         return {"epsilon": self.settings.exploration.eval_epsilon}
 
+    def _draw_row(self, number: int, step: int) -> RandomActions:
+        return RandomActions.draw(number, self.network.num_actions, self._epsilon(step), self._rng)
+
     @torch.no_grad()
-    def act(self, timestep: TimeStep, step: int) -> Decision:
+    def act_on(self, timestep: TimeStep, draws: RandomActions, part: slice) -> Decision:
         """ε-greedy actions, stored with the greatest value of each environment's row; no probability is needed."""
         value, greedy = self._decide(to_device(timestep.obs, self.learner.device))
-        action = with_random(greedy.cpu().numpy(), self.network.num_actions, self._epsilon(step), self._rng)
+        action = draws.of(part).instead_of(greedy.cpu().numpy())
         return Decision(action, SampledAction(torch.as_tensor(action), torch.zeros_like(value), value))
 
     def _choose(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,9 +142,8 @@ class PQNAgent(OnPolicyAgent):
         """Scalars by TensorBoard tag."""
         return {**super().metrics(step), "rollout/exploration_rate": self._epsilon(step)}
 
-    def get_state(self) -> dict[str, Any]:
-        """Everything that the agent needs to continue as if it had not stopped."""
-        return {**super().get_state(), "rng": self._rng.bit_generator.state}
+    def _moved_by_acting(self) -> dict[str, Any]:
+        return {**super()._moved_by_acting(), "rng": self._rng.bit_generator.state}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from such a state."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from agents.learner.learner import Learner
 from agents.losses.policy import sac_policy_loss, soft_value, temperature_loss
 from agents.losses.value import td_error
-from agents.off_policy.replay_agent import ReplayAgent
+from agents.off_policy.replay_agent import ReplayAgent, RowDraws
 from agents.off_policy.update import BatchLoss, Sample, Sampler
 from agents.settings.sac import SACSettings
 from wnrl.networks.soft_actor_critic import SoftActorCriticValues
@@ -101,11 +101,14 @@ class SACAgent(ReplayAgent):
         """A."""
         return self.acting.head.out_features
 
-    def _choose(self, obs: Tensor) -> Tensor:
+    def _draw_own(self, number: int, step: int) -> RowDraws:
+        return RowDraws(None, (self.acting.head.noise(number, self._generator),))
+
+    def _choose(self, obs: Tensor, *noise: Tensor) -> Tensor:
         """Actions drawn from the policy."""
         with self.learner.autocast():
             policy = self.acting(obs)
-        return policy.sample(self._generator)
+        return policy.sample_by(*noise)
 
     @property
     def evaluation_options(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ EARLIER: Stored = {
     "config": None,
     "dueling_gradient_scale": 1.0,
     "emulator_threads": 0,
+    "env_groups": 1,
     "env_kwargs": (),
     "epsilon_off": 0,
     "epsilon_schedule": "linear",

@@ -32,6 +32,9 @@ class RunSettings:
     """Step at which schedules end; None: at the --steps of the run's first command, however long it goes on."""
     num_envs: int = 8
     """Parallel environments, stepped together."""
+    env_groups: int | None = None
+    """Groups of environments, of which some step while others are acted on (not those of --env without --vectorization
+    async); the actions are the same. None: games in 2 from 8 cores and 32 environments, in 4 from twice as many."""
     seed: int = 0
     """Random seed of everything: networks, environments, exploration, sampling. Any two give unrelated runs."""
     device: str = "auto"
@@ -75,6 +78,19 @@ class RunSettings:
             check_at_least(self, 1, "schedule_steps")
         check_seed(self)
         check_at_least(self, 0, "eval_interval", "eval_steps", "checkpoint_interval")
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        if self.env_groups is None:
+            return
+        check_at_least(self, 1, "env_groups")
+        if self.env_groups > self.num_envs:
+            raise ValueError(f"env_groups must be at most num_envs, {self.num_envs}, got {self.env_groups}")
+        if self.env_groups > 1 and self.task.env is not None and self.task.vectorization != "async":
+            raise ValueError(
+                f"env_groups {self.env_groups} has no effect on environments that step one after the other: add "
+                "--vectorization async, or leave it out"
+            )
 
     @property
     def resumes(self) -> bool:

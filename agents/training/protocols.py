@@ -26,8 +26,18 @@ class Agent(Protocol):
     def evaluation_options(self) -> dict[str, Any]:
         """Options of `make_policy` for evaluation, as JSON holds them."""
 
+    @property
+    def acts_ahead(self) -> bool:
+        """Whether the next row may be acted on before all of it is there; asked after `observe`."""
+
     def act(self, timestep: TimeStep, step: int) -> Decision:
         """The decision at a row of the stream, while learning at `step`."""
+
+    def draw_row(self, number: int, step: int) -> Any:
+        """All that the actions of a row of N environments draw at random, while learning at `step`."""
+
+    def act_on(self, timestep: TimeStep, draws: Any, part: slice) -> Decision:
+        """The decision at a part of a row, see `agents.acting.rows`."""
 
     def observe(self, timestep: TimeStep, decision: Decision) -> None:
         """Store a row of the stream and the decision of `act` for it."""

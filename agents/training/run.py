@@ -89,7 +89,7 @@ class Run:
         if settings.run.resume is not None and settings.run.resumes:
             path = settings.run.resume
             check_sizes(own, path, RunDirectory(path).checkpoints_of(ranks.rank), ranks.world_size)
-        self._environment = environment = self._task.training(own.run.num_envs)
+        self._environment = environment = self._task.training(own.run.num_envs, own.run.env_groups)
         self.directory: RunDirectory | None = None
         try:
             self.agent = spec.build(own.run, own.agent, environment)

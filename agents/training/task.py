@@ -13,7 +13,9 @@ from agents.settings.flat import PYTHON, flat_defaults
 from agents.settings.presets.base import SMALL, Observation
 from agents.settings.task import TaskSettings
 from envs import Environment, Interface, make, probe
+from envs.atari import usable_cores
 from envs.games import settings_of_id
+from envs.groups import groups_for
 
 Source = Callable[..., gymnasium.Env]
 """Makes an environment: a class, or a function; what Python gives instead of an id."""
@@ -64,10 +66,17 @@ class Task:
         task = self.settings
         return probe(game=task.game, env=self._env, **task.emulator_options)
 
-    def training(self, num_envs: int) -> Environment:
-        """N environments to learn in, where a lost life ends the return if the settings say so."""
-        life_loss = {} if self.settings.game is None else {"life_loss": self.settings.life_loss}
-        return self._make(num_envs, **life_loss)
+    def training(self, num_envs: int, groups: int | None = 1) -> Environment:
+        """N environments to learn in, where a lost life ends the return if the settings say so.
+
+        Args:
+            num_envs: N.
+            groups: in how many they step, see `envs.make`; None: of games as many as are fastest, of others one.
+        """
+        if self.settings.game is None:
+            return self._make(num_envs, groups=groups or 1)
+        groups = groups or groups_for(num_envs, usable_cores())
+        return self._make(num_envs, groups=groups, life_loss=self.settings.life_loss)
 
     def evaluation(self, num_envs: int, **options: Any) -> Environment:
         """N environments for true scores: whole games, whatever a lost life means in training."""

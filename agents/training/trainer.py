@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from agents.acting.policies import Decision
+from agents.acting.rows import Turn
 from agents.runtime.distributed import OneProcess, Ranks
 from agents.runtime.seeds import Purpose, sequence
 from agents.training.evaluation import Scores
 from agents.training.protocols import Agent
-from envs import Environment, EpisodeStatistics, TimeStep
+from envs import Environment, EpisodeStatistics, Groups, TimeStep
 from envs.faults import EnvironmentFault
+from envs.groups import joined
 from envs.seeds import environment_seeds
 
 
@@ -49,6 +52,9 @@ class Callback:
 class Trainer:
     """Steps an agent and its environments together.
 
+    Environments in groups, see `envs.Groups`, are acted on group by group as their parts of a row arrive, while the
+    others step: by the same parameters and the same random draws as a whole row is acted on.
+
     Args:
         agent: learns.
         environment: N environments in lockstep.
@@ -82,6 +88,7 @@ class Trainer:
         self._stopping, self._runs, self._broken = False, False, False
         self.failed = False
         self._timestep: TimeStep | None = None
+        self._ahead: Decision | None = None  # at that row, where its actions have been sent already
 
     def run(self, total_steps: int, stopped: Callable[[], bool] = lambda: False) -> None:
         """Continue until `total_steps` steps have been made in all, or `stopped()` or `stop` asks in any process.
@@ -123,13 +130,12 @@ class Trainer:
         """A vector step from one row to the next."""
         clock, made = time.perf_counter(), self.agent.learner.num_updates
         self._broken = True  # until the step is whole
-        decision = self.agent.act(timestep, self.steps)
+        decision = self._act(timestep) if self._ahead is None else self._ahead
         self.agent.observe(timestep, decision)
-        self.environment.send(decision.action)
         before, self.steps = self.steps, self.steps + self._ranks.sum(int((~timestep.last).sum()))
         if self.agent.overlap:
             self.agent.learn(before, self.steps, timestep)
-        timestep = self._timestep = self.environment.recv()
+        timestep = self._timestep = self._receive()
         self.statistics.update(timestep)
         if not self.agent.overlap:
             self.agent.learn(before, self.steps, timestep)
@@ -140,6 +146,30 @@ class Trainer:
         for callback in self.callbacks:
             callback.step(self, before)
         return timestep
+
+    def _act(self, timestep: TimeStep) -> Decision:
+        """Choose and send the actions of a row."""
+        environment = self.environment
+        if not isinstance(environment, Groups):
+            decision = self.agent.act(timestep, self.steps)
+            environment.send(decision.action)
+            return decision
+        turn = Turn(self.agent, environment.num_envs, self.steps)
+        for index, part in enumerate(environment.parts):
+            environment.send_to(index, turn.act(TimeStep(*(values[part] for values in timestep)), part))
+        return turn.decision
+
+    def _receive(self) -> TimeStep:
+        """The next row, whose groups are acted on as they arrive unless the agent learns before."""
+        environment, self._ahead = self.environment, None
+        if not isinstance(environment, Groups) or not self.agent.acts_ahead:
+            return environment.recv()
+        turn, rows = Turn(self.agent, environment.num_envs, self.steps), []
+        for index, part in enumerate(environment.parts):
+            rows.append(environment.recv_from(index))
+            environment.send_to(index, turn.act(rows[-1], part))
+        self._ahead = turn.decision
+        return joined(rows)
 
     def _each(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:

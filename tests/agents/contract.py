@@ -13,7 +13,7 @@ from agents.on_policy import on_policy_agent
 from agents.runtime.cuda_graphs import Graphs
 from agents.training.evaluation import evaluate
 from agents.training.trainer import Trainer
-from envs import Chain
+from envs import Chain, Groups
 from envs.stream import first_rows
 from tests.agents.environments import Clockwork
 from tests.agents.tape import tape
@@ -29,15 +29,19 @@ each_norm = pytest.mark.parametrize("norm", mostly_slow(NORMALIZERS, "weight", "
 STATES = np.eye(4, dtype=np.float32)[:3]  # of the contract's chain, but for its end
 
 
-def differences(first, second, place=""):
-    """The places at which two trees of tensors, arrays and values differ in any bit."""
+def differences(first, second, place="", close=False):
+    """The places at which two trees of tensors, arrays and values differ in any bit, or by more than rounding does."""
     if isinstance(first, dict):
         keys = first.keys() | second.keys()
-        return [d for key in keys for d in differences(first.get(key), second.get(key), f"{place}/{key}")]
+        return [d for key in keys for d in differences(first.get(key), second.get(key), f"{place}/{key}", close)]
     if isinstance(first, list | tuple) and len(first) == len(second):
-        return [d for i, pair in enumerate(zip(first, second, strict=True)) for d in differences(*pair, f"{place}/{i}")]
+        pairs = enumerate(zip(first, second, strict=True))
+        return [d for i, pair in pairs for d in differences(*pair, f"{place}/{i}", close)]
     if isinstance(first, torch.Tensor | np.ndarray):
-        return [] if np.array_equal(np.asarray(first), np.asarray(second)) else [place]
+        first, second = np.asarray(first), np.asarray(second)
+        rounded = close and first.shape == second.shape and first.dtype.kind == "f"
+        same = np.allclose(first, second, rtol=1e-3, atol=1e-5) if rounded else np.array_equal(first, second)
+        return [] if same else [place]
     return [] if first == second or (first != first and second != second) else [place]
 
 
@@ -104,8 +108,8 @@ class VariantContract:
         """All parameters that the agent learns."""
         return list(agent.learner.network.parameters())
 
-    def environment(self):
-        return Chain(self.num_envs, length=4, max_steps=20)
+    def environment(self, num_envs=None):
+        return Chain(num_envs or self.num_envs, length=4, max_steps=20)
 
     def trainer(self, seed=0, environment=None, callbacks=(), **changes):
         environment = environment or self.environment()
@@ -164,6 +168,20 @@ class VariantContract:
             trainer.run(self.steps_in_all)
             assert {place for place in differences(ended[1], trainer.get_state()) if place != "/seconds"} == set()
         assert differences(*(trainer.agent.metrics(trainer.steps) for trainer in (saved, rest))) == []
+
+    def test_environments_in_groups_make_the_same_run(self, ended):
+        """Acted on group by group while others step, with a stop in the middle, of which the state shows nothing.
+
+        What is computed for a smaller batch may differ in its last bits.
+        """
+        sizes = [1, self.num_envs - 1] if self.num_envs > 1 else [1]
+        environment = Groups([self.environment(size) for size in sizes])
+        trainer = self.trainer(environment=environment, **self.soon)
+        for steps in (self.steps_to_stop, self.steps_in_all):
+            trainer.run(steps)
+        state = trainer.get_state()
+        truth = {name: ended[1][name] for name in state}  # but for the environment, which can be restored there
+        assert {place for place in differences(truth, state, close=True) if place != "/seconds"} == set()
 
     def test_acts_on_one_state_and_on_many(self, short):
         obs = STATES[[0, 1, 2, 0, 1]]
@@ -295,5 +313,6 @@ class ReplayContract(AgentContract):
 
     def works(self, trainer):
         agent, obs = trainer.agent, torch.zeros(self.num_envs, *trainer.environment.obs_shape)
-        choose = torch.no_grad()(lambda: agent._choose(obs))
+        draws = agent.draw_row(self.num_envs, trainer.steps)
+        choose = torch.no_grad()(lambda: agent._choose(obs, *draws.noise))
         return (lambda: agent._updates._make(1)), choose, agent._acting_fold.refresh

@@ -166,8 +166,9 @@ class PolicyGradientContract(PolicyGradientVariant, AgentContract):
 
     def works(self, trainer):
         agent, obs_shape = trainer.agent, trainer.environment.obs_shape
-        row = agent.actor.inputs(first_rows(np.ones((self.num_envs, *obs_shape), np.float32)))
-        works = [torch.no_grad()(lambda: agent._choose(*row)), agent._folded_copy.refresh]
+        row = agent.actor.inputs(first_rows(np.ones((self.num_envs, *obs_shape), np.float32)), slice(None))
+        noise = agent.draw_row(self.num_envs, trainer.steps)
+        works = [torch.no_grad()(lambda: agent._choose(noise, *row)), agent._folded_copy.refresh]
         if agent.actor.capturable and self.kind != "reinforce":
             rollout, _ = random_rollout(agent, 6, self.num_envs, obs_shape)
             steps = steps_of(rollout, rollout.reward, rollout.value)

@@ -46,7 +46,11 @@ class CategoricalPolicy(NamedTuple):
         Args:
             generator: of the draw, on the policy's device; None takes the global one.
         """
-        noise = torch.empty_like(self.logits).exponential_(generator=generator)
+        return self.sample_by(torch.empty_like(self.logits).exponential_(generator=generator))
+
+    @torch.no_grad()
+    def sample_by(self, noise: Tensor) -> Tensor:
+        """The actions `[B]` that `sample` takes with that draw, `[B, A]`; see `PolicyHead.noise`."""
         return (self.logits - noise.log()).argmax(-1)
 
     def mode(self) -> Tensor:
@@ -87,7 +91,11 @@ class GaussianPolicy(NamedTuple):
         Args:
             generator: of the draw, on the policy's device; None takes the global one.
         """
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.sample_by(torch.empty_like(self.mean).normal_(generator=generator))
+
+    @torch.no_grad()
+    def sample_by(self, noise: Tensor) -> Tensor:
+        """The actions `[B, D]` that `sample` takes with that draw, `[B, D]`; see `GaussianPolicyHead.noise`."""
         return self.mean + self.log_std.exp() * noise
 
     def mode(self) -> Tensor:
@@ -110,6 +118,10 @@ class PolicyHead(Head):
     def read(self, outputs: Tensor) -> CategoricalPolicy:
         """The policy whose logits are the outputs `[B, A]`."""
         return CategoricalPolicy(outputs)
+
+    def noise(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """What `sample` of B policies draws, `[B, A]` on the generator's device, to be used by `sample_by`."""
+        return torch.empty(batch_size, self.out_features, device=generator.device).exponential_(generator=generator)
 
 
 class GaussianPolicyHead(Head):
@@ -135,6 +147,10 @@ class GaussianPolicyHead(Head):
     def read(self, outputs: Tensor) -> GaussianPolicy:
         """The policy whose means are the outputs `[B, D]`."""
         return GaussianPolicy(outputs, self.log_std)
+
+    def noise(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """What `sample` of B policies draws, `[B, D]` on the generator's device, to be used by `sample_by`."""
+        return torch.empty(batch_size, self.out_features, device=generator.device).normal_(generator=generator)
 
 
 class ValueHead(Head):

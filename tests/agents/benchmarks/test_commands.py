@@ -17,6 +17,12 @@ def test_numbers_below_1_are_refused(kind, name):
         kind(**{name: 0})
 
 
+@pytest.mark.parametrize("groups", [(), (0,), (1, 9)])
+def test_groups_that_cannot_be(groups):
+    with pytest.raises(ValueError, match=r"^groups must be from 1 to num_envs, 8, got \("):
+        commands.Emulation(groups=groups)
+
+
 def test_a_race_has_a_side_of_the_host_and_two_of_ours():
     figures, table = commands.RaceA2C(env="CartPole-v1", steps=16, rounds=2, device="cpu").measure(CPU)
     assert [*figures["summary"]] == ["stable-baselines3", "wnrl none", "wnrl weight"]

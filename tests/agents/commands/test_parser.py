@@ -183,6 +183,12 @@ def test_whether_updates_are_compiled_may_change(run_dir, flag, value):
     assert parsed("--resume", run_dir, flag).run.compile is value
 
 
+@pytest.mark.parametrize("value", [1, 2, None])
+def test_how_many_groups_there_are_may_change(run_dir, value):
+    run = parsed("--resume", run_dir, f"--env-groups={value}", "--vectorization", "async").run
+    assert run.env_groups == value
+
+
 @pytest.mark.parametrize("following", [[], ["--seed", 5]])
 @pytest.mark.parametrize("flag", ["--resume", "--config", "--preset"])
 def test_a_flag_that_is_read_before_the_others_needs_a_value(flag, following):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from agents.policy_gradient.actors import ActorCriticMinibatch, FeedforwardActor, RecurrentActor
-from envs import Recall
+from envs import Recall, TimeStep
 from envs.stream import first_rows
 from tests.agents.policy_gradient_family import make
 from wnrl.networks.actor_critic import actor_critic
@@ -24,6 +24,13 @@ def numbered():
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def step(actor, timestep):
+    """The outputs for a whole row; the state moves on."""
+    outputs, state = actor.act(*actor.inputs(timestep, slice(None)))
+    actor.move(state, slice(None))
+    return outputs
 
 
 def minibatches(actor, number, seed=0):
@@ -84,7 +91,7 @@ def test_a_recurrent_actor_carries_its_state_and_resets_it_with_each_episode():
         row = first_rows(rng.normal(size=(2, 3)).astype(np.float32))._replace(first=first)
         state = type(state)(*(part * torch.from_numpy(~first)[:, None] for part in state))
         expected, state = net(torch.from_numpy(row.obs)[None], state, torch.zeros(1, 2))
-        got = actor.act(*actor.inputs(row))
+        got = step(actor, row)
         assert got.policy.logits.shape == (2, 2)
         torch.testing.assert_close(got.value, expected.value[0])
         torch.testing.assert_close(got.policy.logits, expected.policy.logits[0])
@@ -93,11 +100,23 @@ def test_a_recurrent_actor_carries_its_state_and_resets_it_with_each_episode():
 def test_the_value_of_a_row_leaves_the_state_before_it():
     actor, row = RecurrentActor(network(lstm=5), 2), first_rows(np.ones((2, 3), np.float32))
     later = row._replace(first=np.zeros(2, bool))
-    actor.act(*actor.inputs(row))
-    later = actor.inputs(later)
-    values = [actor.value(*later).tolist() for _ in range(2)]
-    assert values[0] == values[1] == actor.act(*later).value.tolist()
-    assert actor.value(*later).tolist() != values[0]
+    step(actor, row)
+    values = [actor.value(*actor.inputs(later, slice(None))).tolist() for _ in range(2)]
+    assert values[0] == values[1] == step(actor, later).value.tolist()
+    assert actor.value(*actor.inputs(later, slice(None))).tolist() != values[0]
+
+
+def test_parts_of_a_row_move_the_state_of_their_own_environments():
+    whole, parts = (RecurrentActor(network(lstm=5), 3) for _ in range(2))
+    for t in range(3):
+        row = first_rows(np.random.default_rng(t).normal(size=(3, 3)).astype(np.float32))
+        row = row._replace(first=np.array([t == 0, t == 0, t == 2]))
+        values = step(whole, row).value
+        for part in (slice(0, 2), slice(2, 3)):
+            outputs, state = parts.act(*parts.inputs(TimeStep(*(column[part] for column in row)), part))
+            torch.testing.assert_close(outputs.value, values[part])
+            parts.move(state, part)
+    torch.testing.assert_close(parts.get_state(), whole.get_state())
 
 
 def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
@@ -109,7 +128,7 @@ def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
     for t in range(11):
         if t == 2:
             agent.actor.start_rollout()
-        values.append(agent.actor.act(*agent.actor.inputs(timestep)).value)
+        values.append(step(agent.actor, timestep).value)
         rows.append(timestep)
         timestep = environment.step(rng.integers(2, size=3))
     obs, first = (torch.from_numpy(np.stack([getattr(row, name) for row in rows[2:]])) for name in ("obs", "first"))
@@ -122,10 +141,10 @@ def test_a_recurrent_actor_evaluates_a_rollout_as_it_acted():
 def test_the_state_goes_on():
     net, row = network(lstm=5), first_rows(np.ones((2, 3), np.float32))
     first, second = RecurrentActor(net, 2), RecurrentActor(net, 2)
-    later = first.inputs(row._replace(first=np.zeros(2, bool)))
-    first.act(*first.inputs(row))
+    later = row._replace(first=np.zeros(2, bool))
+    step(first, row)
     first.start_rollout()
-    first.act(*later)
+    step(first, later)
     second.set_state(first.get_state())
-    assert torch.equal(first.act(*later).value, second.act(*later).value)
+    assert torch.equal(step(first, later).value, step(second, later).value)
     assert torch.equal(first._start.h, second._start.h)

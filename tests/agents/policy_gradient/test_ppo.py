@@ -117,8 +117,8 @@ class TestContinuous(VariantContract):
     def make(self, environment, seed, **changes):
         return make("ppo", environment, seed, **{"normalize_obs": True, "normalize_return": True, **changes})
 
-    def environment(self):
-        return Gym("Pendulum-v1", self.num_envs)
+    def environment(self, num_envs=None):
+        return Gym("Pendulum-v1", num_envs or self.num_envs)
 
     def test_solves_the_chain(self):
         pytest.skip("the chain's actions are discrete")

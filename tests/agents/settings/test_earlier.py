@@ -46,6 +46,7 @@ def test_a_value_that_is_there_stays():
     ("name", "value"),
     [
         ("graphs", None),
+        ("env_groups", 1),
         ("overlap", True),
         ("compile", False),
         ("norm_layers", "auto"),

@@ -30,6 +30,31 @@ def test_numbers_out_of_range_are_refused_by_name_and_value(name, value):
     assert str(value) in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "refusal"),
+    [
+        ({"game": "Pong", "env_groups": 0}, "env_groups must be at least 1, got 0"),
+        ({"game": "Pong", "env_groups": 5, "num_envs": 4}, "env_groups must be at most num_envs, 4, got 5"),
+        (
+            {"env": "CartPole-v1", "env_groups": 2},
+            "env_groups 2 has no effect on environments that step one after the other: add --vectorization async, or "
+            "leave it out",
+        ),
+    ],
+)
+def test_groups_that_cannot_be_are_one_line(settings, refusal):
+    with pytest.raises(ValueError, match="env_groups") as error:
+        from_flat(RunSettings, settings)
+    assert str(error.value) == refusal
+
+
+def test_groups_where_environments_step_in_the_background():
+    assert RunSettings().env_groups is None
+    for task in ({"game": "Pong"}, {"env": "CartPole-v1", "vectorization": "async"}):
+        assert from_flat(RunSettings, task, env_groups=4, num_envs=4).env_groups == 4
+    assert from_flat(RunSettings, env="CartPole-v1", env_groups=1).env_groups == 1
+
+
 def test_limits_are_allowed():
     from_flat(RunSettings, game="Pong", eval_interval=0, checkpoint_interval=0, noop_max=0, run_dir=Path("x"))
 

@@ -524,7 +524,7 @@ def closed(monkeypatch):
             closed.append(None)
 
     for kind in ("training", "evaluation"):
-        monkeypatch.setattr(Task, kind, lambda task, num_envs: Watched(num_envs))
+        monkeypatch.setattr(Task, kind, lambda task, num_envs, groups=1: Watched(num_envs))
     return closed
 
 

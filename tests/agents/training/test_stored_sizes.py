@@ -75,9 +75,9 @@ def test_what_a_checkpoint_does_not_hold_is_refused_before_it_takes_memory(hosti
     path = hostile(agent, **settings)
     made, training = [], Task.training
 
-    def counted(task, num_envs):
+    def counted(task, num_envs, groups):
         made.append(num_envs)
-        return training(task, num_envs)
+        return training(task, num_envs, groups)
 
     monkeypatch.setattr(Task, "training", counted)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

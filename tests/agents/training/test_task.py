@@ -37,6 +37,28 @@ def test_an_id_has_a_remark_and_a_name_has_none():
     assert [Task(task).remark for task in (TaskSettings(game="Pong"), TaskSettings(env="CartPole-v1"))] == ["", ""]
 
 
+@pytest.mark.parametrize(
+    ("task", "num_envs", "asked", "groups"),
+    [
+        ({"game": "Pong"}, 64, None, 4),
+        ({"game": "Pong"}, 31, None, 1),
+        ({"game": "Pong"}, 64, 2, 2),
+        ({"game": "Pong"}, 8, 8, 8),
+        ({"env": "CartPole-v1"}, 64, None, 1),
+        ({"env": "CartPole-v1", "vectorization": "async"}, 64, None, 1),
+        ({"env": "CartPole-v1", "vectorization": "async"}, 8, 2, 2),
+    ],
+)
+def test_environments_to_learn_in_step_in_groups_and_those_of_evaluations_do_not(
+    task, num_envs, asked, groups, monkeypatch
+):
+    monkeypatch.setattr("agents.training.task.make", lambda **options: options.get("groups"))
+    monkeypatch.setattr("agents.training.task.usable_cores", lambda: 16)
+    task = Task(TaskSettings(**task))
+    assert task.training(num_envs, asked) == groups
+    assert task.evaluation(num_envs) is None
+
+
 def test_a_lost_life_counts_in_training_and_never_in_evaluation():
     settings = TaskSettings(game="Breakout")
     training, evaluation = Task(settings).training(1), Task(settings).evaluation(1)
@@ -54,7 +76,7 @@ def test_both_environments_have_the_settings_emulator(monkeypatch):
     task = Task(TaskSettings(game="Breakout", life_loss=False, emulator_threads=3, **emulator))
     made = {"game": "Breakout", "env": None, "num_threads": 3, **emulator}
     assert task.describe()["emulator"] == emulator  # threads are the machine's
-    assert task.training(5) == {**made, "num_envs": 5, "life_loss": False}
+    assert task.training(5) == {**made, "num_envs": 5, "groups": 1, "life_loss": False}
     assert task.evaluation(2, render_mode="rgb_array") == {**made, "num_envs": 2, "render_mode": "rgb_array"}
 
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from agents.acting.policies import Decision
 from agents.runtime.seeds import Purpose, sequence
 from agents.training.evaluation import Scores
 from agents.training.trainer import Callback, Trainer
-from envs import Chain, Episode
+from envs import Chain, Episode, Groups
 from envs.faults import EnvironmentFault
 from envs.seeds import environment_seeds
 from tests.agents.environments import Clockwork
@@ -42,7 +43,7 @@ def test_an_agent_that_overlaps_learns_between_the_actions_and_what_they_lead_to
     for owner, method in ((environment, "send"), (environment, "recv"), (agent, "observe"), (agent, "learn")):
         setattr(owner, method, noted(order, method, getattr(owner, method)))
     Trainer(agent, environment, seed=3).run(12)
-    assert order[:8] == ["observe", "send", "learn", "recv"] * 2
+    assert order[:8] == ["send", "observe", "learn", "recv"] * 2
     assert agent.learned == [(0, 2), (2, 4), (4, 5), (5, 6), (6, 8), (8, 9), (9, 11), (11, 12)]
     assert all(row is seen for row, (seen, _) in zip(agent.followed, agent.observed, strict=True))
 
@@ -195,3 +196,112 @@ def test_a_fault_of_an_environment_gets_the_step_of_the_run(at):
 
     with pytest.raises(EnvironmentFault, match=rf"^environment 1 returned a reward of nan at step {2 * at}$"):
         Trainer(Recorder(), Fails(10, 10), seed=0).run(100)
+
+
+class ByParts(Recorder):
+    """Acts on parts of rows; every third row is learned from before the next one is acted on."""
+
+    def __init__(self, log, overlap=False):
+        super().__init__(overlap)
+        self.log = log
+
+    @property
+    def acts_ahead(self):
+        return len(self.observed) % 3 != 0
+
+    def draw_row(self, number, step):
+        self.log.append(f"draw {number} at {step}")
+        return np.arange(number) % 2
+
+    def act_on(self, timestep, draws, part):
+        self.log.append(f"act {part.start}")
+        assert len(timestep.obs) == len(draws[part])
+        return Decision(draws[part])
+
+    def observe(self, timestep, decision):
+        self.log.append("observe")
+        super().observe(timestep, decision)
+
+    def learn(self, before, after, timestep):
+        self.log.append("learn")
+        super().learn(before, after, timestep)
+
+
+class Watched(Clockwork):
+    """Writes down, under a name, what it is asked for."""
+
+    def __init__(self, log, name, *lengths):
+        super().__init__(*lengths)
+        self._log, self._name = log, name
+
+    def send(self, action):
+        self._log.append(f"send {self._name}")
+        super().send(action)
+
+    def recv(self):
+        self._log.append(f"recv {self._name}")
+        return super().recv()
+
+
+def in_groups(log, overlap=False, **options):
+    """A trainer of two groups, of 2 environments and of 1."""
+    environment = Groups([Watched(log, 0, 3, 4), Watched(log, 2, 5)])
+    return Trainer(ByParts(log, overlap), environment, seed=3, **options)
+
+
+ROW = ["draw 3 at {}", "act 0", "send 0", "act 2", "send 2"]
+AHEAD = ["draw 3 at {}", "recv 0", "act 0", "send 0", "recv 2", "act 2", "send 2"]
+
+
+def test_each_group_is_acted_on_while_the_others_step():
+    log = []
+    in_groups(log).run(12)
+    third = ["recv 0", "recv 2", "learn"]  # after which the fourth row is acted on
+    lines = [*ROW, "observe", *AHEAD, "learn", "observe", *AHEAD, "learn", "observe", *third, *ROW, "observe"]
+    assert log[: len(lines)] == "\n".join(lines).format(0, 3, 6, 9).split("\n")
+
+
+def test_what_overlaps_is_learned_when_all_groups_have_their_actions():
+    log = []
+    in_groups(log, overlap=True).run(9)
+    assert log[:14] == "\n".join([*ROW, "observe", "learn", *AHEAD]).format(0, 3).split("\n")
+    assert log[14:16] == ["observe", "learn"]
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_groups_make_the_steps_of_a_single_environment(overlap):
+    truth, trainer = Trainer(Recorder(overlap), Clockwork(3, 4, 5), seed=3), in_groups([], overlap)
+    for steps in (7, 40, 90):  # a stop leaves groups in the middle of a step
+        truth.run(steps), trainer.run(steps)
+        assert trainer.steps == truth.steps
+        assert trainer.agent.learned == truth.agent.learned
+        assert trainer.statistics.get_state()["scores"].tolist() == truth.statistics.get_state()["scores"].tolist()
+        for name in ("followed", "observed"):
+            ours, others = (getattr(one.agent, name) for one in (trainer, truth))
+            rows = [[row if name == "followed" else row[0] for row in side] for side in (ours, others)]
+            for row, other in zip(*rows, strict=True):
+                for field, value in zip(row, other, strict=True):
+                    np.testing.assert_array_equal(field, value)
+    assert all(decision.action.tolist() == [0, 1, 0] for _, decision in trainer.agent.observed)
+
+
+def test_a_callback_stops_groups_at_its_step():
+    noted = Noted(stop_at=9)
+    trainer = in_groups([], callbacks=[noted])
+    trainer.run(100)
+    assert trainer.steps == 9
+    assert noted.calls[-1] == ("end", 9)
+
+
+def test_a_fault_in_a_group_has_its_step_and_index():
+    trainer = in_groups([])
+
+    def fail():
+        raise EnvironmentFault(0, "failed")
+
+    trainer.run(6)
+    trainer.environment.environments[1].recv = fail
+    with pytest.raises(EnvironmentFault, match=r"^environment 2 failed at step 9$"):
+        trainer.run(30)
+    with pytest.raises(RuntimeError, match="broke off in the middle of a step"):
+        trainer.run(30)

@@ -48,6 +48,17 @@ def reference(policy):
 # Policies
 
 
+@pytest.mark.parametrize("name", ["policy", "gaussian"])
+def test_what_is_drawn_beforehand_samples_the_same_actions_in_parts(name):
+    head, features = HEADS[name](nn.Linear), torch.randn(7, 5)
+    policy, noise = head(features), head.noise(7, seeded())
+    actions = policy.sample(seeded())
+    assert torch.equal(policy.sample_by(noise), actions)
+    parts = [head(features[part]).sample_by(noise[part]) for part in (slice(0, 2), slice(2, 7))]
+    torch.testing.assert_close(torch.cat(parts), actions)
+    assert not torch.equal(policy.sample_by(head.noise(7, seeded(1))), actions)
+
+
 @each_leading
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_and_entropies_are_those_of_torch_with_their_gradients(kind, leading):
