@@ -17,6 +17,8 @@ from rate_study.study import (
 )
 from torch import nn
 
+from tests.products import covering
+
 RUN = StudyRun("digits", "none", rate=1e-3, seed=0, epochs=2, optimizer="adam", init="data", units="sqrt")
 
 
@@ -30,9 +32,7 @@ def outputs(run):
         return build_network(run, task).eval()(task.training.inputs[:20])
 
 
-@pytest.mark.parametrize("units", ["sqrt", "paper"])
-@pytest.mark.parametrize("init", ["data", "preserve"])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("task", "init", "units"), covering(TASKS, ["data", "preserve"], ["sqrt", "paper"]))
 def test_all_norms_begin_as_the_same_function(task, init, units):
     plain = replace(RUN, task=task, init=init, units=units)
     for norm in TASKS[task]().norms:

@@ -17,7 +17,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import polyak_update
 from torch import nn
 
-from tests.products import covering
+from tests.products import covering, mostly_slow
 from tests.wnrl.sb3.contract import (
     OFF_POLICY,
     Masked,
@@ -365,7 +365,7 @@ def test_statistics_of_a_batch_stay_while_acting(name):
 # Threads
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", mostly_slow(KINDS, "ppo", "td3"))
 def test_threads_act_while_another_trains(name):
     model = make(name)
     policy, obs, errors = model.policy, observations(model), []
@@ -378,7 +378,7 @@ def test_threads_act_while_another_trains(name):
         except Exception as error:
             errors.append(error)
 
-    for _ in range(5):
+    for _ in range(3):
         stop = threading.Event()
         threads = [threading.Thread(target=act, args=(stop,)) for _ in range(2)]
         before = network_outputs(policy, False)

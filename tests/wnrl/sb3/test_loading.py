@@ -60,7 +60,7 @@ def same_function(first, second):
 @pytest.mark.filterwarnings("ignore:the optimizer's state is that of a model with other parameters")
 @pytest.mark.parametrize(
     ("norm", "kind", "strict"),
-    covering(["weight", "mean-batch", "batch", "projected"], KINDS, [True, False], strength=2),
+    covering(["weight", "mean-batch", "batch", "projected"], KINDS, [True, False]),
 )
 def test_a_plain_model_is_converted_by_every_way_of_loading(kind, norm, strict, tmp_path):
     host = plain(kind)

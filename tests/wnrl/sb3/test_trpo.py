@@ -39,7 +39,7 @@ def cosine(first, second):
 
 
 @pytest.mark.parametrize("seed", mostly_slow([0, 1, 2]))
-@pytest.mark.parametrize("kind", [IdentityEnvMultiDiscrete, IdentityEnvMultiBinary, IdentityEnv])
+@pytest.mark.parametrize("kind", mostly_slow([IdentityEnvMultiDiscrete, IdentityEnvMultiBinary, IdentityEnv]))
 def test_the_first_step_of_the_policy_layer_is_the_hosts(kind, seed):
     env = partial(kind, 4)
     hosts = first_step("MlpPolicy", env, seed)
