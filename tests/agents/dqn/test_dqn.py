@@ -62,14 +62,17 @@ class TestWeightFromData(DQNVariant):
     changes = {"init": "data"}  # noqa: RUF012
 
 
+@pytest.mark.slow
 class TestNoneFromData(DQNVariant):
     changes = {"norm": "none", "init": "data"}  # noqa: RUF012
 
 
+@pytest.mark.slow
 class TestHe(DQNVariant):
     changes = {"init": "he"}  # noqa: RUF012
 
 
+@pytest.mark.slow
 class TestAnalytic(DQNVariant):
     changes = {"init": "analytic"}  # noqa: RUF012
 
@@ -90,6 +93,7 @@ class TestProjected(DQNVariant):
     changes = {"norm": "projected", "double": True}  # noqa: RUF012
 
 
+@pytest.mark.slow
 class TestLayerProjected(DQNVariant):
     changes = {"norm": "layer+projected", "init": "data", "double": True}  # noqa: RUF012
 
@@ -134,13 +138,14 @@ def value_of_clockwork(period=2, terminates=False, steps=550, **changes):
     return values(agent, np.ones((1, 1), np.float32)).mean()
 
 
-@pytest.mark.parametrize(("distribution", "n_step"), covering(DISTRIBUTIONS, [1, 3]))
+@pytest.mark.parametrize("n_step", mostly_slow([3, 1]))
+@pytest.mark.parametrize("distribution", mostly_slow(DISTRIBUTIONS, "quantile"))  # of others: the contract
 def test_truncation_is_bootstrapped(distribution, n_step):
     value = value_of_clockwork(n_step=n_step, **DISTRIBUTIONS[distribution])
     assert value == pytest.approx(1 / (1 - 0.8), rel=0.06)
 
 
-@pytest.mark.parametrize("distribution", mostly_slow(DISTRIBUTIONS, "none", "categorical"))
+@pytest.mark.parametrize("distribution", mostly_slow(DISTRIBUTIONS))
 def test_termination_is_not_bootstrapped(distribution):
     """Half of the steps end the game: whoever takes truncation for termination learns this."""
     steady = {"steps": 900, "learning_rate": 0.005, "batch_size": 128}  # the share of ends varies among batches
@@ -586,7 +591,7 @@ def run_read_at(steps, *, norm="weight", read=lambda agent, step: agent.metrics(
     return trainer, state
 
 
-@pytest.mark.parametrize("norm", ["weight", "mean-batch", "batch", "spectral"])
+@pytest.mark.parametrize("norm", mostly_slow(["weight", "mean-batch", "batch", "spectral"], "mean-batch", "spectral"))
 def test_learning_is_the_same_to_the_bit_however_often_figures_are_read(norm):
     never = run_read_at([], norm=norm)[1]
     assert differences(run_read_at(range(80, 160), norm=norm)[1], never) == []

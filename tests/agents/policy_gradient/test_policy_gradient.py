@@ -225,7 +225,10 @@ def test_pictures_in_bfloat16_are_learned_from():
 
 @pytest.mark.parametrize(
     ("kind", "changes", "sizes"),
-    [("ppo", {"norm": "weight", "minibatches": 3}, 2), ("a2c", {"norm": "mean-batch", "normalize_obs": True}, 1)],
+    [
+        ("ppo", {"norm": "weight", "minibatches": 3}, 2),
+        pytest.param("a2c", {"norm": "mean-batch", "normalize_obs": True}, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_compiled_gradient_steps_are_the_eager_ones(kind, changes, sizes):
     check_compiled(kind, sizes, **changes)

@@ -15,6 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, IdentityEnvBox, SimpleMultiObsEnv
 from torch import nn
 
+from tests.products import mostly_slow
 from wnrl.normalizers.folding import fold, normalized_layers
 from wnrl.sb3.learner import Learner
 from wnrl.sb3.policies import NormalizedPolicy
@@ -130,6 +131,14 @@ def targets(policy):
     return [(parts[name.removesuffix("_target")], part) for name, part in parts.items() if name.endswith("_target")]
 
 
+# What policies for dictionaries, which hold an image, show fast, and policies for images in the slow tests.
+SHOWN_BY_DICTIONARIES = {
+    "test_learning_moves_what_it_moves_in_the_host",
+    "test_copies_act_alike_and_learn_alone",
+    "test_acts_as_its_layers_compute_with_gradients_and_calls_their_hooks",
+}
+
+
 class PolicyContract:
     """Tests of the policies of one algorithm."""
 
@@ -141,7 +150,7 @@ class PolicyContract:
     keywords = ON_POLICY
     policy_keywords = {"net_arch": [16]}  # noqa: RUF012
     steps = 16
-    steps_as_the_host, keywords_as_the_host = 200, {}
+    steps_as_the_host, keywords_as_the_host = 80, {}
     stranger = "wnrl.sb3.sac.MlpPolicy"  # of another algorithm
     refusal = (
         (AttributeError, TypeError),
@@ -152,7 +161,9 @@ class PolicyContract:
 
     def pytest_generate_tests(self, metafunc):
         if "policy" in metafunc.fixturenames:
-            metafunc.parametrize("policy", self.policies)
+            others = [name for name in self.policies if "Cnn" not in name]
+            images_too = metafunc.function.__name__ in SHOWN_BY_DICTIONARIES
+            metafunc.parametrize("policy", mostly_slow(self.policies, *others) if images_too else self.policies)
 
     def ours(self, policy):
         return getattr(import_module(f"wnrl.sb3.{self.module}"), policy)
