@@ -8,4 +8,4 @@ from tests.wnrl.sb3.contract import OFF_POLICY, PolicyContract
 class TestDQNPolicies(PolicyContract):
     algorithm, module = DQN, "dqn"
     keywords = {**OFF_POLICY, "target_update_interval": 8}  # noqa: RUF012
-    steps_as_the_host, keywords_as_the_host = 2_000, {"train_freq": 8}
+    steps_as_the_host, keywords_as_the_host = 400, {"train_freq": 8}
