@@ -33,7 +33,7 @@ class ByRows:
         raise NotImplementedError
 
     def act_on(self, timestep: TimeStep, draws: Any, part: slice) -> Decision:
-        """The decision at a part of a row; the record in it may be overwritten by the next call.
+        """The decision at a part of a row; what is in it may be overwritten by the next call.
 
         Args:
             timestep: of the environments of the part.
@@ -65,7 +65,7 @@ class Turn:
         decision = self._agent.act_on(timestep, self._draws, part)
         record = decision.record
         kept = None if record is None else type(record)(*(values.clone() for values in record))
-        self._made.append(Decision(decision.action, kept))
+        self._made.append(Decision(decision.action.copy(), kept))
         return decision.action
 
     @property

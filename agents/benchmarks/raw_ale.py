@@ -24,8 +24,8 @@ def frames(rom: str) -> Callable[[int], None]:
     import ale_py
     from ale_py.roms import get_rom_path
 
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # before there is one, which greets
     emulator = ale_py.ALEInterface()
-    emulator.setLoggerMode(ale_py.LoggerMode.Error)
     emulator.setInt("random_seed", 0)
     emulator.loadROM(cast(Path, get_rom_path(rom)))
     actions = emulator.getMinimalActionSet()

@@ -174,14 +174,17 @@ class VariantContract:
 
         What is computed for a smaller batch may differ in its last bits.
         """
-        sizes = [1, self.num_envs - 1] if self.num_envs > 1 else [1]
-        environment = Groups([self.environment(size) for size in sizes])
+        state = self.in_groups(1, self.num_envs - 1)
+        truth = {name: ended[1][name] for name in state}  # but for the environment, which can be restored there
+        assert {place for place in differences(truth, state, close=True) if place != "/seconds"} == set()
+
+    def in_groups(self, *sizes):
+        """The state after a run in groups of these sizes, with a stop in the middle."""
+        environment = Groups([self.environment(size) for size in sizes if size])
         trainer = self.trainer(environment=environment, **self.soon)
         for steps in (self.steps_to_stop, self.steps_in_all):
             trainer.run(steps)
-        state = trainer.get_state()
-        truth = {name: ended[1][name] for name in state}  # but for the environment, which can be restored there
-        assert {place for place in differences(truth, state, close=True) if place != "/seconds"} == set()
+        return trainer.get_state()
 
     def test_acts_on_one_state_and_on_many(self, short):
         obs = STATES[[0, 1, 2, 0, 1]]
@@ -254,6 +257,14 @@ class AgentContract(VariantContract):
             monkeypatch.setattr(module, "Graphs", FixedPlaces)
         placed = self.trained(self.steps_in_all, **changes).get_state()
         assert {place for place in differences(plain, placed) if place != "/seconds"} == set()
+
+    def test_groups_whose_arguments_and_results_have_fixed_places(self, ended, monkeypatch):
+        """What is decided for one group outlasts the launch for the next."""
+        for module in (replay_agent, on_policy_agent):
+            monkeypatch.setattr(module, "Graphs", FixedPlaces)
+        state = self.in_groups(*[1] * self.num_envs)  # which have the same places
+        truth = {name: ended[1][name] for name in state}
+        assert {place for place in differences(truth, state, close=True) if place != "/seconds"} == set()
 
     def counting_environment(self, num_envs):
         """Where updates are counted: games that last longer than the run."""

@@ -23,6 +23,7 @@ from agents.training import evaluations as evaluations_module
 from agents.training import saving as saving_module
 from agents.training.protocols import NullProgress
 from agents.training.run import Run
+from agents.training.run_directory import read_config
 from agents.training.task import Task
 from agents.training.trainer import Callback
 from envs import Chain, Episode
@@ -185,6 +186,31 @@ def test_the_best_score_is_remembered_over_a_resume(settings):
     learn(replace(settings, steps=100, resume=settings.run.run_dir))
     assert not (settings.run.run_dir / "best.json").exists()  # no later score was above it
     assert state(settings)[1]["evaluation"]["best"] == best
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
+@pytest.mark.parametrize(
+    ("agent", "own"),
+    [
+        ("dqn", {"learning_starts": 20, "batch_size": 4, "replay_size": 200}),
+        pytest.param("ppo", {"rollout_length": 6, "epochs": 1}, marks=pytest.mark.slow),
+        pytest.param("a2c", {}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_goes_on_with_another_number_of_groups_as_if_there_were_none(agent, own, tmp_path):
+    """Checkpoints are alike, though groups have their next actions by then; as are evaluations."""
+    task = {"env": "CartPole-v1", "vectorization": "async", "num_envs": 3, "hidden": (4,), "device": "cpu"}
+    numbers = {"steps": 70, "eval_interval": 50, "eval_episodes": 1, "checkpoint_interval": 40, **own}
+    spec, states = AGENTS[agent], []
+    for name, (groups, later) in {"one": (1, 1), "more": (3, 2)}.items():
+        run = from_flat(TrainSettings[spec.settings], {**task, **numbers}, env_groups=groups, run_dir=tmp_path / name)
+        learn(run, spec)
+        states.append([state(run)[1]])
+        learn(replace(run, resume=run.run.run_dir, steps=140, env_groups=later), spec)
+        states[-1] += [state(run)[1], games_of(run), read_config(tmp_path / name / "config.json")["settings"]]
+        assert states[-1].pop()["env_groups"] == later
+    places = [place for place in differences(*states, close=True) if not place.endswith("/seconds")]
+    assert places == []
 
 
 def test_a_run_that_is_long_enough_already_is_refused(settings):
