@@ -353,6 +353,17 @@ class Algorithm:
             self._run = None
             gc.collect()  # its parts refer to each other
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of copies and pickles.
+
+        Raises:
+            TypeError: it has a run, with threads and emulators.
+        """
+        if self._run is not None:
+            advice = f"load({str(self.run_dir)!r})" if self.run_dir else "save(FOLDER) it, and load(FOLDER)"
+            raise TypeError(f"a {type(self).__name__} that learns or acts cannot be copied or pickled: {advice}")
+        return vars(self)
+
     def __enter__(self: Self) -> Self:
         return self
 

@@ -1,8 +1,10 @@
 """agents.algorithm: the agents in Python."""
 
 import asyncio
+import copy
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -818,6 +820,18 @@ def test_the_public_names():
         agents.DQM  # noqa: B018
     with pytest.raises(ImportError):
         exec("from agents import DQM")
+
+
+def test_an_agent_is_copied_before_its_run_begins_and_refused_in_one_line_after(tmp_path):
+    agent = chain(seed=3)
+    twins = agent.learn(30), copy.deepcopy(chain(seed=3)).learn(30)
+    assert differences(*(weights(twin) for twin in twins)) == []
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"^a DQN that learns .* copied or pickled: save\(FOLDER\) it, and load"):
+            copied(agent)
+    other = chain().learn(30, run_dir=tmp_path / "run")
+    with pytest.raises(TypeError, match=rf"copied or pickled: load\('{tmp_path / 'run'}'\)$"):
+        copy.deepcopy(other)
 
 
 def test_names_come_without_torch_until_they_are_used():
