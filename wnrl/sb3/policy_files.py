@@ -29,7 +29,7 @@ SUFFIXES = (".safetensors", ".json", ".onnx")
 _NOT_ACTING = ("critic", "lstm_critic", "value_net", "vf_features_extractor")
 _OF_TRAINING = ("optimizer_class", "optimizer_kwargs", "init")  # arguments that do not change how a policy acts
 _CLASSES = {"activation_fn": torch.nn, "features_extractor_class": torch_layers}  # arguments stored as names in these
-_MOST_NUMBERS = 2**26  # of a file that is not trusted
+MOST_NUMBERS = 2**26  # of a file that is not trusted
 _SLACK = 2**24  # numbers of critics beyond sixteen times those that act
 _OURS = re.compile(r"(wnrl\.sb3\.\w+)\.(\w+)")
 
@@ -95,7 +95,7 @@ def load_policy(
     def check(shapes: Shapes, _: dict[str, Any]) -> None:
         nonlocal numbers
         numbers = sum(map(prod, shapes.values()))
-        if numbers > _MOST_NUMBERS and not trust:
+        if numbers > MOST_NUMBERS and not trust:
             raise CheckpointError(f"{path} has {numbers:,} numbers: add --trust (trust=True) if you know why")
 
     tensors, about = read_model(without_suffix(path), check=check)

@@ -67,7 +67,7 @@ def _train(run: SB3Run, stop: StopSignal) -> int:
             print(result)
     except EnvironmentFault as fault:
         fail(f"no evaluation: {fault}", code=1)
-    trusted = f" {TRUST}" if needs_trust(run.task.env, run.task.env_options) else ""
+    trusted = f" {TRUST}" if run.is_large or needs_trust(run.task.env, run.task.env_options) else ""
     end = f"stopped at step {run.steps:,}" if stop() else f"finished {run.steps:,} steps"
     print(f"{end}: {how_to_call('evaluate')} {quoted(path)}{trusted} evaluates the model", flush=True)
     return stop.exit_code

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from importlib import metadata
+from math import prod
 from numbers import Real
 from types import TracebackType
 from typing import Any, cast
@@ -29,7 +30,8 @@ from agents.training.run_directory import RunDirectory, default_folder
 from agents.training.saved_model import SavedModel
 from agents.training.task import Task
 from agents.training.trackers import in_order
-from wnrl.sb3 import DataDependentInit, NormDiagnostics, save_policy
+from wnrl.checkpoints.tensor_files import read_shapes
+from wnrl.sb3 import DataDependentInit, NormDiagnostics, policy_files, save_policy
 from wnrl.tracking.tracker import RunTracker, Tracker
 
 LIBRARY = "stable-baselines3"
@@ -163,6 +165,12 @@ class SB3Run:
         """Write the model as the library does, to `model.zip`, and its policy to `model.safetensors` and `.json`."""
         self.model.save(self.directory.path / "model.zip")
         save_policy(self.model, self.directory.path / "model", self._describe(None))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the saved policy has so many numbers that no more than a file of your own may."""
+        shapes = read_shapes(self.directory.path / "model.safetensors")
+        return sum(map(prod, shapes.values())) > policy_files.MOST_NUMBERS
 
     def save_finite(self) -> bool:
         """Save, unless a number of the policy is not finite; whether it did."""

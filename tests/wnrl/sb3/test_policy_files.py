@@ -341,7 +341,7 @@ def test_large_critics_and_large_files_are_a_matter_of_trust(tmp_path, monkeypat
     with pytest.raises(CheckpointError, match="describes a policy of more than "):
         load_policy(tmp_path / "policy", *spaces)
     assert_acts_as(load_policy(tmp_path / "policy", *spaces, trust=True), model)
-    monkeypatch.setattr(policy_files, "_MOST_NUMBERS", 9)
+    monkeypatch.setattr(policy_files, "MOST_NUMBERS", 9)
     with pytest.raises(CheckpointError, match=r"policy has \d+ numbers: add --trust"):
         load_policy(tmp_path / "policy", *spaces)
     assert_acts_as(load_policy(tmp_path / "policy", *spaces, trust=True), model)

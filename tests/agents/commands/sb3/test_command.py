@@ -38,7 +38,7 @@ def test_the_task_is_one_game_or_one_environment(task):
 class Run:
     """A run that is stopped, or fails, at some point."""
 
-    finite = True
+    finite, is_large = True, False
 
     def __init__(self, at="", error=None, steps=0, signalled=None, conditions="", id_remark="", env="CartPole-v1"):
         self.conditions, self.id_remark, self.task = conditions, id_remark, TaskSettings(env=env)
@@ -91,6 +91,13 @@ def test_a_run_is_saved_before_it_is_evaluated(monkeypatch, capsys):
 
 def test_the_command_that_is_printed_trusts_the_users_own_module(monkeypatch, capsys):
     assert call(monkeypatch, Run(steps=7, env="my_module:Maze-v0")) == 0
+    assert "scripts/evaluate.py place --trust evaluates" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_the_command_that_is_printed_trusts_a_large_policy(monkeypatch, capsys):
+    run = Run(steps=7)
+    run.is_large = True
+    assert call(monkeypatch, run) == 0
     assert "scripts/evaluate.py place --trust evaluates" in capsys.readouterr().out.splitlines()[-1]
 
 

@@ -284,6 +284,16 @@ def test_a_game_has_its_conditions_in_tensorboard_and_in_its_model(tmp_path):
     assert read_model(tmp_path / "run" / "model")[1]["protocol"] == "nature"
 
 
+def test_a_large_policy_is_one_that_evaluation_has_to_be_told_to_trust(tmp_path, monkeypatch):
+    with started(tmp_path / "run") as run:
+        run.save()
+        assert not run.is_large
+        numbers = sum(t.numel() for t in read_model(tmp_path / "run" / "model")[0].values())
+        for most, large in ((numbers, False), (numbers - 1, True)):
+            monkeypatch.setattr(sb3_run.policy_files, "MOST_NUMBERS", most)
+            assert run.is_large == large
+
+
 def test_a_policy_that_is_not_finite_is_not_saved(tmp_path):
     with started(tmp_path / "run", steps=40) as run:
         run.learn()
