@@ -18,9 +18,9 @@ from agents.commands.help import help_of_training, wanted
 from agents.commands.invocation import how_to_call, quoted
 from agents.commands.whole_numbers import plain_numbers
 from agents.runtime.output_text import make_output_safe
-from agents.settings.flat import replace, to_json
+from agents.settings.flat import replace, to_flat, to_json
 from agents.settings.run import AUTO, TrainSettings
-from agents.settings.trust import check_trusted
+from agents.settings.trust import check_most, check_trusted
 from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory
 from agents.training.stored_settings import settings_again, stored_settings
@@ -193,6 +193,10 @@ def _check_trust(settings: TrainSettings[Any], flags: dict[str, str]) -> None:
         raise ValueError("--trust is for a run that --resume or --config names: leave it out")
     if path and "env" not in flags and not run.trust:
         check_trusted(Path(path), run.task.env, run.task.env_options)
+    if "config" in flags and not run.trust:
+        check_most(
+            Path(flags["config"]), {name: value for name, value in to_flat(settings).items() if name not in flags}
+        )
 
 
 def _refuse_flags(stored: dict[str, Any], flags: dict[str, str]) -> None:

@@ -12,6 +12,33 @@ TRUST = "--trust"
 """The flag that allows it; in Python `trust=True`."""
 
 
+MOST_IN_CONFIG = {
+    "num_envs": 2**14,
+    "rollout_length": 2**20,
+    "batch_size": 2**20,
+    "init_batch": 2**20,
+    "n_step": 2**12,
+    "taus": 2**12,
+    "target_taus": 2**12,
+    "policy_taus": 2**12,
+    "quantiles": 2**12,
+    "atoms": 2**12,
+}
+"""Of settings that memory is taken for, in a file of `--config`."""
+
+
+def check_most(path: Path, flat: Mapping[str, Any]) -> None:
+    """Raise ValueError where a file of settings has a size far above what is used.
+
+    Args:
+        path: of the file.
+        flat: the settings that come from it, by flat name.
+    """
+    for name, most in MOST_IN_CONFIG.items():
+        if flat.get(name, 0) > most:
+            raise ValueError(f"{path} has {name} {flat[name]:,}: add {TRUST} if you know why")
+
+
 def needs_trust(env: str | None, kwargs: Mapping[str, Any] = {}) -> bool:
     """Whether making an environment imports a module that its id names, or may import one that an argument names.
 

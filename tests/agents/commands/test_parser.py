@@ -327,6 +327,17 @@ def test_a_file_of_settings_may_have_any_name_and_place(run_dir, tmp_path):
         parsed("--config", file)
 
 
+def test_a_file_of_settings_with_a_size_far_above_what_is_used_is_refused_unless_trusted(run_dir):
+    file = run_dir / "config.json"
+    config = json.loads(file.read_text())
+    config["settings"]["num_envs"] = 10**9
+    file.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"config\.json has num_envs 1,000,000,000: add --trust if you know why"):
+        parsed("--config", file)
+    assert parsed("--config", file, "--num-envs", 2).run.num_envs == 2
+    assert parsed("--config", file, "--trust").run.num_envs == 10**9
+
+
 def test_a_folder_that_is_no_run_is_refused():
     with pytest.raises(ValueError, match="is not the folder of a run"):
         parsed("--resume", Path("nowhere"))
