@@ -66,7 +66,7 @@ class Turn:
         record = decision.record
         kept = None if record is None else type(record)(*(values.clone() for values in record))
         self._made.append(Decision(decision.action.copy(), kept))
-        return decision.action
+        return self._made[-1].action
 
     @property
     def decision(self) -> Decision:
