@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agents.learner.finite import NonFiniteError
 from agents.runtime.background import Background
 from agents.runtime.devices import device_name
 from agents.runtime.distributed import join, share
@@ -32,7 +31,6 @@ from agents.training.task import Task
 from agents.training.trackers import check_tracking, open_tracker, record_settings
 from agents.training.trainer import Callback, Trainer
 from wnrl.checkpoints.checkpoints import Checkpoints
-from wnrl.checkpoints.tensor_files import CheckpointError
 from wnrl.tracking.tracker import NullTracker, Tracker
 
 
@@ -280,7 +278,8 @@ class Run:
             self._saving.save_somewhere(self.steps, self._create_directory)
         except BaseException as error:
             shown.close()
-            self._broke_off(error)
+            second = isinstance(error, KeyboardInterrupt) and self.stop()
+            self._saving.rescue(self.steps, error, self._create_directory, at_once=second)
             raise
 
     def _announce(self, total_steps: int) -> None:
@@ -326,32 +325,6 @@ class Run:
             self._saving.save(self.steps)
         else:
             self._saving.save_to(self._create_directory(path), self.steps)
-
-    def _broke_off(self, error: BaseException) -> None:
-        """Keep what an error leaves of the run, and say where.
-
-        Raises:
-            NonFiniteError: that is what the error comes from; the last checkpoint and models stay.
-        """
-        second = isinstance(error, KeyboardInterrupt) and self.stop()  # at once
-        if second:
-            self._saving.abandon()
-        self._saving.tell(wait=True)
-        if second or isinstance(error, CheckpointError) or not self.directory:
-            return
-        try:
-            self.agent.learner.check_finite(self.steps)
-            if self._ranks.world_size == 1:  # else processes broke off at different steps
-                self._saving.save_somewhere(self.steps, self._create_directory)
-                self._warn(f"the run broke off at step {self.steps:,}: it can go on from there")
-        except NonFiniteError as broken:
-            last = self._checkpoints.last_step
-            kept = f"that of step {last:,} stays, from which it can go on" if last >= 0 else "there is none before"
-            self._warn(f"no checkpoint of step {self.steps:,}, where weights are not finite: {kept}")
-            if not isinstance(error, NonFiniteError):
-                raise broken from error
-        except Exception as problem:  # of the device, or of what has ended the run
-            self._warn(f"no checkpoint at step {self.steps:,}: {problem}")
 
     def close(self) -> None:
         """Close the environments and the metrics' files, and let others write to the folder."""

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from agents.learner.finite import holds_non_finite
+from agents.learner.finite import NonFiniteError, holds_non_finite
 from agents.runtime.background import Background
 from agents.runtime.distributed import Ranks
 from agents.training.protocols import Agent
@@ -118,6 +118,39 @@ class Saving:
                     continue
                 raise CheckpointError(f"{error}; checkpoint and model of step {step:,} are in {path}") from error
             raise
+
+    def rescue(
+        self, step: int, error: BaseException, create: Callable[[Path], RunDirectory], *, at_once: bool = False
+    ) -> None:
+        """Keep what an error leaves of the run, and say where.
+
+        Args:
+            step: of now.
+            error: that has ended the run.
+            create: as in `save_somewhere`.
+            at_once: whether nothing is written any more, not even the checkpoint that was begun.
+
+        Raises:
+            NonFiniteError: that is what the error comes from; the last checkpoint and models stay.
+        """
+        if at_once:
+            self.abandon()
+        self.tell(wait=True)
+        if at_once or isinstance(error, CheckpointError) or self._directory is None:
+            return
+        try:
+            self._agent.learner.check_finite(step)
+            if self._alone:  # else processes broke off at different steps
+                self.save_somewhere(step, create)
+                self._message(f"the run broke off at step {step:,}: it can go on from there")
+        except NonFiniteError as broken:
+            last = self.checkpoints.last_step
+            kept = f"that of step {last:,} stays, from which it can go on" if last >= 0 else "there is none before"
+            self._message(f"no checkpoint of step {step:,}, where weights are not finite: {kept}")
+            if not isinstance(error, NonFiniteError):
+                raise broken from error
+        except Exception as problem:  # of the device, or of what has ended the run
+            self._message(f"no checkpoint at step {step:,}: {problem}")
 
     def save_to(self, directory: RunDirectory, step: int) -> None:
         """Write a checkpoint and the model of now into another folder, see `save`."""
