@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +20,7 @@ from wnrl.diagnostics import norms
 from wnrl.initialization.data import data_init
 from wnrl.sb3.learner import Inputs, Learner, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
 from wnrl.sb3.policies import NormalizedPolicy
+from wnrl.sb3.randomness import same_randomness
 
 _TABLES = ("stdout", "log")  # the host's names for its tables
 
@@ -170,7 +170,7 @@ class NormDiagnostics(BaseCallback):
 
     def _read(self) -> dict[str, Tensor]:
         metrics = {tag: metric for reader in self._readers for tag, metric in reader.read().items()}
-        with _same_randomness(self.model.device):
+        with same_randomness(self.model.device):
             self._inputs = sample_inputs(self.model, 2 * _minibatch(self.model))
             rows = torch.arange(len(self._inputs[1]), device=self.model.device)
             generator = torch.Generator(self.model.device).manual_seed(self.num_timesteps)
@@ -221,14 +221,3 @@ def _minibatch(model: BaseAlgorithm) -> int:
 def _rollout_steps(model: BaseAlgorithm) -> int:
     """Steps of an on-policy algorithm between its updates."""
     return cast(Any, model).n_steps * model.n_envs
-
-
-@contextmanager
-def _same_randomness(device: torch.device) -> Iterator[None]:
-    """Restores the global generators of NumPy and torch."""
-    state = np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-    finally:
-        np.random.set_state(state)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from stable_baselines3.common import evaluation
 from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.acting.exploration import with_random
+from wnrl.sb3.randomness import same_randomness
 
 
 class Games(NamedTuple):
@@ -64,7 +62,7 @@ def play_games(
     player = _Player(policy, stopped, watch, epsilon, np.random.default_rng(seed))
     library: Any = importlib.import_module("sb3_contrib.common.maskable.evaluation") if masks else evaluation
     try:
-        with _same_randomness():
+        with same_randomness():
             played = library.evaluate_policy(
                 player, environment, episodes, callback=player.see, return_episode_rewards=True, warn=False
             )
@@ -117,15 +115,3 @@ class _Player:
         """Called by `evaluate_policy` for each environment after a step, with its local names."""
         if names["i"] == 0 and "episode" in names["info"]:
             self._watching = False
-
-
-@contextmanager
-def _same_randomness() -> Iterator[None]:
-    """Restores the global generators."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
