@@ -12,6 +12,7 @@ from agents.benchmarks.timing import wait
 from agents.off_policy.replay_agent import ReplayAgent
 from agents.settings.run import RunSettings
 from agents.training.trainer import Trainer
+from envs import Groups
 
 
 class Profile:
@@ -85,6 +86,9 @@ def profile_run(trainer: Trainer, steps: int) -> dict[str, float]:
         (agent, "observe"): "storing",
         (agent, "learn"): "update",
     }
+    if isinstance(trainer.environment, Groups):
+        parts |= {(agent, name): "acting" for name in ("draw_row", "act_on")}
+        parts |= {(trainer.environment, name): "emulation" for name in ("send_to", "recv_from")}
     if isinstance(agent, ReplayAgent) and not agent.captures:  # a captured update has no parts
         parts |= {(agent.sampler, "sample"): "sampling", (agent.sampler, "update_priorities"): "sampling"}
     if hasattr(agent, "storage"):

@@ -10,6 +10,7 @@ from agents.settings.flat import from_flat
 from agents.settings.run import TrainSettings
 from agents.training.task import Task
 from agents.training.trainer import Trainer
+from envs import Chain, Groups
 
 
 class Clock:
@@ -89,6 +90,20 @@ def test_a_run_has_its_parts_and_goes_on_as_without(name, expected):
             assert figures.keys() == expected
             assert all(seconds > 0 for seconds in figures.values())
     assert runs[0] == runs[1]
+
+
+def test_parts_of_a_run_in_groups_are_those_of_acting_and_emulation():
+    spec = AGENTS["dqn"]
+    own = {"env": "Chain", "hidden": (8,), "device": "cpu", "num_envs": 2, "learning_starts": 20}
+    settings = from_flat(TrainSettings[spec.settings], own)
+    environment = Groups([Chain(1), Chain(1)])
+    trainer = Trainer(spec.build(settings.run, settings.agent, environment), environment, seed=0)
+    trainer.run(40)
+    shares, calls = profile_run(trainer, 60), []
+    assert {"acting", "emulation"} < shares.keys()
+    environment.recv_from = lambda index, method=environment.recv_from: (calls.append(index), method(index))[1]
+    assert trainer.run(110) is None
+    assert calls[:4] == [0, 1, 0, 1]  # as before the profile
 
 
 def test_the_table_shows_shares():
