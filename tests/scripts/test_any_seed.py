@@ -14,7 +14,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("seed", mostly_slow([2_147_000_000, 4_294_967_295, LARGEST], LARGEST))
-@pytest.mark.parametrize("script", ["train_dqn", "train_sb3"])
+@pytest.mark.parametrize("script", mostly_slow(["train_dqn", "train_sb3"]))
 def test_a_run_and_its_evaluation_end_well(tmp_path, script, seed):
     """Those are near the limits of 31, 32 and 64 bits, some of which emulators and random generators have."""
     result = call(script, *GAME, *RUNS[script], "--seed", seed, "--run-dir", tmp_path / "run")

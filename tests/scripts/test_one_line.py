@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.products import covering
 from tests.scripts.processes import CHAIN, SCRIPTS, call, start, train
 
 NORMS = "none, weight, mean-batch, batch, layer, layer-channels, projected, layer+projected, batch+projected, spectral "
@@ -94,8 +95,9 @@ def foreign(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("name", ["agents", "envs"])
-@pytest.mark.parametrize("script", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+@pytest.mark.parametrize(
+    ("script", "name"), covering(sorted(path.stem for path in SCRIPTS.glob("*.py")), ["agents", "envs"])
+)
 def test_a_foreign_package_of_the_same_name(name, script, foreign, monkeypatch):
     folder = foreign(name)
     monkeypatch.syspath_prepend(SCRIPTS)  # where rate_study is

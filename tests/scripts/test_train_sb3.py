@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agents.commands.sb3 import saved_policy
 from agents.runtime.seeds import Purpose, integer
+from tests.products import mostly_slow
 from tests.scripts.processes import call, read_json, start
 from wnrl.sb3 import dqn
 from wnrl.weight_norm.dense import WeightNormLinear
@@ -39,7 +40,7 @@ def refused(*arguments, saying):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the host's remarks on the task
-@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("algo", mostly_slow(ALGORITHMS, "a2c", "dqn", "ppo_mask", "ppo_recurrent", "tqc", "trpo"))
 def test_every_algorithm_trains_and_leaves_a_model_that_plays(algo, tmp_path):
     env = "Pendulum-v1" if algo in CONTINUOUS else "CartPole-v1"
     numbers = ["learning_starts:20"] if algo in OFF_POLICY else ["n_steps:16"]

@@ -49,8 +49,9 @@ def rows(options, seed, number=2, length=120):
 )
 def test_runs_of_neighbouring_seeds_share_no_stream(options):
     """With the same actions in each, two environments with one stream would show the same."""
-    streams = [obs[:, i].tobytes() for seed in (0, 1, 2) for obs, _ in [rows(options, seed)] for i in range(2)]
-    assert len(set(streams)) == 6
+    seeds = range(2 if "game" in options else 3)  # an emulator costs a fifth of a second
+    streams = [obs[:, i].tobytes() for seed in seeds for obs, _ in [rows(options, seed)] for i in range(2)]
+    assert len(set(streams)) == len(streams)
     again, _ = rows(options, 1)
     assert [again[:, i].tobytes() for i in range(2)] == streams[2:4]
 

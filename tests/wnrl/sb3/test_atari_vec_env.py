@@ -136,7 +136,7 @@ def hosts(game, max_frames=108_000, **wrapper_kwargs):
     ("options", "steps", "dones", "games", "cuts"),
     [
         ({}, 580, 4, 1, 0),
-        ({"terminal_on_life_loss": False, "clip_reward": False}, 580, 1, 1, 0),
+        pytest.param({"terminal_on_life_loss": False, "clip_reward": False}, 580, 1, 1, 0, marks=pytest.mark.slow),
         ({"max_frames": 800}, 420, 3, 2, 2),
     ],
 )

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import wnrl
+from tests.products import mostly_slow
 from wnrl.normalizers.layer_kinds import (
     EMBEDDING_WEIGHT_NORM_LAYERS,
     RECURRENT_WEIGHT_NORM_LAYERS,
@@ -28,6 +29,7 @@ OURS = WEIGHT_NORM_LAYERS | RECURRENT_WEIGHT_NORM_LAYERS | EMBEDDING_WEIGHT_NORM
 LAYERS = [kind.__name__ for kind in OURS]
 NETWORKS = ["TransformerEncoderLayer", "TransformerDecoderLayer"]  # of several layers
 MODES = [pytest.param(True, id="training"), pytest.param(False, id="evaluation")]
+LONG = ["LSTM", "GRU", "MultiheadAttention"]  # whose second derivatives are slow tests; the cells are fast
 TRAINED = [MODES[0], pytest.param(False, id="evaluation", marks=pytest.mark.slow)]
 FEW = 4  # inputs of a kind that the fast tests take; the slow ones take all
 
@@ -314,7 +316,7 @@ def test_gradients(cases, training):
     derivatives(cases, training, torch.autograd.gradcheck, 2)
 
 
-@alone_or_slow
+@pytest.mark.parametrize("name", mostly_slow(LAYERS + NETWORKS, *(name for name in LAYERS if name not in LONG)))
 @pytest.mark.parametrize("training", TRAINED)
 def test_second_derivatives(cases, training):
     derivatives(cases, training, torch.autograd.gradgradcheck, 1)
