@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rate_study.figure import check_matplotlib, draw
-from rate_study.report import Comparison, tables
-from rate_study.results import Results, complete
-from rate_study.study import Study
-
 from wnrl.distribution import checked_packages
 
 with checked_packages():
+    from rate_study.figure import check_matplotlib, draw
+    from rate_study.report import Comparison, tables
+    from rate_study.results import Results, complete
+    from rate_study.study import Study
+
     from agents.commands.parser import fail, read
 
 

@@ -35,6 +35,7 @@ ROOMS = {
     "agents": [
         "__init__",
         "commands",
+        "reports",
         "benchmarks",
         "algorithm",
         "registry",
@@ -58,7 +59,7 @@ MAY_IMPORT = {
     "envs": {"envs"},
     "agents": {"agents", "wnrl", "envs"},
     "scripts": {"agents", "rate_study", "wnrl"},
-    "scripts/rate_study": {"rate_study", "wnrl"},
+    "scripts/rate_study": {"rate_study", "agents", "wnrl"},
 }
 PROJECT = {"wnrl", "envs", "agents", "scripts", "rate_study", "tests"}
 PACKAGES = ("wnrl", "envs", "agents", "scripts")

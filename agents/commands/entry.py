@@ -58,6 +58,12 @@ COMMANDS = {
         "dqn --game Breakout, or ppo, replay, env, calls, …",
         "agents.commands.benchmark:main",
     ),
+    "report": Command(
+        "DIR",
+        "Compare runs: curves, statistics and figures in one page",
+        "runs --out report",
+        "agents.commands.report:main",
+    ),
 }
 """The commands beside `train`, by name."""
 

@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from rate_study.report import Comparison, Spread
 
+from agents.reports.normalizer_styles import style_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLES = {
-    "none": ("#555555", "o"),
-    "weight": ("#0072b2", "s"),
-    "mean-batch": ("#d55e00", "^"),
-    "batch": ("#009e73", "D"),
-}
-"""Colour and marker of each normalizer; the colours are safe for the colour-blind."""
 CEILING = 1.5  # highest loss shown, in units of a uniform guess's; runs above it and diverged ones are counted
 STRIP = 0.17  # share of the figure's height for these counts
 
@@ -83,7 +78,7 @@ def _draw_curve(axes: Axes, comparison: Comparison, norm: str) -> None:
 def _draw_line(
     axes: Axes, x: Sequence[float], spreads: Sequence[Spread], norm: str, comparison: Comparison, *, label: str
 ) -> None:
-    (colour, marker), top = STYLES[norm], CEILING * comparison.chance
+    (colour, marker), top = style_of(norm), CEILING * comparison.chance
     median, low, high = ([min(getattr(spread, part), top) for spread in spreads] for part in Spread._fields)
     axes.plot(x, median, color=colour, marker=marker, ms=4, label=label)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
@@ -116,7 +111,7 @@ def _lost(comparison: Comparison, norm: str) -> dict[float, int]:
 def _draw_lost(axes: Axes, comparison: Comparison) -> None:
     """Counts of lost runs: at each rate, in a row for each norm."""
     for row, norm in enumerate(comparison.cells):
-        style: dict[str, Any] = {"color": STYLES[norm][0], "ha": "center", "va": "center", "size": "small"}
+        style: dict[str, Any] = {"color": style_of(norm).colour, "ha": "center", "va": "center", "size": "small"}
         height = 1 - STRIP * (row + 0.6) / len(comparison.cells)
         for rate, count in _lost(comparison, norm).items():
             axes.text(rate, height, str(count), transform=axes.get_xaxis_transform(), **style)

@@ -47,6 +47,7 @@ def test_help_lists_the_commands_in_plain_lines(wnrl, arguments, program):
         "evaluate RUN",
         "sb3",
         "benchmark WHAT",
+        "report DIR",
         "--version",
     ]
     assert max(map(len, lines)) <= 80
@@ -71,7 +72,7 @@ def test_version(wnrl):
     [
         (["trian"], "wnrl: error: there is no command 'trian': did you mean wnrl train?"),
         (["dqn"], "wnrl: error: there is no command 'dqn': did you mean wnrl train dqn?"),
-        (["--game", "Pong"], "wnrl: error: there is no command '--game': wnrl train|evaluate|sb3|benchmark"),
+        (["--game", "Pong"], "wnrl: error: there is no command '--game': wnrl train|evaluate|sb3|benchmark|report"),
         (["train", "DQN"], "wnrl: error: there is no agent 'DQN': did you mean wnrl train dqn?"),
         (
             ["train", "--game", "Pong"],
@@ -84,6 +85,7 @@ def test_version(wnrl):
         ),
         (["evaluate", "nowhere"], "wnrl evaluate: error: nowhere is not the folder of a run"),
         (["sb3", "--algo", "ppo"], "wnrl sb3: error: name the task"),
+        (["report", "nowhere"], "wnrl report: error: there is no folder nowhere: name one that holds runs"),
         (["benchmark", "norms", "--device", "cuda:99"], "wnrl benchmark: error: "),
     ],
 )
@@ -94,7 +96,7 @@ def test_a_wrong_command_line_is_one_line(wnrl, arguments, said):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["train dqn", "train sac", "evaluate", "sb3", "benchmark replay"])
+@pytest.mark.parametrize("command", ["train dqn", "train sac", "evaluate", "sb3", "benchmark replay", "report"])
 def test_a_command_has_its_own_help(wnrl, command):
     code, out, err = wnrl(*command.split(), "--help")
     assert (code, err) == (0, "")

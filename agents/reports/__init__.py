@@ -1,0 +1,1 @@
+"""Reports on finished runs: curves, statistics, figures and one page."""

@@ -1,0 +1,306 @@
+"""What the curves of a report say: learning curves, final scores, aggregates, thresholds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.reports.bootstrap import (
+    Estimate,
+    estimate,
+    iqm,
+    mean,
+    median,
+    optimality_gap,
+    probability_of_improvement,
+    profile,
+)
+from agents.reports.curves import Curve, Method
+from agents.reports.run import Numbers, Points, Run
+from agents.reports.score_scales import Scale, default_threshold, scale_of
+
+GRID = 200
+"""Points of a curve."""
+LAST = 0.1
+"""Share of the steps at the end whose mean is the final score."""
+SCORES = ("eval/mean_reward", "rollout/ep_rew_mean")
+"""Tags of scores, the first that all runs have at two steps or more is taken."""
+_SHORT = 0.95  # of the longest run: shorter ones are named
+
+
+class CurveResult(NamedTuple):
+    """A curve with its statistics."""
+
+    curve: Curve
+    steps: Numbers
+    """[P]."""
+    band: Estimate
+    """IQM over runs at each step, [P]."""
+    finals: Numbers
+    """Final score of each run, [N]."""
+    bests: Numbers
+    """Best score of each run, [N]."""
+    final: Estimate
+    """IQM of `finals`."""
+
+
+class EnvironmentResult(NamedTuple):
+    """The curves of one environment, which begin and end at the same steps."""
+
+    env: str
+    curves: tuple[CurveResult, ...]
+    scale: Scale
+    threshold: tuple[float, str] | None
+
+
+class ThresholdResult(NamedTuple):
+    """When the runs of a curve came to a score."""
+
+    curve: Curve
+    threshold: float
+    source: str
+    reached: int
+    """Runs that did."""
+    steps: float
+    """Median over all runs, infinite where half of them did not."""
+    seconds: float
+
+
+class Aggregate(NamedTuple):
+    """Statistics over environments of a method's scores, each on its environment's scale."""
+
+    method: Method
+    runs: int
+    statistics: Mapping[str, Estimate]
+    profile: Estimate
+
+
+class Improvement(NamedTuple):
+    """Probability that a run of a method scores higher than one of the baseline."""
+
+    env: str
+    """`all` for the mean over environments."""
+    method: Method
+    baseline: Method
+    probability: Estimate
+
+
+STATISTICS: dict[str, Callable[..., Numbers]] = {
+    "IQM": iqm,
+    "median": median,
+    "mean": mean,
+    "optimality gap": optimality_gap,
+}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that a report shows."""
+
+    tag: str
+    environments: tuple[EnvironmentResult, ...]
+    thresholds: tuple[ThresholdResult, ...]
+    shared: tuple[str, ...]
+    """Environments in which every method has runs."""
+    profile_scores: Numbers
+    """Thresholds of the profiles, [T]."""
+    aggregates: tuple[Aggregate, ...]
+    improvements: tuple[Improvement, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them."""
+        return [run for env in self.environments for result in env.curves for run in result.curve.runs]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How curves are analysed.
+
+    Attributes:
+        score: tag of the metric; None takes the first of `SCORES` that all runs have.
+        baseline: normalizer to which the others are compared.
+        thresholds: scores by environment.
+        ranges: (low, high) by environment.
+        resamples: of the bootstrap.
+    """
+
+    score: str | None
+    baseline: str
+    thresholds: Mapping[str, float]
+    ranges: Mapping[str, tuple[float, float]]
+    resamples: int
+
+
+def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
+    """The statistics of curves.
+
+    Raises:
+        ValueError: a run lacks the metric, runs share no steps, or a threshold or range is of no environment here.
+    """
+    notes: list[str] = []
+    envs = list(dict.fromkeys(curve.env for curve in curves))
+    for env in (*choices.thresholds, *choices.ranges):
+        _check_env(env, envs)
+    tag = score_tag([run for curve in curves for run in curve.runs], choices.score)
+    environments = [_environment([c for c in curves if c.env == env], tag, choices, notes) for env in envs]
+    methods = sorted({curve.method for curve in curves}, key=[curve.method for curve in curves].index)
+    by_method = {(env.env, result.curve.method): result for env in environments for result in env.curves}
+    shared = [env for env in environments if all((env.env, method) in by_method for method in methods)]
+    grid, aggregates = _aggregates(shared, methods, by_method, choices.resamples)
+    return Analysis(
+        tag,
+        tuple(environments),
+        tuple(_reached(result.curve, env, tag) for env in environments for result in env.curves if env.threshold),
+        tuple(env.env for env in shared),
+        grid,
+        tuple(aggregates),
+        tuple(_improvements(environments, methods, by_method, choices)),
+        tuple(notes),
+    )
+
+
+def score_tag(runs: Sequence[Run], wanted: str | None) -> str:
+    """The tag whose curves are compared, see `Choices`.
+
+    Raises:
+        ValueError: a run lacks it.
+    """
+    if wanted is None:
+        for tag in SCORES:
+            if all(tag in run.metrics and len(run.metrics[tag].steps) > 1 for run in runs):
+                return tag
+        wanted = next((tag for tag in SCORES if all(tag in run.metrics for run in runs)), SCORES[-1])
+    for run in runs:
+        if wanted not in run.metrics:
+            near = get_close_matches(wanted, run.metrics, 3)
+            has = (
+                f"its nearest are {', '.join(near)}"
+                if near
+                else f"it has {', '.join(sorted(run.metrics)[:6]) or 'none'}"
+            )
+            raise ValueError(f"{run.name} has no metric {wanted}: {has}; choose another with --score, or leave it out")
+    return wanted
+
+
+def _check_env(env: str, envs: Sequence[str]) -> None:
+    if env not in envs:
+        raise ValueError(f"there are no runs on {env} here: choose from {', '.join(envs)}")
+
+
+def _environment(curves: Sequence[Curve], tag: str, choices: Choices, notes: list[str]) -> EnvironmentResult:
+    env = curves[0].env
+    runs = [run for curve in curves for run in curve.runs]
+    start, end = _shared_steps(env, runs, tag, notes)
+    grid = np.linspace(start, end, GRID) if end > start else np.array([end])
+    results = tuple(_curve(curve, tag, grid, choices.resamples) for curve in curves)
+    threshold = (choices.thresholds[env], "given") if env in choices.thresholds else default_threshold(env)
+    scale = scale_of(env, [result.finals for result in results], choices.ranges)
+    return EnvironmentResult(env, results, scale, threshold if tag in SCORES or env in choices.thresholds else None)
+
+
+def _shared_steps(env: str, runs: Sequence[Run], tag: str, notes: list[str]) -> tuple[float, float]:
+    """The steps at which the last run begins and the first one ends."""
+    first = max(runs, key=lambda run: run.metrics[tag].steps[0])
+    last = min(runs, key=lambda run: run.metrics[tag].steps[-1])
+    start, end = float(first.metrics[tag].steps[0]), float(last.metrics[tag].steps[-1])
+    if start > end:
+        raise ValueError(
+            f"runs on {env} share no steps: {last.name} ends at {end:,.0f}, {first.name} has its first {tag} at "
+            f"{start:,.0f}; leave one out, or runs that ended early with --min-steps"
+        )
+    longest = max(float(run.metrics[tag].steps[-1]) for run in runs)
+    if end < _SHORT * longest:
+        short = sum(float(run.metrics[tag].steps[-1]) < _SHORT * longest for run in runs)
+        notes.append(
+            f"{env}: runs have different lengths, up to {longest:,.0f} steps; all curves end at {end:,.0f}, where "
+            f"{last.name} does ({short} of {len(runs)} are short; --min-steps leaves such runs out)"
+        )
+    return start, end
+
+
+def _curve(curve: Curve, tag: str, grid: Numbers, resamples: int) -> CurveResult:
+    points = [run.metrics[tag] for run in curve.runs]
+    values = np.stack([np.interp(grid, *each) for each in points], axis=-1)  # [P, N]
+    finals = values[grid >= grid[-1] - LAST * (grid[-1] - grid[0])].mean(0)
+    own = [each.up_to(float(grid[-1])).values.max() for each in points]
+    bests = np.maximum(own, values.max(0))
+    band = estimate([values], iqm, resamples)
+    return CurveResult(curve, grid, band, finals, bests, estimate([finals], iqm, resamples))
+
+
+def _reached(curve: Curve, env: EnvironmentResult, tag: str) -> ThresholdResult:
+    assert env.threshold is not None
+    threshold, source = env.threshold
+    end = float(env.curves[0].steps[-1])
+    steps = [first_step(run.metrics[tag].up_to(end), threshold) for run in curve.runs]
+    seconds = [seconds_at(run.clock, step) for run, step in zip(curve.runs, steps, strict=True)]
+    reached = sum(math.isfinite(step) for step in steps)
+    return ThresholdResult(curve, threshold, source, reached, _middle(steps), _middle(seconds))
+
+
+def first_step(points: Points, threshold: float) -> float:
+    """The first step with a value of at least the threshold; infinite where there is none."""
+    above = points.steps[points.values >= threshold]
+    return float(above[0]) if len(above) else math.inf
+
+
+def seconds_at(clock: Points, step: float) -> float:
+    """Wall time at a step; infinite at an infinite one, NaN where there is no clock."""
+    if math.isinf(step):
+        return math.inf
+    return float(np.interp(step, *clock)) if len(clock.steps) else math.nan
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The median; of an even number the upper one of the two in the middle, so that it is that of a run."""
+    return sorted(values)[len(values) // 2] if not any(map(math.isnan, values)) else math.nan
+
+
+Results = Mapping[tuple[str, Method], CurveResult]
+
+
+def _aggregates(
+    shared: Sequence[EnvironmentResult], methods: Sequence[Method], results: Results, resamples: int
+) -> tuple[Numbers, list[Aggregate]]:
+    """Statistics of each method over the environments that all share; of one environment scores are not scaled."""
+    if not shared:
+        return np.array([]), []
+    scaled = {}
+    for method in methods:
+        finals = [results[env.env, method].finals for env in shared]
+        pairs = zip(shared, finals, strict=True)
+        scaled[method] = [env.scale(scores) for env, scores in pairs] if len(shared) > 1 else finals
+    scores = np.concatenate([task for tasks in scaled.values() for task in tasks])
+    low, high = float(scores.min()), float(scores.max())
+    margin = 0.02 * (high - low) or 0.5
+    grid = np.linspace(low - margin, high + margin, GRID // 2)
+    found = []
+    for method, tasks in scaled.items():
+        statistics = {name: estimate(tasks, of, resamples) for name, of in STATISTICS.items()}
+        runs = sum(len(task) for task in tasks)
+        found.append(Aggregate(method, runs, statistics, profile(tasks, grid, resamples)))
+    return grid, found
+
+
+def _improvements(
+    environments: Sequence[EnvironmentResult], methods: Sequence[Method], results: Results, choices: Choices
+) -> list[Improvement]:
+    """Each method against the one of the same agent and settings with the baseline's normalizer."""
+    found = []
+    for method in methods:
+        baseline = method._replace(norm=choices.baseline)
+        both = [env.env for env in environments if {(env.env, method), (env.env, baseline)} <= results.keys()]
+        if method == baseline or not both:
+            continue
+        for name, envs in [*((env, [env]) for env in both), *([("all", both)] if len(both) > 1 else [])]:
+            tasks = [results[env, one].finals for one in (method, baseline) for env in envs]
+            value = estimate(tasks, probability_of_improvement, choices.resamples)
+            found.append(Improvement(name, method, baseline, value))
+    return found

@@ -1,0 +1,274 @@
+"""The figures of a report."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from agents.reports.analysis import Analysis, CurveResult, EnvironmentResult
+from agents.reports.bootstrap import Estimate
+from agents.reports.curves import Method
+from agents.reports.normalizer_styles import style_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
+"""Of the first four variants of a figure: agents and settings other than the normalizer."""
+_WIDTH, _HEIGHT = 4.8, 3.5  # inches: text of 9 points can be read on a telephone
+
+
+class Theme(NamedTuple):
+    """Colours of what is not data."""
+
+    text: str
+    grid: str
+    ground: str
+
+
+LIGHT = Theme("#1c1e21", "#d9dce1", "#fefefe")
+DARK = Theme("#e4e6ea", "#3a3f47", "#16181c")
+"""No other part of a figure has one of these colours."""
+
+
+class Drawn(NamedTuple):
+    """A figure as files."""
+
+    name: str
+    """Of its files."""
+    description: str
+    """For those who cannot see it."""
+    height: float
+    """Inches."""
+    png: bytes
+    svg: bytes
+    dark_svg: bytes
+
+
+class Chart(NamedTuple):
+    """A figure that can be drawn."""
+
+    name: str
+    description: str
+    height: float
+    paint: Callable[[Axes], None]
+
+    def drawn(self) -> Drawn:
+        """The figure in its formats and themes."""
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        png, svg = io.BytesIO(), io.BytesIO()
+        with matplotlib.rc_context(_rc(LIGHT)):
+            figure = Figure(figsize=(_WIDTH, self.height), layout="constrained")
+            FigureCanvasAgg(figure)
+            self.paint(figure.subplots())
+            figure.savefig(svg, format="svg", metadata={"Date": None})
+            figure.set_layout_engine("none")  # it is laid out
+            figure.savefig(png, format="png", dpi=200)
+        dark = svg.getvalue().decode()
+        for light_colour, dark_colour in zip(LIGHT, DARK, strict=True):
+            dark = dark.replace(light_colour, dark_colour)
+        return Drawn(self.name, self.description, self.height, png.getvalue(), svg.getvalue(), dark.encode())
+
+
+def check_drawing() -> None:
+    """Check for what draws and computes, before runs are read.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    if missing := [name for name in ("matplotlib", "scipy") if importlib.util.find_spec(name) is None]:
+        raise ValueError(f'a report needs {" and ".join(missing)}: pip install "wnrl[report]"')
+
+
+def charts(analysis: Analysis) -> dict[str, list[Chart]]:
+    """The figures by section: `curves`, `aggregates`, `profiles` and `improvements`."""
+    return {
+        "curves": [chart for env in analysis.environments for chart in _curve_charts(env, analysis.tag)],
+        "aggregates": _aggregate_charts(analysis) if len(analysis.shared) > 1 else [],
+        "profiles": [_profile_chart(analysis)] if analysis.aggregates else [],
+        "improvements": _improvement_charts(analysis),
+    }
+
+
+def _rc(theme: Theme) -> dict[Any, Any]:
+    names = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor")
+    return dict.fromkeys(names, theme.text) | {
+        "figure.facecolor": theme.ground,
+        "axes.facecolor": theme.ground,
+        "savefig.facecolor": theme.ground,
+        "axes.grid": True,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.6,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 10,
+        "axes.titlelocation": "left",
+        "font.size": 9,
+        "legend.frameon": False,
+        "text.parse_math": False,  # a dollar sign in a name is one
+        "svg.hashsalt": "wnrl",
+    }
+
+
+def _curve_charts(env: EnvironmentResult, tag: str) -> list[Chart]:
+    """One figure, or one for each variant where there are more than dashes."""
+    variants = list(dict.fromkeys(result.curve.method.variant for result in env.curves))
+    parts = [variants] if len(variants) <= len(DASHES) else [[variant] for variant in variants]
+    found = []
+    for part in parts:
+        results = [result for result in env.curves if result.curve.method.variant in part]
+        title = env.env if len(parts) == 1 else f"{env.env}, {part[0]}"
+        ends = "; ".join(f"{r.curve.method} ends at {r.band.value[-1]:.4g}" for r in results)
+        text = f"Learning curves on {title}: {tag} against steps. {ends}."
+        height = _HEIGHT + 0.17 * ((len(results) + 1) // 2)
+        found.append(Chart(file_name(f"curve-{title}"), text, height, _curve_painter(env, results, title, tag)))
+    return found
+
+
+def _curve_painter(
+    env: EnvironmentResult, results: Sequence[CurveResult], title: str, tag: str
+) -> Callable[[Axes], None]:
+    dashes = dashes_of([result.curve.method for result in results])
+
+    def paint(axes: Axes) -> None:
+        for index, result in enumerate(results):
+            method, n = result.curve.method, len(result.finals)
+            _draw(axes, result.steps, result.band, method, dashes, f"{method} ({n} seed{'s' * (n > 1)})", index)
+        if env.threshold is not None and _near(env.threshold[0], results):
+            axes.axhline(env.threshold[0], color="#888888", lw=0.8, ls=":", zorder=0)
+        axes.set(title=title, xlabel="steps", ylabel=tag)
+        axes.xaxis.set_major_formatter(_short_number)
+        _legend(axes)
+
+    return paint
+
+
+def _near(threshold: float, results: Sequence[CurveResult]) -> bool:
+    """Whether a line at the threshold would not press the curves together."""
+    values = np.concatenate([result.band.value for result in results])
+    low, high = values.min(), values.max()
+    return bool(low - (high - low) / 2 <= threshold <= high + (high - low) / 2)
+
+
+def dashes_of(methods: Sequence[Method]) -> Mapping[str, Any]:
+    """The dashes of each variant of these methods."""
+    variants = dict.fromkeys(method.variant for method in methods)
+    return {variant: DASHES[index % len(DASHES)] for index, variant in enumerate(variants)}
+
+
+def _draw(
+    axes: Axes, x: Any, band: Estimate, method: Method, dashes: Mapping[str, Any], label: str, index: int
+) -> None:
+    style = style_of(method.norm)
+    every = (index * 7 % 29, 29) if len(x) > 1 else None  # markers of lines that overlap are apart
+    axes.plot(
+        x, band.value, color=style.colour, marker=style.marker, ms=4.5, markevery=every, lw=1.6,
+        ls=dashes[method.variant], label=label,
+    )  # fmt: skip
+    if band.has_interval:
+        axes.fill_between(x, band.low, band.high, color=style.colour, alpha=0.18, lw=0)
+
+
+def _legend(axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure = axes.figure
+    columns = 1 if max(map(len, labels)) > 30 or len(labels) == 1 else 2
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, fontsize=8.5, handlelength=3)
+
+
+def _short_number(value: float, _: Any = None) -> str:
+    """A number of steps on an axis: 200k, 1.5M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def _aggregate_charts(analysis: Analysis) -> list[Chart]:
+    methods = [str(aggregate.method) for aggregate in analysis.aggregates]
+    found = []
+    for name in analysis.aggregates[0].statistics:
+        estimates = [aggregate.statistics[name] for aggregate in analysis.aggregates]
+        colours = [aggregate.method.norm for aggregate in analysis.aggregates]
+        text = f"{name} over {len(analysis.shared)} environments: " + _listed(methods, estimates)
+        paint = _interval_painter(methods, estimates, colours, f"{name} of scores", None)
+        found.append(Chart(file_name(f"aggregate-{name}"), text, _rows_height(len(methods)), paint))
+    return found
+
+
+def _profile_chart(analysis: Analysis) -> Chart:
+    one = len(analysis.shared) == 1
+    where = analysis.shared[0] if one else f"{len(analysis.shared)} environments"
+    methods = [aggregate.method for aggregate in analysis.aggregates]
+    dashes = dashes_of(methods)
+
+    def paint(axes: Axes) -> None:
+        for index, aggregate in enumerate(analysis.aggregates):
+            label = f"{aggregate.method} ({aggregate.runs} run{'s' * (aggregate.runs > 1)})"
+            _draw(axes, analysis.profile_scores, aggregate.profile, aggregate.method, dashes, label, index)
+        score = "final score τ" if one else "final score τ on each environment's scale"
+        axes.set(
+            title=f"Performance profiles, {where}", xlabel=score, ylabel="share of runs above τ", ylim=(-0.02, 1.02)
+        )
+        _legend(axes)
+
+    text = f"Share of runs whose final score is above a score, for each method, over {where}."
+    height = _HEIGHT + 0.17 * ((len(methods) + 1) // 2)
+    return Chart("profiles", text, height, paint)
+
+
+def _improvement_charts(analysis: Analysis) -> list[Chart]:
+    found = []
+    for env in dict.fromkeys(improvement.env for improvement in analysis.improvements):
+        rows = [improvement for improvement in analysis.improvements if improvement.env == env]
+        where = "all environments" if env == "all" else env
+        names = [f"{row.method} > {row.baseline.norm}" for row in rows]
+        values = [row.probability for row in rows]
+        text = f"Probability of improvement on {where}: " + _listed(names, values)
+        paint = _interval_painter(names, values, [row.method.norm for row in rows], "P(improvement)", (0.5, where))
+        found.append(Chart(file_name(f"improvement-{env}"), text, _rows_height(len(rows)), paint))
+    return found
+
+
+def _rows_height(rows: int) -> float:
+    return 1.0 + 0.32 * rows
+
+
+def _interval_painter(
+    names: Sequence[str], values: Sequence[Estimate], norms: Sequence[str], label: str, chance: tuple[float, str] | None
+) -> Callable[[Axes], None]:
+    """A row for each name with a marker and its interval; from 0 to 1 with a line at chance where that is given."""
+
+    def paint(axes: Axes) -> None:
+        for row, (value, norm) in enumerate(zip(values, norms, strict=True)):
+            style = style_of(norm)
+            if value.has_interval:
+                axes.plot(
+                    [value.low, value.high], [row, row], color=style.colour, lw=6, alpha=0.35, solid_capstyle="butt"
+                )
+            axes.plot([value.value], [row], color=style.colour, marker=style.marker, ms=7)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel(label)
+        if chance is not None:
+            axes.set(xlim=(-0.02, 1.02), title=chance[1])
+            axes.axvline(chance[0], color="#888888", lw=0.8, ls="--", zorder=0)
+
+    return paint
+
+
+def _listed(names: Sequence[str], values: Sequence[Estimate]) -> str:
+    return "; ".join(f"{name} {value.value:.3g}" for name, value in zip(names, values, strict=True)) + "."
+
+
+def file_name(text: str) -> str:
+    """The text with what files are not named by replaced."""
+    return "".join(letter if letter.isalnum() or letter in "-+." else "-" for letter in text).strip(".-")[:100]

@@ -1,0 +1,201 @@
+"""The tables of a report."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.reports.analysis import Analysis, CurveResult
+from agents.reports.bootstrap import Estimate
+from agents.reports.curves import FREE, OF_NOTE, differing
+from agents.reports.run import Run
+from agents.reports.score_scales import HUMAN
+
+
+class Table(NamedTuple):
+    """A table with what stands above it."""
+
+    name: str
+    """Of its files."""
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def as_csv(self) -> str:
+        """Comma-separated values with a line of names."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.head, *self.rows])
+        return text.getvalue()
+
+    def as_markdown(self) -> str:
+        """A table as GitHub shows it."""
+        cells = [[_plain(cell) for cell in row] for row in [self.head, *self.rows]]
+        lines = [cells[0], ["---"] * len(self.head), *cells[1:]]
+        return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
+
+    def as_html(self) -> str:
+        """A table element in a box that scrolls; the first column names the rows."""
+        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.head)
+        rows = [
+            f'<tr><th scope="row">{html.escape(row[0])}</th>'
+            + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+            + "</tr>"
+            for row in self.rows
+        ]
+        body = "\n".join(rows)
+        return (
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(self.title)}">'
+            f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        )
+
+
+def _plain(cell: str) -> str:
+    return " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def number(value: float) -> str:
+    """A number with about four digits."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def interval(value: Estimate) -> str:
+    """The bounds of an estimate."""
+    return f"{number(float(value.low))} to {number(float(value.high))}" if value.has_interval else "–"
+
+
+def score_table(analysis: Analysis) -> Table:
+    """Final scores of each curve."""
+    human = any(env.scale.source == HUMAN for env in analysis.environments)
+    head = ["method", "environment", "IQM", "95 % interval", "seeds", *["human-normalized IQM"] * human]
+    head += ["mean", "deviation", "lowest", "highest", "best (flatters)", "steps"]
+    rows = []
+    for env in analysis.environments:
+        for result in env.curves:
+            row = [str(result.curve.method), env.env, number(float(result.final.value)), interval(result.final)]
+            row.append(str(len(result.finals)))
+            if human:
+                normalized = env.scale.source == HUMAN
+                row.append(number(float(env.scale(result.final.value))) if normalized else "–")
+            rows.append((*row, *_more_scores(result)))
+    return Table("scores", "Final scores", tuple(head), tuple(rows))
+
+
+def _more_scores(result: CurveResult) -> list[str]:
+    finals = result.finals
+    deviation = float(finals.std(ddof=1)) if len(finals) > 1 else math.nan
+    values = [float(finals.mean()), deviation, float(finals.min()), float(finals.max()), float(result.bests.mean())]
+    return [*map(number, values), f"{result.steps[-1]:,.0f}"]
+
+
+def aggregate_table(analysis: Analysis) -> Table:
+    """Statistics over environments."""
+    names = list(analysis.aggregates[0].statistics) if analysis.aggregates else []
+    head = ["method", "runs", *(part for name in names for part in (name, "95 % interval"))]
+    rows = [
+        (
+            str(one.method),
+            str(one.runs),
+            *(text for value in one.statistics.values() for text in (number(float(value.value)), interval(value))),
+        )
+        for one in analysis.aggregates
+    ]
+    return Table("aggregates", "Over all environments", tuple(head), tuple(rows))
+
+
+def improvement_table(analysis: Analysis) -> Table:
+    """Probabilities of improvement."""
+    head = ("method", "over", "environment", "probability", "95 % interval")
+    rows = [
+        (str(one.method), str(one.baseline), one.env, number(float(one.probability.value)), interval(one.probability))
+        for one in analysis.improvements
+    ]
+    return Table("improvement", "Probability of improvement", head, tuple(rows))
+
+
+def threshold_table(analysis: Analysis) -> Table:
+    """Steps and wall time to a score."""
+    head = ("method", "environment", "score", "which is", "reached by", "median steps", "median minutes")
+    rows = []
+    for one in analysis.thresholds:
+        runs = len(one.curve.runs)
+        took = ["not reached" if math.isinf(value) else number(value) for value in (one.steps, one.seconds / 60)]
+        reached = f"{one.reached} of {runs}"
+        rows.append((str(one.curve.method), one.curve.env, number(one.threshold), one.source, reached, *took))
+    return Table("thresholds", "Steps and wall time to a score", head, tuple(rows))
+
+
+def difference_tables(analysis: Analysis) -> list[Table]:
+    """The settings that differ between the runs of an agent, by method, and those that differ between agents alone."""
+    runs: dict[str, list[Run]] = {}
+    methods: dict[str, list[Run]] = {}
+    for result in [result for env in analysis.environments for result in env.curves]:
+        runs.setdefault(result.curve.method.agent, []).extend(result.curve.runs)
+        methods.setdefault(str(result.curve.method), []).extend(result.curve.runs)
+    within = dict.fromkeys(name for of_agent in runs.values() for name in _differing(of_agent))
+    between = [name for name in _differing(analysis.runs) if name not in within]
+    return [
+        _settings("settings-that-differ", "Settings that differ", [*within], methods),
+        _settings("settings-of-agents", "Settings that differ between agents alone", between, runs),
+    ]
+
+
+def _settings(name: str, title: str, names: Sequence[str], columns: Mapping[str, Sequence[Run]]) -> Table:
+    """Rows of settings with their values in the runs of each column."""
+    rows = [(one, *(_values([run.value(one) for run in runs]) for runs in columns.values())) for one in names]
+    return Table(name, title, ("setting", *columns), tuple(rows))
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """Names of settings, and of what runs were made with, that are not the same in all runs."""
+    made = dict.fromkeys(name for run in runs for name in run.made_with)
+    settings = [name for name in differing(runs) if name not in FREE or name in OF_NOTE]
+    return [*settings, *(name for name in made if len({run.value(name) for run in runs}) > 1)]
+
+
+def _values(values: Sequence[str]) -> str:
+    different = list(dict.fromkeys(values))
+    if len(different) > 5:
+        return f"{different[0][:40]}, … ({len(different)} values)"
+    return ", ".join(value[:60] for value in different)
+
+
+def same_table(analysis: Analysis) -> Table:
+    """The settings, versions and so on that all runs share."""
+    runs = analysis.runs
+    names = dict.fromkeys(name for run in runs for name in (*run.settings, *run.made_with))
+    rows = tuple((name, runs[0].value(name)) for name in names if len({run.value(name) for run in runs}) == 1)
+    return Table("settings-that-do-not", "Settings that do not differ", ("setting", "value"), rows)
+
+
+def run_table(analysis: Analysis) -> Table:
+    """Each run with its final score."""
+    head = ("run", "environment", "method", "seed", "steps", "minutes", "final score", "best score")
+    rows = []
+    for env in analysis.environments:
+        for result in env.curves:
+            for run, final, best in zip(result.curve.runs, result.finals, result.bests, strict=True):
+                points, clock = run.metrics[analysis.tag], run.clock.values
+                minutes = number(float(clock[-1]) / 60) if len(clock) else "–"
+                names = (run.name, env.env, str(result.curve.method), "–" if run.seed is None else str(run.seed))
+                rows.append((*names, f"{points.steps[-1]:,.0f}", minutes, number(float(final)), number(float(best))))
+    return Table("runs", "Runs", head, tuple(rows))
+
+
+def curve_table(analysis: Analysis) -> Table:
+    """The points of all curves, for those who draw them again."""
+    head = ("environment", "method", "step", "iqm", "low", "high")
+    rows = []
+    for env in analysis.environments:
+        for result in env.curves:
+            names = (env.env, str(result.curve.method))
+            for values in zip(result.steps, result.band.value, result.band.low, result.band.high, strict=True):
+                rows.append((*names, *("" if np.isnan(value) else f"{value:.7g}" for value in values)))
+    return Table("curves", "Points of the curves", head, tuple(rows))

@@ -1,0 +1,133 @@
+"""agents.commands.report"""
+
+import re
+import sys
+
+import pytest
+
+from agents.commands.report import main
+from tests.agents.reports.hand_made import curve, write_events, write_run
+
+QUICK = ["--resamples", "100"]
+
+
+@pytest.fixture
+def report(monkeypatch, capsys, tmp_path):
+    """Calls the command in a folder of its own and returns its exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
+        try:
+            code = main("A program.")
+        except SystemExit as end:
+            code = end.code
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def runs(tmp_path):
+    folder = tmp_path / "runs"
+    for seed in range(3):
+        for norm in ("none", "weight"):
+            write_run(folder / f"{norm}-{seed}", curve([1, 2 + seed, 3 + seed]), norm=norm, seed=seed)
+    return folder
+
+
+def refused(result, said, folder):
+    code, out, err = result
+    assert (code, out) == (2, "")
+    assert err.startswith("report.py: error: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (folder / "report").exists()
+
+
+def test_a_report(report, runs, tmp_path):
+    code, out, err = report("runs", *QUICK)
+    assert (code, err) == (0, "")
+    assert out == (
+        "6 runs in 2 curves, on 1 environment, with 3 seeds a curve; the score is rollout/ep_rew_mean. "
+        "report/index.html\n"
+    )
+    assert "dqn weight" in (tmp_path / "report" / "index.html").read_text()
+    assert report("runs", "--title", "Mine", *QUICK)[0] == 0
+    assert "<title>Mine</title>" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_logs_of_other_libraries_are_compared_with_ours(report, runs, tmp_path):
+    for seed in range(3):
+        points = [("rollout/ep_rew_mean", step, 9.0) for step in (100, 300)]
+        write_events(tmp_path / "sb3" / "none" / "Task" / f"PPO_{seed}" / "events.out.tfevents.1", points)
+        points = [("charts/episodic_return", step, 5.0) for step in range(100, 301, 50)]
+        table = {"exp_name": "clean", "env_id": "Task", "seed": seed}
+        write_events(tmp_path / "clean" / f"Task__clean__{seed}" / "events.out.tfevents.1", points, table)
+    code, out, _ = report("runs", "sb3", "clean", *QUICK)
+    assert code == 0
+    assert out.startswith("12 runs in 4 curves, on 1 environment, with 3 seeds a curve")
+    scores = (tmp_path / "report" / "tables" / "scores.csv").read_text()
+    assert re.findall(r"^(clean unknown|PPO unknown),Task,(\d)", scores, re.MULTILINE) == [
+        ("PPO unknown", "9"),
+        ("clean unknown", "5"),
+    ]
+    assert report("sb3", "--folders", "{norm}/{env}/{agent}_{seed}", *QUICK)[0] == 0
+    assert "PPO none,Task,9" in (tmp_path / "report" / "tables" / "scores.csv").read_text()
+
+
+def test_what_was_left_out_is_said_and_stands_on_the_page(report, runs, tmp_path):
+    write_run(runs / "begun", [{"step": 5, "train/loss": 1}], seed=7)
+    write_run(runs / "short", curve([1]), seed=8)
+    path = write_events(tmp_path / "runs" / "cut" / "events.out.tfevents.1", [("rollout/ep_rew_mean", 300, 1.0)] * 3)
+    path.write_bytes(path.read_bytes()[:-5])
+    code, out, err = report("runs", "--min-steps", 200, *QUICK)
+    assert code == 0
+    assert out.startswith("7 runs in 3 curves")
+    begun, cut, short = sorted(err.splitlines())
+    assert begun == "note: runs/begun is left out: it ends at step 5, before --min-steps 200"
+    assert cut.startswith("note: runs/cut/events.out.tfevents.1 is truncated or damaged: 3 events in ")
+    assert short == "note: runs/short is left out: it ends at step 100, before --min-steps 200"
+    assert "runs/short is left out" in (tmp_path / "report" / "index.html").read_text()
+    assert "note: runs/begun is left out: it has neither eval/mean_reward nor" in report("runs", *QUICK)[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name a folder that holds runs"),
+        (["nowhere"], "there is no folder nowhere"),
+        (["runs", "--by", "learnig_rate"], "no setting 'learnig_rate': did you mean learning_rate?"),
+        (["runs", "--across", "zzz"], "no setting 'zzz'"),
+        (["runs", "--score", "train/los"], "has no metric train/los: "),
+        (["runs", "--threshold", "Task"], "--threshold takes ENV=SCORE, got 'Task'"),
+        (["runs", "--threshold", "Task=nan"], "--threshold takes ENV=SCORE, got 'Task=nan'"),
+        (["runs", "--threshold", "Tusk=3"], "there are no runs on Tusk here: choose from Task"),
+        (["runs", "--score-range", "Task=3"], "--score-range takes ENV=LOW:HIGH, got 'Task=3'"),
+        (["runs", "--score-range", "Task=3:3"], "--score-range needs two different scores"),
+        (["runs", "--folders", "x"], "--folders takes names in braces"),
+        (["runs", "--min-steps", "-1"], "min_steps must not be negative, got -1"),
+        (["runs", "--min-steps", "1k"], "no run is left: runs/weight-2 is left out: it ends at step 300"),
+        (["runs", "--resamples", "3"], "resamples must be at least 100, got 3"),
+        (["runs", "--out", "runs"], "runs holds "),
+        (["runs", "--sede", "3"], "there is no flag --sede"),
+    ],
+)
+def test_bad_input_is_one_line(report, runs, tmp_path, arguments, said):
+    refused(report(*arguments), said, tmp_path)
+
+
+def test_runs_of_other_settings_are_refused_and_drawn_apart_or_together(report, runs, tmp_path):
+    write_run(runs / "other", curve([9, 9, 9]), seed=5, learning_rate=0.1)
+    said = "differ in learning_rate (0.001 in 3, runs/none-0 for example; 0.1 in 1, runs/other)"
+    refused(report("runs"), said, tmp_path)
+    assert "in 3 curves" in report("runs", "--by", "learning-rate", *QUICK)[1]
+    assert "in 2 curves" in report("runs", "--across", "learning-rate", *QUICK)[1]
+
+
+def test_ctrl_c(report, runs, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("agents.reports.discovery.find_runs", interrupted)
+    assert report("runs")[0] == 130

@@ -1,0 +1,97 @@
+"""agents.reports.charts"""
+
+import importlib.util
+import re
+
+import pytest
+from matplotlib.figure import Figure
+
+from agents.reports.charts import DARK, DASHES, LIGHT, charts, check_drawing, file_name
+from agents.reports.normalizer_styles import STYLES
+from tests.agents.reports.hand_made import a_run
+from tests.agents.reports.test_analysis import study
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    """Two environments, two agents, two normalizers; of PPO with `weight` two seeds alone."""
+    return study(
+        [
+            a_run([0, 10 * i, 20 * i], seed=s, norm=norm, env=env, agent=agent)
+            for env in ("A", "B")
+            for agent in ("dqn", "ppo")
+            for i, norm in enumerate(("none", "weight"), start=1)
+            for s in range(2 if (agent, norm) == ("ppo", "weight") else 3)
+        ],
+        thresholds={"A": 15.0},
+    )
+
+
+def axes_of(chart):
+    axes = Figure(layout="constrained").subplots()
+    chart.paint(axes)
+    return axes
+
+
+def test_a_figure_for_each_environment_statistic_and_comparison(analysis):
+    names = {section: [chart.name for chart in found] for section, found in charts(analysis).items()}
+    assert names == {
+        "curves": ["curve-A", "curve-B"],
+        "aggregates": ["aggregate-IQM", "aggregate-median", "aggregate-mean", "aggregate-optimality-gap"],
+        "profiles": ["profiles"],
+        "improvements": ["improvement-A", "improvement-B", "improvement-all"],
+    }
+
+
+def test_curves_have_the_normalizers_colour_and_the_agents_dash(analysis):
+    axes = axes_of(charts(analysis)["curves"][0])
+    lines = {line.get_label(): line for line in axes.lines}
+    labels = ["dqn none (3 seeds)", "dqn weight (3 seeds)", "ppo none (3 seeds)", "ppo weight (2 seeds)"]
+    assert list(lines)[:4] == labels
+    none, weight = STYLES["none"].colour, STYLES["weight"].colour
+    assert [lines[label].get_color() for label in labels] == [none, weight, none, weight]
+    assert [lines[label].get_linestyle() for label in labels] == ["-", "-", "--", "--"]
+    assert lines[labels[1]].get_ydata()[[0, -1]].tolist() == [0, 40]
+    assert len(axes.collections) == 3  # bands: not of two seeds
+    assert [line.get_ydata()[0] for line in axes.lines[4:]] == [15]  # the threshold
+
+
+def test_more_agents_than_dashes_have_figures_of_their_own():
+    runs = [a_run([1, 2], agent=f"agent{i}") for i in range(len(DASHES) + 1)]
+    assert [chart.name for chart in charts(study(runs))["curves"]] == [f"curve-Task--agent{i}" for i in range(5)]
+
+
+def test_intervals_and_a_line_at_chance(analysis):
+    axes = axes_of(charts(analysis)["improvements"][0])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["dqn weight > none", "ppo weight > none"]
+    assert [line.get_xdata() for line in axes.lines][-1] == [0.5, 0.5]
+    assert len(axes.lines) == 1 + 2 + 1  # one interval, two markers, chance
+
+
+def test_files(analysis):
+    (chart,) = charts(analysis)["profiles"]
+    drawn = chart.drawn()
+    assert drawn.png.startswith(b"\x89PNG")
+    svg, dark = drawn.svg.decode(), drawn.dark_svg.decode()
+    assert re.search(r"<svg[^>]*viewBox", svg)
+    assert all(colour in svg and colour not in dark for colour in LIGHT)
+    assert all(colour in dark and colour not in svg for colour in DARK)
+    assert svg.count(STYLES["weight"].colour) == dark.count(STYLES["weight"].colour) > 0
+    assert not {*LIGHT, *DARK} & {style.colour for style in STYLES.values()}
+
+
+def test_names_are_text_and_no_markup():
+    runs = [a_run([1, 2], env="<b>&$x_1$/../..", agent="a$b$")]
+    (chart,) = charts(study(runs))["curves"]
+    drawn = chart.drawn()
+    assert b"<b>" not in drawn.svg
+    assert drawn.svg == chart.drawn().svg  # the same again
+    assert drawn.name == "curve--b---x-1"
+    assert "/" not in file_name("../../etc")
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    check_drawing()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r'needs matplotlib and scipy: pip install "wnrl\[report\]"'):
+        check_drawing()

@@ -1,0 +1,73 @@
+"""agents.reports.curves"""
+
+import pytest
+
+from agents.commands.parser import RESUMABLE
+from agents.reports.curves import FREE, OF_NOTE, Method, differing, group
+from tests.agents.reports.hand_made import a_run
+
+
+def test_runs_are_grouped_by_agent_environment_and_normalizer():
+    runs = [a_run([1], seed=s, norm=n, env=e) for e in ("B", "A") for n in ("layer", "weight", "none") for s in (0, 1)]
+    curves = group([*runs, a_run([1], agent="a2c", env="A")])
+    assert [str(curve) for curve in curves] == [
+        *("a2c none on A", "dqn none on A", "dqn weight on A", "dqn layer on A"),
+        *("dqn none on B", "dqn weight on B", "dqn layer on B"),
+    ]
+    assert [run.seed for run in curves[1].runs] == [0, 1]
+
+
+def rates():
+    """Runs of two learning rates, whose folders differ too."""
+    return [a_run([1], seed=s, settings={"learning_rate": rate}, name=f"{rate}-{s}") for rate in "12" for s in range(3)]
+
+
+def test_runs_of_different_settings_are_refused_by_name():
+    with pytest.raises(ValueError, match="the runs of dqn none on Task differ in") as refused:
+        group(rates())
+    assert str(refused.value) == (
+        "the runs of dqn none on Task differ in learning_rate (1 in 3, 1-0 for example; 2 in 3, 2-0 for example): "
+        "--by learning_rate draws a curve for each, --across learning_rate takes them for one"
+    )
+
+
+def test_a_setting_may_have_curves_of_its_own_or_be_taken_for_one():
+    curves = group(rates(), by=["learning-rate"])
+    assert [str(curve.method) for curve in curves] == ["dqn none, learning_rate 1", "dqn none, learning_rate 2"]
+    assert curves[0].method == Method("dqn", "none", (("learning_rate", "1"),))
+    (curve,) = group(rates(), across=["learning_rate"])
+    assert len(curve.runs) == 6
+
+
+def test_an_unknown_setting():
+    with pytest.raises(ValueError, match="no setting 'learnig_rate': did you mean learning_rate"):
+        group(rates(), by=["learnig_rate"])
+    with pytest.raises(ValueError, match="no setting 'zzz': the page of a report on them lists all"):
+        group(rates(), across=["zzz"])
+
+
+def test_one_seed_twice_is_refused():
+    runs = [a_run([1], name="first"), a_run([1], name="second"), a_run([1], seed=1)]
+    with pytest.raises(ValueError, match="two runs of dqn none on Task have seed 0, first and second: leave one out"):
+        group(runs)
+    (curve,) = group(runs, across=["seed"])
+    assert len(curve.runs) == 3
+    unseeded = [a_run([1], seed=None), a_run([1], seed=None)]
+    assert len(group(unseeded)[0].runs) == 2
+
+
+def test_a_version_that_lacked_a_setting_is_compared_by_what_it_did():
+    new = a_run([1], seed=1, settings={"stack": "null"})
+    with pytest.raises(ValueError, match="stack"):
+        group([a_run([1]), new])
+    assert len(group([a_run([1], before={"stack": "null"}), new])) == 1
+
+
+def test_what_may_change_when_a_run_is_resumed_is_free():
+    assert {name for name in RESUMABLE if name not in FREE} == {"eval_epsilon"}  # which changes the score
+    assert OF_NOTE < FREE
+
+
+def test_differing_settings():
+    assert differing(rates()[:2]) == {"run_dir": ["r0", "r1"]}
+    assert [*differing(rates())] == ["learning_rate", "run_dir"]

@@ -1,0 +1,51 @@
+"""agents.reports.discovery"""
+
+import pytest
+
+from agents.reports.discovery import find_runs
+from tests.agents.reports.hand_made import curve, write_events, write_run
+
+LOG = "events.out.tfevents.1.host"
+
+
+def test_runs_are_found_at_any_depth_and_once(tmp_path):
+    write_run(tmp_path / "a" / "b" / "run", curve([1]))
+    write_events(tmp_path / "a" / "b" / "run" / LOG, [("x", 1, 1.0)])  # of the same run
+    write_events(tmp_path / "sb3" / "PPO_1" / LOG, [("rollout/ep_rew_mean", 1, 1.0)])
+    write_run(tmp_path / "a" / "b" / "run" / "unfinished" / "x", curve([1]))
+    write_run(tmp_path / "wandb" / "x", curve([1]))
+    runs, notes = find_runs([tmp_path, tmp_path / "a"])
+    assert [run.name for run in runs] == [f"{tmp_path}/a/b/run", f"{tmp_path}/sb3/PPO_1"]
+    assert [run.agent for run in runs] == ["dqn", "PPO"]
+    assert notes == []
+    assert [run.name for run in find_runs([tmp_path / "a" / "b" / "run"]).runs] == [f"{tmp_path}/a/b/run"]
+
+
+def test_what_cannot_be_read_is_left_out_and_noted(tmp_path):
+    write_run(tmp_path / "good", curve([1]))
+    write_run(tmp_path / "new", []).joinpath("progress.csv").unlink()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / LOG).touch()
+    runs, notes = find_runs([tmp_path])
+    assert [run.name for run in runs] == [f"{tmp_path}/good"]
+    assert len(notes) == 3
+    assert notes[0].startswith(f"{tmp_path}/broken is left out: ")
+    assert notes[1:] == [
+        f"{tmp_path}/log is left out: its event files have no scalars that can be read",
+        f"{tmp_path}/new is left out: it has no progress.csv",
+    ]
+
+
+def test_nothing_to_compare(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no folder .*/nowhere: name one that holds runs"):
+        find_runs([tmp_path / "nowhere"])
+    with pytest.raises(ValueError, match="is empty: name a folder that holds runs"):
+        find_runs([tmp_path])
+    (tmp_path / "text").touch()
+    with pytest.raises(ValueError, match=r"holds no run that can be read, which are folders with config\.json"):
+        find_runs([tmp_path])
+    (tmp_path / LOG).touch()
+    with pytest.raises(ValueError, match=r"holds no run that can be read \(.* no scalars that can be read\)"):
+        find_runs([tmp_path])

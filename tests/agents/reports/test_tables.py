@@ -1,0 +1,104 @@
+"""agents.reports.tables"""
+
+import csv
+import io
+import math
+
+import pytest
+
+from agents.reports.tables import (
+    Table,
+    aggregate_table,
+    curve_table,
+    difference_tables,
+    improvement_table,
+    number,
+    run_table,
+    same_table,
+    score_table,
+    threshold_table,
+)
+from tests.agents.reports.hand_made import a_run
+from tests.agents.reports.test_analysis import study
+
+
+def column(table, name):
+    return [row[table.head.index(name)] for row in table.rows]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234567.8, "1,234,568"), (12.34567, "12.35"), (-0.5, "-0.5"), (math.nan, "–"), (0, "0")]
+)
+def test_numbers(value, text):
+    assert number(value) == text
+
+
+def test_a_table_in_three_forms():
+    table = Table("t", "A <title>", ("a|b", "c"), (("<1>", 'x,"y"'), ("line\nbreak", "|")))
+    assert list(csv.reader(io.StringIO(table.as_csv()))) == [["a|b", "c"], ["<1>", 'x,"y"'], ["line\nbreak", "|"]]
+    assert table.as_markdown() == '| a\\|b | c |\n| --- | --- |\n| <1> | x,"y" |\n| line break | \\| |\n'
+    html = table.as_html()
+    assert '<th scope="row">&lt;1&gt;</th><td>x,&quot;y&quot;</td>' in html
+    assert 'aria-label="A &lt;title&gt;"' in html
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    runs = [a_run([v, v], seed=s, norm=n) for n, values in {"none": (1, 2, 3), "weight": (4, 6)}.items()
+            for s, v in enumerate(values)]  # fmt: skip
+    return study(runs, thresholds={"Task": 4.0})
+
+
+def test_scores(analysis):
+    table = score_table(analysis)
+    assert column(table, "method") == ["dqn none", "dqn weight"]
+    assert column(table, "IQM") == ["2", "5"]
+    assert column(table, "95 % interval") == ["1 to 3", "–"]
+    assert column(table, "seeds") == ["3", "2"]
+    assert column(table, "deviation") == ["1", "1.414"]
+    assert column(table, "highest") == ["3", "6"]
+    assert "human-normalized IQM" not in table.head
+
+
+def test_atari_is_human_normalized():
+    runs = [a_run([16.1, 16.1], env="Breakout", seed=0), a_run([1, 1], env="Task", seed=0)]
+    assert column(score_table(study(runs)), "human-normalized IQM") == ["0.5", "–"]
+
+
+def test_thresholds_and_improvement(analysis):
+    table = threshold_table(analysis)
+    assert column(table, "reached by") == ["0 of 3", "2 of 2"]
+    assert column(table, "median steps") == ["not reached", "100"]
+    assert column(table, "median minutes") == ["not reached", "0.03333"]
+    (row,) = improvement_table(analysis).rows
+    assert row == ("dqn weight", "dqn none", "Task", "1", "–")
+
+
+def test_aggregates():
+    table = aggregate_table(study([a_run([v, v], env=e, seed=v) for e in "AB" for v in range(3)]))
+    assert table.head[:4] == ("method", "runs", "IQM", "95 % interval")
+    assert table.rows[0][:3] == ("dqn none", "6", "0.5")
+
+
+def test_settings():
+    runs = [
+        a_run([1, 2], settings={"learning_rate": "1", "gamma": "0.9", "clip": "5"}),
+        a_run([1, 2], norm="weight", settings={"learning_rate": "2", "gamma": "0.9", "clip": "5"}),
+        a_run([1, 2], agent="ppo", settings={"learning_rate": "3", "gamma": "0.8", "clip": "5"}),
+    ]
+    differ, of_agents = difference_tables(study(runs))
+    assert differ.head == ("setting", "dqn none", "dqn weight", "ppo none")
+    assert differ.rows == (("learning_rate", "1", "2", "3"),)
+    assert of_agents.head == ("setting", "dqn", "ppo")
+    assert of_agents.rows == (("gamma", "0.9", "0.8"),)
+    assert same_table(study(runs)).rows == (("run_dir", "r0"), ("clip", "5"))
+
+
+def test_runs_and_points(analysis):
+    table = run_table(analysis)
+    assert column(table, "run")[0] == "dqn-none-Task-0"
+    assert column(table, "final score") == ["1", "2", "3", "4", "6"]
+    points = curve_table(analysis)
+    assert points.rows[0] == ("Task", "dqn none", "100", "2", "1", "3")
+    assert points.rows[-1] == ("Task", "dqn weight", "200", "5", "", "")
+    assert len(points.rows) == 400

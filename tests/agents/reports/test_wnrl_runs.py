@@ -1,0 +1,69 @@
+"""agents.reports.wnrl_runs"""
+
+import json
+
+import pytest
+
+from agents.reports.wnrl_runs import read_wnrl_run
+from agents.settings.earlier import EARLIER
+from tests.agents.reports.hand_made import curve, write_run
+
+
+def test_a_run_is_read(tmp_path):
+    folder = write_run(tmp_path / "run", curve([5, 7.5]), agent="ppo", norm="weight", seed=3, game="Pong", env=None)
+    notes = []
+    run = read_wnrl_run(folder, notes)
+    assert (run.agent, run.env, run.norm, run.seed, notes) == ("ppo", "Pong", "weight", 3, [])
+    assert run.metrics["rollout/ep_rew_mean"].steps.tolist() == [100, 200]
+    assert run.metrics["rollout/ep_rew_mean"].values.tolist() == [5, 7.5]
+    assert run.clock.values.tolist() == [1, 2]
+    assert run.value("learning_rate") == "0.001"
+    assert run.value("version of torch") == "2.8"
+    assert run.value("commit of wnrl") == "0123456789ab"
+    assert run.value("trained on") == "a cpu"
+
+
+def test_a_setting_that_came_later_has_the_value_that_it_had_before(tmp_path):
+    run = read_wnrl_run(write_run(tmp_path / "run", curve([5])), [])
+    assert EARLIER["env_groups"] == 1
+    assert run.value("env_groups") == "1"
+    assert "env_groups" not in run.settings
+
+
+def test_wall_time_goes_on_after_a_resume(tmp_path):
+    rows = [{"step": s, "time/time_elapsed": t, "rollout/ep_rew_mean": 1} for s, t in [(10, 4), (20, 9), (30, 2)]]
+    assert read_wnrl_run(write_run(tmp_path / "run", rows), []).clock.values.tolist() == [4, 9, 11]
+
+
+def test_the_table_of_games_gives_evaluations(tmp_path):
+    rows = [{"step": 100, "eval/mean_reward": 40}, {"step": 200, "eval/mean_reward": -1}]
+    games = [(200, 10), (200, 20), (300, 7)]
+    points = read_wnrl_run(write_run(tmp_path / "run", rows, games), []).metrics["eval/mean_reward"]
+    assert points.steps.tolist() == [100, 200, 300]
+    assert points.values.tolist() == [40, 15, 7]
+
+
+def test_damaged_lines_are_left_out_and_noted(tmp_path):
+    folder = write_run(tmp_path / "run", curve([5, 6]))
+    with (folder / "progress.csv").open("a") as file:
+        file.write("300,7")
+    notes = []
+    assert read_wnrl_run(folder, notes).metrics["rollout/ep_rew_mean"].steps.tolist() == [100, 200]
+    assert notes == [f"{folder}/progress.csv: 1 damaged lines are left out"]
+
+
+def test_an_algorithm_of_stable_baselines3(tmp_path):
+    folder = write_run(tmp_path / "run", curve([5]), hyperparams=["n_steps:8"])
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"library": "stable-baselines3", "hyperparams": {"n_steps": 8}}
+    (folder / "config.json").write_text(json.dumps(config))
+    run = read_wnrl_run(folder, [])
+    assert run.agent == "sb3-dqn"
+    assert run.value("hyperparams.n_steps") == "8"
+    assert run.before == {}
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"agent": "dqn"}')
+    with pytest.raises(ValueError, match="names no agent and settings"):
+        read_wnrl_run(tmp_path, [])
