@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from agents.settings.flat import PYTHON, python_name
+from agents.settings.flat import not_given, python_name
 from agents.settings.network import NetworkSettings
 from envs import Environment
 from wnrl.initialization.initialize import initialize
@@ -90,8 +90,7 @@ def make_network(
     arguments = dict(description)
     build, obs_shape = NETWORKS[arguments.pop("kind")], arguments.pop("obs_shape")
     if (name := arguments.pop("own_torso", None)) is not None and (own_torso is None or isinstance(own_torso, str)):
-        name = name.removeprefix(PYTHON)
-        raise ValueError(f"{name} is a network made in Python: give it, as in agents.load(RUN, network={name})")
+        raise not_given(name, "a network", "network")
     architecture = Architecture(**arguments.pop("architecture"), own=own_torso)
     network = build(obs_shape, architecture=architecture, seed=seed, **arguments)
     if init == "data":

@@ -145,6 +145,18 @@ def python_name(made: Any) -> str:
     return PYTHON + str(getattr(named, "__name__", type(named).__name__)).strip("<>")
 
 
+def not_given(name: str, what: str, keyword: str) -> ValueError:
+    """What to raise where something that was made in Python is not given again.
+
+    Args:
+        name: of `python_name`.
+        what: it is, `an environment` for example.
+        keyword: of `agents.load` that takes it.
+    """
+    name = name.removeprefix(PYTHON)
+    return ValueError(f"{name} is {what} made in Python: give it, as in agents.load(RUN, {keyword}={name})")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)

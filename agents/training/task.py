@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium
 
-from agents.settings.flat import PYTHON, flat_defaults
+from agents.settings.flat import PYTHON, flat_defaults, not_given
 from agents.settings.presets.base import SMALL, Observation
 from agents.settings.task import TaskSettings
 from envs import Environment, Interface, make, probe
@@ -114,5 +114,4 @@ class Task:
 def check_not_of_python(env: str | None) -> None:
     """Raise ValueError where that is the name of an environment that was made in Python, and not an id."""
     if env is not None and env.startswith(PYTHON):
-        name = env.removeprefix(PYTHON)
-        raise ValueError(f"{name} is an environment made in Python: give it, as in agents.load(RUN, env={name})")
+        raise not_given(env, "an environment", "env")

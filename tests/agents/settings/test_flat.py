@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from agents.registry import AGENTS
 from agents.settings.dqn import DQNSettings
 from agents.settings.earlier import migrated
-from agents.settings.flat import flat_defaults, from_flat, names_of_types, python_name, replace, to_flat, to_json
+from agents.settings.flat import (
+    flat_defaults,
+    from_flat,
+    names_of_types,
+    not_given,
+    python_name,
+    replace,
+    to_flat,
+    to_json,
+)
 from agents.settings.run import RunSettings, TrainSettings
 from tests.agents.settings.any_settings import any_settings, default_settings, kind_of
 
@@ -125,6 +134,11 @@ class Maze:
 )
 def test_what_is_made_in_python_has_a_name_that_says_so(made, name):
     assert python_name(made) == name
+
+
+def test_what_was_made_in_python_is_asked_for_by_name():
+    error = not_given("python:Maze", "an environment", "env")
+    assert str(error) == "Maze is an environment made in Python: give it, as in agents.load(RUN, env=Maze)"
 
 
 @pytest.mark.parametrize("agent", AGENTS)
