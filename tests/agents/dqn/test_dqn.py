@@ -745,7 +745,8 @@ def test_a_network_of_ones_own_has_a_pass_for_each():
 def test_one_pass_is_for_small_networks_and_for_cuda():
     agent, images = make(Chain(2), double=True), make(Pictured(2), double=True)
     assert (agent._joins, images._joins) == (True, False)
-    assert dqn.joining_pays(images.network, 32, torch.device("cuda"))
+    pays = [dqn.joining_pays(images.network, size, torch.device("cuda")) for size in (32, 64, 65, 256)]
+    assert pays == [True, True, False, False]
     plain = make(Chain(2), norm="none").network
     most = {False: 1_000_000, True: 8_000_000}  # weights times examples
     for network, forms in ((plain, False), (agent.network, True)):

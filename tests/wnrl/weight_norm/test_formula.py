@@ -501,6 +501,7 @@ def test_a_plain_row_of_any_finite_size_keeps_its_function(size, wide, monkeypat
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events")  # of torch 2.11
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_a_gpu_has_the_weights_and_gradients_of_a_cpu_in_fewer_launches(channels_last):
     torch.manual_seed(0)
