@@ -80,6 +80,18 @@ class Aggregate(NamedTuple):
     profile: Estimate
 
 
+class Block(NamedTuple):
+    """Methods over the environments in which each of them has runs."""
+
+    envs: tuple[str, ...]
+    scores: Numbers
+    """Thresholds of the profiles, [T]; of one environment they are its scores, of several they are scaled."""
+    aggregates: tuple[Aggregate, ...]
+
+    def __str__(self) -> str:
+        return self.envs[0] if len(self.envs) == 1 else f"{len(self.envs)} environments ({', '.join(self.envs)})"
+
+
 class Improvement(NamedTuple):
     """Probability that a run of a method scores higher than one of the baseline."""
 
@@ -105,11 +117,7 @@ class Analysis:
     tag: str
     environments: tuple[EnvironmentResult, ...]
     thresholds: tuple[ThresholdResult, ...]
-    shared: tuple[str, ...]
-    """Environments in which every method has runs."""
-    profile_scores: Numbers
-    """Thresholds of the profiles, [T]."""
-    aggregates: tuple[Aggregate, ...]
+    blocks: tuple[Block, ...]
     improvements: tuple[Improvement, ...]
     notes: tuple[str, ...]
 
@@ -152,15 +160,11 @@ def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
     environments = [_environment([c for c in curves if c.env == env], tag, choices, notes) for env in envs]
     methods = sorted({curve.method for curve in curves}, key=[curve.method for curve in curves].index)
     by_method = {(env.env, result.curve.method): result for env in environments for result in env.curves}
-    shared = [env for env in environments if all((env.env, method) in by_method for method in methods)]
-    grid, aggregates = _aggregates(shared, methods, by_method, choices.resamples)
     return Analysis(
         tag,
         tuple(environments),
         tuple(_reached(result.curve, env, tag) for env in environments for result in env.curves if env.threshold),
-        tuple(env.env for env in shared),
-        grid,
-        tuple(aggregates),
+        tuple(_blocks(environments, methods, by_method, choices.resamples)),
         tuple(_improvements(environments, methods, by_method, choices)),
         tuple(notes),
     )
@@ -196,40 +200,40 @@ def _check_env(env: str, envs: Sequence[str]) -> None:
 
 def _environment(curves: Sequence[Curve], tag: str, choices: Choices, notes: list[str]) -> EnvironmentResult:
     env = curves[0].env
-    runs = [run for curve in curves for run in curve.runs]
-    start, end = _shared_steps(env, runs, tag, notes)
-    grid = np.linspace(start, end, GRID) if end > start else np.array([end])
-    results = tuple(_curve(curve, tag, grid, choices.resamples) for curve in curves)
+    end = _shared_end(env, [run for curve in curves for run in curve.runs], tag, notes)
+    results = tuple(_curve(curve, tag, end, choices.resamples) for curve in curves)
     threshold = (choices.thresholds[env], "given") if env in choices.thresholds else default_threshold(env)
     scale = scale_of(env, [result.finals for result in results], choices.ranges)
     return EnvironmentResult(env, results, scale, threshold if tag in SCORES or env in choices.thresholds else None)
 
 
-def _shared_steps(env: str, runs: Sequence[Run], tag: str, notes: list[str]) -> tuple[float, float]:
-    """The steps at which the last run begins and the first one ends."""
-    first = max(runs, key=lambda run: run.metrics[tag].steps[0])
+def _shared_end(env: str, runs: Sequence[Run], tag: str, notes: list[str]) -> float:
+    """The step at which the first run ends."""
     last = min(runs, key=lambda run: run.metrics[tag].steps[-1])
-    start, end = float(first.metrics[tag].steps[0]), float(last.metrics[tag].steps[-1])
-    if start > end:
-        raise ValueError(
-            f"runs on {env} share no steps: {last.name} ends at {end:,.0f}, {first.name} has its first {tag} at "
-            f"{start:,.0f}; leave one out, or runs that ended early with --min-steps"
-        )
-    longest = max(float(run.metrics[tag].steps[-1]) for run in runs)
+    ends = [float(run.metrics[tag].steps[-1]) for run in runs]
+    end, longest = min(ends), max(ends)
     if end < _SHORT * longest:
-        short = sum(float(run.metrics[tag].steps[-1]) < _SHORT * longest for run in runs)
+        short = sum(each < _SHORT * longest for each in ends)
         notes.append(
             f"{env}: runs have different lengths, up to {longest:,.0f} steps; all curves end at {end:,.0f}, where "
             f"{last.name} does ({short} of {len(runs)} are short; --min-steps leaves such runs out)"
         )
-    return start, end
+    return end
 
 
-def _curve(curve: Curve, tag: str, grid: Numbers, resamples: int) -> CurveResult:
+def _curve(curve: Curve, tag: str, end: float, resamples: int) -> CurveResult:
     points = [run.metrics[tag] for run in curve.runs]
+    first = max(curve.runs, key=lambda run: run.metrics[tag].steps[0])
+    start = float(first.metrics[tag].steps[0])
+    if start > end:
+        raise ValueError(
+            f"runs on {curve.env} share no steps: one ends at {end:,.0f}, and {first.name} has its first {tag} at "
+            f"{start:,.0f}; leave one out, or with --min-steps those that ended early"
+        )
+    grid = np.linspace(start, end, GRID) if end > start else np.array([end])
     values = np.stack([np.interp(grid, *each) for each in points], axis=-1)  # [P, N]
-    finals = values[grid >= grid[-1] - LAST * (grid[-1] - grid[0])].mean(0)
-    own = [each.up_to(float(grid[-1])).values.max() for each in points]
+    finals = values[grid >= (1 - LAST) * end].mean(0)
+    own = [each.up_to(end).values.max() for each in points]
     bests = np.maximum(own, values.max(0))
     band = estimate([values], iqm, resamples)
     return CurveResult(curve, grid, band, finals, bests, estimate([finals], iqm, resamples))
@@ -266,17 +270,30 @@ def _middle(values: Sequence[float]) -> float:
 Results = Mapping[tuple[str, Method], CurveResult]
 
 
-def _aggregates(
-    shared: Sequence[EnvironmentResult], methods: Sequence[Method], results: Results, resamples: int
-) -> tuple[Numbers, list[Aggregate]]:
-    """Statistics of each method over the environments that all share; of one environment scores are not scaled."""
-    if not shared:
-        return np.array([]), []
+def _blocks(
+    environments: Sequence[EnvironmentResult], methods: Sequence[Method], results: Results, resamples: int
+) -> list[Block]:
+    """A block for each set of environments that a method has runs in, with all methods that have runs in all of them.
+
+    One method alone is a block only where it is all that there is.
+    """
+    sets = dict.fromkeys(tuple(env.env for env in environments if (env.env, method) in results) for method in methods)
+    blocks = []
+    for envs in sorted(sets, key=len, reverse=True):
+        inside = [method for method in methods if all((env, method) in results for env in envs)]
+        if len(inside) > 1 or len(sets) == 1:
+            blocks.append(_block([env for env in environments if env.env in envs], inside, results, resamples))
+    return blocks
+
+
+def _block(
+    environments: Sequence[EnvironmentResult], methods: Sequence[Method], results: Results, resamples: int
+) -> Block:
     scaled = {}
     for method in methods:
-        finals = [results[env.env, method].finals for env in shared]
-        pairs = zip(shared, finals, strict=True)
-        scaled[method] = [env.scale(scores) for env, scores in pairs] if len(shared) > 1 else finals
+        finals = [results[env.env, method].finals for env in environments]
+        pairs = zip(environments, finals, strict=True)
+        scaled[method] = [env.scale(scores) for env, scores in pairs] if len(environments) > 1 else finals
     scores = np.concatenate([task for tasks in scaled.values() for task in tasks])
     low, high = float(scores.min()), float(scores.max())
     margin = 0.02 * (high - low) or 0.5
@@ -286,7 +303,7 @@ def _aggregates(
         statistics = {name: estimate(tasks, of, resamples) for name, of in STATISTICS.items()}
         runs = sum(len(task) for task in tasks)
         found.append(Aggregate(method, runs, statistics, profile(tasks, grid, resamples)))
-    return grid, found
+    return Block(tuple(env.env for env in environments), grid, tuple(found))
 
 
 def _improvements(

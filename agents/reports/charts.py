@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from agents.reports.analysis import Analysis, CurveResult, EnvironmentResult
+from agents.reports.analysis import Analysis, Block, CurveResult, EnvironmentResult
 from agents.reports.bootstrap import Estimate
 from agents.reports.curves import Method
 from agents.reports.normalizer_styles import style_of
@@ -89,12 +90,21 @@ def check_drawing() -> None:
 
 def charts(analysis: Analysis) -> dict[str, list[Chart]]:
     """The figures by section: `curves`, `aggregates`, `profiles` and `improvements`."""
-    return {
+    found = {
         "curves": [chart for env in analysis.environments for chart in _curve_charts(env, analysis.tag)],
-        "aggregates": _aggregate_charts(analysis) if len(analysis.shared) > 1 else [],
-        "profiles": [_profile_chart(analysis)] if analysis.aggregates else [],
+        "aggregates": [chart for block in analysis.blocks if len(block.envs) > 1 for chart in _aggregate_charts(block)],
+        "profiles": [_profile_chart(block) for block in analysis.blocks],
         "improvements": _improvement_charts(analysis),
     }
+    taken: Counter[str] = Counter()
+    return {section: [_once(chart, taken) for chart in each] for section, each in found.items()}
+
+
+def _once(chart: Chart, taken: Counter[str]) -> Chart:
+    """The chart, with a number after its name where another one has it."""
+    taken[chart.name] += 1
+    number = taken[chart.name]
+    return chart if number == 1 else chart._replace(name=f"{chart.name}-{number}")
 
 
 def _rc(theme: Theme) -> dict[Any, Any]:
@@ -192,37 +202,40 @@ def _short_number(value: float, _: Any = None) -> str:
     return f"{value:g}"
 
 
-def _aggregate_charts(analysis: Analysis) -> list[Chart]:
-    methods = [str(aggregate.method) for aggregate in analysis.aggregates]
+def _aggregate_charts(block: Block) -> list[Chart]:
+    methods = [str(aggregate.method) for aggregate in block.aggregates]
+    norms = [aggregate.method.norm for aggregate in block.aggregates]
     found = []
-    for name in analysis.aggregates[0].statistics:
-        estimates = [aggregate.statistics[name] for aggregate in analysis.aggregates]
-        colours = [aggregate.method.norm for aggregate in analysis.aggregates]
-        text = f"{name} over {len(analysis.shared)} environments: " + _listed(methods, estimates)
-        paint = _interval_painter(methods, estimates, colours, f"{name} of scores", None)
-        found.append(Chart(file_name(f"aggregate-{name}"), text, _rows_height(len(methods)), paint))
+    for name in block.aggregates[0].statistics:
+        estimates = [aggregate.statistics[name] for aggregate in block.aggregates]
+        text = f"{name} over {block}: " + _listed(methods, estimates)
+        paint = _interval_painter(methods, estimates, norms, f"{name} of scores", None)
+        found.append(Chart(file_name(f"aggregate-{name}-{block_name(block)}"), text, _rows_height(len(methods)), paint))
     return found
 
 
-def _profile_chart(analysis: Analysis) -> Chart:
-    one = len(analysis.shared) == 1
-    where = analysis.shared[0] if one else f"{len(analysis.shared)} environments"
-    methods = [aggregate.method for aggregate in analysis.aggregates]
+def block_name(block: Block) -> str:
+    """What files about a block are called."""
+    return "+".join(block.envs) if len(block.envs) <= 3 else f"{len(block.envs)}-environments-from-{block.envs[0]}"
+
+
+def _profile_chart(block: Block) -> Chart:
+    one = len(block.envs) == 1
+    where = str(block) if one else f"{len(block.envs)} environments"
+    methods = [aggregate.method for aggregate in block.aggregates]
     dashes = dashes_of(methods)
 
     def paint(axes: Axes) -> None:
-        for index, aggregate in enumerate(analysis.aggregates):
+        for index, aggregate in enumerate(block.aggregates):
             label = f"{aggregate.method} ({aggregate.runs} run{'s' * (aggregate.runs > 1)})"
-            _draw(axes, analysis.profile_scores, aggregate.profile, aggregate.method, dashes, label, index)
+            _draw(axes, block.scores, aggregate.profile, aggregate.method, dashes, label, index)
         score = "final score τ" if one else "final score τ on each environment's scale"
-        axes.set(
-            title=f"Performance profiles, {where}", xlabel=score, ylabel="share of runs above τ", ylim=(-0.02, 1.02)
-        )
+        axes.set(title=where, xlabel=score, ylabel="share of runs above τ", ylim=(-0.02, 1.02))
         _legend(axes)
 
-    text = f"Share of runs whose final score is above a score, for each method, over {where}."
+    text = f"Share of runs whose final score is above a score, for each method, over {block}."
     height = _HEIGHT + 0.17 * ((len(methods) + 1) // 2)
-    return Chart("profiles", text, height, paint)
+    return Chart(file_name(f"profiles-{block_name(block)}"), text, height, paint)
 
 
 def _improvement_charts(analysis: Analysis) -> list[Chart]:

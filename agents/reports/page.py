@@ -26,6 +26,7 @@ h1 { font-size: 1.6rem; margin: .5rem 0; } h2 { font-size: 1.2rem; margin: 2rem 
 p { max-width: 50rem; } p, li { margin: .4rem 0; } .faint, figcaption { color: var(--faint); font-size: .875rem; }
 a { color: var(--link); }
 nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1rem; padding: 0; list-style: none; }
+.notes ul { padding-left: 1.2rem; margin: .2rem 0; }
 .notes { border-left: 4px solid #e69f00; background: var(--card); padding: .5rem 1rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1rem;
   margin-bottom: 1rem; }
@@ -62,9 +63,9 @@ def page(
         _section("scores", "Final scores", _table(tables["scores"]), _text(scores_text(analysis))),
         _section("curves", "Learning curves", _figures(figures["curves"]), _text(curves_text(analysis))),
     ]
-    if len(analysis.shared) > 1:
+    if "aggregates" in tables:
         body = _figures(figures["aggregates"]) + _table(tables["aggregates"])
-        sections.append(_section("aggregates", "Over all environments", body, _text(scales_text(analysis))))
+        sections.append(_section("aggregates", "Over several environments", body, _text(scales_text(analysis))))
     if figures["profiles"]:
         text = "The share of runs whose final score is above τ: a higher curve is better."
         sections.append(_section("profiles", "Performance profiles", _figures(figures["profiles"]), _text(text)))
@@ -152,10 +153,14 @@ def curves_text(analysis: Analysis) -> str:
 
 def scales_text(analysis: Analysis) -> str:
     """How scores of several environments were made comparable."""
-    used = [env for env in analysis.environments if env.env in analysis.shared]
-    scales = "; ".join(f"{e.env}: 0 is {e.scale.low:.4g}, 1 is {e.scale.high:.4g} ({e.scale.source})" for e in used)
+    used = {env for block in analysis.blocks if len(block.envs) > 1 for env in block.envs}
+    scales = "; ".join(
+        f"{env.env}: 0 is {env.scale.low:.4g}, 1 is {env.scale.high:.4g} ({env.scale.source})"
+        for env in analysis.environments
+        if env.env in used
+    )
     return (
-        f"Statistics over the {len(used)} environments in which every method has runs. Scores on a scale of each "
+        "Statistics over the environments in which each of the methods has runs. Scores on a scale of each "
         f"environment: {scales}. The bootstrap draws seeds of each environment apart."
     )
 

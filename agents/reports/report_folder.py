@@ -87,7 +87,5 @@ def report_files(title: str, analysis: Analysis, notes: Sequence[str]) -> Mappin
 def tables_of(analysis: Analysis) -> dict[str, Table]:
     """The tables of a report by name; of settings and scores empty ones too."""
     found = [score_table(analysis), threshold_table(analysis), improvement_table(analysis), run_table(analysis)]
-    found += [*difference_tables(analysis), same_table(analysis), curve_table(analysis)]
-    if len(analysis.shared) > 1:
-        found.append(aggregate_table(analysis))
+    found += [aggregate_table(analysis), *difference_tables(analysis), same_table(analysis), curve_table(analysis)]
     return {table.name: table for table in found if table.rows or table.name.startswith(("settings", "scores"))}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.reports.analysis import Analysis, CurveResult
+from agents.reports.analysis import STATISTICS, Analysis, CurveResult
 from agents.reports.bootstrap import Estimate
 from agents.reports.curves import FREE, OF_NOTE, differing
 from agents.reports.run import Run
@@ -96,18 +96,18 @@ def _more_scores(result: CurveResult) -> list[str]:
 
 
 def aggregate_table(analysis: Analysis) -> Table:
-    """Statistics over environments."""
-    names = list(analysis.aggregates[0].statistics) if analysis.aggregates else []
-    head = ["method", "runs", *(part for name in names for part in (name, "95 % interval"))]
+    """Statistics over several environments."""
     rows = [
         (
-            str(one.method),
-            str(one.runs),
+            *(str(one.method), str(block), str(one.runs)),
             *(text for value in one.statistics.values() for text in (number(float(value.value)), interval(value))),
         )
-        for one in analysis.aggregates
+        for block in analysis.blocks
+        if len(block.envs) > 1
+        for one in block.aggregates
     ]
-    return Table("aggregates", "Over all environments", tuple(head), tuple(rows))
+    head = ["method", "environments", "runs", *(part for name in STATISTICS for part in (name, "95 % interval"))]
+    return Table("aggregates", "Over several environments", tuple(head), tuple(rows))
 
 
 def improvement_table(analysis: Analysis) -> Table:
@@ -162,7 +162,7 @@ def _differing(runs: Sequence[Run]) -> list[str]:
 
 def _values(values: Sequence[str]) -> str:
     different = list(dict.fromkeys(values))
-    if len(different) > 5:
+    if len(different) > 3:
         return f"{different[0][:40]}, … ({len(different)} values)"
     return ", ".join(value[:60] for value in different)
 

@@ -37,7 +37,7 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
     if not is_run(config):
         raise ValueError(f"{folder}/config.json names no agent and settings")
     rows = _rows(folder / "progress.csv", notes)
-    clock = _clock((float(row["step"]), float(row[ELAPSED])) for row in rows if row.get(ELAPSED))
+    clock = _clock((float(row["step"]), elapsed) for row in rows if (elapsed := _elapsed(row)) is not None)
     tags = {tag for row in rows for tag in row} - {"step"}
     metrics = {tag: Points.of((float(row["step"]), float(row[tag])) for row in rows if row.get(tag)) for tag in tags}
     if (folder / EVALUATIONS).is_file():
@@ -63,6 +63,14 @@ def _rows(path: Path, notes: list[str]) -> list[dict[str, str]]:
     if table.dropped:
         notes.append(f"{path}: {table.dropped} damaged lines are left out")
     return table.rows
+
+
+def _elapsed(row: Mapping[str, str]) -> float | None:
+    """Seconds since the start; runs of stable-baselines3's algorithms, never resumed, have the speed since then."""
+    if row.get(ELAPSED):
+        return float(row[ELAPSED])
+    speed = float(row.get("time/fps") or 0)
+    return float(row["step"]) / speed if speed > 0 else None
 
 
 def _clock(pairs: Iterable[tuple[float, float]]) -> Points:

@@ -43,6 +43,17 @@ def test_curves_end_at_the_shortest_run_which_is_named():
     )
 
 
+def test_curves_begin_apart_and_final_scores_are_of_the_same_steps():
+    late = [a_run([0] * 10, seed=s, norm="weight") for s in range(2)]
+    for run in late:
+        run.metrics["rollout/ep_rew_mean"] = Points.of([(900, 0), (1000, 10)])
+    none, weight = study([a_run(range(10)), *late]).environments[0].curves
+    assert (none.steps[0], none.steps[-1]) == (100, 1000)
+    assert (weight.steps[0], weight.steps[-1]) == (900, 1000)
+    assert none.finals == pytest.approx([8.5], rel=0.01)
+    assert weight.finals == pytest.approx([5, 5], rel=0.01)
+
+
 def test_almost_equal_lengths_are_no_note():
     assert study([a_run([1] * 100, seed=0), a_run([1] * 97, seed=1)]).notes == ()
 
@@ -50,7 +61,7 @@ def test_almost_equal_lengths_are_no_note():
 def test_runs_that_share_no_steps_are_refused():
     late = a_run([1, 2], seed=1, name="late")
     late.metrics["rollout/ep_rew_mean"] = Points.of([(900, 1), (1000, 2)])
-    with pytest.raises(ValueError, match="share no steps: early ends at 200, late has its first"):
+    with pytest.raises(ValueError, match="share no steps: one ends at 200, and late has its first"):
         study([a_run([1, 2], name="early"), late])
 
 
@@ -116,10 +127,12 @@ def test_aggregates_are_of_scaled_scores_in_the_environments_that_all_methods_ha
     runs = [a_run([v, v], seed=s, norm=n, env=e) for e, n, v in [
         ("A", "none", 0), ("A", "weight", 10), ("B", "none", 100), ("B", "weight", 100), ("B", "weight", 300),
     ] for s in ([0, 1] if v != 300 else [2, 3])]  # fmt: skip
-    runs += [a_run([1, 1], env="C")]
+    runs += [a_run([1, 1], env="C", agent=agent) for agent in ("dqn", "ppo")]
     found = study(runs, ranges={"B": (0.0, 400.0)})
-    assert found.shared == ("A", "B")
-    none, weight = found.aggregates
+    both, last = found.blocks
+    assert (both.envs, last.envs) == (("A", "B"), ("C",))
+    assert [str(one.method) for one in last.aggregates] == ["dqn none", "ppo none"]
+    none, weight = both.aggregates
     assert float(none.statistics["mean"].value) == pytest.approx((0 + 0.25) / 2)
     assert float(weight.statistics["mean"].value) == pytest.approx((1 + 0.5) / 2)
     assert float(weight.statistics["IQM"].value) == pytest.approx(np.mean([0.25, 0.75, 0.75, 1]))
@@ -132,8 +145,8 @@ def test_aggregates_are_of_scaled_scores_in_the_environments_that_all_methods_ha
 
 def test_of_one_environment_profiles_have_its_own_scores():
     found = study([a_run([v, v], seed=s) for s, v in enumerate([100, 200])])
-    (one,) = found.aggregates
-    assert found.profile_scores[0] < 100 < 200 < found.profile_scores[-1]
+    ((one,),) = [block.aggregates for block in found.blocks]
+    assert found.blocks[0].scores[0] < 100 < 200 < found.blocks[0].scores[-1]
     assert one.profile.value[0] == 1
     assert one.profile.value[-1] == 0
 

@@ -37,8 +37,8 @@ def test_a_figure_for_each_environment_statistic_and_comparison(analysis):
     names = {section: [chart.name for chart in found] for section, found in charts(analysis).items()}
     assert names == {
         "curves": ["curve-A", "curve-B"],
-        "aggregates": ["aggregate-IQM", "aggregate-median", "aggregate-mean", "aggregate-optimality-gap"],
-        "profiles": ["profiles"],
+        "aggregates": [f"aggregate-{name}-A+B" for name in ("IQM", "median", "mean", "optimality-gap")],
+        "profiles": ["profiles-A+B"],
         "improvements": ["improvement-A", "improvement-B", "improvement-all"],
     }
 
@@ -88,6 +88,11 @@ def test_names_are_text_and_no_markup():
     assert drawn.svg == chart.drawn().svg  # the same again
     assert drawn.name == "curve--b---x-1"
     assert "/" not in file_name("../../etc")
+
+
+def test_names_that_become_equal_get_a_number():
+    found = charts(study([a_run([1, 2], env=env) for env in ("a/b", "a b")]))["curves"]
+    assert [chart.name for chart in found] == ["curve-a-b", "curve-a-b-2"]
 
 
 def test_what_is_missing_is_named(monkeypatch):

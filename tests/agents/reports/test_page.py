@@ -74,7 +74,7 @@ def test_figures_are_described_and_have_a_dark_twin(html, analysis):
 
 def test_sections_and_notes(html):
     assert re.findall(r"<h2>(.*?)</h2>", html) == [
-        *("Final scores", "Learning curves", "Over all environments", "Performance profiles"),
+        *("Final scores", "Learning curves", "Over several environments", "Performance profiles"),
         *("Probability of improvement", "Steps and wall time", "Settings that differ", "Runs"),
     ]
     assert "<li>note &lt;script&gt;" in html

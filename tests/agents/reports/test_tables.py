@@ -76,8 +76,9 @@ def test_thresholds_and_improvement(analysis):
 
 def test_aggregates():
     table = aggregate_table(study([a_run([v, v], env=e, seed=v) for e in "AB" for v in range(3)]))
-    assert table.head[:4] == ("method", "runs", "IQM", "95 % interval")
-    assert table.rows[0][:3] == ("dqn none", "6", "0.5")
+    assert table.head[:5] == ("method", "environments", "runs", "IQM", "95 % interval")
+    assert table.rows[0][:4] == ("dqn none", "2 environments (A, B)", "6", "0.5")
+    assert aggregate_table(study([a_run([1, 2])])).rows == ()
 
 
 def test_settings():

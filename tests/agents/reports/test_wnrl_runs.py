@@ -63,6 +63,12 @@ def test_an_algorithm_of_stable_baselines3(tmp_path):
     assert run.before == {}
 
 
+def test_where_there_is_the_speed_alone_it_gives_the_wall_time(tmp_path):
+    rows = [{"step": 100, "time/fps": 50, "rollout/ep_rew_mean": 1}, {"step": 300, "time/fps": 60}, {"step": 400}]
+    clock = read_wnrl_run(write_run(tmp_path / "run", rows), []).clock
+    assert (clock.steps.tolist(), clock.values.tolist()) == ([100, 300], [2, 5])
+
+
 def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"agent": "dqn"}')
     with pytest.raises(ValueError, match="names no agent and settings"):
