@@ -15,14 +15,14 @@ from envs import TimeStep
 class ByRows:
     """Base of agents whose actions for a row are made from what is drawn at random for all of it.
 
-    A row that is acted on and not observed yet does not show in the agent's state.
+    A row that is acted on in parts and not observed yet does not show in the agent's state.
     """
 
     _before_row: Mapping[str, Any] | None = None  # `_moved_by_acting` before such a row
 
     def act(self, timestep: TimeStep, step: int) -> Decision:
         """The decision at a row of the stream, while learning at `step`."""
-        return self.act_on(timestep, self.draw_row(len(timestep.obs), step), slice(None))
+        return self.act_on(timestep, self._draw_row(len(timestep.obs), step), slice(None))
 
     def draw_row(self, number: int, step: int) -> Any:
         """All that the actions of a row of N environments draw at random, while learning at `step`."""
