@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from agents.reports.analysis import Analysis, Block, CurveResult, EnvironmentResult
+from agents.reports.analysis import Aggregate, Analysis, Block, CurveResult, EnvironmentResult
 from agents.reports.bootstrap import Estimate
 from agents.reports.curves import Method
 from agents.reports.normalizer_styles import style_of
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 """Of the first four variants of a figure: agents and settings other than the normalizer."""
+MOST = 8
+"""Lines of a figure; where there are more, each variant has a figure."""
 _WIDTH, _HEIGHT = 4.8, 3.5  # inches: text of 9 points can be read on a telephone
 
 
@@ -93,7 +95,7 @@ def charts(analysis: Analysis) -> dict[str, list[Chart]]:
     found = {
         "curves": [chart for env in analysis.environments for chart in _curve_charts(env, analysis.tag)],
         "aggregates": [chart for block in analysis.blocks if len(block.envs) > 1 for chart in _aggregate_charts(block)],
-        "profiles": [_profile_chart(block) for block in analysis.blocks],
+        "profiles": [chart for block in analysis.blocks for chart in _profile_charts(block)],
         "improvements": _improvement_charts(analysis),
     }
     taken: Counter[str] = Counter()
@@ -128,18 +130,34 @@ def _rc(theme: Theme) -> dict[Any, Any]:
     }
 
 
+def parts(methods: Sequence[Method]) -> list[list[Method]]:
+    """The methods of each figure: all in one, or those of a variant where they are more than can be told apart."""
+    variants = list(dict.fromkeys(method.variant for method in methods))
+    if len(methods) <= MOST and len(variants) <= len(DASHES):
+        return [list(methods)]
+    return [[method for method in methods if method.variant == variant] for variant in variants]
+
+
+def _titled(name: str, part: Sequence[Method], methods: Sequence[Method]) -> str:
+    """The name, with that of the variant where the figure has one alone."""
+    return name if len(part) == len(methods) else f"{name}, {part[0].variant}"
+
+
+def _lines_height(lines: int) -> float:
+    """Inches of a figure with a legend of so many lines in two columns."""
+    return _HEIGHT + 0.17 * ((lines + 1) // 2)
+
+
 def _curve_charts(env: EnvironmentResult, tag: str) -> list[Chart]:
-    """One figure, or one for each variant where there are more than dashes."""
-    variants = list(dict.fromkeys(result.curve.method.variant for result in env.curves))
-    parts = [variants] if len(variants) <= len(DASHES) else [[variant] for variant in variants]
+    methods = [result.curve.method for result in env.curves]
     found = []
-    for part in parts:
-        results = [result for result in env.curves if result.curve.method.variant in part]
-        title = env.env if len(parts) == 1 else f"{env.env}, {part[0]}"
+    for part in parts(methods):
+        results = [result for result in env.curves if result.curve.method in part]
+        title = _titled(env.env, part, methods)
         ends = "; ".join(f"{r.curve.method} ends at {r.band.value[-1]:.4g}" for r in results)
         text = f"Learning curves on {title}: {tag} against steps. {ends}."
-        height = _HEIGHT + 0.17 * ((len(results) + 1) // 2)
-        found.append(Chart(file_name(f"curve-{title}"), text, height, _curve_painter(env, results, title, tag)))
+        paint = _curve_painter(env, results, title, tag)
+        found.append(Chart(file_name(f"curve-{title}"), text, _lines_height(len(results)), paint))
     return found
 
 
@@ -219,23 +237,32 @@ def block_name(block: Block) -> str:
     return "+".join(block.envs) if len(block.envs) <= 3 else f"{len(block.envs)}-environments-from-{block.envs[0]}"
 
 
-def _profile_chart(block: Block) -> Chart:
-    one = len(block.envs) == 1
-    where = str(block) if one else f"{len(block.envs)} environments"
+def _profile_charts(block: Block) -> list[Chart]:
     methods = [aggregate.method for aggregate in block.aggregates]
-    dashes = dashes_of(methods)
+    where = str(block) if len(block.envs) == 1 else f"{len(block.envs)} environments"
+    found = []
+    for part in parts(methods):
+        aggregates = [aggregate for aggregate in block.aggregates if aggregate.method in part]
+        title = _titled(where, part, methods)
+        text = f"Share of runs whose final score is above a score, for {', '.join(map(str, part))}, over {block}."
+        paint = _profile_painter(block, aggregates, title)
+        name = _titled(f"profiles-{block_name(block)}", part, methods)
+        found.append(Chart(file_name(name), text, _lines_height(len(part)), paint))
+    return found
+
+
+def _profile_painter(block: Block, aggregates: Sequence[Aggregate], title: str) -> Callable[[Axes], None]:
+    dashes = dashes_of([aggregate.method for aggregate in aggregates])
 
     def paint(axes: Axes) -> None:
-        for index, aggregate in enumerate(block.aggregates):
+        for index, aggregate in enumerate(aggregates):
             label = f"{aggregate.method} ({aggregate.runs} run{'s' * (aggregate.runs > 1)})"
             _draw(axes, block.scores, aggregate.profile, aggregate.method, dashes, label, index)
-        score = "final score τ" if one else "final score τ on each environment's scale"
-        axes.set(title=where, xlabel=score, ylabel="share of runs above τ", ylim=(-0.02, 1.02))
+        score = "final score τ" if len(block.envs) == 1 else "final score τ on each environment's scale"
+        axes.set(title=title, xlabel=score, ylabel="share of runs above τ", ylim=(-0.02, 1.02))
         _legend(axes)
 
-    text = f"Share of runs whose final score is above a score, for each method, over {block}."
-    height = _HEIGHT + 0.17 * ((len(methods) + 1) // 2)
-    return Chart(file_name(f"profiles-{block_name(block)}"), text, height, paint)
+    return paint
 
 
 def _improvement_charts(analysis: Analysis) -> list[Chart]:

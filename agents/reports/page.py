@@ -32,12 +32,13 @@ nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1rem; padding: 0; list-style
   margin-bottom: 1rem; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .6rem; }
 figure img { display: block; width: 100%; height: auto; }
-.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; max-width: 100%;
+.scroll { overflow: auto; max-height: 36rem; border: 1px solid var(--line); border-radius: 6px; max-width: 100%;
   background: var(--card); }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { padding: .35rem .7rem; text-align: left; border-bottom: 1px solid var(--line); overflow-wrap: normal; }
-td { white-space: nowrap; } thead th { border-bottom-width: 2px; } tbody th { font-weight: 500; }
-tbody th { position: sticky; left: 0; background: var(--card); }
+td { white-space: nowrap; }
+thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
+tbody th { font-weight: 500; position: sticky; left: 0; background: var(--card); }
 tbody tr:last-child > * { border-bottom: 0; }
 summary { cursor: pointer; font-weight: 600; padding: .4rem 0; }
 """

@@ -97,15 +97,13 @@ def _more_scores(result: CurveResult) -> list[str]:
 
 def aggregate_table(analysis: Analysis) -> Table:
     """Statistics over several environments."""
-    rows = [
-        (
-            *(str(one.method), str(block), str(one.runs)),
-            *(text for value in one.statistics.values() for text in (number(float(value.value)), interval(value))),
-        )
-        for block in analysis.blocks
-        if len(block.envs) > 1
-        for one in block.aggregates
-    ]
+    blocks = [block for block in analysis.blocks if len(block.envs) > 1]
+    rows = []
+    for block in blocks:
+        where = str(len(block.envs)) if len(blocks) == 1 else ", ".join(block.envs)
+        for one in block.aggregates:
+            values = [text for v in one.statistics.values() for text in (number(float(v.value)), interval(v))]
+            rows.append((str(one.method), where, str(one.runs), *values))
     head = ["method", "environments", "runs", *(part for name in STATISTICS for part in (name, "95 % interval"))]
     return Table("aggregates", "Over several environments", tuple(head), tuple(rows))
 

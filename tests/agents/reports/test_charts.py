@@ -61,6 +61,14 @@ def test_more_agents_than_dashes_have_figures_of_their_own():
     assert [chart.name for chart in charts(study(runs))["curves"]] == [f"curve-Task--agent{i}" for i in range(5)]
 
 
+def test_many_lines_are_drawn_by_agent():
+    runs = [a_run([1, 2], agent=agent, norm=norm) for agent in ("dqn", "ppo") for norm in [*STYLES][:5]]
+    found = charts(study(runs))
+    assert [chart.name for chart in found["curves"]] == ["curve-Task--dqn", "curve-Task--ppo"]
+    assert [chart.name for chart in found["profiles"]] == ["profiles-Task--dqn", "profiles-Task--ppo"]
+    assert len(axes_of(found["curves"][1]).lines) == len(axes_of(found["profiles"][1]).lines) == 5
+
+
 def test_intervals_and_a_line_at_chance(analysis):
     axes = axes_of(charts(analysis)["improvements"][0])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["dqn weight > none", "ppo weight > none"]
