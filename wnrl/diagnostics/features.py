@@ -1,0 +1,126 @@
+"""Metrics of what a network has learned to tell apart: its features, its greedy actions, its values.
+
+Functions of tensors, 0-dim results; nothing waits for the device, and no gradient passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "action_gap",
+    "dormant_ratio",
+    "effective_rank",
+    "overestimation",
+    "policy_churn",
+    "relative_change",
+    "stable_rank",
+]
+
+
+@torch.no_grad()
+def dormant_ratio(activations: Tensor, tau: float = 0.025) -> Tensor:
+    """The share of a layer's units that are τ-dormant (Sokar et al. 2023, definition 3.1).
+
+    A unit is dormant whose mean absolute activation is at most τ times the mean over the layer's units; where all are 0
+    all are dormant.
+
+    Args:
+        activations: `[B, units, ...]`, of a layer for B observations; what follows the units, as positions of a
+            convolution, is averaged over too.
+        tau: τ, 0 or more; 0 counts units that are never active.
+
+    Raises:
+        ValueError: fewer than two dimensions, or a negative `tau`.
+    """
+    if activations.ndim < 2 or tau < 0:
+        raise ValueError(f"activations must be [B, units, ...] and tau 0 or more, got {[*activations.shape]} and {tau}")
+    score = activations.abs().transpose(0, 1).flatten(1).to(torch.float32).mean(1)
+    return (score <= tau * score.mean()).float().mean()
+
+
+@torch.no_grad()
+def effective_rank(features: Tensor, delta: float = 0.01) -> Tensor:
+    """srank_δ: the fewest singular values that have 1 − δ of the sum of all (Kumar et al. 2021, section 3).
+
+    Args:
+        features: `[B, F]`, of B observations.
+        delta: δ, between 0 and 1.
+
+    Returns:
+        int64, from 1 to min(B, F); 0 for features that are all 0.
+
+    Raises:
+        ValueError: `features` has another number of dimensions, or `delta` is out of range.
+    """
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta must be from 0 to below 1, got {delta}")
+    values = _singular_values(features)
+    share = values.cumsum(0) / values.sum()
+    enough = share >= 1 - delta - 1e-12  # NaN where all are 0
+    return torch.where(values.sum() > 0, (~enough).sum() + 1, 0).clamp(max=len(values))
+
+
+@torch.no_grad()
+def stable_rank(features: Tensor) -> Tensor:
+    """‖Φ‖²_F/‖Φ‖²₂ of features Φ `[B, F]`, from 1 to their rank; 0 for features that are all 0.
+
+    Raises:
+        ValueError: `features` has another number of dimensions.
+    """
+    values = _singular_values(features)
+    return torch.where(values[0] > 0, (values / values[0]).square().sum(), 0.0)
+
+
+@torch.no_grad()
+def action_gap(q_values: Tensor) -> Tensor:
+    """Between the best and the second-best action's value `[B, A]`, mean over states (Bellemare et al. 2016).
+
+    Raises:
+        ValueError: fewer than two actions.
+    """
+    if q_values.shape[-1] < 2:
+        raise ValueError(f"an action gap needs two actions or more, got {q_values.shape[-1]}")
+    best = q_values.topk(2, -1).values
+    return (best[..., 0] - best[..., 1]).mean()
+
+
+@torch.no_grad()
+def policy_churn(before: Tensor, after: Tensor) -> Tensor:
+    """The share of states whose greedy action differs between two sets of values `[B, A]` (Schaul et al. 2022)."""
+    return (before.argmax(-1) != after.argmax(-1)).float().mean()
+
+
+@torch.no_grad()
+def relative_change(before: Iterable[Tensor], after: Iterable[Tensor]) -> Tensor:
+    """‖after − before‖/‖before‖ over all entries of tensors together, as of weights; NaN where both are 0."""
+    pairs = [(old.to(torch.float64), new.to(torch.float64)) for old, new in zip(before, after, strict=True)]
+    moved = torch.stack([(new - old).square().sum() for old, new in pairs]).sum()
+    length = torch.stack([old.square().sum() for old, _ in pairs]).sum()
+    return (moved / length).sqrt().float()
+
+
+@torch.no_grad()
+def overestimation(values: Tensor, returns: Tensor) -> Tensor:
+    """The mean of a state's value minus the return that followed it (van Hasselt et al. 2016, section 4).
+
+    Args:
+        values: `[B]`, of the actions taken.
+        returns: `[B]`, discounted as the values are, of the policy that they are of.
+
+    Raises:
+        ValueError: they have different shapes.
+    """
+    if values.shape != returns.shape:
+        raise ValueError(f"values and returns must have one shape, got {[*values.shape]} and {[*returns.shape]}")
+    return (values - returns).mean()
+
+
+def _singular_values(features: Tensor) -> Tensor:
+    """Of a matrix `[B, F]`, in float64, largest first."""
+    if features.ndim != 2 or not features.numel():
+        raise ValueError(f"features must be [B, F], got {[*features.shape]}")
+    return torch.linalg.svdvals(features.to(torch.float64))
