@@ -222,11 +222,11 @@ def test_import_wnrl_is_light():
 
 
 def test_a_command_line_is_read_without_torch():
-    settings = [path for path in files("agents") if path.is_relative_to(ROOT / "agents" / "settings")]
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in settings]
+    light = files("agents/settings") + files("agents/reports")
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in light]
     modules = [name.removesuffix(".__init__") for name in names]
     modules += ["agents.registry", "agents.commands.parser", "agents.commands.sb3.command"]
-    modules += ["agents.commands.entry", "agents.commands.train"]
+    modules += ["agents.commands.entry", "agents.commands.train", "agents.commands.report"]
     assert len(modules) > 10
     assert come_along(modules) == {"agents", "tyro", "wnrl"}
 

@@ -170,20 +170,24 @@ def _curve_painter(
         for index, result in enumerate(results):
             method, n = result.curve.method, len(result.finals)
             _draw(axes, result.steps, result.band, method, dashes, f"{method} ({n} seed{'s' * (n > 1)})", index)
-        if env.threshold is not None and _near(env.threshold[0], results):
+        low, high = _limits(env)
+        if env.threshold is not None and low <= env.threshold[0] <= high:
             axes.axhline(env.threshold[0], color="#888888", lw=0.8, ls=":", zorder=0)
-        axes.set(title=title, xlabel="steps", ylabel=tag)
+        axes.set(title=title, xlabel="steps", ylabel=tag, ylim=(low, high))
         axes.xaxis.set_major_formatter(_short_number)
         _legend(axes)
 
     return paint
 
 
-def _near(threshold: float, results: Sequence[CurveResult]) -> bool:
-    """Whether a line at the threshold would not press the curves together."""
-    values = np.concatenate([result.band.value for result in results])
-    low, high = values.min(), values.max()
-    return bool(low - (high - low) / 2 <= threshold <= high + (high - low) / 2)
+def _limits(env: EnvironmentResult) -> tuple[float, float]:
+    """Of the axis of scores: the same in all figures of an environment, with its threshold where that is near."""
+    bands = [np.stack(result.band) for result in env.curves]
+    low, high = min(float(np.nanmin(band)) for band in bands), max(float(np.nanmax(band)) for band in bands)
+    height = (high - low) or 1.0
+    if env.threshold is not None and low - height / 2 <= env.threshold[0] <= high + height / 2:
+        low, high = min(low, env.threshold[0]), max(high, env.threshold[0])
+    return low - 0.05 * height, high + 0.05 * height
 
 
 def dashes_of(methods: Sequence[Method]) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from agents.reports.normalizer_styles import STYLES
 from agents.reports.run import Run
 
 _KEPT = "run_dir resume config trust wandb log_interval checkpoint_interval track wandb_project_name wandb_entity"
@@ -127,6 +128,9 @@ def _check_seeds(curve: Curve, across: Sequence[str]) -> None:
         seen[key] = run
 
 
-def _rank(norm: str) -> tuple[bool, bool, str]:
-    """`none` comes first, then `weight`, then the others by name."""
-    return (norm != "none", norm != "weight", norm)
+def _rank(norm: str) -> tuple[int, str]:
+    """`none` comes first, then `weight`, then the others as the table of their colours has them."""
+    return (_ORDER.get(norm, len(_ORDER)), norm)
+
+
+_ORDER = {norm: place for place, norm in enumerate(STYLES)}

@@ -40,6 +40,7 @@ td { white-space: nowrap; }
 thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
 tbody th { font-weight: 500; position: sticky; left: 0; background: var(--card); }
 tbody tr:last-child > * { border-bottom: 0; }
+@media print { .scroll { max-height: none; overflow: visible; } }
 summary { cursor: pointer; font-weight: 600; padding: .4rem 0; }
 """
 
@@ -136,8 +137,8 @@ def scores_text(analysis: Analysis) -> str:
     return (
         f"A run's final score is its mean {analysis.tag} over the last {LAST:.0%} of the steps that all runs of the "
         "environment have. IQM: interquartile mean over seeds, without the lowest and the highest quarter; the "
-        "interval is a percentile bootstrap over seeds (Agarwal et al. 2021). Best: mean of each run's highest score, "
-        "which flatters."
+        "interval is a percentile bootstrap over seeds (Agarwal et al. 2021). Maximum: mean of each run's highest "
+        "score, which flatters."
     )
 
 

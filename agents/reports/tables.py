@@ -75,7 +75,7 @@ def score_table(analysis: Analysis) -> Table:
     """Final scores of each curve."""
     human = any(env.scale.source == HUMAN for env in analysis.environments)
     head = ["method", "environment", "IQM", "95 % interval", "seeds", *["human-normalized IQM"] * human]
-    head += ["mean", "deviation", "lowest", "highest", "best (flatters)", "steps"]
+    head += ["mean", "deviation", "lowest", "highest", "maximum (flatters)", "steps"]
     rows = []
     for env in analysis.environments:
         for result in env.curves:
@@ -175,7 +175,7 @@ def same_table(analysis: Analysis) -> Table:
 
 def run_table(analysis: Analysis) -> Table:
     """Each run with its final score."""
-    head = ("run", "environment", "method", "seed", "steps", "minutes", "final score", "best score")
+    head = ("run", "environment", "method", "seed", "steps", "minutes", "final score", "maximum")
     rows = []
     for env in analysis.environments:
         for result in env.curves:

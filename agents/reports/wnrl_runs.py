@@ -10,10 +10,10 @@ import numpy as np
 
 from agents.reports.run import UNKNOWN, Points, Run, as_text
 from agents.settings.earlier import EARLIER
-from agents.training.evaluation_table import NAME as EVALUATIONS
 from agents.training.run_directory import read_config
 from wnrl.tracking.csv_table import read_rows
 
+EVALUATIONS = "evaluations.csv"
 ELAPSED = "time/time_elapsed"
 EVALUATED = "eval/mean_reward"
 

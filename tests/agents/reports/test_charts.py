@@ -54,6 +54,7 @@ def test_curves_have_the_normalizers_colour_and_the_agents_dash(analysis):
     assert lines[labels[1]].get_ydata()[[0, -1]].tolist() == [0, 40]
     assert len(axes.collections) == 3  # bands: not of two seeds
     assert [line.get_ydata()[0] for line in axes.lines[4:]] == [15]  # the threshold
+    assert axes.get_ylim() == pytest.approx((-2, 42))
 
 
 def test_more_agents_than_dashes_have_figures_of_their_own():
@@ -67,6 +68,16 @@ def test_many_lines_are_drawn_by_agent():
     assert [chart.name for chart in found["curves"]] == ["curve-Task--dqn", "curve-Task--ppo"]
     assert [chart.name for chart in found["profiles"]] == ["profiles-Task--dqn", "profiles-Task--ppo"]
     assert len(axes_of(found["curves"][1]).lines) == len(axes_of(found["profiles"][1]).lines) == 5
+
+
+def test_figures_of_an_environment_have_one_scale_with_the_threshold_where_it_is_near():
+    runs = [a_run([0, top], agent=f"agent{top}") for top in (10, 20, 30, 40, 100)]
+    for threshold, limits in ((None, (-5, 105)), (120.0, (-5, 125)), (151.0, (-5, 105))):
+        given = {} if threshold is None else {"Task": threshold}
+        found = charts(study(runs, thresholds=given))["curves"]
+        assert [axes_of(chart).get_ylim() for chart in found] == [pytest.approx(limits)] * 5
+    one = charts(study([a_run([3.0])]))["curves"]
+    assert axes_of(one[0]).get_ylim() == pytest.approx((2.95, 3.05))
 
 
 def test_intervals_and_a_line_at_chance(analysis):

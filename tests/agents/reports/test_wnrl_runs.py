@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from agents.reports.wnrl_runs import read_wnrl_run
+from agents.reports.wnrl_runs import EVALUATIONS, read_wnrl_run
 from agents.settings.earlier import EARLIER
+from agents.training import evaluation_table
 from tests.agents.reports.hand_made import curve, write_run
 
 
@@ -41,6 +42,7 @@ def test_the_table_of_games_gives_evaluations(tmp_path):
     points = read_wnrl_run(write_run(tmp_path / "run", rows, games), []).metrics["eval/mean_reward"]
     assert points.steps.tolist() == [100, 200, 300]
     assert points.values.tolist() == [40, 15, 7]
+    assert evaluation_table.NAME == EVALUATIONS
 
 
 def test_damaged_lines_are_left_out_and_noted(tmp_path):
