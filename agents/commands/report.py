@@ -36,8 +36,8 @@ class ReportSettings:
     """Settings that may differ between the runs of a curve; others than the seed are refused."""
     score: Annotated[str | None, tyro.conf.arg(metavar="TAG")] = None
     """Metric that is compared; by default eval/mean_reward where all runs have it, else rollout/ep_rew_mean."""
-    baseline: Annotated[str, tyro.conf.arg(metavar="NORM")] = "none"
-    """Normalizer that the others are compared with for the probability of improvement."""
+    baseline: Annotated[str | None, tyro.conf.arg(metavar="NORM")] = None
+    """Normalizer that the others are compared with for the probability of improvement; by default none."""
     threshold: Annotated[tuple[str, ...], _THRESHOLD] = ()
     """Scores to which steps and wall time are counted; by default a human's on Atari, else Gymnasium's."""
     score_range: Annotated[tuple[str, ...], _RANGE] = ()

@@ -133,14 +133,14 @@ class Choices:
 
     Attributes:
         score: tag of the metric; None takes the first of `SCORES` that all runs have.
-        baseline: normalizer to which the others are compared.
+        baseline: normalizer to which the others are compared; None takes `none` where there is one.
         thresholds: scores by environment.
         ranges: (low, high) by environment.
         resamples: of the bootstrap.
     """
 
     score: str | None
-    baseline: str
+    baseline: str | None
     thresholds: Mapping[str, float]
     ranges: Mapping[str, tuple[float, float]]
     resamples: int
@@ -156,6 +156,7 @@ def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
     envs = list(dict.fromkeys(curve.env for curve in curves))
     for env in (*choices.thresholds, *choices.ranges):
         _check_env(env, envs)
+    baseline = _baseline(list(dict.fromkeys(curve.method.norm for curve in curves)), choices.baseline, notes)
     tag = score_tag([run for curve in curves for run in curve.runs], choices.score)
     environments = [_environment([c for c in curves if c.env == env], tag, choices, notes) for env in envs]
     methods = sorted({curve.method for curve in curves}, key=[curve.method for curve in curves].index)
@@ -165,7 +166,7 @@ def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
         tuple(environments),
         tuple(_reached(result.curve, env, tag) for env in environments for result in env.curves if env.threshold),
         tuple(_blocks(environments, methods, by_method, choices.resamples)),
-        tuple(_improvements(environments, methods, by_method, choices)),
+        tuple(_improvements(environments, methods, by_method, baseline, choices.resamples)),
         tuple(notes),
     )
 
@@ -191,6 +192,17 @@ def score_tag(runs: Sequence[Run], wanted: str | None) -> str:
             )
             raise ValueError(f"{run.name} has no metric {wanted}: {has}; choose another with --score, or leave it out")
     return wanted
+
+
+def _baseline(norms: Sequence[str], wanted: str | None, notes: list[str]) -> str:
+    """The normalizer of that name, which must be among these."""
+    if wanted is not None and wanted not in norms:
+        raise ValueError(f"no run has the normalizer {wanted}: --baseline takes {', '.join(norms)}")
+    if wanted is None and "none" not in norms and len(norms) > 1:
+        notes.append(
+            f"no run has the normalizer none, so none is compared with it: --baseline takes {', '.join(norms)}"
+        )
+    return wanted or "none"
 
 
 def _check_env(env: str, envs: Sequence[str]) -> None:
@@ -307,17 +319,21 @@ def _block(
 
 
 def _improvements(
-    environments: Sequence[EnvironmentResult], methods: Sequence[Method], results: Results, choices: Choices
+    environments: Sequence[EnvironmentResult],
+    methods: Sequence[Method],
+    results: Results,
+    norm: str,
+    resamples: int,
 ) -> list[Improvement]:
     """Each method against the one of the same agent and settings with the baseline's normalizer."""
     found = []
     for method in methods:
-        baseline = method._replace(norm=choices.baseline)
+        baseline = method._replace(norm=norm)
         both = [env.env for env in environments if {(env.env, method), (env.env, baseline)} <= results.keys()]
         if method == baseline or not both:
             continue
         for name, envs in [*((env, [env]) for env in both), *([("all", both)] if len(both) > 1 else [])]:
             tasks = [results[env, one].finals for one in (method, baseline) for env in envs]
-            value = estimate(tasks, probability_of_improvement, choices.resamples)
+            value = estimate(tasks, probability_of_improvement, resamples)
             found.append(Improvement(name, method, baseline, value))
     return found

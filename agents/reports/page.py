@@ -127,9 +127,13 @@ def summary(analysis: Analysis) -> str:
     envs = len(analysis.environments)
     spread = str(min(seeds)) if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
     return (
-        f"{sum(seeds)} runs in {len(seeds)} curves, on {envs} environment{'s' * (envs > 1)}, "
+        f"{_count(sum(seeds), 'run')} in {_count(len(seeds), 'curve')}, on {_count(envs, 'environment')}, "
         f"with {spread} seed{'s' * (max(seeds) > 1)} a curve; the score is {analysis.tag}."
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def scores_text(analysis: Analysis) -> str:

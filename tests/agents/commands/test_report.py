@@ -105,6 +105,7 @@ def test_what_was_left_out_is_said_and_stands_on_the_page(report, runs, tmp_path
         (["runs", "--threshold", "Tusk=3"], "there are no runs on Tusk here: choose from Task"),
         (["runs", "--score-range", "Task=3"], "--score-range takes ENV=LOW:HIGH, got 'Task=3'"),
         (["runs", "--score-range", "Task=3:3"], "--score-range needs two different scores"),
+        (["runs", "--baseline", "layer"], "no run has the normalizer layer: --baseline takes none, weight"),
         (["runs", "--folders", "x"], "--folders takes names in braces"),
         (["runs", "--min-steps", "-1"], "min_steps must not be negative, got -1"),
         (["runs", "--min-steps", "1k"], "no run is left: runs/weight-2 is left out: it ends at step 300"),

@@ -10,7 +10,7 @@ from agents.reports.curves import group
 from agents.reports.run import Points
 from tests.agents.reports.hand_made import a_run
 
-CHOICES = Choices(None, "none", {}, {}, 100)
+CHOICES = Choices(None, None, {}, {}, 100)
 
 
 def study(runs, **options):
@@ -121,6 +121,18 @@ def test_improvement_is_over_the_same_agent_with_the_baseline():
     assert float(found[0].probability.value) == pytest.approx((1.5 + 3 + 3) / 9)
     assert float(found[1].probability.value) == 0
     assert [str(one.method) for one in study(runs, baseline="layer").improvements] == ["dqn none", "dqn weight"]
+
+
+def test_a_baseline_that_is_not_here():
+    runs = [a_run([1], norm=norm) for norm in ("weight", "layer")]
+    with pytest.raises(ValueError, match="no run has the normalizer none: --baseline takes weight, layer"):
+        study(runs, baseline="none")
+    found = study(runs)
+    assert found.improvements == ()
+    assert found.notes == (
+        "no run has the normalizer none, so none is compared with it: --baseline takes weight, layer",
+    )
+    assert study(runs[:1]).notes == ()
 
 
 def test_aggregates_are_of_scaled_scores_in_the_environments_that_all_methods_have():

@@ -90,4 +90,4 @@ def test_summary(analysis):
     assert summary(analysis) == (
         "12 runs in 4 curves, on 2 environments, with 3 seeds a curve; the score is rollout/ep_rew_mean."
     )
-    assert "on 1 environment, with 1 seed a curve" in summary(study([a_run([1, 2])]))
+    assert "1 run in 1 curve, on 1 environment, with 1 seed a curve" in summary(study([a_run([1, 2])]))
