@@ -40,6 +40,7 @@ td { white-space: nowrap; }
 thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
 tbody th { font-weight: 500; position: sticky; left: 0; background: var(--card); }
 tbody tr:last-child > * { border-bottom: 0; }
+@media (min-width: 40rem) { tbody th { white-space: nowrap; } }
 @media print { .scroll { max-height: none; overflow: visible; } }
 summary { cursor: pointer; font-weight: 600; padding: .4rem 0; }
 """
