@@ -76,7 +76,7 @@ def page(
         body = _figures(figures["improvements"]) + _table(tables["improvement"])
         sections.append(_section("improvement", "Probability of improvement", body, _text(IMPROVEMENT_TEXT)))
     if analysis.thresholds:
-        text = "Medians over all runs of a method: not reached where fewer than half of them came to the score."
+        text = "Medians over all runs of a method: not reached where half of them or more did not come to the score."
         sections.append(_section("thresholds", "Steps and wall time", _table(tables["thresholds"]), _text(text)))
     sections += [_settings(tables), _section("runs", "Runs", _folded(tables["runs"], f"{len(analysis.runs)} runs"))]
     links = "".join(f'<li><a href="#{name}">{label}</a></li>' for name, label, _ in sections)
