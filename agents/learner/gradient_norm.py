@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import reduce
 
@@ -37,5 +38,5 @@ def _norm(gradients: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
         return torch.zeros(())
     norms = torch._foreach_norm(list(gradients), 2, dtype=dtype)
     if torch.compiler.is_compiling():  # one kernel, where stacking takes one for each norm
-        return reduce(torch.add, (norm * norm for norm in norms)).sqrt().float()
+        return reduce(operator.add, (norm * norm for norm in norms)).sqrt().float()
     return torch.linalg.vector_norm(torch.stack(norms)).float()
