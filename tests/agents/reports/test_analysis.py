@@ -100,6 +100,14 @@ def test_steps_and_time_to_a_threshold():
     assert (found.threshold, found.source, found.steps) == (475, "Gymnasium's", 200)
 
 
+def test_what_comes_after_the_shared_steps_counts_for_nothing():
+    runs = [a_run([1, 6, 2, 9]), a_run([3, 1, 1], seed=1)]
+    found = study(runs, thresholds={"Task": 7.0})
+    assert found.environments[0].curves[0].bests.tolist() == [6, 3]
+    assert found.thresholds[0].reached == 0
+    assert study(runs, thresholds={"Task": 6.0}).thresholds[0].reached == 1
+
+
 def test_first_step_and_seconds():
     points = Points.of([(10, 1), (20, 3), (30, 2)])
     assert first_step(points, 2) == 20

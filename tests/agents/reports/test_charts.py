@@ -53,6 +53,7 @@ def test_curves_have_the_normalizers_colour_and_the_agents_dash(analysis):
     assert [lines[label].get_linestyle() for label in labels] == ["-", "-", "--", "--"]
     assert lines[labels[1]].get_ydata()[[0, -1]].tolist() == [0, 40]
     assert len(axes.collections) == 3  # bands: not of two seeds
+    assert all(0.1 < band.get_alpha() < 0.4 for band in axes.collections)
     assert [line.get_ydata()[0] for line in axes.lines[4:]] == [15]  # the threshold
     assert axes.get_ylim() == pytest.approx((-2, 42))
 

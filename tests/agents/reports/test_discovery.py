@@ -14,7 +14,7 @@ def test_runs_are_found_at_any_depth_and_once(tmp_path):
     write_events(tmp_path / "sb3" / "PPO_1" / LOG, [("rollout/ep_rew_mean", 1, 1.0)])
     write_run(tmp_path / "a" / "b" / "run" / "unfinished" / "x", curve([1]))
     write_run(tmp_path / "wandb" / "x", curve([1]))
-    runs, notes = find_runs([tmp_path, tmp_path / "a"])
+    runs, notes = find_runs([tmp_path, tmp_path / "sb3" / ".." / "a"])
     assert [run.name for run in runs] == [f"{tmp_path}/a/b/run", f"{tmp_path}/sb3/PPO_1"]
     assert [run.agent for run in runs] == ["dqn", "PPO"]
     assert notes == []
