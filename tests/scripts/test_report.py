@@ -13,7 +13,8 @@ def test_short_runs_of_our_own(tmp_path):
     )
     scores = (tmp_path / "report" / "tables" / "scores.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in scores[1:]] == [["dqn none", "Chain"], ["dqn weight", "Chain"]]
-    assert (tmp_path / "report" / "figures" / "curve-Chain.png").is_file()
+    assert (tmp_path / "report" / "figures" / "curve-Chain.png").read_bytes().startswith(b"\x89PNG")
+    assert "base64" in (tmp_path / "report" / "index.html").read_text()
 
 
 def test_bad_input_is_one_line(tmp_path):

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from agents.commands.report import main
-from tests.agents.reports.hand_made import curve, write_events, write_run
+from agents.reports.charts import Chart
+from tests.agents.reports.hand_made import curve, undrawn, write_events, write_run
 
 QUICK = ["--resamples", "100"]
 
@@ -15,6 +16,7 @@ QUICK = ["--resamples", "100"]
 def report(monkeypatch, capsys, tmp_path):
     """Calls the command in a folder of its own and returns its exit code, output and error output."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Chart, "drawn", undrawn)
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])

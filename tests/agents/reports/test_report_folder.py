@@ -2,9 +2,15 @@
 
 import pytest
 
+from agents.reports.charts import Chart
 from agents.reports.report_folder import check_folder, write_report
-from tests.agents.reports.hand_made import a_run
+from tests.agents.reports.hand_made import a_run, undrawn
 from tests.agents.reports.test_analysis import study
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch):
+    monkeypatch.setattr(Chart, "drawn", undrawn)
 
 
 def files(folder):
@@ -21,6 +27,7 @@ def test_a_report_is_written_and_replaced(tmp_path):
         *files(out)
     }
     assert "tables/curves.md" not in files(out)
+    assert (out / "figures" / "curve-A.png").read_bytes() == b"PNG"
     check_folder(out)
     write_report(out, "Second", study([a_run([1, 2], env="B")]), [])
     assert "Second" in page.read_text()
