@@ -85,9 +85,9 @@ def report(settings: ReportSettings) -> tuple[str, list[str]]:
         ValueError: there is nothing that can be compared, or it cannot be written.
     """
     from agents.reports.analysis import Choices, analyse
-    from agents.reports.charts import check_drawing
     from agents.reports.curves import group
     from agents.reports.discovery import find_runs
+    from agents.reports.drawing import check_drawing
     from agents.reports.event_runs import folder_pattern
     from agents.reports.page import summary
     from agents.reports.report_folder import check_folder, write_report

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.reports.analysis import Aggregate, Analysis, Block, CurveResult, EnvironmentResult
 from agents.reports.bootstrap import Estimate
 from agents.reports.curves import Method
+from agents.reports.drawing import HEIGHT, Chart, file_name
+from agents.reports.findings import Aggregate, Analysis, Block, CurveResult, EnvironmentResult
 from agents.reports.normalizer_styles import style_of
 
 if TYPE_CHECKING:
@@ -22,72 +21,6 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2
 """Of the first four variants of a figure: agents and settings other than the normalizer."""
 MOST = 8
 """Lines of a figure; where there are more, each variant has a figure."""
-_WIDTH, _HEIGHT = 4.8, 3.5  # inches: text of 9 points can be read on a telephone
-
-
-class Theme(NamedTuple):
-    """Colours of what is not data."""
-
-    text: str
-    grid: str
-    ground: str
-
-
-LIGHT = Theme("#1c1e21", "#d9dce1", "#fefefe")
-DARK = Theme("#e4e6ea", "#3a3f47", "#16181c")
-"""No other part of a figure has one of these colours."""
-
-
-class Drawn(NamedTuple):
-    """A figure as files."""
-
-    name: str
-    """Of its files."""
-    description: str
-    """For those who cannot see it."""
-    height: float
-    """Inches."""
-    png: bytes
-    svg: bytes
-    dark_svg: bytes
-
-
-class Chart(NamedTuple):
-    """A figure that can be drawn."""
-
-    name: str
-    description: str
-    height: float
-    paint: Callable[[Axes], None]
-
-    def drawn(self) -> Drawn:
-        """The figure in its formats and themes."""
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        png, svg = io.BytesIO(), io.BytesIO()
-        with matplotlib.rc_context(_rc(LIGHT)):
-            figure = Figure(figsize=(_WIDTH, self.height), layout="constrained")
-            FigureCanvasAgg(figure)
-            self.paint(figure.subplots())
-            figure.savefig(svg, format="svg", metadata={"Date": None})
-            figure.set_layout_engine("none")  # it is laid out
-            figure.savefig(png, format="png", dpi=200)
-        dark = svg.getvalue().decode()
-        for light_colour, dark_colour in zip(LIGHT, DARK, strict=True):
-            dark = dark.replace(light_colour, dark_colour)
-        return Drawn(self.name, self.description, self.height, png.getvalue(), svg.getvalue(), dark.encode())
-
-
-def check_drawing() -> None:
-    """Check for what draws and computes, before runs are read.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    if missing := [name for name in ("matplotlib", "scipy") if importlib.util.find_spec(name) is None]:
-        raise ValueError(f'a report needs {" and ".join(missing)}: pip install "wnrl[report]"')
 
 
 def charts(analysis: Analysis) -> dict[str, list[Chart]]:
@@ -109,27 +42,6 @@ def _once(chart: Chart, taken: Counter[str]) -> Chart:
     return chart if number == 1 else chart._replace(name=f"{chart.name}-{number}")
 
 
-def _rc(theme: Theme) -> dict[Any, Any]:
-    names = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor")
-    return dict.fromkeys(names, theme.text) | {
-        "figure.facecolor": theme.ground,
-        "axes.facecolor": theme.ground,
-        "savefig.facecolor": theme.ground,
-        "axes.grid": True,
-        "grid.color": theme.grid,
-        "grid.linewidth": 0.6,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlesize": 10,
-        "axes.titlelocation": "left",
-        "font.size": 9,
-        "legend.frameon": False,
-        "text.parse_math": False,  # a dollar sign in a name is one
-        "svg.hashsalt": "wnrl",
-    }
-
-
 def parts(methods: Sequence[Method]) -> list[list[Method]]:
     """The methods of each figure: all in one, or those of a variant where they are more than can be told apart."""
     variants = list(dict.fromkeys(method.variant for method in methods))
@@ -145,7 +57,7 @@ def _titled(name: str, part: Sequence[Method], methods: Sequence[Method]) -> str
 
 def _lines_height(lines: int) -> float:
     """Inches of a figure with a legend of so many lines in two columns."""
-    return _HEIGHT + 0.17 * ((lines + 1) // 2)
+    return HEIGHT + 0.17 * ((lines + 1) // 2)
 
 
 def _curve_charts(env: EnvironmentResult, tag: str) -> list[Chart]:
@@ -311,8 +223,3 @@ def _interval_painter(
 
 def _listed(names: Sequence[str], values: Sequence[Estimate]) -> str:
     return "; ".join(f"{name} {value.value:.3g}" for name, value in zip(names, values, strict=True)) + "."
-
-
-def file_name(text: str) -> str:
-    """The text with what files are not named by replaced."""
-    return "".join(letter if letter.isalnum() or letter in "-+." else "-" for letter in text).strip(".-")[:100]

@@ -6,9 +6,10 @@ import base64
 import html
 from collections.abc import Mapping, Sequence
 
-from agents.reports.analysis import LAST, Analysis
+from agents.reports.analysis import LAST
 from agents.reports.bootstrap import FEWEST
-from agents.reports.charts import Drawn
+from agents.reports.drawing import Drawn
+from agents.reports.findings import Analysis
 from agents.reports.tables import Table
 
 GENERATOR = "wnrl report"

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agents.reports.analysis import Analysis
 from agents.reports.charts import charts
+from agents.reports.findings import Analysis
 from agents.reports.page import GENERATOR, markdown, page
 from agents.reports.tables import (
     Table,

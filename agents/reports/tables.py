@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.reports.analysis import STATISTICS, Analysis, CurveResult
+from agents.reports.analysis import STATISTICS
 from agents.reports.bootstrap import Estimate
 from agents.reports.curves import FREE, OF_NOTE, differing
+from agents.reports.findings import Analysis, CurveResult
 from agents.reports.run import Run
 from agents.reports.score_scales import HUMAN
 

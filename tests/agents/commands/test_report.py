@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from agents.commands.report import main
-from agents.reports.charts import Chart
+from agents.reports.drawing import Chart
 from tests.agents.reports.hand_made import curve, undrawn, write_events, write_run
 
 QUICK = ["--resamples", "100"]

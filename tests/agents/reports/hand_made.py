@@ -3,7 +3,7 @@
 import json
 import struct
 
-from agents.reports.charts import Drawn
+from agents.reports.drawing import Drawn
 from agents.reports.run import Points, Run
 
 SETTINGS = {"env": "Task", "game": None, "norm": "none", "seed": 0, "learning_rate": 0.001, "run_dir": "x"}

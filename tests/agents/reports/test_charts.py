@@ -1,12 +1,9 @@
 """agents.reports.charts"""
 
-import importlib.util
-import re
-
 import pytest
 from matplotlib.figure import Figure
 
-from agents.reports.charts import DARK, DASHES, LIGHT, charts, check_drawing, file_name
+from agents.reports.charts import DASHES, charts
 from agents.reports.normalizer_styles import STYLES
 from tests.agents.reports.hand_made import a_run
 from tests.agents.reports.test_analysis import study
@@ -88,35 +85,6 @@ def test_intervals_and_a_line_at_chance(analysis):
     assert len(axes.lines) == 1 + 2 + 1  # one interval, two markers, chance
 
 
-def test_files(analysis):
-    (chart,) = charts(analysis)["profiles"]
-    drawn = chart.drawn()
-    assert drawn.png.startswith(b"\x89PNG")
-    svg, dark = drawn.svg.decode(), drawn.dark_svg.decode()
-    assert re.search(r"<svg[^>]*viewBox", svg)
-    assert all(colour in svg and colour not in dark for colour in LIGHT)
-    assert all(colour in dark and colour not in svg for colour in DARK)
-    assert svg.count(STYLES["weight"].colour) == dark.count(STYLES["weight"].colour) > 0
-    assert not {*LIGHT, *DARK} & {style.colour for style in STYLES.values()}
-
-
-def test_names_are_text_and_no_markup():
-    runs = [a_run([1, 2], env="<b>&$x_1$/../..", agent="a$b$")]
-    (chart,) = charts(study(runs))["curves"]
-    drawn = chart.drawn()
-    assert b"<b>" not in drawn.svg
-    assert drawn.svg == chart.drawn().svg  # the same again
-    assert drawn.name == "curve--b---x-1"
-    assert "/" not in file_name("../../etc")
-
-
 def test_names_that_become_equal_get_a_number():
     found = charts(study([a_run([1, 2], env=env) for env in ("a/b", "a b")]))["curves"]
     assert [chart.name for chart in found] == ["curve-a-b", "curve-a-b-2"]
-
-
-def test_what_is_missing_is_named(monkeypatch):
-    check_drawing()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r'needs matplotlib and scipy: pip install "wnrl\[report\]"'):
-        check_drawing()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.reports.charts import Chart
+from agents.reports.drawing import Chart
 from agents.reports.report_folder import check_folder, write_report
 from tests.agents.reports.hand_made import a_run, undrawn
 from tests.agents.reports.test_analysis import study

@@ -1,0 +1,98 @@
+"""What an analysis of runs finds: the contents of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from agents.reports.bootstrap import Estimate
+from agents.reports.curves import Curve, Method
+from agents.reports.run import Numbers, Run
+from agents.reports.score_scales import Scale
+
+
+class CurveResult(NamedTuple):
+    """A curve with its statistics."""
+
+    curve: Curve
+    steps: Numbers
+    """[P]."""
+    band: Estimate
+    """IQM over runs at each step, [P]."""
+    finals: Numbers
+    """Final score of each run, [N]."""
+    bests: Numbers
+    """Best score of each run, [N]."""
+    final: Estimate
+    """IQM of `finals`."""
+
+
+class EnvironmentResult(NamedTuple):
+    """The curves of one environment, which begin and end at the same steps."""
+
+    env: str
+    curves: tuple[CurveResult, ...]
+    scale: Scale
+    threshold: tuple[float, str] | None
+
+
+class ThresholdResult(NamedTuple):
+    """When the runs of a curve came to a score."""
+
+    curve: Curve
+    threshold: float
+    source: str
+    reached: int
+    """Runs that did."""
+    steps: float
+    """Median over all runs, infinite where half of them did not."""
+    seconds: float
+
+
+class Aggregate(NamedTuple):
+    """Statistics over environments of a method's scores, each on its environment's scale."""
+
+    method: Method
+    runs: int
+    statistics: Mapping[str, Estimate]
+    profile: Estimate
+
+
+class Block(NamedTuple):
+    """Methods over the environments in which each of them has runs."""
+
+    envs: tuple[str, ...]
+    scores: Numbers
+    """Thresholds of the profiles, [T]; of one environment they are its scores, of several they are scaled."""
+    aggregates: tuple[Aggregate, ...]
+
+    def __str__(self) -> str:
+        return self.envs[0] if len(self.envs) == 1 else f"{len(self.envs)} environments ({', '.join(self.envs)})"
+
+
+class Improvement(NamedTuple):
+    """Probability that a run of a method scores higher than one of the baseline."""
+
+    env: str
+    """`all` for the mean over environments."""
+    method: Method
+    baseline: Method
+    probability: Estimate
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that a report shows."""
+
+    tag: str
+    environments: tuple[EnvironmentResult, ...]
+    thresholds: tuple[ThresholdResult, ...]
+    blocks: tuple[Block, ...]
+    improvements: tuple[Improvement, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them."""
+        return [run for env in self.environments for result in env.curves for run in result.curve.runs]
