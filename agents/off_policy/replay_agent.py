@@ -211,6 +211,7 @@ class ReplayAgent(ByRows):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `get_state`'s state."""
+        self._before_row = None
         self.learner.set_state(state["learner"])
         self.target.load_state_dict(state["target"])
         self._acting_fold.refresh()

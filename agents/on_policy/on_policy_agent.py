@@ -157,6 +157,7 @@ class OnPolicyAgent(ByRows):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from such a state."""
+        self._before_row = None
         self.learner.set_state(state["learner"])
         self.storage.set_state(state["storage"])
         self._generator.set_state(state["generator"].cpu())

@@ -85,11 +85,13 @@ class RunSettings:
             return
         check_at_least(self, 1, "env_groups")
         if self.env_groups > self.num_envs:
-            raise ValueError(f"env_groups must be at most num_envs, {self.num_envs}, got {self.env_groups}")
+            raise ValueError(
+                f"env_groups must be at most num_envs, {self.num_envs} in a process, got {self.env_groups}"
+            )
         if self.env_groups > 1 and self.task.env is not None and self.task.vectorization != "async":
             raise ValueError(
                 f"env_groups {self.env_groups} has no effect on environments that step one after the other: add "
-                "--vectorization async, or leave it out"
+                "--vectorization async, or --env-groups None"
             )
 
     @property

@@ -35,7 +35,8 @@ def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
 
 
 def settings_again(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
-    """The settings of a run for another one: `resume` and `run_dir` are None, `config` is `path`.
+    """The settings of a run for another one: `resume` and `run_dir` are None, `config` is `path`, and groups of
+    environments are those that suit this machine.
 
     Args:
         spec: of its agent.
@@ -48,7 +49,7 @@ def settings_again(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
     stored = _read(spec, read_config(path / "config.json" if folder == path else path), RunDirectory(folder))
     if stored["schedule_steps"] == stored["steps"]:
         stored["schedule_steps"] = None
-    return _made(spec, path, {**stored, "resume": None, "run_dir": None, "config": path})
+    return _made(spec, path, {**stored, "env_groups": None, "resume": None, "run_dir": None, "config": path})
 
 
 def _read(spec: AgentSpec, config: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:

@@ -214,3 +214,4 @@ class Trainer:
         if "environment" in state:
             self.environment.set_state(state["environment"])
             self._timestep = TimeStep(**state["timestep"])
+        self._ahead = None

@@ -18,7 +18,7 @@ def games_beside_a_gpu(flags: Mapping[str, str]) -> Values:
     Args:
         flags: the flags that are given; --device is one.
     """
-    if flags.get("device", "auto") == "cpu" or not has_gpu():
+    if flags.get("device", "auto").startswith("cpu") or not has_gpu():
         return {}
     from envs.atari import usable_cores  # brings the emulator
 

@@ -189,6 +189,17 @@ def test_how_many_groups_there_are_may_change(run_dir, value):
     assert run.env_groups == value
 
 
+def test_another_runs_groups_are_not_taken_over(run_dir):
+    path = run_dir / "config.json"
+    config = json.loads(path.read_text())
+    config["settings"] |= {"env_groups": 2, "vectorization": "async", "num_envs": 4}
+    path.write_text(json.dumps(config))
+    assert parsed("--config", path, "--vectorization", "sync", "--num-envs", 1).run.env_groups is None
+    with pytest.raises(ValueError, match="add --vectorization async, or --env-groups None"):
+        parsed("--resume", run_dir, "--vectorization", "sync")
+    assert parsed("--resume", run_dir, "--vectorization", "sync", "--env-groups", "None").run.env_groups is None
+
+
 @pytest.mark.parametrize("following", [[], ["--seed", 5]])
 @pytest.mark.parametrize("flag", ["--resume", "--config", "--preset"])
 def test_a_flag_that_is_read_before_the_others_needs_a_value(flag, following):

@@ -34,11 +34,14 @@ def test_numbers_out_of_range_are_refused_by_name_and_value(name, value):
     ("settings", "refusal"),
     [
         ({"game": "Pong", "env_groups": 0}, "env_groups must be at least 1, got 0"),
-        ({"game": "Pong", "env_groups": 5, "num_envs": 4}, "env_groups must be at most num_envs, 4, got 5"),
+        (
+            {"game": "Pong", "env_groups": 5, "num_envs": 4},
+            "env_groups must be at most num_envs, 4 in a process, got 5",
+        ),
         (
             {"env": "CartPole-v1", "env_groups": 2},
             "env_groups 2 has no effect on environments that step one after the other: add --vectorization async, or "
-            "leave it out",
+            "--env-groups None",
         ),
     ],
 )

@@ -23,7 +23,7 @@ def beside_a_gpu(monkeypatch):
 def test_games_by_cores(cores, games, beside_a_gpu, monkeypatch):
     monkeypatch.setattr("envs.atari.usable_cores", lambda: cores)
     assert games_beside_a_gpu({}) == games_beside_a_gpu({"device": "cuda:0"}) == {"num_envs": games}
-    assert games_beside_a_gpu({"device": "cpu"}) == {}
+    assert games_beside_a_gpu({"device": "cpu"}) == games_beside_a_gpu({"device": "cpu:0"}) == {}
 
 
 @pytest.mark.parametrize(
