@@ -10,20 +10,16 @@ from agents.settings.flat import PYTHON
 
 TRUST = "--trust"
 """The flag that allows it; in Python `trust=True`."""
-
-
-MOST_IN_CONFIG = {
-    "num_envs": 2**14,
-    "rollout_length": 2**20,
+MOST = {
     "batch_size": 2**20,
     "init_batch": 2**20,
     "n_step": 2**12,
     "taus": 2**12,
     "target_taus": 2**12,
     "policy_taus": 2**12,
-    "quantiles": 2**12,
-    "atoms": 2**12,
 }
+"""Of settings that no tensor of a checkpoint has the size of, in a run that is not trusted."""
+MOST_IN_CONFIG = {"num_envs": 2**14, "rollout_length": 2**20, **MOST, "quantiles": 2**12, "atoms": 2**12}
 """Of settings that memory is taken for, in a file of `--config`."""
 
 
@@ -34,9 +30,13 @@ def check_most(path: Path, flat: Mapping[str, Any]) -> None:
         path: of the file.
         flat: the settings that come from it, by flat name.
     """
-    for name, most in MOST_IN_CONFIG.items():
-        if flat.get(name, 0) > most:
-            raise ValueError(f"{path} has {name} {flat[name]:,}: add {TRUST} if you know why")
+    if size := size_above(flat, MOST_IN_CONFIG):
+        raise ValueError(f"{path} has {size}: add {TRUST} if you know why")
+
+
+def size_above(flat: Mapping[str, Any], most: Mapping[str, int]) -> str:
+    """The first of these settings that is above its most, with its value; empty where none is."""
+    return next((f"{name} {flat[name]:,}" for name, limit in most.items() if flat.get(name, 0) > limit), "")
 
 
 def needs_trust(env: str | None, kwargs: Mapping[str, Any] = {}) -> bool:

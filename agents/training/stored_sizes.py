@@ -8,20 +8,12 @@ from typing import Any
 
 from agents.settings.flat import to_flat
 from agents.settings.run import TrainSettings
+from agents.settings.trust import MOST, size_above
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.files import CheckpointError
 
 IN_CHECKPOINT = {"num_envs": "/trainer/statistics/running", "rollout_length": "/trainer/agent/storage/reward"}
 """The tensor in checkpoints that is as long as a setting says."""
-MOST = {
-    "batch_size": 2**20,
-    "init_batch": 2**20,
-    "n_step": 2**12,
-    "taus": 2**12,
-    "target_taus": 2**12,
-    "policy_taus": 2**12,
-}
-"""Of settings that no tensor has the size of, in a run that is not trusted."""
 
 
 def check_sizes(settings: TrainSettings[Any], path: Path, checkpoints: Path, processes: int = 1) -> None:
@@ -41,17 +33,11 @@ def check_sizes(settings: TrainSettings[Any], path: Path, checkpoints: Path, pro
         if name in flat and (length := next(iter(shapes.get(tensor, ())), 0)) != flat[name]:
             check_processes(found.latest()[1], processes)
             raise CheckpointError(f"{path} has {name} {flat[name]:,}, its checkpoint {length:,}: one is damaged")
-    if not settings.run.trust:
-        _check_most(path, flat)
+    if not settings.run.trust and (size := size_above(flat, MOST)):
+        raise CheckpointError(f"{path} has {size}: add --trust (trust=True) if you know why")
 
 
 def check_processes(checkpoint: Mapping[str, Any], number: int) -> None:
     """Raise ValueError where a checkpoint is of a run of another number of processes."""
     if (made := checkpoint.get("processes", 1)) != number:
         raise ValueError(f"the run is one of {made} processes: start as many (torchrun --nproc-per-node {made})")
-
-
-def _check_most(path: Path, flat: Mapping[str, Any]) -> None:
-    for name, most in MOST.items():
-        if flat.get(name, 0) > most:
-            raise CheckpointError(f"{path} has {name} {flat[name]:,}: add --trust (trust=True) if you know why")
