@@ -17,6 +17,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import polyak_update
 from torch import nn
 
+from tests.autocast import needs_autocast_lstm
 from tests.products import covering, mostly_slow
 from tests.wnrl.sb3.contract import (
     OFF_POLICY,
@@ -301,6 +302,7 @@ def test_inference_mode():
 
 @pytest.mark.parametrize("name", KINDS)
 def test_autocast(name):
+    needs_autocast_lstm(name == "ppo_recurrent")
     policy = make(name).policy
     full = network_outputs(policy, False)
     with torch.autocast("cpu", dtype=torch.bfloat16):

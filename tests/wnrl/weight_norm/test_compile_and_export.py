@@ -15,6 +15,7 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 import wnrl
+from tests.autocast import needs_autocast_lstm
 from tests.wnrl.onnx_operators import operators_translated_once  # noqa: F401
 from tests.wnrl.weight_norm.normalized_networks import (
     NORMS,
@@ -327,6 +328,7 @@ def test_activation_checkpoint(case, use_reentrant):
 
 def test_autocast(case):
     """The outputs have the dtype that torch's have, parameters and gradients stay in float32."""
+    needs_autocast_lstm(any(isinstance(module, nn.LSTM) for module in case.network.modules()))
     network = case.network
     expected = copy.deepcopy(network)(*case.inputs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
