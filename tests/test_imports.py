@@ -35,6 +35,7 @@ ROOMS = {
     "agents": [
         "__init__",
         "commands",
+        "sweeps",
         "reports",
         "benchmarks",
         "algorithm",

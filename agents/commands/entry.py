@@ -58,6 +58,12 @@ COMMANDS = {
         "dqn --game Breakout, or ppo, replay, env, calls, …",
         "agents.commands.benchmark:main",
     ),
+    "sweep": Command(
+        "",
+        "Train many runs: over agents, tasks, normalizers, settings and seeds",
+        "--agents dqn ppo --envs CartPole-v1 --steps 50000 --out sweep",
+        "agents.commands.sweep:main",
+    ),
     "report": Command(
         "DIR",
         "Compare runs: curves, statistics and figures in one page",

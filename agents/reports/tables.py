@@ -40,6 +40,14 @@ class Table(NamedTuple):
         lines = [cells[0], ["---"] * len(self.head), *cells[1:]]
         return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
 
+    def as_text(self) -> str:
+        """Columns for a terminal."""
+        widths = [max(len(cell) for cell in column) for column in zip(self.head, *self.rows, strict=True)]
+        lines = [
+            [cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in [self.head, *self.rows]
+        ]
+        return "\n".join("  ".join(line).rstrip() for line in lines)
+
     def as_html(self) -> str:
         """A table element in a box that scrolls; the first column names the rows."""
         head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.head)

@@ -1,0 +1,1 @@
+"""Sweeps: many runs over agents, tasks, normalizers, settings and seeds."""

@@ -1,0 +1,172 @@
+"""Searches that draw settings: Optuna's sampler proposes them, ASHA stops those that fall behind (Li et al. 2020)."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search.optuna import OptunaSearch
+
+from agents.sweeps.live_table import LiveTable
+from agents.sweeps.ray_runs import Resources, ShownTrials, configuration, fit, tuned_trial, usable_cpus
+from agents.sweeps.search import FIRST_SEED, Candidate, Range, Space
+from agents.sweeps.sweep_folder import SweepFolder
+from agents.sweeps.trials import Trial
+
+REDUCTION = 3
+"""Of each rung of ASHA the best third goes on."""
+GRACE = 9
+"""The first rung is at this part of a run."""
+SEEDS = 1_000_000
+"""Seeds of a search."""
+
+
+def search(folder: SweepFolder, base: Trial, space: Space, samples: int, resources: Resources) -> list[Candidate]:
+    """Draw settings for an agent, a task and a normalizer until there are so many samples, each one run.
+
+    Those that an earlier command has tried count, and are known to the sampler.
+
+    Args:
+        folder: of the sweep.
+        base: the trial without the settings that are searched.
+        space: what is searched.
+        samples: runs in all.
+        resources: of each.
+    """
+    record = Samples(folder.path / f"{base.group}.samples.csv", [*space])
+    known = record.read()
+    if len(known) < samples:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        points = {"points_to_evaluate": [s for s, _ in known], "evaluated_rewards": [score for _, score in known]}
+        sampler = optuna.samplers.TPESampler(seed=len(known), n_startup_trials=max(4, samples // 3))
+        proposes = OptunaSearch(
+            {name: distribution(values) for name, values in space.items()},
+            metric="score",
+            mode="max",
+            sampler=sampler,
+            **(points if known else {}),
+        )
+        at_once = max(1, int(usable_cpus() / max(resources.cpus, 1e-9)))
+        config = tune.TuneConfig(
+            search_alg=ConcurrencyLimiter(proposes, max_concurrent=at_once),
+            scheduler=ASHAScheduler(
+                time_attr="step",
+                metric="score",
+                mode="max",
+                max_t=base.steps,
+                grace_period=max(1, base.steps // GRACE),
+                reduction_factor=REDUCTION,
+            ),
+            num_samples=samples - len(known),
+        )
+        worker = tune.with_parameters(sampled_trial, base=dataclasses.asdict(base), path=str(folder.path.absolute()))
+        table = table_of(base, samples, len(known))
+        try:
+            fit(folder, {}, resources, [Recorded(record, table, base, resources.retries)], config, worker)
+        finally:
+            table.close()
+    return [Candidate(base, settings, score) for settings, score in record.read()]
+
+
+def distribution(values: Range | tuple[str, ...]) -> Any:
+    """Optuna's distribution of a range, or of values."""
+    if not isinstance(values, Range):
+        return CategoricalDistribution([*values])
+    if values.whole:
+        return IntDistribution(int(values.low), int(values.high), log=values.log)
+    return FloatDistribution(values.low, values.high, log=values.log)
+
+
+def sample_of(base: Trial, settings: Mapping[str, Any]) -> Trial:
+    """The trial with drawn settings, and a seed of its own."""
+    number = zlib.crc32(json.dumps([base.group, settings], sort_keys=True).encode())
+    together = {**base.settings, **settings}
+    return dataclasses.replace(base, settings=together, varied=(*settings,), seed=FIRST_SEED + number % SEEDS)
+
+
+def sampled_trial(config: Mapping[str, Any], base: Mapping[str, Any], path: str) -> None:
+    """A sample in a worker of Ray."""
+    trial = sample_of(Trial(**base), config)
+    tuned_trial({"trial": configuration(SweepFolder(Path(path)), trial, 1)})
+
+
+def numbered(base: Trial, number: int) -> Trial:
+    """What stands for a sample in a table before its settings are drawn."""
+    return dataclasses.replace(base, seed=number)
+
+
+def table_of(base: Trial, samples: int, known: int) -> LiveTable:
+    """The table of a search, of which so many samples are known."""
+    rows = [numbered(base, number) for number in range(samples)]
+    return LiveTable(rows, rows[:known])
+
+
+class Samples:
+    """The samples of a search in a CSV file.
+
+    Args:
+        path: of the file.
+        names: of the settings.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._path, self._names = path, [*names]
+
+    def read(self) -> list[tuple[dict[str, Any], float]]:
+        """Settings and score of each."""
+        if not self._path.exists():
+            return []
+        with open(self._path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        try:
+            return [({name: json.loads(row[name]) for name in self._names}, float(row["score"])) for row in rows]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{self._path} is of another search, or damaged ({error}): remove it") from error
+
+    def add(self, settings: Mapping[str, Any], step: int, score: float) -> None:
+        """Append one."""
+        new = not self._path.exists()
+        with open(self._path, "a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if new:
+                writer.writerow([*self._names, "steps", "score"])
+            writer.writerow([*(json.dumps(settings[name]) for name in self._names), step, repr(score)])
+
+
+class Recorded(ShownTrials):
+    """Records each sample that has ended, whether ASHA has stopped it or not.
+
+    Args:
+        record: of the samples.
+        table: that is kept up to date.
+        base: the trial without the settings that are searched.
+        retries: after which a sample has failed.
+    """
+
+    def __init__(self, record: Samples, table: LiveTable, base: Trial, retries: int) -> None:
+        super().__init__(table, retries)
+        self._record, self._base = record, base
+        self._numbers: dict[str, int] = {}
+        self._begun = len(record.read())
+
+    def name_of(self, trial: Any) -> str:
+        """Samples are numbered as they come."""
+        number = self._numbers.setdefault(trial.trial_id, self._begun + len(self._numbers))
+        return numbered(self._base, number).name
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The end of a sample."""
+        result = trial.last_result
+        if (score := result.get("score")) is not None and score == score:
+            self._record.add(trial.config, result.get("step", 0), score)
+        super().on_trial_complete(iteration, trials, trial, **info)

@@ -1,0 +1,138 @@
+"""What a sweep consists of: the trials over agents, tasks, normalizers, settings and seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.settings.nearest import nearest_setting
+from agents.sweeps.trials import OF_A_TRIAL, Trial, setting_names, takes_several
+
+SELECTING = ("agent", "env", "game", "norm")
+"""Entries of an override that say which trials it is for."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """Settings of some of the trials."""
+
+    where: Mapping[str, tuple[str, ...]]
+    """Values of agent, env, game or norm; a trial has one of each that is named."""
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, entries: Mapping[str, Any]) -> Override:
+        """An override from a flat table, as files of sweeps have it.
+
+        Raises:
+            ValueError: it selects nothing, or sets nothing.
+        """
+        where = {name: _several(entries[name]) for name in SELECTING if name in entries}
+        settings = {name: value for name, value in entries.items() if name not in SELECTING}
+        if not where or not settings:
+            raise ValueError(
+                f"an override needs one of {', '.join(SELECTING)}, which select trials, and a setting that they get"
+            )
+        return cls(where, settings)
+
+    def holds(self, agent: str, task: str, norm: str) -> bool:
+        """Whether it is for trials of these."""
+        found = {"agent": agent, "env": task, "game": task, "norm": norm}
+        return all(found[name] in values for name, values in self.where.items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep's axes.
+
+    Raises:
+        ValueError: nothing to run, an unknown agent or setting, or a value that is given twice.
+    """
+
+    agents: tuple[str, ...]
+    envs: tuple[str, ...]
+    games: tuple[str, ...]
+    norms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    steps: int
+    axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Values of further settings by name; of one value, it holds for all trials."""
+    overrides: tuple[Override, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("agents", "norms", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"name at least one of --{name}")
+        if not self.envs and not self.games:
+            raise ValueError("name the tasks: --envs CartPole-v1, or --games Breakout for Atari")
+        for name, values in {**vars(self), **self.axes}.items():
+            if isinstance(values, tuple) and (twice := [value for value in values if values.count(value) > 1]):
+                raise ValueError(f"--{name.replace('_', '-')} has {twice[0]} twice")
+        for agent in self.agents:
+            for setting in self.axes:
+                _check_setting(agent, setting)
+            for override in self.overrides:
+                if agent in override.where.get("agent", self.agents):
+                    self._check_override(agent, override)
+
+    def _check_override(self, agent: str, override: Override) -> None:
+        for setting in override.settings:
+            _check_setting(agent, setting)
+            if len(self.axes.get(setting, ())) > 1:
+                raise ValueError(f"{setting} is an axis with {len(self.axes[setting])} values, and in an override")
+
+    def trials(self) -> list[Trial]:
+        """All of them, those with the first seed first."""
+        varied = tuple(sorted(name for name, values in self.axes.items() if len(values) > 1))
+        tasks = [*((env, False) for env in self.envs), *((game, True) for game in self.games)]
+        found = []
+        for seed, agent, (task, game), norm, *values in itertools.product(
+            self.seeds, self.agents, tasks, self.norms, *self.axes.values()
+        ):
+            settings = {name: _words(agent, name, value) for name, value in zip(self.axes, values, strict=True)}
+            for override in self.overrides:
+                if override.holds(agent, task, norm):
+                    settings |= override.settings
+            found.append(Trial(agent, task, game, norm, seed, self.steps, settings, varied))
+        return found
+
+
+def _check_setting(agent: str, setting: str) -> None:
+    """Raise ValueError where an agent has no such setting, or a sweep gives it its value."""
+    if setting in OF_A_TRIAL:
+        advice = {"env": "--envs", "game": "--games", "norm": "--norms", "seed": "--seeds", "algo": "--agents sb3-ppo"}
+        raise ValueError(f"a sweep sets {setting} itself: {advice.get(setting, 'leave it out')}")
+    if setting not in (names := setting_names(agent)):
+        near = nearest_setting(setting, names)
+        meant = f": did you mean {near}?" if near else "; an override can set it for other agents alone"
+        raise ValueError(f"{agent} has no setting {setting!r}{meant}")
+
+
+def _words(agent: str, name: str, value: Any) -> Any:
+    """A value as a command line takes it: `64,64` is two words where the setting takes several."""
+    if isinstance(value, str) and takes_several(agent, name) and name not in ("hyperparams", "env_kwargs"):
+        return tuple(value.split(","))
+    return value
+
+
+def _several(values: Any) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(map(str, values))
+
+
+def seed_range(first: int, count: int) -> tuple[int, ...]:
+    """So many seeds; any two give unrelated runs.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if count < 1:
+        raise ValueError(f"seeds must be at least 1, got {count}")
+    return tuple(range(first, first + count))
+
+
+def values_of(texts: Sequence[str]) -> tuple[Any, ...]:
+    """Values of a setting from words of a command line; none stands for a bare flag."""
+    plain = {"True": True, "False": False}
+    return tuple(plain.get(text, text) for text in texts) or (True,)

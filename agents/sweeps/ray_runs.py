@@ -1,0 +1,193 @@
+"""Trials under Ray Tune, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from agents.sweeps.live_table import LiveTable
+from agents.sweeps.sweep_folder import SweepFolder
+from agents.sweeps.trial_process import Progress, progress_of, train_trial
+from agents.sweeps.trials import Trial
+
+ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # its tables: the sweep has one of its own
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the runs write their own metrics
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a run without a GPU chooses its device itself
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial gets."""
+
+    cpus: float
+    gpus: float
+    """Share of a GPU: of 0.25, four trials share one."""
+    retries: int
+    """How often a trial that breaks off goes on from its checkpoint."""
+    address: str | None
+    """Of a cluster; None: this machine."""
+
+
+def connect(resources: Resources) -> None:
+    """Start Ray on this machine, or join a cluster.
+
+    Raises:
+        ValueError: there is none at that address, or it has not what a trial needs.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if resources.address is None:
+        options |= {"include_dashboard": False, "num_cpus": usable_cpus()}
+    try:
+        ray.init(address=resources.address, **options)
+    except (ConnectionError, RuntimeError, TimeoutError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise ValueError(f"no Ray cluster answers at {resources.address}: {first}") from error
+    has = ray.cluster_resources()
+    for name, wanted in (("CPU", resources.cpus), ("GPU", resources.gpus)):
+        if wanted > has.get(name, 0):
+            ray.shutdown()
+            raise ValueError(
+                f"a trial would get {wanted:g} {name}s, and there are {has.get(name, 0):g}: give it less by "
+                f"--{name.lower()}s-per-trial"
+            )
+
+
+def usable_cpus() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def configuration(folder: SweepFolder, trial: Trial, threads: int) -> dict[str, Any]:
+    """What a worker needs to run a trial."""
+    run = folder.run_of(trial).absolute()
+    return {
+        "name": trial.name,
+        "arguments": trial.arguments_in(run),
+        "folder": str(run),
+        "output": str(folder.output_of(trial).absolute()),
+        "threads": threads,
+        "steps": trial.steps,
+        "cwd": os.getcwd(),
+    }
+
+
+def run_trials(folder: SweepFolder, trials: Sequence[Trial], resources: Resources, table: LiveTable) -> None:
+    """Run trials until all have finished or failed; Ctrl-C stops them, each with a checkpoint.
+
+    Args:
+        folder: of the sweep.
+        trials: not finished yet.
+        resources: of each.
+        table: shows them.
+    """
+    for trial in trials:
+        folder.clear_unfinished(trial)
+    threads = max(1, int(resources.cpus))
+    configs = [configuration(folder, trial, threads) for trial in trials]
+    fit(folder, {"trial": tune.grid_search(configs)}, resources, [ShownTrials(table, resources.retries)])
+
+
+def fit(
+    folder: SweepFolder,
+    space: Mapping[str, Any],
+    resources: Resources,
+    callbacks: Sequence[tune.Callback],
+    config: tune.TuneConfig | None = None,
+    trainable: Callable[[Mapping[str, Any]], None] | None = None,
+) -> tune.ResultGrid:
+    """Run Tune, whose records are removed afterwards: the runs' own folders hold everything."""
+    storage = folder.ray.absolute()
+    shutil.rmtree(storage, ignore_errors=True)
+    work = tune.with_resources(trainable or tuned_trial, {"cpu": resources.cpus, "gpu": resources.gpus})
+    run_config = tune.RunConfig(
+        name="tune",
+        storage_path=str(storage),
+        failure_config=tune.FailureConfig(max_failures=resources.retries),
+        callbacks=[*callbacks],
+        verbose=0,
+    )
+    try:
+        return tune.Tuner(work, param_space={**space}, tune_config=config, run_config=run_config).fit()
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+def tuned_trial(config: Mapping[str, Any]) -> None:
+    """A trial in a worker of Ray."""
+    trial = config["trial"]
+    os.chdir(trial["cwd"] if Path(trial["cwd"]).is_dir() else "/")
+    train_trial(trial, _report)
+    tune.report({"step": trial["steps"], "score": _score(Path(trial["folder"]))})
+
+
+def _report(progress: Progress) -> None:
+    tune.report({"step": progress.step, "score": progress.score if progress.score is not None else float("nan")})
+
+
+def _score(folder: Path) -> float:
+    progress = progress_of(folder)
+    return float("nan") if progress is None or progress.score is None else progress.score
+
+
+class ShownTrials(tune.Callback):
+    """Shows Tune's trials in a table.
+
+    Args:
+        table: that is kept up to date.
+        retries: after which a trial that breaks off has failed.
+    """
+
+    def __init__(self, table: LiveTable, retries: int) -> None:
+        self._table, self._retries = table, retries
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        return tune.Callback, ()  # Tune keeps records by which it could go on; the table is of this process
+
+    def name_of(self, trial: Any) -> str:
+        """The name of the trial that Tune runs."""
+        return trial.config["trial"]["name"]
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See the table's methods; so the others."""
+        self._table.started(self.name_of(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A new row of metrics."""
+        score = result.get("score")
+        self._table.progressed(self.name_of(trial), result.get("step", 0), None if score != score else score)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The end of a trial."""
+        self._table.finished(self.name_of(trial))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial broke off and is started again."""
+        self._table.failed(self.name_of(trial), _why(trial), final=False)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial broke off too often."""
+        self._table.failed(self.name_of(trial), _why(trial), final=True)
+
+
+def _why(trial: Any) -> str:
+    """The last line of the error that ended it."""
+    try:
+        lines = Path(trial.error_file).read_text(encoding="utf-8").strip().splitlines()
+    except (OSError, TypeError):
+        return "its worker died"
+    return lines[-1].split("RuntimeError: ")[-1] if lines else "its worker died"

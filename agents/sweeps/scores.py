@@ -1,0 +1,76 @@
+"""The scores of a sweep's finished trials, as a report has them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.reports.analysis import Choices, analyse
+from agents.reports.curves import group
+from agents.reports.findings import Analysis
+from agents.reports.tables import Table, score_table
+from agents.reports.wnrl_runs import read_wnrl_run
+from agents.sweeps.sweep_folder import SweepFolder
+from agents.sweeps.trials import Trial
+from wnrl.checkpoints.files import replace_file
+
+RESAMPLES = 2_000
+
+
+def analysis_of(folder: SweepFolder, trials: Sequence[Trial]) -> Analysis | None:
+    """The statistics of the finished trials; None where no trial has finished."""
+    finished = [trial for trial in trials if folder.finished(trial)]
+    runs = [read_wnrl_run(folder.run_of(trial), []) for trial in finished]
+    scored = [run for run in runs if any(tag in run.metrics for tag in ("eval/mean_reward", "rollout/ep_rew_mean"))]
+    if not scored:
+        return None
+    varied = sorted({name for trial in trials for name in trial.varied})
+    return analyse(group(scored, varied), Choices(None, None, {}, {}, RESAMPLES))
+
+
+def final_scores(folder: SweepFolder, trials: Sequence[Trial]) -> dict[str, float]:
+    """The final score of each finished trial, by its name."""
+    return {name: final for name, (final, _) in _by_trial(analysis_of(folder, trials)).items()}
+
+
+def _by_trial(analysis: Analysis | None) -> dict[str, tuple[float, float]]:
+    """Final and highest score by the trial's name."""
+    found: dict[str, tuple[float, float]] = {}
+    for result in [] if analysis is None else [curve for env in analysis.environments for curve in env.curves]:
+        for run, final, best in zip(result.curve.runs, result.finals, result.bests, strict=True):
+            found[Path(run.name).name] = (float(final), float(best))
+    return found
+
+
+def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
+    """Write `trials.csv`, the state and the final score of each trial, and `scores.csv`, the statistics by curve.
+
+    The same trials give the same files, however often the sweep was stopped on the way.
+
+    Returns:
+        The statistics; None where no trial has finished.
+    """
+    analysis = analysis_of(folder, trials)
+    finals = _by_trial(analysis)
+    varied = sorted({name for trial in trials for name in trial.varied})
+    head = ["agent", "task", "norm", *varied, "seed", "steps", "final score", "highest score"]
+    rows = []
+    for trial in trials:
+        scores = [repr(round(score, 6)) for score in finals.get(trial.name, ())] or ["", ""]
+        about = [trial.agent, trial.task, trial.norm, *map(trial.shown, varied)]
+        rows.append([*about, str(trial.seed), str(folder.steps_of(trial)), *scores])
+    _write(folder.path / "trials.csv", [head, *rows])
+    if analysis is None:
+        return None
+    table = score_table(analysis)
+    _write(folder.path / "scores.csv", [table.head, *table.rows])
+    return table
+
+
+def _write(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+    replace_file(path, write)

@@ -1,0 +1,124 @@
+"""Searches: the best settings of each agent, task and normalizer, on seeds that no comparison reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from agents.sweeps.plan import Override
+from agents.sweeps.trials import Trial
+
+FIRST_SEED = 1_000_000
+"""Of the runs of searches; comparisons have seeds below."""
+DECADE = 10.0
+"""A range whose ends differ by this factor is searched in the logarithm."""
+
+
+class Range(NamedTuple):
+    """Numbers between two ends, both included."""
+
+    low: float
+    high: float
+    whole: bool
+
+    @property
+    def log(self) -> bool:
+        """Whether its logarithm is drawn uniformly."""
+        return self.low > 0 and self.high / self.low >= DECADE
+
+
+Space = dict[str, "Range | tuple[str, ...]"]
+"""What is searched, by setting: a range, or values."""
+
+
+def space_of(texts: Sequence[str]) -> Space:
+    """The space of `learning_rate=1e-4:1e-2` and `minibatches=2,4,8`.
+
+    Raises:
+        ValueError: an entry is neither.
+    """
+    space: Space = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        name = name.strip("-").replace("-", "_")
+        if not name or not values or name in space:
+            raise ValueError(f"--tune takes NAME=LOW:HIGH or NAME=A,B,C, each name once, got {text!r}")
+        space[name] = _range(text, values) if ":" in values else tuple(values.split(","))
+    return space
+
+
+def _range(text: str, values: str) -> Range:
+    try:
+        low, high = map(float, values.split(":"))
+    except ValueError:
+        raise ValueError(f"--tune takes two numbers in a range, NAME=LOW:HIGH, got {text!r}") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"the ends of a range must be finite, the lower first, got {text!r}")
+    return Range(low, high, all(end.lstrip("-").isdecimal() for end in values.split(":")))
+
+
+def grid_of(space: Space) -> dict[str, tuple[str, ...]]:
+    """The axes of an exhaustive search.
+
+    Raises:
+        ValueError: there is a range.
+    """
+    for name, values in space.items():
+        if isinstance(values, Range):
+            raise ValueError(f"{name} has a range: add --samples 20, or list its values, {name}=1e-4,3e-4")
+    return {name: values for name, values in space.items() if not isinstance(values, Range)}
+
+
+class Candidate(NamedTuple):
+    """Settings that a search has tried, and their score."""
+
+    trial: Trial
+    """One of its runs."""
+    settings: Mapping[str, Any]
+    """Of those that are searched."""
+    score: float
+    """Mean over its runs."""
+
+
+def candidates(trials: Sequence[Trial], scores: Mapping[str, float], names: Sequence[str]) -> list[Candidate]:
+    """The settings that trials have tried, each with the mean score of its runs; those with a run that has none are
+    left out.
+
+    Args:
+        trials: of a search.
+        scores: final score by name of the trial.
+        names: of the settings that are searched.
+    """
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.group, []).append(trial)
+    return [
+        Candidate(
+            group[0],
+            {name: group[0].settings[name] for name in names},
+            fmean(scores[trial.name] for trial in group),
+        )
+        for group in groups.values()
+        if all(trial.name in scores for trial in group)
+    ]
+
+
+def best_overrides(found: Sequence[Candidate]) -> list[Override]:
+    """The best settings of each agent, task and normalizer, as a sweep takes them; of equal ones the first."""
+    best: dict[tuple[str, str, str], Candidate] = {}
+    for one in found:
+        key = (one.trial.agent, one.trial.task, one.trial.norm)
+        if not math.isnan(one.score) and (key not in best or one.score > best[key].score):
+            best[key] = one
+    return [
+        Override(
+            {"agent": (agent,), "game" if one.trial.game else "env": (task,), "norm": (norm,)}, _plain(one.settings)
+        )
+        for (agent, task, norm), one in best.items()
+    ]
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if not isinstance(value, (bool, tuple)) else value for name, value in settings.items()}

@@ -1,0 +1,105 @@
+"""The folder of a sweep: `sweep.json` with the command of each trial, their runs, and what they print."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agents.sweeps.trials import Trial
+from agents.training.run_directory import RunDirectory
+from wnrl.checkpoints.files import CheckpointError, read_json, replace_file
+
+
+class SweepFolder:
+    """A sweep's folder.
+
+    Args:
+        path: of the folder, which may not exist yet.
+
+    Attributes:
+        runs: folder of the runs.
+        ray: folder in which Ray keeps its records.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.runs, self.ray = path, path / "runs", path / "ray"
+
+    def record(self, trials: Sequence[Trial]) -> None:
+        """Write the trials' commands into `sweep.json`, after those of an earlier command that had others.
+
+        Raises:
+            ValueError: a trial there had other settings, the folder holds something else, or cannot be written to.
+        """
+        known, file = self._recorded(), self.path / "sweep.json"
+        for trial in trials:
+            before = known.setdefault(trial.name, trial.arguments)
+            if before != trial.arguments:
+                old, new = _changed(before, trial.arguments)
+                raise ValueError(
+                    f"{self.path} holds a sweep in which {trial.name} had {old}, now it would have {new}: choose "
+                    "another --out"
+                )
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"trials": known}, indent=1) + "\n"
+            replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
+        except (OSError, CheckpointError) as error:
+            raise ValueError(f"cannot write the sweep to {self.path}: {error}") from error
+
+    def _recorded(self) -> dict[str, list[str]]:
+        file = self.path / "sweep.json"
+        if not file.exists():
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise ValueError(f"{self.path} holds other things than a sweep: choose another --out")
+            return {}
+        found = read_json(file)
+        trials = found.get("trials") if isinstance(found, Mapping) else None
+        if not isinstance(trials, dict):
+            raise ValueError(f"{file} is damaged: it has no trials")
+        return trials
+
+    def run_of(self, trial: Trial) -> Path:
+        """The folder of a trial's run."""
+        return self.runs / trial.name
+
+    def output_of(self, trial: Trial) -> Path:
+        """The file with what a trial prints."""
+        return self.path / "output" / f"{trial.name}.txt"
+
+    def finished(self, trial: Trial) -> bool:
+        """Whether a trial has made its steps and left a model."""
+        return self.steps_of(trial) >= trial.steps
+
+    def steps_of(self, trial: Trial) -> int:
+        """The step of the model that a trial has left; 0 where there is none yet."""
+        try:
+            about = read_json(self.run_of(trial) / "model.json")
+        except (ValueError, CheckpointError):
+            return 0
+        step = about.get("step") if isinstance(about, Mapping) else None
+        return step if isinstance(step, int) else 0
+
+    def clear_unfinished(self, trial: Trial) -> bool:
+        """Remove the folder of a run that broke off and cannot go on; whether there was one."""
+        folder = self.run_of(trial)
+        if trial.resumable or not folder.exists() or self.finished(trial):
+            return False
+        directory = RunDirectory(folder)
+        directory.hold()  # raises ValueError where it still runs
+        directory.release()
+        shutil.rmtree(folder)
+        return True
+
+
+def _changed(before: Sequence[str], now: Sequence[str]) -> tuple[str, str]:
+    """What is on either command line alone."""
+    old, new = (_flags(arguments) for arguments in (before, now))
+    gone, come = (" ".join(sorted(mine - others)) for mine, others in ((old, new), (new, old)))
+    return gone or "the agent's default", come or "the agent's default"
+
+
+def _flags(arguments: Sequence[str]) -> set[str]:
+    """Each flag with its values, as one text."""
+    return {f"--{part.strip()}" for part in f" {' '.join(arguments)}".split(" --")[1:]}

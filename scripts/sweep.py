@@ -1,0 +1,14 @@
+"""Train many runs: python scripts/sweep.py --agents dqn ppo --envs CartPole-v1 --steps 50000 --out sweep"""
+
+from __future__ import annotations
+
+from wnrl.distribution import checked_packages
+
+with checked_packages():
+    from agents.runtime.signals import leaving_at_once
+
+with leaving_at_once():
+    from agents.commands.sweep import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(__doc__ or ""))
