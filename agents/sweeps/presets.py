@@ -43,7 +43,8 @@ IN_STEPS = (
     "epsilon_off",
 )
 """Settings that are counted in steps, and shrink with the length of a run."""
-LEAST_REPLAY = 1_000
+LEAST = {"log_interval": 100, "eval_interval": 100, "replay_size": 1_000}
+"""Below which a setting does not shrink."""
 
 
 def scaled(settings: Mapping[str, Any], scale: float) -> dict[str, Any]:
@@ -51,10 +52,7 @@ def scaled(settings: Mapping[str, Any], scale: float) -> dict[str, Any]:
 
     Args:
         settings: of the run, by flat name.
-        scale: below 1; what was not 0 stays at least 1, the replay buffer at least `LEAST_REPLAY`.
+        scale: below 1; what was not 0 stays at least 1, or at least as in `LEAST`.
     """
     found = {name: settings[name] for name in IN_STEPS if settings.get(name)}
-    shorter = {name: max(1, round(value * scale)) for name, value in found.items()}
-    if "replay_size" in shorter:
-        shorter["replay_size"] = max(shorter["replay_size"], min(LEAST_REPLAY, found["replay_size"]))
-    return shorter
+    return {name: max(round(value * scale), min(value, LEAST.get(name, 1))) for name, value in found.items()}
