@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,12 +16,12 @@ from agents.commands.parser import fail, parse, read
 from agents.commands.sb3.command import parse_sb3
 from agents.registry import AGENTS
 from agents.runtime.output_text import make_output_safe
-from agents.settings.flat import to_flat
+from agents.settings.flat import names_of_types, to_flat
 from agents.sweeps.plan import Override, Plan, seed_range, values_of
 from agents.sweeps.presets import SWEEPS, scaled
 from agents.sweeps.search import FIRST_SEED, Candidate, Range, best_overrides, candidates, grid_of, space_of
 from agents.sweeps.sweep_file import SweepFile, read_sweep_file, toml_of
-from agents.sweeps.trials import SB3, Trial, combinations
+from agents.sweeps.trials import SB3, Trial, as_flag, combinations
 from wnrl.checkpoints.files import replace_file
 
 if TYPE_CHECKING:
@@ -127,25 +127,24 @@ def read_sweep(description: str, argv: Sequence[str] | None = None) -> tuple[Swe
         found = read_sweep_file(first.file, set(FLAGS) - {"file"})
     preset = SWEEPS["paper"] if first.paper else SWEEPS["atari-5"] if first.atari_5 else {}
     values = {**{name: value for name, value in preset.items() if name != "axes"}, **found.flags}
-    settings = read(SweepSettings, description, own, _defaults(first.file, values))
+    settings = read(SweepSettings, description, own, _defaults(description, first.file, values))
     overrides = found.overrides
     if settings.overrides is not None:
         overrides += read_sweep_file(settings.overrides, set(FLAGS) - {"file"}).overrides
     return settings, _plan(settings, {**preset.get("axes", {}), **found.axes, **axes}, overrides)
 
 
-def _defaults(file: Path | None, values: dict[str, Any]) -> SweepSettings:
-    """Settings with the values of a preset and a file, which have passed no check yet."""
-    types = {field.name: str(field.type) for field in dataclasses.fields(SweepSettings)}
+def _defaults(description: str, file: Path | None, values: Mapping[str, Any]) -> SweepSettings:
+    """Settings with the values of a preset and of a file, which are read as flags are."""
+    several = names_of_types(SweepSettings, lambda types: Ellipsis in types)
     for name, value in values.items():
-        several = isinstance(value, tuple)
-        if several != types[name].count("tuple[") > 0:
-            raise ValueError(f"{file}: {name} must be {'one value' if several else 'a list'}, got {value!r}")
-        values[name] = Path(value) if "Path" in types[name] and isinstance(value, str) else value
+        if isinstance(value, tuple) and name not in several:
+            raise ValueError(f"{file}: {name} takes one value, got {list(value)}")
+    words = [word for name, value in values.items() if value != () for word in as_flag(name, value)]
     try:
-        return SweepSettings(**values)
-    except TypeError as error:
-        raise ValueError(f"{file}: a value has the wrong type: {error}") from error
+        return read(SweepSettings, description, words)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}" if file else str(error)) from error
 
 
 def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Override, ...]) -> Plan:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.settings.nearest import nearest_setting
-from agents.sweeps.trials import OF_A_TRIAL, Trial, setting_names, takes_several
+from agents.sweeps.trials import OF_A_TRIAL, Trial, setting_names, settings_of, takes_several
 
 SELECTING = ("agent", "env", "game", "norm")
 """Entries of an override that say which trials it is for."""
@@ -71,6 +71,7 @@ class Plan:
             if isinstance(values, tuple) and (twice := [value for value in values if values.count(value) > 1]):
                 raise ValueError(f"--{name.replace('_', '-')} has {twice[0]} twice")
         for agent in self.agents:
+            settings_of(agent)
             for setting in self.axes:
                 _check_setting(agent, setting)
             for override in self.overrides:

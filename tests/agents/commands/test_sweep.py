@@ -1,0 +1,201 @@
+"""agents.commands.sweep"""
+
+import sys
+
+import pytest
+
+from agents.commands import sweep as command
+from agents.commands.sweep import main, read_sweep, split
+from agents.sweeps import speeds
+from agents.sweeps.sweep_folder import SweepFolder
+from tests.agents.sweeps.made_up import finish
+
+BASE = ["--envs", "CartPole-v1", "--steps", "300"]
+TOML = """
+agents = ["dqn"]
+envs = ["CartPole-v1"]
+seeds = 2
+steps = 300
+[axes]
+gamma = [0.9, 0.99]
+[[override]]
+norm = "weight"
+learning_rate = 1e-4
+"""
+
+
+@pytest.fixture
+def sweep(monkeypatch, capsys, tmp_path):
+    """Calls the command in a folder of its own and returns its exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sweep.py", *map(str, arguments)])
+        try:
+            code = main("A program.")
+        except SystemExit as end:
+            code = end.code
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Every group of trials makes 10 steps a second."""
+    asked = []
+    monkeypatch.setattr(speeds, "measured_speed", lambda trial, threads, seconds: asked.append(trial.group) or 10.0)
+    return asked
+
+
+def test_axes_are_split_from_the_sweeps_own_flags():
+    own, axes = split(
+        ["a.toml", "--agents", "dqn", "ppo", "--gamma", "0.9", "1", "--no-double", "--grey", "--dry-run", "--lr=2", "3"]
+    )
+    assert own == ["a.toml", "--agents", "dqn", "ppo", "--dry-run"]
+    assert axes == {"gamma": ("0.9", "1"), "double": (False,), "grey": (True,), "lr": ("2", "3")}
+
+
+def test_a_dry_run_trains_nothing(sweep, measured, tmp_path):
+    code, out, err = sweep("--agents", "dqn", "sb3-ppo", *BASE, "--seeds", 2, "--dry-run")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == ("dqn-CartPole-v1-none-s0: wnrl train dqn --env CartPole-v1 --norm none --seed 0 --steps 300")
+    assert len(lines) == 8 + 4 + 1
+    assert measured == [f"{agent}-CartPole-v1-{norm}" for agent in ("dqn", "sb3-ppo") for norm in ("none", "weight")]
+    assert lines[-1].startswith("8 of 8 runs, ")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_dry_run_counts_what_is_left(sweep, measured, tmp_path):
+    _, plan = read_sweep("", ["--agents", "dqn", *BASE, "--seeds", "2"])
+    folder = SweepFolder(tmp_path / "sweep")
+    folder.record(plan.trials())
+    for trial in plan.trials()[:3]:
+        finish(folder, trial, [1, 2, 3])
+    assert "\n1 of 4 runs, " in sweep("--agents", "dqn", *BASE, "--seeds", 2, "--dry-run")[1]
+    finish(folder, plan.trials()[3], [1, 2, 3])
+    assert sweep("--agents", "dqn", *BASE, "--seeds", 2, "--dry-run")[1] == "all 4 runs have finished\n"
+
+
+def test_a_sweep_that_has_finished_shows_its_scores_again(sweep, tmp_path):
+    pytest.importorskip("ray")
+    _, plan = read_sweep("", ["--agents", "dqn", *BASE, "--seeds", "2"])
+    folder = SweepFolder(tmp_path / "sweep")
+    folder.record(plan.trials())
+    for trial in plan.trials():
+        finish(folder, trial, [1, 2, 3])
+    code, out, err = sweep("--agents", "dqn", *BASE, "--seeds", 2)
+    assert (code, err) == (0, "")
+    assert out.startswith("4 runs of 2 kinds, 4 of them finished, in sweep\nmethod")
+    assert out.endswith("python sweep/runs compares them\n") or out.endswith("sweep/runs compares them\n")
+    assert (tmp_path / "sweep" / "scores.csv").read_text().count("\n") == 3
+    refused = sweep("--agents", "dqn", *BASE, "--seeds", 2, "--gamma", 0.5)
+    assert refused[0] == 2
+    assert "had the agent's default, now it would have --gamma 0.5: choose another --out" in refused[2]
+
+
+def test_a_file_and_flags_beside_it(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(TOML)
+    settings, plan = read_sweep("", [str(path), "--seeds", "3", "--first-seed", "7", "--tau", "0.5"])
+    assert (settings.agents, plan.seeds, plan.steps) == (("dqn",), (7, 8, 9), 300)
+    assert plan.axes == {"gamma": (0.9, 0.99), "tau": ("0.5",)}
+    found = {(trial.norm, trial.settings.get("learning_rate")) for trial in plan.trials()}
+    assert found == {("none", None), ("weight", 1e-4)}
+    again = tmp_path / "best.toml"
+    again.write_text('[[override]]\nnorm = "none"\ntau = 0.25\n')
+    more = read_sweep("", [str(path), "--overrides", str(again)])[1]
+    assert len(more.overrides) == 2
+
+
+def test_the_presets():
+    settings, plan = read_sweep("", ["--paper", "--norms", "weight"])
+    assert (plan.games, plan.norms, settings.steps, plan.axes) == (
+        ("Breakout", "Enduro", "Seaquest", "SpaceInvaders"),
+        ("weight",),
+        50_000_000,
+        {"preset": ("paper",)},
+    )
+    assert read_sweep("", ["--atari-5", "--seeds", "1"])[1].axes == {"protocol": ("machado",)}
+
+
+def test_a_scaled_sweep(sweep, measured):
+    out = sweep("--paper", "--scale", 0.01, "--games", "Breakout", "--norms", "none", "--seeds", 1, "--dry-run")[1]
+    line = out.splitlines()[0]
+    assert "--preset paper" in line
+    for text in ("--steps 500000", "--learning-starts 500", "--replay-size 10000", "--eval-interval 2500"):
+        assert text in line
+
+
+def test_the_seeds_of_searches_are_those_of_no_comparison():
+    plan = read_sweep("", ["--agents", "dqn", *BASE, "--tune", "gamma=0.9,0.99", "--seeds", "2"])[1]
+    assert plan.seeds == (1_000_000, 1_000_001)
+    assert plan.axes == {"gamma": ("0.9", "0.99")}
+    drawn = read_sweep("", ["--agents", "dqn", *BASE, "--tune", "gamma=0.9:0.99", "--samples", "3"])[1]
+    assert drawn.axes == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--agents", "dqn", "--envs", "CartPole-v1"], "name the length of each run: --steps 50000"),
+        ([*BASE], "name at least one of --agents"),
+        (["--agents", "dqn", "--steps", 1], "name the tasks"),
+        (["--agents", "dqm", *BASE], "there is no agent 'dqm'"),
+        (["--agents", "dqn", *BASE, "--learningrate", 1], "did you mean learning_rate?"),
+        (["--agents", "dqn", *BASE, "--norms", "wieght"], "dqn-CartPole-v1-wieght: "),
+        (
+            ["--agents", "dqn", *BASE, "--gamma", "0.9", "2"],
+            "dqn-CartPole-v1-none-gamma=2: gamma must lie between 0 and 1, got 2.0",
+        ),
+        (["--agents", "dqn", *BASE, "--seeds", 0], "seeds must be at least 1, got 0"),
+        (["--agents", "dqn", *BASE, "--first-seed", 999_999, "--seeds", 2], "those of searches"),
+        (["--agents", "dqn", *BASE, "--samples", 3], "--samples is for a search by --tune"),
+        (["--agents", "dqn", *BASE, "--tune", "gamma=0.9:1"], "gamma has a range: add --samples 20"),
+        (["--agents", "dqn", *BASE, "--tune", "gamma=0.9,1", "--gamma", 1], "gamma is searched by --tune, and given"),
+        (["--paper", "--atari-5"], "two sweeps: choose one"),
+        (["--paper", "--scale", 2], "scale must be above 0 and at most 1"),
+        (["none.toml"], "none.toml cannot be read"),
+        (["--agents", "dqn", *BASE, "--retries", -1], "must not be negative"),
+    ],
+)
+def test_what_is_refused_in_one_line(sweep, tmp_path, arguments, said):
+    code, out, err = sweep(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("sweep.py: error: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("seeds = [1, 2]", "a.toml: "), ("steps = 'many'", "a.toml: "), ("steps = -1\nseeds = 0", "name at least")],
+)
+def test_wrong_kinds_in_a_file(sweep, tmp_path, line, said):
+    (tmp_path / "a.toml").write_text(line)
+    code, _, err = sweep("a.toml")
+    assert code == 2
+    assert said in err
+
+
+def test_without_ray(sweep, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, err = sweep("--agents", "dqn", *BASE)
+    assert code == 2
+    assert 'python -m pip install "ray[tune]" optuna' in err
+
+
+def test_what_a_trial_gets(monkeypatch):
+    from agents.settings.presets import machine
+
+    pytest.importorskip("ray")
+    from agents.sweeps import ray_runs
+
+    monkeypatch.setattr(ray_runs, "usable_cpus", lambda: 16)
+    for gpu, cpus, gpus in ((False, 1.0, 0.0), (True, 4.0, 0.25)):
+        monkeypatch.setattr(machine, "has_gpu", lambda gpu=gpu: gpu)
+        found = command.resources_of(command.SweepSettings())
+        assert (found.cpus, found.gpus) == (cpus, gpus)
+    assert command.resources_of(command.SweepSettings(cpus_per_trial=0.5, gpus_per_trial=1.0)).cpus == 0.5

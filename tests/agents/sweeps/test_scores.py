@@ -1,0 +1,51 @@
+"""agents.sweeps.scores"""
+
+import csv
+
+import pytest
+
+from agents.sweeps.scores import final_scores, write_scores
+from agents.sweeps.sweep_folder import SweepFolder
+from tests.agents.sweeps.made_up import a_trial, finish
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "sweep").mkdir()
+    return SweepFolder(tmp_path / "sweep")
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_tables(folder):
+    trials = [
+        a_trial(norm=norm, seed=seed, settings={"gamma": gamma}, varied=("gamma",))
+        for norm in ("none", "weight")
+        for gamma in (0.5, 0.9)
+        for seed in range(2)
+    ]
+    for number, trial in enumerate(trials[:-1]):
+        finish(folder, trial, [1, 2, 10 + number])
+    table = write_scores(folder, trials)
+    found = rows(folder.path / "trials.csv")
+    assert found[0] == ["agent", "task", "norm", "gamma", "seed", "steps", "final score", "highest score"]
+    assert found[1][:6] == ["dqn", "CartPole-v1", "none", "0.5", "0", "300"]
+    assert float(found[1][6]) == pytest.approx(final_scores(folder, trials)[trials[0].name])
+    assert 8 < float(found[1][6]) <= float(found[1][7]) == 10
+    assert found[-1][5:] == ["0", "", ""]
+    assert len(table.rows) == 4
+    assert rows(folder.path / "scores.csv") == [list(table.head), *map(list, table.rows)]
+    assert "dqn none, gamma 0.5" in table.as_text()
+    before = [(folder.path / name).read_bytes() for name in ("trials.csv", "scores.csv")]
+    write_scores(folder, trials)
+    assert [(folder.path / name).read_bytes() for name in ("trials.csv", "scores.csv")] == before
+
+
+def test_nothing_has_finished(folder):
+    finish(folder, a_trial(), [1], step=100)
+    assert write_scores(folder, [a_trial()]) is None
+    assert rows(folder.path / "trials.csv")[1] == ["dqn", "CartPole-v1", "weight", "0", "100", "", ""]
+    assert not (folder.path / "scores.csv").exists()

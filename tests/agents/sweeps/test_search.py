@@ -1,0 +1,52 @@
+"""agents.sweeps.search"""
+
+import pytest
+
+from agents.sweeps.search import Range, best_overrides, candidates, grid_of, space_of
+from tests.agents.sweeps.made_up import a_trial
+
+
+def test_spaces():
+    space = space_of(["--learning-rate=1e-4:1e-2", "epochs=1:4", "tau=0.1:0.2", "hidden=64"])
+    assert space == {
+        "learning_rate": Range(1e-4, 1e-2, False),
+        "epochs": Range(1, 4, True),
+        "tau": Range(0.1, 0.2, False),
+        "hidden": ("64",),
+    }
+    assert [space[name].log for name in ("learning_rate", "epochs", "tau")] == [True, False, False]
+    assert grid_of(space_of(["a=1,2", "b=3"])) == {"a": ("1", "2"), "b": ("3",)}
+    with pytest.raises(ValueError, match="learning_rate has a range: add --samples 20"):
+        grid_of(space)
+
+
+@pytest.mark.parametrize("text", ["gamma", "gamma=", "=1,2", "gamma=1:x", "gamma=2:1", "gamma=0:inf", "gamma=1:2:3"])
+def test_what_is_refused(text):
+    with pytest.raises(ValueError, match=r"range|--tune"):
+        space_of([text])
+    with pytest.raises(ValueError, match="each name once"):
+        space_of(["a=1", "a=2"])
+
+
+def test_the_best_of_each():
+    trials = [
+        a_trial(norm=norm, seed=seed, settings={"gamma": gamma, "tau": 1}, varied=("gamma",))
+        for norm in ("none", "weight")
+        for gamma in ("0.5", "0.9", "0.99")
+        for seed in range(2)
+    ]
+    scores = {trial.name: float(number) for number, trial in enumerate(trials)}
+    scores[trials[4].name], scores[trials[5].name] = -5.0, 100.0  # the highest mean, by one lucky run
+    del scores[trials[10].name]  # has not finished: its settings do not count
+    found = candidates(trials, scores, ["gamma"])
+    assert [(one.trial.norm, one.settings["gamma"], one.score) for one in found] == [
+        ("none", "0.5", 0.5),
+        ("none", "0.9", 2.5),
+        ("none", "0.99", 47.5),
+        ("weight", "0.5", 6.5),
+        ("weight", "0.9", 8.5),
+    ]
+    assert [(one.where, one.settings) for one in best_overrides(found)] == [
+        ({"agent": ("dqn",), "env": ("CartPole-v1",), "norm": ("none",)}, {"gamma": "0.99"}),
+        ({"agent": ("dqn",), "env": ("CartPole-v1",), "norm": ("weight",)}, {"gamma": "0.9"}),
+    ]

@@ -1,0 +1,101 @@
+"""agents.sweeps.trial_process"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agents.sweeps import trial_process
+from agents.sweeps.trial_process import Progress, TrialProcess, last_line, progress_of, train_trial
+from tests.agents.reports.hand_made import curve, write_run
+
+SLEEPS = "import signal, sys, time; print('up', flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Sets the program that a trial runs."""
+    return lambda program: monkeypatch.setattr(trial_process, "CALL", program)
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_it_gets_threads_and_arguments_and_its_output_is_kept(tmp_path, call):
+    call("import agents, os, sys; print(os.environ['OMP_NUM_THREADS'], sys.argv[1:])")
+    output = tmp_path / "output" / "a.txt"
+    for _ in range(2):
+        with TrialProcess(["train", "dqn"], output, 3) as process:
+            wait_for(lambda: not process.running)
+            process.check()
+    assert output.read_text().splitlines() == ["3 ['train', 'dqn']"] * 2
+
+
+def test_what_fails_says_why(tmp_path, call):
+    call("print('dqn: error: no such thing'); raise SystemExit(2)")
+    config = {"arguments": [], "folder": tmp_path, "output": tmp_path / "out.txt", "threads": 1}
+    with pytest.raises(RuntimeError, match=r"^exit code 2: dqn: error: no such thing$"):
+        train_trial(config, print, interval=0.05)
+    assert last_line(tmp_path / "out.txt") == "dqn: error: no such thing"
+
+
+def test_each_row_is_reported_once_and_what_the_report_raises_stops_the_run(tmp_path, call):
+    call("import signal, time; signal.signal(15, lambda *_: exit(print('asked', flush=True)))\n" + SLEEPS)
+    write_run(tmp_path / "run", curve([1.5, 2.5]))
+    seen = []
+
+    def report(progress):
+        seen.append(progress)
+        wait_for(lambda: "up" in (tmp_path / "out.txt").read_text())
+        if len(seen) == 2:
+            raise SystemExit
+        write_run(tmp_path / "run", curve([1.5, 2.5, 3.5]))
+
+    config = {"arguments": [], "folder": tmp_path / "run", "output": tmp_path / "out.txt", "threads": 1}
+    with pytest.raises(SystemExit):
+        train_trial(config, report, interval=0.05)
+    assert seen == [Progress(200, 2.5), Progress(300, 3.5)]
+    assert last_line(tmp_path / "out.txt") == "asked"
+
+
+def test_progress(tmp_path):
+    assert progress_of(tmp_path) is None
+    write_run(tmp_path, [{"step": 1, "rollout/ep_rew_mean": 3.0}, {"step": 2, "train/loss": 1.0}])
+    assert progress_of(tmp_path) == Progress(2, 3.0)
+    write_run(tmp_path, [{"step": 1, "train/loss": 3.0}])
+    assert progress_of(tmp_path) == Progress(1, None)
+    write_run(tmp_path, [])
+    assert progress_of(tmp_path) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux asks a process to stop when its parent is killed")
+def test_a_run_stops_when_its_worker_is_killed(tmp_path):
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom agents.sweeps import trial_process\n"
+        f"trial_process.CALL = {'import os; print(os.getpid(), flush=True); ' + SLEEPS!r}\n"
+        "process = trial_process.TrialProcess([], Path(sys.argv[1]), 1)\nprint('begun', flush=True)\ntime.sleep(60)\n"
+    )
+    output = tmp_path / "out.txt"
+    worker = subprocess.Popen([sys.executable, "-c", program, output], stdout=subprocess.PIPE, cwd=os.getcwd())
+    worker.stdout.readline()
+    wait_for(lambda: output.read_text().endswith("up\n"))
+    number = int(output.read_text().split()[0])
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+
+    def gone():
+        status = Path(f"/proc/{number}/stat")
+        try:
+            return status.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    wait_for(gone)
