@@ -47,7 +47,10 @@ def search(folder: SweepFolder, base: Trial, space: Space, samples: int, resourc
     known = record.read()
     if len(known) < samples:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        points = {"points_to_evaluate": [s for s, _ in known], "evaluated_rewards": [score for _, score in known]}
+        points: dict[str, Any] = {
+            "points_to_evaluate": [s for s, _ in known],
+            "evaluated_rewards": [score for _, score in known],
+        }
         sampler = optuna.samplers.TPESampler(seed=len(known), n_startup_trials=max(4, samples // 3))
         proposes = OptunaSearch(
             {name: distribution(values) for name, values in space.items()},

@@ -79,7 +79,7 @@ def test_a_trial_that_dies_goes_on_and_one_that_always_fails_is_named(tmp_path):
     process = start(tmp_path / "out", *arguments)
     folder = tmp_path / "out" / "runs" / "dqn-CartPole-v1-weight-s0"
     wait_for(lambda: [*folder.glob("checkpoints/*.safetensors")], process)
-    command = subprocess.run(["pgrep", "-f", f"--run-dir {folder}"], capture_output=True, text=True, check=True)
+    command = subprocess.run(["pgrep", "-f", "--", f"--run-dir {folder}"], capture_output=True, text=True, check=True)
     for number in command.stdout.split():
         os.kill(int(number), signal.SIGKILL)
     code, out, _ = ended(process)
@@ -90,7 +90,10 @@ def test_a_trial_that_dies_goes_on_and_one_that_always_fails_is_named(tmp_path):
         "import gymnasium\nclass Fails(gymnasium.Env):\n"
         "    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)\n"
         "    def reset(self, **options):\n        return self.observation_space.sample(), {}\n"
-        "    def step(self, action):\n        raise OSError('no simulator')\n"
+        "    made = 0\n"
+        "    def step(self, action):\n        self.made += 1\n        if self.made > 20:\n"
+        "            raise OSError('no simulator')\n"
+        "        return self.observation_space.sample(), 0.0, False, False, {}\n"
         "gymnasium.register('Fails-v0', Fails)\n"
     )
     command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), "--out", "bad", "--agents", "a2c", "--seeds", "1"]

@@ -171,7 +171,12 @@ def test_what_is_refused_in_one_line(sweep, tmp_path, arguments, said):
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [("seeds = [1, 2]", "a.toml: "), ("steps = 'many'", "a.toml: "), ("steps = -1\nseeds = 0", "name at least")],
+    [
+        ("seeds = [1, 2]", "a.toml: "),
+        ("steps = 'many'", "a.toml: "),
+        ("seeds = 0", "a.toml: "),
+        ("agents = 'dqn'", "name the length"),
+    ],
 )
 def test_wrong_kinds_in_a_file(sweep, tmp_path, line, said):
     (tmp_path / "a.toml").write_text(line)
