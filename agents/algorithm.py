@@ -309,7 +309,7 @@ class Algorithm:
         if self._model is not None:
             return make_policy(self._model.network, rng, **self._play(deterministic))
         agent = self._running().agent
-        return make_policy(agent.acting, rng, agent.learner.autocast, **self._play(deterministic))
+        return make_policy(agent.newest(), rng, agent.learner.autocast, **self._play(deterministic))
 
     def _play(self, deterministic: bool | None) -> dict[str, Any]:
         """Options of `make_policy`."""

@@ -88,7 +88,7 @@ class Racing(Timing):
     def measure(self, device: torch.device) -> Figures:
         """Steps per second of stable-baselines3, and of our agent without and with weight norm."""
         race, task = RACES[self.race], RaceTask(None if self.env else self.game, self.env, self.device, self.precision)
-        trainers = {f"wnrl {norm}": our_trainer(race, task, norm) for norm in ("none", "weight")}
+        trainers = {name: our_trainer(race, task, **changes) for name, changes in self._ours().items()}
         sides = {"stable-baselines3": sb3_side(race, task)}
         sides |= {name: our_side(trainer) for name, trainer in trainers.items()}
         for advance in sides.values():
@@ -99,6 +99,22 @@ class Racing(Timing):
             return figures, table
         profiles = {name: profile_run(trainer, self.rounds * self.steps) for name, trainer in trainers.items()}
         return {**figures, "profile": profiles}, f"{table}\n\n{profile_table(profiles)}"
+
+    def _ours(self) -> dict[str, dict[str, Any]]:
+        """Our sides by name: the settings in which they differ."""
+        return {f"wnrl {norm}": {"norm": norm} for norm in ("none", "weight")}
+
+
+@dataclass(frozen=True)
+class OnPolicyRacing(Racing):
+    """A race of an agent that learns from rollouts."""
+
+    overlap_rollouts: bool = False
+    """Also our agent with weight norm and rollouts that overlap; a timing ends with a wait, so take many --steps."""
+
+    def _ours(self) -> dict[str, dict[str, Any]]:
+        overlapping = {"wnrl weight, overlap": {"norm": "weight", "overlap_rollouts": True}}
+        return super()._ours() | (overlapping if self.overlap_rollouts else {})
 
 
 @dataclass(frozen=True)
@@ -116,7 +132,7 @@ class RaceQRDQN(Racing):
 
 
 @dataclass(frozen=True)
-class RacePPO(Racing):
+class RacePPO(OnPolicyRacing):
     """PPO: 8 environments by 128 steps, 4 epochs of minibatches of 256."""
 
     race: ClassVar[str] = "ppo"
@@ -130,7 +146,7 @@ class RaceRecurrentPPO(Racing):
 
 
 @dataclass(frozen=True)
-class RaceA2C(Racing):
+class RaceA2C(OnPolicyRacing):
     """A2C: 16 environments by 5 steps."""
 
     race: ClassVar[str] = "a2c"

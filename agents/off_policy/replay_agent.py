@@ -16,6 +16,7 @@ from agents.acting.rows import ByRows
 from agents.learner.learner import Learner
 from agents.off_policy.update import BatchLoss, ReplayUpdates, Sample, Sampler
 from agents.runtime.cuda_graphs import Graphs
+from agents.runtime.distributed import Ranks
 from envs import TimeStep
 from wnrl.device import to_device
 from wnrl.initialization.initialize import data_init
@@ -174,6 +175,22 @@ class ReplayAgent(ByRows):
             self.learner.share(self.learner.ranks)  # whose generators differ
         for folded in (self._acting_fold, self._target_fold):
             folded.refresh()
+
+    @property
+    def num_updates(self) -> int:
+        """Gradient steps made."""
+        return self.learner.num_updates
+
+    def share(self, ranks: Ranks) -> None:
+        """Learn together with other processes from now on, starting from the first one's network."""
+        self.learner.share(ranks)
+
+    def settle(self) -> None:
+        """Nothing: it learns between two steps, or while the environments make one."""
+
+    def newest(self) -> nn.Module:
+        """The network that acts."""
+        return self.acting
 
     # What a run logs and keeps
 

@@ -22,7 +22,7 @@ from agents.policy_gradient.ppo import PPOAgent
 from agents.policy_gradient.reinforce import REINFORCEAgent
 from agents.runtime.seeds import Purpose, generator
 from agents.settings.checks import check_used
-from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings
+from agents.settings.policy_gradient import A2CSettings, PPOSettings, REINFORCESettings, RolloutSettings
 from agents.settings.run import RunSettings
 from envs import Environment
 from wnrl.networks.actor_critic import RecurrentActorCritic
@@ -100,6 +100,7 @@ def _parts(
         rewards: RewardClipping | RewardScaling = RewardScaling(environment.num_envs, settings.learner.gamma)
     else:
         rewards = RewardClipping(settings.learner.reward_clip)
+    rollout: RolloutSettings | None = getattr(settings, "rollout", None)
     return {
         "learner": learner,
         "actor": actor,
@@ -107,6 +108,7 @@ def _parts(
         "rewards": rewards,
         "settings": settings,
         "rng": generator(run.seed, Purpose.AGENT),
+        "overlaps_rollouts": rollout is not None and rollout.overlap_rollouts,
     }
 
 

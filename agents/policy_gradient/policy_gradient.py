@@ -43,6 +43,7 @@ class PolicyGradientAgent(OnPolicyAgent):
         rewards: from a row to the rewards to learn from.
         settings: of the agent, with `policy_gradient` and `learner`.
         rng: of actions and of the order of minibatches.
+        overlaps_rollouts: whether the next rollout is played while the last is learned from.
 
     Raises:
         ValueError: graphs are asked for where there are none.
@@ -57,9 +58,11 @@ class PolicyGradientAgent(OnPolicyAgent):
         settings: Any,
         *,
         rng: np.random.Generator,
+        overlaps_rollouts: bool = False,
     ) -> None:
         generator = torch.Generator(learner.device).manual_seed(int(rng.integers(2**62)))
-        super().__init__(learner, actor.network, storage, rewards, settings, generator=generator)
+        acting, overlaps = actor.network, overlaps_rollouts
+        super().__init__(learner, acting, storage, rewards, settings, generator=generator, overlaps_rollouts=overlaps)
         self.actor = actor
         if learner.compiler.asked and not self.compiles_whole(actor):
             self.network.compile()
@@ -112,15 +115,17 @@ class PolicyGradientAgent(OnPolicyAgent):
         """Learn from a rollout, see `OnPolicyAgent`.
 
         Statistics on which the network depends and that are not those with which it acted are in use before its
-        log-probabilities and values are computed again, so that the policy has moved by gradient steps alone.
+        log-probabilities and values are computed again, so that the policy has moved by gradient steps alone. Where
+        rollouts overlap they stay those of the policy that acted, but for the first rollout.
         """
         first = not self.learner.num_updates
-        order = self.actor.order(rollout.valid.shape, self._number_of_minibatches(rollout), self._generator)
+        order = self.actor.order(rollout.valid.shape, self._number_of_minibatches(rollout), self._learning_generator)
         if first:  # otherwise it would be learned unnormalized
             update_jointly(self.network.obs_norm, rollout.obs, self.learner.ranks)
         if self._statistics == "running":
             self._move_statistics(rollout.obs)
-        if self._statistics != "none" or (first and self.settings.policy_gradient.normalize_obs):
+        others = self._statistics != "none" or (first and self.settings.policy_gradient.normalize_obs)
+        if others and (first or not self.overlaps_rollouts):
             rollout = self._evaluated(rollout, order)
         self._learn_from(rollout, order, timestep, step)
         if not first:  # not before: acting and learning see the same numbers
@@ -142,7 +147,8 @@ class PolicyGradientAgent(OnPolicyAgent):
         """Move running statistics towards those of a rollout's observations `[T, N, *obs_shape]`."""
         obs = obs.flatten(0, 1)
         if len(obs) > STATISTICS_OBS:  # and not in chunks, so that their size does not matter
-            obs = obs[torch.randperm(len(obs), generator=self._generator, device=obs.device)[:STATISTICS_OBS]]
+            order = torch.randperm(len(obs), generator=self._learning_generator, device=obs.device)
+            obs = obs[order[:STATISTICS_OBS]]
         if len(obs) > 1:
             outdate(self.network)  # its layers have not seen what a graph did
             with self.learner.autocast():
@@ -220,9 +226,9 @@ class PolicyGradientAgent(OnPolicyAgent):
 
     def _initialize(self, rollout: Rollout) -> None:
         self.network.obs_norm.update(rollout.obs)
-        (indices,) = self.actor.order(rollout.valid.shape, 1, self._generator)
+        (indices,) = self.actor.order(rollout.valid.shape, 1, self._learning_generator)
         batch = self.actor.take(steps_of(rollout, rollout.value, rollout.value), indices)
-        data_init(self.network, *self.actor.minibatch_inputs(batch), generator=self._generator)
+        data_init(self.network, *self.actor.minibatch_inputs(batch), generator=self._learning_generator)
 
     # What a run logs and keeps
 

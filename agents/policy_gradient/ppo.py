@@ -77,10 +77,11 @@ class PPOAgent(PolicyGradientAgent):
     def _learn_from(self, rollout: Rollout, order: Sequence[Tensor], timestep: TimeStep, step: int) -> None:
         """Epochs of gradient steps on shuffled minibatches, stopped early where the policy has moved too far."""
         self._clip.fill_(self._clip_range(step))
+        generator = self._learning_generator
         steps, target_kl = self._steps_with_advantages(rollout, timestep), self.settings.target_kl
         for epoch in range(self.settings.epochs):
             if epoch:
-                order = self.actor.order(rollout.valid.shape, self.settings.minibatches, self._generator)
+                order = self.actor.order(rollout.valid.shape, self.settings.minibatches, generator)
             for indices in order:
                 batch = self._minibatch(steps, indices)
                 if not target_kl:

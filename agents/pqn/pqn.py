@@ -60,7 +60,8 @@ class PQNAgent(OnPolicyAgent):
     ) -> None:
         acting = fold(learner.network, learner.dtype).eval()
         generator = torch.Generator(learner.device).manual_seed(int(rng.spawn(1)[0].integers(2**62)))
-        super().__init__(learner, acting, storage, rewards, settings, generator=generator)
+        overlaps = settings.overlap_rollouts
+        super().__init__(learner, acting, storage, rewards, settings, generator=generator, overlaps_rollouts=overlaps)
         self._rng = rng
         self.gradient_step = GradientSteps(learner, self._loss, self._graphs)
         self._epsilon = ExplorationRate(settings.exploration)
@@ -95,7 +96,7 @@ class PQNAgent(OnPolicyAgent):
         """Epochs of gradient steps on shuffled minibatches."""
         steps = QMinibatch(rollout.obs, rollout.action, self.targets(rollout, timestep), rollout.valid)
         for _ in range(self.settings.epochs):
-            for batch in shuffled_minibatches(steps, self.settings.minibatches, self._generator):
+            for batch in shuffled_minibatches(steps, self.settings.minibatches, self._learning_generator):
                 self.gradient_step(batch)
 
     def targets(self, rollout: Rollout, timestep: TimeStep) -> Tensor:
@@ -134,7 +135,7 @@ class PQNAgent(OnPolicyAgent):
         return masked_mean(0.5 * error.square(), batch.valid), metrics
 
     def _initialize(self, rollout: Rollout) -> None:
-        data_init(self.network, rollout.obs.flatten(0, 1), generator=self._generator)
+        data_init(self.network, rollout.obs.flatten(0, 1), generator=self._learning_generator)
 
     # What a run logs and keeps
 

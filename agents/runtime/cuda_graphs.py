@@ -70,6 +70,11 @@ class Graphs:
         """
         return _Function(self, function, name) if self.enabled else function
 
+    @property
+    def pending(self) -> bool:
+        """Whether some work is still to be captured."""
+        return self.enabled and any(capture.pending for capture in self._captures)
+
     def forget(self) -> None:
         """Capture everything again, since tensors have been replaced."""
         for capture in self._captures:
@@ -94,6 +99,11 @@ class _Capture:
         """Capture again after some calls."""
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is still to be captured."""
+        return self._graph is None
 
     def __call__(self) -> None:
         if self._graphs.enabled and self._graph is None and self._calls == WARM_UP:

@@ -60,6 +60,9 @@ class Ranks(Protocol):
     def check(self) -> None:
         """Raise ProcessGoneError in the first process where another has ended, while they wait for it."""
 
+    def apart(self) -> Ranks:
+        """The same processes, for operations of another thread, in any order to those of this one."""
+
 
 class OneProcess:
     """A run of a single process."""
@@ -91,6 +94,10 @@ class OneProcess:
     def check(self) -> None:
         """There is no other."""
 
+    def apart(self) -> Ranks:
+        """Itself."""
+        return self
+
 
 class ProcessGoneError(RuntimeError):
     """Another process of the run has ended, so that this one cannot go on."""
@@ -114,15 +121,16 @@ def together() -> Iterator[None]:
 
 
 class Processes:
-    """The processes of torch's default process group, which is initialized.
+    """All processes of torch's default process group, which is initialized.
 
     Args:
         peers: the connections by which the first process notices the end of another while no operation is under way.
+        group: of all of them, for the operations; None: the default one.
     """
 
-    def __init__(self, peers: Peers | None = None) -> None:
+    def __init__(self, peers: Peers | None = None, group: dist.ProcessGroup | None = None) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
-        self._peers = peers
+        self._peers, self._group = peers, group
 
     def sum(self, value: int) -> int:
         """The sum of all processes' values."""
@@ -135,14 +143,14 @@ class Processes:
     @together()
     def _reduced(self, value: int, operation: Any) -> int:
         tensor = torch.tensor(value)  # on the CPU, so that nothing waits for the device
-        dist.all_reduce(tensor, operation)
+        dist.all_reduce(tensor, operation, group=self._group)
         return int(tensor)
 
     @together()
     def broadcast(self, value: Any) -> Any:
         """The first process's value, which can be pickled."""
         values = [value]
-        dist.broadcast_object_list(values)
+        dist.broadcast_object_list(values, group=self._group)
         return values[0]
 
     @together()
@@ -150,7 +158,7 @@ class Processes:
         """Replace these tensors, in place, by their mean over the processes; never waits for the device."""
         tensors = list(tensors)
         joined = torch.cat([tensor.flatten() for tensor in tensors])
-        dist.all_reduce(joined)
+        dist.all_reduce(joined, group=self._group)
         parts = joined.div_(self.world_size).split([tensor.numel() for tensor in tensors])
         torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
 
@@ -158,19 +166,24 @@ class Processes:
     def gather(self, tensor: Tensor) -> Tensor:
         """The tensors `[...]` of all processes `[W, ...]`; never waits for the device."""
         parts = [torch.empty_like(tensor) for _ in range(self.world_size)]
-        dist.all_gather(parts, tensor)
+        dist.all_gather(parts, tensor, group=self._group)
         return torch.stack(parts)
 
     @together()
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Replace these tensors, in place, by the first process's."""
         for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+            dist.broadcast(tensor, src=0, group=self._group)
 
     def check(self) -> None:
         """Raise ProcessGoneError in the first process where another has ended, while they wait for it."""
         if self._peers is not None and self._peers.one_is_gone():
             raise ProcessGoneError("another process of the run has ended: its connection is closed")
+
+    @together()
+    def apart(self) -> Ranks:
+        """The same processes in a group of their own; all of them call it together."""
+        return Processes(self._peers, dist.new_group(timeout=TIMEOUT))
 
 
 def join() -> Ranks:

@@ -28,6 +28,7 @@ EARLIER: Stored = {
     "init_from": None,
     "norm_layers": "auto",
     "overlap": True,
+    "overlap_rollouts": False,
     "own_torso": None,
     "policy_taus": 0,
     "protocol": "none",

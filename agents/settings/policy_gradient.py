@@ -46,10 +46,14 @@ class RolloutSettings:
     """λ of generalized advantage estimation: 0 is the one-step TD error, 1 the Monte Carlo return."""
     batch_statistics: BatchStatistics = "running"
     """--norm batch, mean-batch, batch+projected: running statistics in acting and learning, or the minibatch's."""
+    overlap_rollouts: bool = False
+    """Play the next rollout while learning from the last. Rollouts are stale then: played without the newest update."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "rollout_length")
         check_shares(self, "gae_lambda")
+        if self.overlap_rollouts and self.batch_statistics == "minibatch":
+            raise ValueError("overlap_rollouts needs batch_statistics running: leave one of the two out")
 
 
 _LEARNER = LearnerSettings(optimizer_eps=1e-5, max_grad_norm=0.5)
@@ -84,6 +88,8 @@ class PPOSettings:
         check_above_zero(self, "clip_range")
         if self.lstm and self.policy_gradient.separate:
             raise ValueError("separate has no effect with lstm, which policy and value share: leave it out")
+        if self.lstm and self.rollout.overlap_rollouts:
+            raise ValueError("overlap_rollouts is not for an lstm, whose states acting moves: leave one of the two out")
 
 
 @dataclass(frozen=True)

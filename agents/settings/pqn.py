@@ -23,6 +23,8 @@ class PQNSettings:
     """Minibatches per pass, each one gradient step."""
     reward_scale: float = 1.0
     """Factor on the (clipped) rewards for learning; reported scores are not scaled."""
+    overlap_rollouts: bool = False
+    """Play the next rollout while learning from the last. Rollouts are stale then: played without the newest update."""
     exploration: ExplorationSettings = ExplorationSettings()
     learner: LearnerSettings = LearnerSettings(learning_rate=2.5e-4, learning_rate_schedule="linear", optimizer="radam")
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from agents.acting.policies import Decision, Policy
 from agents.learner.learner import Learner
+from agents.runtime.distributed import Ranks
 from envs import EpisodeStatistics, TimeStep
 
 
@@ -19,6 +20,8 @@ class Agent(Protocol):
     learner: Learner
     acting: Any
     """The folded network that acts."""
+    num_updates: int
+    """Gradient steps made, as far as a run has been told of them; the learner may be ahead while it learns beside."""
     overlap: bool
     """Whether `learn` is called while the environments step, before their next row has arrived."""
 
@@ -52,6 +55,15 @@ class Agent(Protocol):
             rng: of all its randomness.
             acting: a copy of the network that acts, as it was once; None: that of now.
         """
+
+    def settle(self) -> None:
+        """Wait for what is learned beside the acting, if anything is: to be called before the learner is looked at."""
+
+    def newest(self) -> Any:
+        """The folded network of all that was learned so far: what acts, or a network of its own where that is older."""
+
+    def share(self, ranks: Ranks) -> None:
+        """Learn together with other processes from now on, starting from the first one's network."""
 
     def metrics(self, step: int) -> dict[str, float]:
         """Scalars by TensorBoard tag, over the time since the last call."""

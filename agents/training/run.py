@@ -91,7 +91,7 @@ class Run:
         self.directory: RunDirectory | None = None
         try:
             self.agent = spec.build(own.run, own.agent, environment)
-            self.agent.learner.share(ranks)
+            self.agent.share(ranks)
             self.directory = self._open_directory(looks=more == 0) if keep else None
             self._saving = Saving(spec.name, self.agent, self._task, self._state, self.directory, ranks, self._warn)
             self._checkpoints = self._saving.checkpoints
@@ -383,12 +383,13 @@ class Run:
 
     def _freeze(self, step: int) -> Played:
         """What an evaluation at a step plays with."""
+        acting = self.agent.newest()
         self.agent.learner.check_finite(self.steps)
         interval = self.settings.run.eval_interval
         due = step - step % interval if interval else step
         if self._waits:
-            return Played(step, due, self.agent.acting)
-        return Played(step, due, copy.deepcopy(self.agent.acting), self._saving.tensors())
+            return Played(step, due, acting)
+        return Played(step, due, copy.deepcopy(acting), self._saving.tensors())
 
     def _play(
         self, played: Played, message: Callable[[str], None], aborted: Callable[[], bool] | None

@@ -139,6 +139,7 @@ class Saving:
         if at_once or isinstance(error, CheckpointError) or self._directory is None:
             return
         try:
+            self._agent.settle()
             self._agent.learner.check_finite(step)
             if self._alone:  # else processes broke off at different steps
                 self.save_somewhere(step, create)
@@ -168,11 +169,13 @@ class Saving:
         if self._directory is not None:
             _check_there(self._directory)
             if tensors is None:
+                self._agent.settle()
                 self._agent.learner.check_finite(step)
             self._model(self._directory, "best", step, score, tensors)()
 
     def tensors(self) -> dict[str, Tensor]:
         """A copy of what a model of now holds."""
+        self._agent.settle()
         return fold(self._agent.learner.network).state_dict()
 
     def best_score(self, message: Callable[[str], None]) -> float:
@@ -197,6 +200,7 @@ class Saving:
 
     def _begin(self, directory: RunDirectory, checkpoints: Checkpoints | NullCheckpoints, step: int) -> None:
         self.tell(wait=True)
+        self._agent.settle()
         self._agent.learner.check_finite(step)
         self._step = step
         write_model = None if self._rank else self._model(directory, "model", step)

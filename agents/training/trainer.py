@@ -109,6 +109,7 @@ class Trainer:
             timestep = self._timestep or self._start()
             while self.steps < total_steps and not self._ranks.sum(self._stopping or stopped()):
                 timestep = self._step(timestep)
+            self.agent.settle()
             self.failed = False
         except EnvironmentFault as fault:
             if fault.step is None:
@@ -128,7 +129,7 @@ class Trainer:
 
     def _step(self, timestep: TimeStep) -> TimeStep:
         """A vector step from one row to the next."""
-        clock, made = time.perf_counter(), self.agent.learner.num_updates
+        clock, made = time.perf_counter(), self.agent.num_updates
         self._broken = True  # until the step is whole
         decision = self._act(timestep) if self._ahead is None else self._ahead
         self.agent.observe(timestep, decision)
@@ -141,7 +142,7 @@ class Trainer:
             self.agent.learn(before, self.steps, timestep)
         self.seconds += time.perf_counter() - clock
         self._broken = False
-        if updates := self.agent.learner.num_updates - made:
+        if updates := self.agent.num_updates - made:
             self._each("update", updates)
         for callback in self.callbacks:
             callback.step(self, before)

@@ -65,7 +65,7 @@ class FixedPlaces(Graphs):
     """Graphs without a GPU: arguments and results have fixed places, in which the work is done at each call."""
 
     def __init__(self, device, generators, **options):
-        self.enabled = True
+        self.enabled, self.pending = True, False
 
     def capture(self, work, name):
         return work

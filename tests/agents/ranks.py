@@ -42,6 +42,10 @@ class ThreadRanks:
     def check(self):
         pass
 
+    def apart(self):
+        board = self.broadcast(Board(self.world_size) if self.rank == 0 else None)
+        return ThreadRanks(self.rank, board)
+
 
 class Board:
     def __init__(self, number):

@@ -357,13 +357,16 @@ def states_change(agent, seen, monkeypatch):
     return not torch.equal(states[0], states[1]) and not torch.equal(states[1], states[2])
 
 
-def test_a_player_follows_the_network_that_learns():
-    agent, obs = chain(PPO), np.eye(5, dtype=np.float32)
+@pytest.mark.parametrize("overlaps", [False, True])
+def test_a_player_follows_the_network_that_learns(overlaps):
+    agent, obs = chain(PPO, overlap_rollouts=overlaps), np.eye(5, dtype=np.float32)
     player = agent.player(deterministic=True)
     player(obs)
     agent.learn(400)
     assert player(obs).tolist() == agent.predict(obs, deterministic=True).tolist()
-    for parameter in agent._run.agent.acting.parameters():
+    plays = agent._run.agent.newest()
+    assert differences(plays.state_dict(), wnrl.fold(agent._run.agent.network).state_dict()) == []
+    for parameter in plays.parameters():
         parameter.data.neg_()
     assert player(obs).tolist() == agent.predict(obs, deterministic=True).tolist()
 

@@ -90,6 +90,7 @@ def check_one_run(run_dir):
         ("train_ppo", ["--rollout-length", "16", "--normalize-obs"]),
         ("train_ppo", ["--rollout-length", "16", "--lstm", "4", "--minibatches", "1"]),
         ("train_a2c", []),
+        ("train_a2c", ["--overlap-rollouts", "--normalize-return"]),
         ("train_pqn", ["--rollout-length", "16"]),
         ("train_sac", ["--batch-size", "8", "--learning-starts", "50", "--replay-size", "400"]),
     ],

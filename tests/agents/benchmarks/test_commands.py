@@ -31,6 +31,11 @@ def test_a_race_has_a_side_of_the_host_and_two_of_ours():
     assert "profile" not in figures
 
 
+def test_rollouts_that_overlap_are_another_side():
+    race = commands.RaceA2C(env="CartPole-v1", steps=16, rounds=1, device="cpu", overlap_rollouts=True)
+    assert [*race.measure(CPU)[0]["summary"]][2:] == ["wnrl weight", "wnrl weight, overlap"]
+
+
 def test_a_profile_is_of_both_of_ours():
     figures, table = commands.RaceA2C(env="CartPole-v1", steps=16, rounds=1, device="cpu", profile=True).measure(CPU)
     assert figures["profile"].keys() == {"wnrl none", "wnrl weight"}

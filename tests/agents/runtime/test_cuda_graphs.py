@@ -99,14 +99,19 @@ def test_on_a_cpu_work_stays_what_it_is():
     assert captures.capture(print, "printing") is print
     assert captures.capture_function(abs, "a number") is abs
     captures.forget()
+    assert not captures.pending
 
 
 def test_work_is_captured_after_some_calls_and_launched_from_then_on(monkeypatch):
     device, own, calls = Device(monkeypatch), Generator(7), []
     captures = Graphs(CUDA, (own,))
     work = captures.capture(lambda: calls.append(device.capturing), "work")
-    for _ in range(WARM_UP + 4):
+    for _ in range(WARM_UP):
         work()
+        assert captures.pending
+    for _ in range(4):
+        work()
+        assert not captures.pending
     assert calls == [False] * WARM_UP + [True]
     assert device.graph.replayed == 4  # the capture does nothing by itself
     assert device.registered == [own]
@@ -136,6 +141,7 @@ def test_where_something_cannot_be_captured_all_runs_as_it_is_and_that_is_said_o
     second()
     assert said == ["without CUDA graphs: an update cannot be captured: it waits"]
     assert not captures.enabled
+    assert not captures.pending
     assert launched.replayed == 1
     done = [name for name, capturing in calls if not capturing]
     assert done == ["acting"] * WARM_UP + ["an update"] * (WARM_UP + 4) + ["acting"] * 2 + ["an update"]

@@ -2,6 +2,7 @@
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -49,6 +50,11 @@ def one_of_two(index, folder):
     ranks = Processes()
     said = {"sum": ranks.sum(index + 1), "min": ranks.min(index + 5), "broadcast": ranks.broadcast({"of": index})}
     said["gather"] = ranks.gather(torch.tensor([index, 7])).tolist()
+    beside = ranks.apart()
+    with ThreadPoolExecutor(1) as pool:  # in which they meet in another order
+        sums = [lambda: ranks.sum(1), lambda: beside.sum(10)]
+        other = pool.submit(sums[1 - index])
+        said["apart"] = sorted([sums[index](), other.result(60)])
     mine = learner(seed=index)  # of which the first one's is taken
     mine.share(ranks)
     size = BATCH // PROCESSES
@@ -70,7 +76,7 @@ def test_two_processes_learn_what_one_learns_from_the_joint_batch(tmp_path):
     gone = results[0][0].pop("gone")
     assert re.fullmatch(r"another process of the run has ended: .*(closed|reset) by peer.{0,60}", gone), gone
     assert [said for said, _ in results] == [
-        {"sum": 3, "min": 5, "broadcast": {"of": 0}, "gather": [[0, 7], [1, 7]]}
+        {"sum": 3, "min": 5, "broadcast": {"of": 0}, "gather": [[0, 7], [1, 7]], "apart": [2, 20]}
     ] * 2
     joint = learn(learner(seed=0), slice(None))
     alone = learn(learner(seed=0), slice(BATCH // PROCESSES))
@@ -82,6 +88,7 @@ def test_two_processes_learn_what_one_learns_from_the_joint_batch(tmp_path):
 
 def test_one_process_is_all():
     ranks = OneProcess()
+    assert ranks.apart() is ranks
     tensor = torch.ones(2)
     assert ranks.gather(tensor).tolist() == [[1, 1]]
     ranks.average([tensor])

@@ -28,6 +28,13 @@ class Recorder:
         self.learner.num_updates += self.updates.get(after, 0)
         self.followed.append(timestep)
 
+    @property
+    def num_updates(self):
+        return self.learner.num_updates
+
+    def settle(self):
+        pass
+
     def metrics(self, step):
         return {"train/n_updates": step}
 

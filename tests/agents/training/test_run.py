@@ -1,3 +1,4 @@
+import copy
 import csv
 import signal
 import threading
@@ -323,6 +324,51 @@ def test_a_second_call_continues_to_the_bit(settings):
     events = EventAccumulator(str(settings.run.run_dir)).Reload()
     assert [event.step for event in events.Scalars("train/n_updates")] == [20, 40, 60, 80, 100]
     assert [event.step for event in events.Scalars("eval/mean_reward")] == [40, 80]
+
+
+OVERLAPPING = {
+    "ppo": {"rollout_length": 8, "minibatches": 2, "epochs": 2, "normalize_obs": True, "normalize_return": True},
+    "a2c": {},
+    "pqn": {"rollout_length": 8, "minibatches": 2},
+}
+
+
+@pytest.mark.parametrize("agent", OVERLAPPING)
+@pytest.mark.parametrize("waits", [True, False])
+def test_rollouts_that_overlap_make_the_same_files_again_and_after_a_resume(agent, waits, tmp_path):
+    """With evaluations and checkpoints in the middle of rollouts; the best model is what was evaluated."""
+    spec = AGENTS[agent]
+    numbers = {"steps": 200, "log_interval": 30, "eval_interval": 70, "eval_episodes": 2, "checkpoint_interval": 60}
+    task = {"env": "Chain", "hidden": (4,), "device": "cpu", "num_envs": 3, "eval_wait": waits}
+    whole = from_flat(TrainSettings[spec.settings], {**task, **numbers}, overlap_rollouts=True, **OVERLAPPING[agent])
+    first, again, cut = (replace(whole, run_dir=tmp_path / name) for name in ("first", "again", "cut"))
+    learn(first, spec), learn(again, spec)
+    scored = []
+    learn(cut, spec, stop=lambda: len(scored) > 35, callbacks=[AfterSteps(lambda *_: scored.append(None))])
+    assert 60 < state(cut)[0] < 150
+    learn(replace(cut, resume=cut.run.run_dir), spec)
+    kept = [state(settings)[1] for settings in (first, again, cut)]
+    for settings, other in zip((again, cut), kept[1:], strict=True):
+        assert {d for d in differences(kept[0], other) if not d.endswith("/seconds")} == set()
+        assert rows(settings) == rows(first)
+        for name in ("model", "best"):
+            assert differences(model(settings, name), model(first, name)) == []
+
+
+def test_the_best_model_of_rollouts_that_overlap_is_what_was_evaluated(tmp_path, monkeypatch):
+    spec, played = AGENTS["a2c"], []
+    run = {"env": "Chain", "hidden": (4,), "device": "cpu", "num_envs": 3, "steps": 60, "eval_interval": 50}
+    settings = from_flat(TrainSettings[spec.settings], run, overlap_rollouts=True, run_dir=tmp_path / "run")
+    play = Run._play
+
+    def keep(self, what, *arguments):
+        played.append(copy.deepcopy(what.acting.state_dict()))
+        assert differences(played[-1], self.agent.acting.state_dict()) != []  # which is older
+        return play(self, what, *arguments)
+
+    monkeypatch.setattr(Run, "_play", keep)
+    learn(settings, spec)
+    assert differences(dict(played[0]), dict(model(settings, "best")[0])) == []
 
 
 def test_a_run_in_a_thread_trains_to_its_end_and_touches_no_signal(settings, monkeypatch):
