@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
+from agents.on_policy import on_policy_agent
 from agents.pqn.build import build_pqn
 from agents.runtime.distributed import OneProcess
 from agents.settings.flat import from_flat, replace
 from agents.settings.pqn import PQNSettings
 from agents.training.trainer import Trainer
 from envs import Chain, EnvironmentFault
-from tests.agents.contract import STATES, VariantContract, differences
+from tests.agents.contract import STATES, FixedPlaces, VariantContract, differences
 from tests.agents.policy_gradient_family import RUN
 from tests.agents.policy_gradient_family import make as policy_gradient
 from tests.agents.ranks import in_ranks
@@ -301,6 +302,11 @@ class Overlapping(VariantContract):
 
     def test_acts_with_the_folded_learner(self, short):
         check_newest(short.agent)
+
+    def test_what_a_graph_leaves_in_its_places_is_copied_before_the_next_launch(self, ended, monkeypatch):
+        monkeypatch.setattr(on_policy_agent, "Graphs", FixedPlaces)
+        placed = self.trained(self.steps_in_all).get_state()
+        assert {place for place in differences(ended[1], placed) if place != "/seconds"} == set()
 
 
 class TestOverlappingPPO(Overlapping):
