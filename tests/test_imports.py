@@ -59,10 +59,11 @@ MAY_IMPORT = {
     "wnrl/sb3": {"wnrl", "envs"},
     "envs": {"envs"},
     "agents": {"agents", "wnrl", "envs"},
-    "scripts": {"agents", "rate_study", "wnrl"},
+    "scripts": {"agents", "noise_study", "rate_study", "wnrl"},
+    "scripts/noise_study": {"noise_study", "rate_study", "agents", "wnrl"},
     "scripts/rate_study": {"rate_study", "agents", "wnrl"},
 }
-PROJECT = {"wnrl", "envs", "agents", "scripts", "rate_study", "tests"}
+PROJECT = {"wnrl", "envs", "agents", "scripts", "noise_study", "rate_study", "tests"}
 PACKAGES = ("wnrl", "envs", "agents", "scripts")
 MODULE = re.compile(r"(agents|envs|wnrl)(\.\w+)*(?=:\w+$|$)")  # a string, as importlib and python -m take it
 

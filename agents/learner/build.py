@@ -38,7 +38,7 @@ def build_learner(
         run: settings of the run.
         settings: of the optimizer and the initialization.
         description: of the network.
-        outputs: from a copy of the network and observations to the outputs whose minibatch noise is shown.
+        outputs: from a copy of the network and observations to the outputs that the diagnostics look at.
         begin: the step at which learning starts.
         interval: steps from there to the first update.
 

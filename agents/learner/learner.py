@@ -17,6 +17,7 @@ from agents.runtime.compiling import Compiler
 from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess, Ranks, joint_weight
 from agents.settings.learner import LearnerSettings
+from wnrl.diagnostics.network_metrics import NetworkDiagnostics, rank_metrics
 from wnrl.diagnostics.norms import Forward, NormDiagnostics
 from wnrl.normalizers.projection import projections
 from wnrl.tracking.means import Means
@@ -31,7 +32,8 @@ class Learner:
         network: normalized, initialized and on its device.
         settings: of the optimizer.
         learning_rate: by environment step.
-        outputs: from a copy of the network and observations to the outputs `[B, ...]` whose minibatch noise is logged.
+        outputs: from a copy of the network and observations to the outputs `[B, A]` that the diagnostics look at: Q
+            values, logits, or the means of continuous actions.
         dtype: of matrix products (`torch.bfloat16` runs them under autocast).
         description: from which the network can be built again, see `agents.learner.network`.
         compiler: of losses and, on CUDA, of the optimizer's steps; None compiles nothing.
@@ -41,6 +43,7 @@ class Learner:
         num_updates: gradient steps made.
         learning_rate: by environment step.
         diagnostics: of the layers; `due` where they measure the next gradient step.
+        network_diagnostics: of the network as a whole.
         ranks: the processes that learn together.
     """
 
@@ -75,6 +78,7 @@ class Learner:
         self._limit = settings.max_grad_norm
         self.learning_rate = learning_rate
         self._means, self.diagnostics = Means(), NormDiagnostics(network, outputs)
+        self.network_diagnostics = NetworkDiagnostics(network, outputs)
         self.ranks: Ranks = OneProcess()
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -170,21 +174,28 @@ class Learner:
         self._means.sets += updates
         self.num_updates += updates
 
-    def metrics(self, step: int, obs: Tensor | None, generator: torch.Generator) -> dict[str, float]:
-        """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
+    def metrics(
+        self, step: int, obs: Tensor | None, generator: torch.Generator, *, examples: int | None = None
+    ) -> dict[str, float]:
+        """Scalars by TensorBoard tag: means since the last reading, and the state of the layers and of the network.
 
         Args:
             step: environment step for which the learning rate was last set.
-            obs: observations `[B, *obs_shape]` for the layers' diagnostics; None where there are none yet.
+            obs: observations `[B, *obs_shape]` for the diagnostics; None where there are none yet.
             generator: of the reading, on the network's device.
+            examples: how many of them are for the layers' diagnostics, as many as in two minibatches; None: all.
 
         Raises:
             NonFiniteError: learning broke down: a loss, a gradient norm, a weight or an average of the optimizer is not
                 finite.
         """
         learning_rate = self.learning_rate(step)
-        layers = self.diagnostics.read(learning_rate, obs, generator)
-        *values, finite = torch.stack([*layers.values(), self._kept.finite]).tolist()  # waits for the device once
+        shown, gram = self.diagnostics.read(learning_rate, None if obs is None else obs[:examples], generator), None
+        if obs is not None:
+            reading = self.network_diagnostics.read(obs, generator)
+            shown, gram = {**shown, **reading.metrics}, reading.gram
+        figures, gram = on_host([*shown.values(), self._kept.finite], gram)
+        *values, finite = figures
         means = self._means.read()
         check_figures(step, means)
         if not finite:
@@ -193,7 +204,8 @@ class Learner:
             **means,
             "train/learning_rate": learning_rate,
             "train/n_updates": self.num_updates,
-            **dict(zip(layers, values, strict=True)),
+            **dict(zip(shown, values, strict=True)),
+            **rank_metrics(gram),
         }
 
     def check_finite(self, step: int) -> None:
@@ -207,6 +219,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "means": self._means.get_state(),
             "diagnostics": self.diagnostics.get_state(),
+            "network_diagnostics": self.network_diagnostics.get_state(),
             "num_updates": self.num_updates,
         }
 
@@ -226,7 +239,17 @@ class Learner:
         load_optimizer(self.optimizer, state["optimizer"])
         self._means.set_state(state["means"])
         self.diagnostics.set_state(state["diagnostics"])
+        self.network_diagnostics.set_state(state.get("network_diagnostics", {"before": {}}))  # of earlier versions
         self.num_updates = state["num_updates"]
+
+
+def on_host(figures: Sequence[Tensor], matrix: Tensor | None) -> tuple[list[float], Tensor | None]:
+    """0-dim tensors as numbers, and a square matrix on the host; waits for the device once."""
+    numbers = torch.stack([figure.double() for figure in figures])
+    if matrix is None:
+        return numbers.tolist(), None
+    both = torch.cat([numbers, matrix.flatten()]).cpu()
+    return both[: len(numbers)].tolist(), both[len(numbers) :].view_as(matrix)
 
 
 class GradientSteps:

@@ -19,6 +19,7 @@ from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import Ranks
 from envs import TimeStep
 from wnrl.device import to_device
+from wnrl.diagnostics.network_metrics import OBSERVATIONS
 from wnrl.initialization.initialize import data_init
 from wnrl.normalizers.folding import FoldedCopy, fold
 from wnrl.schedules import Every
@@ -195,18 +196,18 @@ class ReplayAgent(ByRows):
     # What a run logs and keeps
 
     def metrics(self, step: int) -> dict[str, float]:
-        """Scalars by TensorBoard tag: means since the last reading, and the state of the layers.
+        """Scalars by TensorBoard tag: means since the last reading, and the state of the layers and of the network.
 
-        The layers' metrics are of observations with a generator of their own, so that learning does not change.
+        The diagnostics are of observations with a generator of their own, so that learning does not change.
 
         Raises:
             ValueError: a priority was not finite since the last reading.
         """
         self.sampler.check()
         generator = torch.Generator(self.learner.device).manual_seed(step)
-        size, replay = 2 * self.settings.replay.batch_size, self.sampler.replay  # they are split into minibatches
-        obs = replay.sample(size, generator=generator).obs if len(replay) else None
-        return self.learner.metrics(step, obs, generator)
+        examples, replay = 2 * self.settings.replay.batch_size, self.sampler.replay  # they are split into minibatches
+        obs = replay.sample(max(examples, OBSERVATIONS), generator=generator).obs if len(replay) else None
+        return self.learner.metrics(step, obs, generator, examples=examples)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the agent needs to continue as if it had not stopped."""

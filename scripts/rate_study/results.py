@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import torch
+from rate_study.parallel import in_parallel
 from rate_study.study import Outcome, StudyRun, train_once
 
 
@@ -75,53 +69,13 @@ def complete(results: Results, runs: Iterable[StudyRun], jobs: int, say: Callabl
     Raises:
         ValueError: `jobs` is below 1, or the results cannot be written.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}")
     wanted = list(runs)
     missing = [run for run in wanted if run not in results.outcomes]
-    for number, outcome in enumerate(_outcomes(missing, jobs), 1):
+    for number, outcome in enumerate(in_parallel(train_once, missing, jobs), 1):
         results.add(outcome)
         run, ending = outcome.run, "diverged" if outcome.diverged else f"loss {outcome.loss:.4g}"
         say(f"{number} of {len(missing)}: {run.task}, {run.norm}, rate {run.rate:g}, seed {run.seed}: {ending}")
     return [results.outcomes[run] for run in wanted]
-
-
-def _outcomes(runs: list[StudyRun], jobs: int) -> Iterator[Outcome]:
-    if jobs == 1 or len(runs) < 2:
-        with _one_thread():
-            yield from map(train_once, runs)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork of torch's threads may hang
-    pool = ProcessPoolExecutor(min(jobs, len(runs)), context, initializer=_begin_worker)
-    try:
-        for future in as_completed([pool.submit(train_once, run) for run in runs]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Use one thread; end silently on Ctrl-C, and when the parent process ends."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _to_row(outcome: Outcome) -> dict[str, Any]:

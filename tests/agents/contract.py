@@ -171,6 +171,20 @@ class VariantContract:
             assert {place for place in differences(ended[1], trainer.get_state()) if place != "/seconds"} == set()
         assert differences(*(trainer.agent.metrics(trainer.steps) for trainer in (saved, rest))) == []
 
+    def test_figures_of_changes_go_on_from_a_saved_state(self, tmp_path):
+        """They are those since the last reading, before the run was stopped."""
+        saved = self.trained(self.steps_to_stop)
+        saved.agent.metrics(saved.steps)
+        write_checkpoint(tmp_path / "state", saved.get_state())
+        rest = self.trainer(seed=5, **self.soon)
+        rest.set_state(read_checkpoint(tmp_path / "state"))
+        for trainer in (saved, rest):
+            trainer.run(self.steps_in_all)
+        figures, same = (trainer.agent.metrics(trainer.steps) for trainer in (saved, rest))
+        assert differences(figures, same) == []
+        assert figures["diagnostics/weight_change"] > 0
+        assert 0 < figures["diagnostics/stable_rank"] <= figures["diagnostics/effective_rank"] + 1
+
     def test_environments_in_groups_make_the_same_run(self, ended):
         """Acted on group by group while others step, with a stop in the middle, of which the state shows nothing.
 

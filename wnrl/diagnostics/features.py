@@ -14,11 +14,15 @@ __all__ = [
     "action_gap",
     "dormant_ratio",
     "effective_rank",
+    "gram_matrix",
     "overestimation",
     "policy_churn",
+    "ranks_of_gram",
     "relative_change",
     "stable_rank",
 ]
+
+DELTA = 0.01  # of `effective_rank`, as in its paper
 
 
 @torch.no_grad()
@@ -43,7 +47,7 @@ def dormant_ratio(activations: Tensor, tau: float = 0.025) -> Tensor:
 
 
 @torch.no_grad()
-def effective_rank(features: Tensor, delta: float = 0.01) -> Tensor:
+def effective_rank(features: Tensor, delta: float = DELTA) -> Tensor:
     """srank_δ: the fewest singular values that have 1 − δ of the sum of all (Kumar et al. 2021, section 3).
 
     Args:
@@ -58,10 +62,7 @@ def effective_rank(features: Tensor, delta: float = 0.01) -> Tensor:
     """
     if not 0 <= delta < 1:
         raise ValueError(f"delta must be from 0 to below 1, got {delta}")
-    values = _singular_values(features)
-    share = values.cumsum(0) / values.sum()
-    enough = share >= 1 - delta - 1e-12  # NaN where all are 0
-    return torch.where(values.sum() > 0, (~enough).sum() + 1, 0).clamp(max=len(values))
+    return _effective_rank(_singular_values(features), delta)
 
 
 @torch.no_grad()
@@ -71,8 +72,31 @@ def stable_rank(features: Tensor) -> Tensor:
     Raises:
         ValueError: `features` has another number of dimensions.
     """
-    values = _singular_values(features)
-    return torch.where(values[0] > 0, (values / values[0]).square().sum(), 0.0)
+    return _stable_rank(_singular_values(features))
+
+
+@torch.no_grad()
+def gram_matrix(features: Tensor) -> Tensor:
+    """ΦΦᵀ or ΦᵀΦ of features Φ `[B, F]`, the smaller of the two, float64.
+
+    Its eigenvalues are the squared singular values of Φ: a device can make it without waiting, and the host finds the
+    ranks from it, see `ranks_of_gram`.
+
+    Raises:
+        ValueError: `features` has another number of dimensions.
+    """
+    features = _checked(features).to(torch.float64)
+    return features @ features.T if features.shape[0] <= features.shape[1] else features.T @ features
+
+
+@torch.no_grad()
+def ranks_of_gram(gram: Tensor, delta: float = DELTA) -> tuple[float, float]:
+    """`effective_rank` and `stable_rank` of the features whose `gram_matrix` this is, `[n, n]` on the host.
+
+    Singular values below 10⁻⁸ of the largest are rounding errors.
+    """
+    values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
+    return float(_effective_rank(values, delta)), float(_stable_rank(values))
 
 
 @torch.no_grad()
@@ -119,8 +143,24 @@ def overestimation(values: Tensor, returns: Tensor) -> Tensor:
     return (values - returns).mean()
 
 
+def _effective_rank(values: Tensor, delta: float) -> Tensor:
+    """Of singular values, largest first."""
+    share = values.cumsum(0) / values.sum()
+    enough = share >= 1 - delta - 1e-12  # NaN where all are 0
+    return torch.where(values.sum() > 0, (~enough).sum() + 1, 0).clamp(max=len(values))
+
+
+def _stable_rank(values: Tensor) -> Tensor:
+    """Of singular values, largest first."""
+    return torch.where(values[0] > 0, (values / values[0]).square().sum(), 0.0)
+
+
 def _singular_values(features: Tensor) -> Tensor:
     """Of a matrix `[B, F]`, in float64, largest first."""
+    return torch.linalg.svdvals(_checked(features).to(torch.float64))
+
+
+def _checked(features: Tensor) -> Tensor:
     if features.ndim != 2 or not features.numel():
         raise ValueError(f"features must be [B, F], got {[*features.shape]}")
-    return torch.linalg.svdvals(features.to(torch.float64))
+    return features

@@ -12,20 +12,20 @@ import copy
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wnrl.diagnostics.activations import watch
 from wnrl.diagnostics.layers import matrices, named_layers
 from wnrl.normalizers.batch_norm import BatchNorm, BatchNormalized, MeanOnlyBatchNorm
 from wnrl.normalizers.batch_statistics import batch_norms
 from wnrl.normalizers.projection import ProjectedLayer
 from wnrl.uncompiled import uncompiled
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
-from wnrl.weight_norm.rows import channel_dim, row_norms, rows
+from wnrl.weight_norm.rows import row_norms, rows
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 Forward = Callable[[nn.Module, Tensor], Tensor]  # a network and observations [B, ...], to outputs [B, ...]
@@ -161,10 +161,15 @@ def dead_unit_metrics(network: nn.Module, obs: Tensor, forward: Forward = call_n
     Returns:
         `weights/LAYER/dead`, between 0 and 1.
     """
-    trial = _trial(network)
-    watch = _ReLUWatch(trial)
-    _run(trial, obs, forward)
-    return {f"{GROUP}/{name}/dead": (~active).float().mean() for (name, _), active in watch.active.items()}
+    trial, active = _trial(network), dict[tuple[str, int], Tensor]()  # [units] bool
+
+    def seen(name: str, output: Tensor) -> None:
+        key, ever = (name, output.shape[1]), (output > 0).any(0)
+        active[key] = active[key] | ever if key in active else ever
+
+    watch(trial, seen, kinds=(nn.ReLU,))
+    run_uncompiled(trial, obs, forward)
+    return {f"{GROUP}/{name}/dead": (~ever).float().mean() for (name, _), ever in active.items()}
 
 
 def depends_on_minibatch(network: nn.Module) -> bool:
@@ -213,31 +218,6 @@ def minibatch_noise(
     return torch.where(noise <= least, 0.0, noise / spread.clamp(min=least)).sqrt()
 
 
-class _ReLUWatch:
-    """Forward hooks that record which units are ever above 0: `active`, `[units]` bool by layer and number of units."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.active: dict[tuple[str, int], Tensor] = {}
-        self._last: tuple[str, int] | None = None  # the layer that ran last, and the dimension of its units
-        for name, layer in named_layers(network):
-            layer.register_forward_hook(partial(self._pass_layer, (name, channel_dim(layer))))
-        for module in network.modules():
-            if isinstance(module, nn.ReLU):
-                module.register_forward_hook(self._pass_relu)
-
-    def _pass_layer(self, layer: tuple[str, int], module: nn.Module, inputs: Any, output: Any) -> None:
-        self._last = layer
-
-    def _pass_relu(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        if self._last is None:
-            return
-        name, dim = self._last
-        dim = dim if output.ndim > -dim else -1  # flattened since
-        active = (output > 0).movedim(dim, -1).flatten(0, -2).any(0)  # [units]
-        key = name, len(active)
-        self.active[key] = active | self.active.get(key, torch.zeros_like(active))
-
-
 class _Weight(NamedTuple):
     name: str  # in its tags
     layer: nn.Module  # which determines its rows
@@ -279,7 +259,7 @@ def _trial(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).train()
 
 
-def _run(network: nn.Module, obs: Tensor, forward: Forward) -> Tensor:
+def run_uncompiled(network: nn.Module, obs: Tensor, forward: Forward) -> Tensor:
     """Outputs `[B, ...]`; without torch.compile, which would skip hooks; keeps the state of the global generators."""
     devices = [obs.device] if obs.is_cuda else []
     with torch.random.fork_rng(devices=devices), uncompiled():
@@ -290,5 +270,5 @@ def _in_halves(network: nn.Module, obs: Tensor, forward: Forward, generator: tor
     """Outputs `[B, numbers]` when the observations `[B, ...]` are batched in two halves at random."""
     device = obs.device if generator is None else generator.device
     order = torch.randperm(len(obs), generator=generator, device=device).to(obs.device)
-    parts = [_run(_trial(network), obs[part], forward) for part in order.chunk(2)]
+    parts = [run_uncompiled(_trial(network), obs[part], forward) for part in order.chunk(2)]
     return torch.cat(parts).reshape(len(obs), -1)[order.argsort()].float()

@@ -587,7 +587,9 @@ def run_read_at(steps, *, norm="weight", read=lambda agent, step: agent.metrics(
     trainer = Trainer(agent, environment, seed=0, callbacks=[AfterSteps(hook)])
     trainer.run(160)
     state = copy.deepcopy(trainer.get_state())
-    del state["seconds"], state["agent"]["learner"]["means"], state["agent"]["learner"]["diagnostics"]
+    del state["seconds"]
+    for kept_for_readings in ("means", "diagnostics", "network_diagnostics"):
+        del state["agent"]["learner"][kept_for_readings]
     return trainer, state
 
 

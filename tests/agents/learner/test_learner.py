@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from agents.learner.learner import GradientSteps, Learner
+from agents.learner.learner import GradientSteps, Learner, on_host
 from agents.learner.network import make_network, store_channels_last
 from agents.learner.optimizers import make_optimizer
 from agents.runtime.compiling import Compiler
@@ -116,6 +116,34 @@ def test_figures_are_means_since_the_last_reading():
     assert {"train/loss", "train/grad_norm", "weights/fc1/w_norm", "weights/fc2/angle"} <= figures.keys()
     assert all(type(value) in (int, float) and np.isfinite(value) for value in figures.values())
     assert "a" not in learner.metrics(0, None, torch.Generator())
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_a_learner_whose_figures_are_read_learns_the_same(norm):
+    read, unread = make(norm), make(norm)
+    for _ in range(3):
+        for learner in (read, unread):
+            learner.update(loss_of(learner), {})
+        figures = read.metrics(0, OBS, torch.Generator().manual_seed(0))
+    assert {"diagnostics/weight_change", "diagnostics/policy_churn", "diagnostics/dormant_ratio"} <= figures.keys()
+    for part in ("network", "optimizer"):  # statistics of batch normalization are in the first
+        assert differences(read.get_state()[part], unread.get_state()[part]) == []
+
+
+@pytest.mark.parametrize("examples", [None, 4])
+def test_the_layers_are_measured_on_as_many_observations_as_are_asked_for(examples):
+    truth, learner = make("batch"), make("batch")
+    seeds = [torch.Generator().manual_seed(0) for _ in range(2)]
+    shown = learner.metrics(0, OBS, seeds[0], examples=examples)
+    noise = truth.metrics(0, OBS[:examples], seeds[1])["weights/minibatch_noise"]
+    assert shown["weights/minibatch_noise"] == noise > 0
+
+
+def test_figures_and_a_matrix_come_to_the_host_together():
+    matrix = torch.arange(4.0, dtype=torch.float64).view(2, 2)
+    figures, same = on_host([torch.tensor(1.5), torch.tensor(True)], matrix)
+    assert (figures, same.tolist()) == ([1.5, 1.0], [[0.0, 1.0], [2.0, 3.0]])
+    assert on_host([torch.tensor(2.0)], None) == ([2.0], None)
 
 
 OF_VERSION_0_1 = {  # names and order of the first layer's parameters and buffers, by normalizer

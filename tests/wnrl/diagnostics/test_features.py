@@ -10,8 +10,10 @@ from wnrl.diagnostics.features import (
     action_gap,
     dormant_ratio,
     effective_rank,
+    gram_matrix,
     overestimation,
     policy_churn,
+    ranks_of_gram,
     relative_change,
     stable_rank,
 )
@@ -73,6 +75,18 @@ def test_features_that_are_zero_have_no_rank():
     assert stable_rank(torch.zeros(4, 3)).item() == 0
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
+def test_the_ranks_of_a_gram_matrix_are_those_of_its_features(shape):
+    for zeros in (0, 2):
+        matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+        matrix[:, :zeros] = 0
+        gram = gram_matrix(matrix)
+        assert (gram.dtype, len(gram)) == (torch.float64, min(shape))
+        assert ranks_of_gram(gram) == pytest.approx((effective_rank(matrix).item(), stable_rank(matrix).item()))
+    assert ranks_of_gram(gram_matrix(diagonal(97.0, 2.0, 0.6, 0.4)), 0.05)[0] == 1
+    assert ranks_of_gram(gram_matrix(torch.zeros(4, 3))) == (0, 0)
+
+
 def test_half_precision_features_have_a_rank():
     assert effective_rank(diagonal(4.0, 2.0, 1.0).to(torch.bfloat16), 0.05).item() == 3
 
@@ -118,5 +132,5 @@ def test_what_has_no_metric_is_refused(call, said):
 def test_no_gradient_passes():
     x = torch.randn(4, 3, requires_grad=True)
     others = {"policy_churn": (x, x), "relative_change": ([x], [x]), "overestimation": (x, x)}
-    for name in features.__all__:
+    for name in set(features.__all__) - {"ranks_of_gram"}:  # numbers
         assert not getattr(features, name)(*others.get(name, (x,))).requires_grad
