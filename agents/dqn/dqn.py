@@ -86,6 +86,11 @@ class DQNAgent(ReplayAgent):
     # Acting
 
     @property
+    def values_returns(self) -> bool:  # type: ignore[override]
+        """Whether its values are of returns: those of Munchausen DQN are of rewards with a bonus."""
+        return not self.settings.munchausen
+
+    @property
     def num_actions(self) -> int:
         """A."""
         return self.network.num_actions

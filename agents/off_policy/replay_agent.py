@@ -81,6 +81,14 @@ class ReplayAgent(ByRows):
 
     # Acting
 
+    values_returns: bool = False
+    """Whether what acts is a Q network whose values are those of its discounted returns."""
+
+    @property
+    def gamma(self) -> float:
+        """The discount of one step."""
+        return self.settings.learner.gamma
+
     @property
     def num_actions(self) -> int:
         """A."""
@@ -124,9 +132,13 @@ class ReplayAgent(ByRows):
     def observe(self, timestep: TimeStep, decision: Decision) -> None:
         """Store a row and what was done there; rewards are clipped here, not in the environment."""
         self._before_row = None
-        clip = self.settings.learner.reward_clip
-        reward = np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
+        reward = self.learned_reward(timestep)
         self.sampler.replay.add(timestep.obs, decision.action, reward, timestep.discount, timestep.first)
+
+    def learned_reward(self, timestep: TimeStep) -> np.ndarray:
+        """The rewards `[N]` of a row, clipped if that is asked for."""
+        clip = self.settings.learner.reward_clip
+        return np.clip(timestep.reward, -clip, clip) if clip else timestep.reward
 
     def policy(self, rng: np.random.Generator, acting: nn.Module | None = None) -> Policy:
         """The policy of an evaluation, with all its randomness from `rng`; `acting` was the network that acts."""

@@ -81,6 +81,14 @@ class OnPolicyAgent(ByRows):
 
     # Acting
 
+    values_returns: bool = False
+    """Whether what acts is a Q network whose values are those of its discounted returns."""
+
+    @property
+    def gamma(self) -> float:
+        """The discount of one step."""
+        return self.settings.learner.gamma
+
     @property
     def evaluation_options(self) -> dict[str, Any]:
         """How evaluation plays, as JSON-able options of `make_policy`."""

@@ -68,6 +68,12 @@ class PQNAgent(OnPolicyAgent):
 
     # Acting
 
+    values_returns = True
+
+    def learned_reward(self, timestep: TimeStep) -> np.ndarray:
+        """The rewards `[N]` of a row, clipped and scaled."""
+        return self.rewards(timestep)
+
     @property
     def evaluation_options(self) -> dict[str, Any]:
         """How evaluation plays, as options of `make_policy`: ε-greedy."""

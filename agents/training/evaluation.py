@@ -32,6 +32,8 @@ class Scores:
     """The mean in units where random play has 0 and a human tester 1; None where the game has no such scores."""
     conditions: str = ""
     """Under which an Atari game was played, in words."""
+    overestimation: float | None = None
+    """Mean value of a game's first action minus its discounted return, in a run's evaluations of value agents."""
 
     @classmethod
     def of(cls, games: Sequence[Episode], game: str | None = None, conditions: str = "") -> Scores:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from agents.runtime.background import Background
 from agents.runtime.seeds import Purpose, generator, integer
 from agents.settings.run import RunSettings
 from agents.training.evaluation import Scores, evaluate, evaluate_steps
+from agents.training.overestimation import ValuedPolicy
 from agents.training.protocols import Agent
 from agents.training.task import Task
 from agents.training.trainer import Callback, Trainer
@@ -65,8 +66,25 @@ def seed_of(run: RunSettings, played: Played) -> int:
     return integer(run.seed, Purpose.EVALUATION, played.due)
 
 
+class Games(NamedTuple):
+    """What was played in an evaluation."""
+
+    episodes: list[Episode]
+    overestimation: float | None = None
+    """Of the values of the first actions, over the games; None where they were not compared."""
+
+
 Play = Callable[[Played, Callable[[str], None], Callable[[], bool] | None], Scores | None]
 """Plays, given what to call with a line of text and, where the training goes on, what says when to stop."""
+
+
+def compares(run: RunSettings, agent: Agent) -> bool:
+    """Whether the agent's values are those of the returns of whole games, which an evaluation then compares.
+
+    They are not where a lost life ended a return in training.
+    """
+    one_life = run.task.game is not None and run.task.life_loss
+    return agent.values_returns and not one_life and not run.eval_steps
 
 
 def play_games(
@@ -78,7 +96,7 @@ def play_games(
     message: Callable[[str], None],
     stopped: Callable[[], bool],
     shown: Callable[[int, int], None],
-) -> list[Episode]:
+) -> Games:
     """Play the games of an evaluation, or so many of them as have ended when it is stopped.
 
     Args:
@@ -100,8 +118,13 @@ def play_games(
     }
     try:
         if run.eval_steps:
-            return evaluate_steps(policy, environment, steps=run.eval_steps, **watched)
-        return evaluate(policy, environment, episodes=run.eval_episodes, message=message, **watched)
+            return Games(evaluate_steps(policy, environment, steps=run.eval_steps, **watched))
+        games = {"episodes": run.eval_episodes, "message": message, **watched}
+        if not compares(run, agent):
+            return Games(evaluate(policy, environment, **games))
+        valued = ValuedPolicy(policy, played.acting, agent.gamma, agent.learned_reward, agent.learner.autocast)
+        finished = evaluate(valued, environment, watch=valued.watch, **games)
+        return Games(finished, valued.overestimation(finished))
     except EnvironmentFault as fault:
         fault.step, fault.what = played.step, f"{fault.what} in the evaluation"
         raise

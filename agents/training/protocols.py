@@ -25,9 +25,19 @@ class Agent(Protocol):
     overlap: bool
     """Whether `learn` is called while the environments step, before their next row has arrived."""
 
+    values_returns: bool
+    """Whether the network that acts is a Q network whose values are those of its discounted returns."""
+
     @property
     def evaluation_options(self) -> dict[str, Any]:
         """Options of `make_policy` for evaluation, as JSON holds them."""
+
+    @property
+    def gamma(self) -> float:
+        """The discount of one step."""
+
+    def learned_reward(self, timestep: TimeStep) -> np.ndarray:
+        """The rewards `[N]` of a row as a value agent learns from them; others may not have this."""
 
     @property
     def acts_ahead(self) -> bool:

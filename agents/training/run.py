@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -372,6 +373,8 @@ class Run:
         """Report the scores of an evaluation; what the training has logged meanwhile is of later steps."""
         step = played.step
         metrics = {"eval/mean_reward": scores.mean, "eval/mean_ep_length": scores.mean_length}
+        if scores.overestimation is not None:
+            metrics["diagnostics/overestimation"] = scores.overestimation
         self._shown.report(step, metrics)
         try:
             if self._evaluations is not None:
@@ -409,4 +412,7 @@ class Run:
         run, stopped = self.settings.run, aborted or ended
         shown = self._shown.evaluating if aborted is None else (lambda part, whole: None)
         games = play_games(run, self.agent, self._task, played, message=message, stopped=stopped, shown=shown)
-        return None if stopped() else Scores.of(games, run.task.game, self.conditions)
+        if stopped():
+            return None
+        scores = Scores.of(games.episodes, run.task.game, self.conditions)
+        return dataclasses.replace(scores, overestimation=games.overestimation)

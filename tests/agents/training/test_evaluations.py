@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from agents.settings.flat import from_flat
 from agents.settings.run import RunSettings
 from agents.training import evaluations
 from agents.training.evaluation import Scores
-from agents.training.evaluations import Evaluation, Played, environments_of, waits
+from agents.training.evaluations import Evaluation, Played, compares, environments_of, waits
 from agents.training.trainer import Trainer
 from envs import Episode
 from tests.agents.environments import Clockwork
@@ -66,6 +67,20 @@ def counted(start=1.0):
     while True:
         yield [start]
         start += 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "values_returns", "compared"),
+    [
+        ({"env": "Chain"}, True, True),
+        ({"env": "Chain"}, False, False),
+        ({"env": "Chain", "eval_steps": 100}, True, False),
+        ({"game": "Pong", "life_loss": False}, True, True),
+        ({"game": "Pong", "life_loss": True}, True, False),
+    ],
+)
+def test_values_are_compared_with_returns_where_they_are_of_the_same(changes, values_returns, compared):
+    assert compares(from_flat(RunSettings, changes), SimpleNamespace(values_returns=values_returns)) is compared
 
 
 # The training waits

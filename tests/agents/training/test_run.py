@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.acting.policies import make_policy
@@ -146,11 +147,41 @@ def test_evaluations_beside_the_training_are_those_that_it_waits_for_and_change_
     assert games_of(beside) == games_of(waiting)
     assert scalars(beside, "eval/mean_reward") == scalars(waiting, "eval/mean_reward")
     assert [step for step, _ in scalars(beside, "eval/mean_reward")] == [20, 40, 60]
+    assert scalars(beside, "diagnostics/overestimation") == scalars(waiting, "diagnostics/overestimation")
     (tensors, about), (other, about_other) = model(waiting, "best"), model(beside, "best")
     assert about == about_other
     assert not differences(dict(tensors), dict(other))
     assert "eval/mean_reward" in (waiting.run.run_dir / "progress.csv").read_text()
     assert "eval/mean_reward" not in (beside.run.run_dir / "progress.csv").read_text()  # its rows are in order
+
+
+def test_overestimation_is_that_of_the_first_actions_at_that_step(settings):
+    """On the chain, where a network that stays in its first state gets a return of 0 until it is truncated."""
+    settings, seen = replace(settings, eval_interval=20, eval_episodes=1, eval_wait=True, eval_epsilon=0.0), []
+
+    def watch(trainer, scores):
+        with torch.no_grad():
+            values = trainer.agent.acting(torch.eye(5)).q_values.max(1).values
+        gamma, length = trainer.agent.gamma, scores.lengths[0]
+        following = gamma ** (length - 1) if scores.mean else gamma**length * values[0].item()
+        seen.append((scores.overestimation, values[0].item() - following))
+
+    callback = Callback()
+    callback.evaluation = watch
+    learn(settings, callbacks=[callback])
+    assert len(seen) == 3
+    for overestimation, truth in seen:
+        assert overestimation == pytest.approx(truth, abs=1e-5)
+    assert [value for _, value in scalars(settings, "diagnostics/overestimation")] == pytest.approx(
+        [overestimation for overestimation, _ in seen]
+    )
+
+
+@pytest.mark.parametrize("changes", [{"munchausen": True}, {"eval_steps": 300}])
+def test_what_is_no_return_is_not_compared_with_one(changes, settings):
+    learn(replace(settings, eval_interval=20, eval_wait=True, **changes))
+    with pytest.raises(KeyError):
+        scalars(settings, "diagnostics/overestimation")
 
 
 @pytest.mark.parametrize("interval", [20, 0, 7_000])
