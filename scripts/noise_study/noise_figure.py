@@ -60,12 +60,14 @@ def make_figure(study: Study) -> Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     seeds = "1 seed" if study.seeds == 1 else f"median and range of {study.seeds} seeds"
     figure.suptitle(
-        f"{study.env}: standard deviation over minibatches, as a share of that over states ({seeds})", size="large"
+        f"Noise: standard deviation over minibatches / that over states; {study.env}, {seeds}", size="medium"
     )
     return figure
 
 
 def _draw_by_size(axes: Axes, study: Study, figure_of: Callable[[NoiseRow], float], step: int) -> None:
+    from matplotlib.ticker import LogLocator
+
     silent = []
     for norm in study.norms:
         ranges = [study.range(figure_of, norm, step, size) for size in study.batch_sizes]
@@ -78,7 +80,9 @@ def _draw_by_size(axes: Axes, study: Study, figure_of: Callable[[NoiseRow], floa
     axes.set(xlabel=f"batch size, at step {step:,}", ylabel="noise")
     if len(silent) < len(study.norms):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
         axes.axvline(study.learning_batch, color="#888888", lw=0.8, ls="--", zorder=0)
     if silent:
         text = f"0: {', '.join(silent)}"

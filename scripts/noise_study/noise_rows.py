@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from noise_study.companies import Deviation, Noise
 from noise_study.noise_runs import NoiseRow, NoiseRun, Plan, train
+from noise_study.noise_table import Study
 from rate_study.parallel import in_parallel
 
 from wnrl.checkpoints.files import replacing
@@ -86,7 +86,7 @@ def complete(rows: NoiseRows, plans: Iterable[Plan], jobs: int, say: Callable[[s
     missing = [plan for plan in wanted if not rows.has(plan)]
     for number, found in enumerate(in_parallel(train, missing, jobs), 1):
         rows.add(found)
-        last = found[-1]
+        last = next(row for row in reversed(found) if row.batch_size == Study(found).learning_batch)
         run, noise = last.run, f"noise of Q {last.noise.q.noise:.2g} at batch size {last.batch_size}"
         say(f"{number} of {len(missing)}: {run.env}, {run.norm}, seed {run.seed}: score {last.score:.4g}, {noise}")
     return [row for plan in wanted for row in rows.of(plan)]
@@ -101,7 +101,7 @@ def _to_line(row: NoiseRow) -> dict[str, Any]:
     for name, deviation in row.noise._asdict().items():
         line |= {f"{name}_noise": deviation.noise, f"{name}_over_companies": deviation.over_companies}
         line[f"{name}_over_states"] = deviation.over_states
-    return {**line, "score": row.score}
+    return {**line, "score": row.score, "agents_batch": row.agents_batch}
 
 
 def _from_line(line: dict[str, str]) -> NoiseRow:
@@ -112,4 +112,4 @@ def _from_line(line: dict[str, str]) -> NoiseRow:
     deviations = [
         Deviation(float(line[f"{name}_over_companies"]), float(line[f"{name}_over_states"])) for name in Noise._fields
     ]
-    return NoiseRow(run, step, batch_size, Noise(*deviations), float(line["score"] or math.nan))
+    return NoiseRow(run, step, batch_size, Noise(*deviations), float(line["score"]), int(line["agents_batch"]))

@@ -34,6 +34,8 @@ class NoiseRow(NamedTuple):
     noise: Noise
     score: float
     """Mean of the last 100 games of training; NaN before the first has ended."""
+    agents_batch: int
+    """Size of the minibatches from which the agent learns."""
 
 
 class Plan(NamedTuple):
@@ -95,4 +97,5 @@ class Measuring(Callback):
                 states=run.states,
                 companies=run.companies,
             )
-            self.rows.append(NoiseRow(run, step, batch_size, noise, trainer.statistics.mean_score))
+            score, agents_batch = trainer.statistics.mean_score, agent.settings.replay.batch_size
+            self.rows.append(NoiseRow(run, step, batch_size, noise, score, agents_batch))

@@ -30,7 +30,7 @@ class NoiseSettings:
     measure_at: tuple[int, ...] = ()
     """Steps at which the noise is measured; none: after each fifth of the run."""
     batch_sizes: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512, 1024)
-    """Sizes of the minibatches that are measured. The agent learns from its own, 128."""
+    """Sizes of the minibatches that are measured. The agent learns from those of its preset: 128 on vectors."""
     states: int = 16
     """States whose values are looked at in each measurement."""
     companies: int = 32

@@ -9,9 +9,6 @@ from typing import NamedTuple
 
 from noise_study.noise_runs import NoiseRow
 
-AGENTS_BATCH = 128
-"""The batch size with which the DQN learns, by its preset."""
-
 
 class Range(NamedTuple):
     """Median, minimum and maximum over seeds, of the values that are numbers; NaN where there is none."""
@@ -46,7 +43,7 @@ class Study:
         self.steps = sorted({row.step for row in rows})
         self.batch_sizes = sorted({row.batch_size for row in rows})
         self.seeds = len({row.run.seed for row in rows})
-        self.learning_batch = min(self.batch_sizes, key=lambda size: abs(math.log(size / AGENTS_BATCH)))
+        self.learning_batch = min(self.batch_sizes, key=lambda size: abs(math.log(size / rows[0].agents_batch)))
         """The measured size that is next to that with which the agent learns."""
 
     def range(self, figure: Callable[[NoiseRow], float], norm: str, step: int, batch_size: int) -> Range:

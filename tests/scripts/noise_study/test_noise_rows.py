@@ -14,7 +14,7 @@ PLANS = [Plan(replace(RUN, seed=seed), (50, 100), (8, 16)) for seed in range(3)]
 def made(plan, score=1 / 3):
     """Rows of a run that was never trained."""
     return [
-        NoiseRow(plan.run, step, size, Noise(Deviation(1 / size, step), Deviation(0.0, 1.0)), score)
+        NoiseRow(plan.run, step, size, Noise(Deviation(1 / size, step), Deviation(0.0, 1.0)), score, 8)
         for step in plan.steps
         for size in plan.batch_sizes
     ]
@@ -62,7 +62,7 @@ def test_what_is_there_is_not_trained_again(tmp_path, trained):
     rows = complete(NoiseRows(path), PLANS, jobs=1, say=silent)
     assert trained == [0, 1, 2]
     assert rows == [row for plan in PLANS for row in made(plan)]
-    assert said[1] == "2 of 2: Chain, batch, seed 1: score 0.3333, noise of Q 0.00063 at batch size 16"
+    assert said[1] == "2 of 2: Chain, batch, seed 1: score 0.3333, noise of Q 0.0013 at batch size 8"
     more = [plan._replace(batch_sizes=(8, 16, 32)) for plan in PLANS[:1]]
     complete(NoiseRows(path), more, jobs=1, say=silent)
     assert trained == [0, 1, 2, 0]

@@ -26,6 +26,7 @@ def test_it_is_measured_where_it_is_planned_and_changes_nothing():
     assert [(row.step, row.batch_size) for row in rows] == [(1_050, 8), (1_050, 16), (1_099, 8), (1_099, 16)]
     assert all(row.run == RUN and row.noise.q.noise > 0 for row in rows)
     assert rows[-1].score == score
+    assert rows[-1].agents_batch == measured.settings.agent.replay.batch_size == 128
     assert train(PLAN) == rows  # in a run of its own
 
 

@@ -17,6 +17,7 @@ def rows_of(*norms, seeds=2, strength=1.0):
             size,
             Noise(*[Deviation(0 if norm == "none" else factor * strength * (1 + seed) / size**0.5, 1.0)] * 2),
             step * (1.0 + seed),
+            agents_batch=100,
         )
         for norm in norms
         for seed in range(seeds)
@@ -35,7 +36,7 @@ def test_a_range_is_over_the_seeds_that_have_a_number():
 def test_a_study_has_its_rows_by_norm_step_and_batch_size():
     study = Study(rows_of("none", "batch", seeds=3))
     assert (study.env, study.norms, study.steps, study.seeds) == ("Chain", ["none", "batch"], [1_000, 2_000], 3)
-    assert study.learning_batch == 64  # 128 is next to it
+    assert study.learning_batch == 64  # next to 100
     assert study.range(q_noise, "batch", 2_000, 64) == pytest.approx((2 / 8, 1 / 8, 3 / 8))
     assert study.range(target_noise, "batch", 1_000, 64) == pytest.approx((4 / 8, 2 / 8, 6 / 8))
     assert study.range(q_noise, "none", 2_000, 8) == (0, 0, 0)
