@@ -1,4 +1,4 @@
-"""Train many runs: python scripts/sweep.py --agents dqn ppo --envs CartPole-v1 --steps 50000 --out sweep"""
+"""Train agents over tasks and seeds: python scripts/sweep.py --agents dqn --envs CartPole-v1 --steps 50000"""
 
 from __future__ import annotations
 

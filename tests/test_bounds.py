@@ -47,11 +47,13 @@ def test_the_lowest_python_is_promised():
         ("contrib", "wnrl/sb3/trpo.py", "sb3_contrib"),
         ("onnx", "wnrl/sb3/export.py", "onnxscript"),
         ("report", "agents/reports/drawing.py", "matplotlib"),
+        ("sweep", "agents/sweeps/ray_runs.py", "ray"),
+        ("sweep", "agents/sweeps/optuna_search.py", "optuna"),
         ("video", "agents/training/video.py", "imageio"),
     ],
 )
 def test_an_extra_is_what_a_file_imports(extra, file, module):
-    assert {*EXTRAS} == {"contrib", "onnx", "report", "video", "test"}
+    assert {*EXTRAS} == {"contrib", "onnx", "report", "sweep", "video", "test"}
     assert any(text.startswith(module.replace("_", "-")) for text in EXTRAS[extra])
     assert module in (ROOT / file).read_text()
 

@@ -21,17 +21,35 @@ BLOCKS = [
     for page, text in PAGES.items()
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL), start=1)
 ]
-SHOWN = {"train_dqn", "train_ppo", "train_pqn", "train_sb3", "evaluate", "report", "learning_rates", "soak"} | {
-    f"benchmark {what}" for what in ("dqn", "ppo", "a2c", "norms", "replay", "growth", "env", "start")
-}  # at least
+SHOWN = {
+    "train_dqn",
+    "train_ppo",
+    "train_pqn",
+    "train_sb3",
+    "evaluate",
+    "sweep",
+    "report",
+    "learning_rates",
+    "soak",
+} | {f"benchmark {what}" for what in ("dqn", "ppo", "a2c", "norms", "replay", "growth", "env", "start")}  # at least
 # The script with the flags of `wnrl COMMAND`.
 SCRIPT_OF = {"train": "train_{}", "benchmark": "benchmark {}", "evaluate": "evaluate", "sb3": "train_sb3"}
-SCRIPT_OF |= {"report": "report"}
+SCRIPT_OF |= {"sweep": "sweep", "report": "report"}
 
 
 @cache
 def flags(command):
-    """The flags of `SCRIPT` or `SCRIPT SUBCOMMAND`, as its --help lists them: the one place that knows them."""
+    """The flags of `SCRIPT` or `SCRIPT SUBCOMMAND`, as its --help lists them: the one place that knows them.
+
+    Those of a sweep are the settings of its runs too.
+    """
+    if command == "sweep":
+        return printed_flags(command) | printed_flags("train_dqn") | printed_flags("train_ppo")
+    return printed_flags(command)
+
+
+@cache
+def printed_flags(command):
     script, *subcommand = command.split()
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
@@ -49,15 +67,17 @@ def shown_commands():
     """Each command line of a script or of `wnrl` on a page, as `SCRIPT` or `SCRIPT SUBCOMMAND` and its flags."""
     for text in PAGES.values():
         by_script = re.findall(r"(?<!tests/)scripts/(\w+)\.py([^\n`#]*)", text)
-        by_command = re.findall(r"^wnrl (train \w+|evaluate|sb3|benchmark|report)([^\n`#]*)", text, flags=re.MULTILINE)
+        by_command = re.findall(
+            r"^wnrl (train \w+|evaluate|sb3|benchmark|sweep|report)([^\n`#]*)", text, flags=re.MULTILINE
+        )
         scripts = [("train_sb3" if name == "sb3" else name.replace(" ", "_"), line) for name, line in by_command]
         for script, line in by_script + scripts:
             subcommand = re.match(r" ([a-z][a-z0-9-]*)", line) if script == "benchmark" else None
             yield f"{script} {subcommand[1]}" if subcommand else script, set(re.findall(r"--([a-z0-9-]+)", line))
         for command, what, line in re.findall(
-            r"\bwnrl (train|evaluate|sb3|benchmark|report)( [a-z][a-z0-9-]*)?\b([^\n`#]*)", text
+            r"\bwnrl (train|evaluate|sb3|benchmark|sweep|report)( [a-z][a-z0-9-]*)?\b([^\n`#]*)", text
         ):
-            if what or command in ("evaluate", "sb3", "report"):
+            if what or command in ("evaluate", "sb3", "sweep", "report"):
                 yield SCRIPT_OF[command].format(what.strip()), set(re.findall(r"--([a-z0-9-]+)", line))
 
 

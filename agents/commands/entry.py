@@ -60,8 +60,8 @@ COMMANDS = {
     ),
     "sweep": Command(
         "",
-        "Train many runs: over agents, tasks, normalizers, settings and seeds",
-        "--agents dqn ppo --envs CartPole-v1 --steps 50000 --out sweep",
+        "Train agents over tasks and seeds",
+        "--agents dqn --envs CartPole-v1 --steps 50000",
         "agents.commands.sweep:main",
     ),
     "report": Command(

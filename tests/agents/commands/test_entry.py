@@ -47,6 +47,7 @@ def test_help_lists_the_commands_in_plain_lines(wnrl, arguments, program):
         "evaluate RUN",
         "sb3",
         "benchmark WHAT",
+        "sweep",
         "report DIR",
         "--version",
     ]
@@ -72,7 +73,10 @@ def test_version(wnrl):
     [
         (["trian"], "wnrl: error: there is no command 'trian': did you mean wnrl train?"),
         (["dqn"], "wnrl: error: there is no command 'dqn': did you mean wnrl train dqn?"),
-        (["--game", "Pong"], "wnrl: error: there is no command '--game': wnrl train|evaluate|sb3|benchmark|report"),
+        (
+            ["--game", "Pong"],
+            "wnrl: error: there is no command '--game': wnrl train|evaluate|sb3|benchmark|sweep|report",
+        ),
         (["train", "DQN"], "wnrl: error: there is no agent 'DQN': did you mean wnrl train dqn?"),
         (
             ["train", "--game", "Pong"],
@@ -96,7 +100,9 @@ def test_a_wrong_command_line_is_one_line(wnrl, arguments, said):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["train dqn", "train sac", "evaluate", "sb3", "benchmark replay", "report"])
+@pytest.mark.parametrize(
+    "command", ["train dqn", "train sac", "evaluate", "sb3", "benchmark replay", "sweep", "report"]
+)
 def test_a_command_has_its_own_help(wnrl, command):
     code, out, err = wnrl(*command.split(), "--help")
     assert (code, err) == (0, "")

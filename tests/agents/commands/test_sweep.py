@@ -174,7 +174,7 @@ def test_what_is_refused_in_one_line(sweep, tmp_path, arguments, said):
     [
         ("seeds = [1, 2]", "a.toml: "),
         ("steps = 'many'", "a.toml: "),
-        ("seeds = 0", "a.toml: "),
+        ("scale = 0", "a.toml: scale must be above 0"),
         ("agents = 'dqn'", "name the length"),
     ],
 )
