@@ -30,6 +30,7 @@ SHOWN = {
     "sweep",
     "report",
     "learning_rates",
+    "batch_noise",
     "soak",
 } | {f"benchmark {what}" for what in ("dqn", "ppo", "a2c", "norms", "replay", "growth", "env", "start")}  # at least
 # The script with the flags of `wnrl COMMAND`.
