@@ -106,6 +106,7 @@ def test_a_trial_that_dies_goes_on_and_one_that_always_fails_is_named(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of files that Ray leaves open
 def test_two_nodes(tmp_path):
     """A cluster of two nodes on this machine, each with one core: both run trials at the same time."""
     from ray.cluster_utils import Cluster
