@@ -15,11 +15,13 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from envs.guard import Guard, check_finite
 from envs.interface import frames_stacked, obs_format
 from envs.makers import Maker, Source, describe
-from envs.preprocessing import Preprocessing, check_actions
+from envs.preprocessing import Preprocessing, any_action, check_actions
 from envs.processes import Processes, leave_signals_to_the_run
+from envs.resumability import resumable
 from envs.seeds import environment_seeds
 from envs.serial import Serial
-from envs.stream import Environment, TimeStep, check_action, check_num_envs, clip_action, first_rows
+from envs.snapshots import capture, restore
+from envs.stream import Environment, StateError, TimeStep, check_action, check_num_envs, clip_action, first_rows
 
 Vectorization = Literal["sync", "async"]
 
@@ -32,6 +34,9 @@ class Gym(Environment):
 
     Actions are those of a ``Discrete`` space, always counted from 0, or of a one-dimensional float ``Box`` ``[D]``,
     bounded or not. Continuous actions are clipped to its bounds, as in stable-baselines3.
+
+    Their state can be saved where they step in this process, hold nothing but plain data, and two others that are made
+    for it, when `resumable` is first asked for, prove that it is enough, see `envs.resumability`.
 
     Args:
         id: a registered id, for example ``CartPole-v1``, or ``module:Id-v0``; or a class or function that makes an
@@ -73,7 +78,8 @@ class Gym(Environment):
         make = Maker(id, {**(env_kwargs or {}), **kwargs}, render_mode)
         preprocessing = Preprocessing(resize, grey, frame_skip, stack)
         self._name, self._render_mode = make.name, render_mode
-        self._env = _vectorized(_Wrapped(make, preprocessing, os.getpid()), num_envs, vectorization)
+        self._wrapped = _Wrapped(make, preprocessing, os.getpid())
+        self._env = _vectorized(self._wrapped, num_envs, vectorization)
         self._actions = check_actions(self._env.single_action_space)
         if isinstance(self._actions, spaces.Discrete):
             self.num_actions = int(self._actions.n)
@@ -84,6 +90,7 @@ class Gym(Environment):
         self.obs_shape, self.obs_dtype = obs_format(self._env.single_observation_space)
         self.stack = frames_stacked(self.obs_shape, self.obs_dtype, stack)
         self._last: np.ndarray | None = None  # [N]
+        self._resumable: bool | None = None  # not asked for yet
 
     def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
         seeds = None if seed is None else environment_seeds(seed, self.num_envs).tolist()
@@ -129,6 +136,34 @@ class Gym(Environment):
             got = "None" if picture is None else type(picture).__name__ + shape
             raise RuntimeError(f"{self._name} cannot be rendered: render() must return a picture [H, W, 3], got {got}")
         return np.asarray(picture)
+
+    @property
+    def resumable(self) -> bool:
+        if self._resumable is None:
+            quiet = replace(self._wrapped, make=replace(self._wrapped.make, warns=False))
+            envs = self._env.envs if isinstance(self._env, Serial) and self._render_mode is None else []
+            self._resumable = bool(envs) and resumable(envs, quiet)
+        return self._resumable
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        if not self.resumable:
+            return super().get_state()
+        assert isinstance(self._env, Serial)
+        if self._last is None:
+            raise StateError("there is no state before the first reset()")
+        return {"last": self._last.copy(), **capture(self._env.envs)}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        if not self.resumable:
+            return super().set_state(state)
+        assert isinstance(self._env, Serial)
+        last = state.get("last")
+        if not isinstance(last, np.ndarray) or last.dtype != np.bool_ or last.shape != (self.num_envs,):
+            raise StateError(f"it is not of {self.num_envs} environments")
+        self._last = None
+        restore(self._env.envs, state, [any_action(self._actions)] * self.num_envs)
+        self._last = last.copy()
+        self._env.pend(last)
 
     def close(self) -> None:
         self._env.close()

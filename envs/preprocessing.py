@@ -153,6 +153,13 @@ def check_actions(space: spaces.Space) -> spaces.Discrete | spaces.Box:
     raise ValueError(f"the action space must be Discrete or a float Box of one dimension, got {one_line(space)}")
 
 
+def any_action(space: spaces.Discrete | spaces.Box) -> Any:
+    """An action of that space, always the same."""
+    if isinstance(space, spaces.Discrete):
+        return space.start
+    return np.clip(np.zeros(space.shape), space.low, space.high).astype(space.dtype)
+
+
 def _uint8(env: gymnasium.Env, channels_last: bool = False) -> gymnasium.Env:
     """The environment with uint8 images `[C, H, W]`, or `[H, W, C]`, of values to 255."""
     space = env.observation_space

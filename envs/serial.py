@@ -36,3 +36,7 @@ class Serial(SyncVectorEnv):
         ends = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
         self._autoreset_envs = ends[0] | ends[1]
         return np.array(rows, self.single_observation_space.dtype), rewards, *ends, {}
+
+    def pend(self, resets: np.ndarray) -> None:
+        """Let the next step reset these environments instead, ``[N]`` bool."""
+        self._autoreset_envs = resets.copy()

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class StateError(ValueError):
+    """The state of an environment cannot be taken, or one does not fit an environment; its text is one line."""
 
 
 class TimeStep(NamedTuple):
@@ -47,10 +52,8 @@ class Environment(ABC):
         obs_dtype: dtype of an observation, uint8 for images and float32 for vectors.
         stack: frames stacked along the first axis of an observation, oldest first; 1 where there is no stack.
         frame_skip: emulator frames, or steps of an environment of Gymnasium, in one step.
-        resumable: whether ``get_state()`` and ``set_state()`` are available; they are exact.
     """
 
-    resumable: ClassVar[bool] = False
     num_envs: int
     num_actions: int
     action_low: np.ndarray | None = None
@@ -60,6 +63,11 @@ class Environment(ABC):
     stack: int = 1
     frame_skip: int = 1
     _sent: np.ndarray
+
+    @property
+    def resumable(self) -> bool:
+        """Whether ``get_state()`` and ``set_state()`` are available; they are exact."""
+        return False
 
     @property
     def action_size(self) -> int:
@@ -122,6 +130,7 @@ class Environment(ABC):
 
         Raises:
             RuntimeError: ``resumable`` is False.
+            StateError: it cannot be saved now.
         """
         raise RuntimeError(f"the state of {type(self).__name__} cannot be saved: it is not resumable")
 
@@ -130,11 +139,27 @@ class Environment(ABC):
 
         Raises:
             RuntimeError: ``resumable`` is False.
+            StateError: the state does not fit; the next call must be `reset`.
         """
         raise RuntimeError(f"the state of {type(self).__name__} cannot be restored: it is not resumable")
 
     def close(self) -> None:  # noqa: B027 - most have nothing to release
         """Release threads and windows; the environment is not used afterwards."""
+
+
+def restored_row(state: Mapping[str, Any], environment: Environment) -> TimeStep:
+    """The time step whose fields are ``state``.
+
+    Raises:
+        StateError: it is none of this environment.
+    """
+    n = environment.num_envs
+    like = TimeStep(np.zeros((n, *environment.obs_shape), environment.obs_dtype), *first_rows(np.zeros(n))[1:])
+    for name, array in like._asdict().items():
+        found = state.get(name)
+        if not isinstance(found, np.ndarray) or (found.dtype, found.shape) != (array.dtype, array.shape):
+            raise StateError(f"the row's {name} must be {array.dtype} {list(array.shape)}")
+    return TimeStep(*(state[name] for name in TimeStep._fields))
 
 
 def check_num_envs(num_envs: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import numpy as np
 
@@ -24,8 +23,6 @@ class ToyEnvironment(Environment):
         ValueError: ``num_envs`` below 1, or a ``render_mode``.
     """
 
-    resumable: ClassVar[bool] = True
-
     def __init__(self, num_envs: int, num_actions: int, obs_size: int, render_mode: str | None) -> None:
         if render_mode is not None:
             raise ValueError(f"{type(self).__name__} has no picture to render, got {render_mode=}")
@@ -35,6 +32,10 @@ class ToyEnvironment(Environment):
         self.obs_dtype = np.dtype(np.float32)
         self._elapsed = np.zeros(num_envs, np.int64)  # steps in the episode
         self._last: np.ndarray | None = None  # [N]; None before the first reset
+
+    @property
+    def resumable(self) -> bool:
+        return True
 
     @abstractmethod
     def _seed(self, seeds: np.ndarray) -> None:

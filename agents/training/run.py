@@ -201,6 +201,10 @@ class Run:
         elif step >= self.settings.run.steps:
             raise ValueError(f"the run is at step {step} already: ask for more by --steps")
         self._restore(step, state)
+        if self._trainer.refused:
+            self._warn(
+                f"new games begin, the environments' state in the checkpoint does not fit: {self._trainer.refused}"
+            )
         if not self._ranks.rank and more != 0:  # so that the next resume goes on with the same
             settings = to_json(self.settings) | {"schedule_steps": self.settings.run.schedule_end}
             self.directory.go_on(self.steps, settings, self._device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from agents.acting.policies import Decision
@@ -17,6 +18,7 @@ from envs import Environment, EpisodeStatistics, Groups, TimeStep
 from envs.faults import EnvironmentFault
 from envs.groups import joined
 from envs.seeds import environment_seeds
+from envs.stream import StateError, restored_row
 
 
 class Callback:
@@ -66,6 +68,7 @@ class Trainer:
         steps: steps made so far.
         seconds: time spent in them so far, without callbacks.
         first_step: steps that had been made when the last `run` began.
+        refused: why the environment was not restored from the state that `set_state` was given; empty where it was.
         failed: whether an exception has ended the last `run`, as far as `end` is concerned.
     """
 
@@ -86,7 +89,7 @@ class Trainer:
         self._seed = seed
         self._ranks = ranks or OneProcess()
         self._stopping, self._runs, self._broken = False, False, False
-        self.failed = False
+        self.failed, self.refused = False, ""
         self._timestep: TimeStep | None = None
         self._ahead: Decision | None = None  # at that row, where its actions have been sent already
 
@@ -105,6 +108,7 @@ class Trainer:
         self.first_step, self._began, self._stopping, self._runs = self.steps, time.perf_counter(), False, True
         self.failed = True
         try:
+            self.environment.resumable  # noqa: B018 - found out before the first step: others may be made for it
             self._each("start")
             timestep = self._timestep or self._start()
             while self.steps < total_steps and not self._ranks.sum(self._stopping or stopped()):
@@ -203,16 +207,22 @@ class Trainer:
     def _own_state(self) -> dict[str, Any]:
         state = {"steps": self.steps, "seconds": self.seconds, "statistics": self.statistics.get_state()}
         if self.environment.resumable and self._timestep is not None and not self._broken:
-            state["environment"] = self.environment.get_state()
-            state["timestep"] = self._timestep._asdict()
+            with suppress(StateError):  # new games then
+                state |= {"environment": self.environment.get_state(), "timestep": self._timestep._asdict()}
         return state
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from `get_state`'s state."""
+        """Continue from `get_state`'s state; where the environment's does not fit, with new games, see `refused`."""
         self.steps, self.seconds = state["steps"], state["seconds"]
         self.agent.set_state(state["agent"])
         self.statistics.set_state(state["statistics"])
         if "environment" in state:
-            self.environment.set_state(state["environment"])
-            self._timestep = TimeStep(**state["timestep"])
+            try:
+                if not self.environment.resumable:
+                    raise StateError("here it cannot be restored")
+                timestep = restored_row(state["timestep"], self.environment)
+                self.environment.set_state(state["environment"])
+                self._timestep = timestep
+            except StateError as error:
+                self.refused = str(error)
         self._ahead = None

@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from envs import EpisodeStatistics, Gym
+from envs.stream import StateError
 from tests.envs.own import Camera, Own
 
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
@@ -446,3 +447,31 @@ def test_a_process_that_dies_is_reported_and_the_others_are_closed():
     for process in processes:
         process.join(10)
     assert not any(process.is_alive() for process in processes)
+
+
+def test_the_state_is_a_few_arrays():
+    environment = Gym("CartPole-v1", 3)
+    with pytest.raises(StateError, match="no state before the first reset"):
+        environment.get_state()
+    environment.reset(seed=0)
+    state = environment.get_state()
+    assert {name: array.dtype for name, array in state.items()} == {"last": bool, "tree": np.uint8, "data": np.uint8}
+    assert sum(array.nbytes for array in state.values()) < 6000
+
+
+@pytest.mark.parametrize(
+    "change", [{"last": np.zeros(2, np.bool_)}, {"last": np.zeros(3)}, {"last": None}, {"tree": 0}]
+)
+def test_a_state_that_does_not_fit_is_refused_and_a_reset_begins_again(change):
+    environment = Gym("CartPole-v1", 3)
+    environment.reset(seed=0)
+    with pytest.raises(StateError, match=r"^(it is not of 3 environments|tree must be .*)$"):
+        environment.set_state(environment.get_state() | change)
+    np.testing.assert_array_equal(environment.reset(seed=5).obs, Gym("CartPole-v1", 3).reset(seed=5).obs)
+
+
+@FORKS
+def test_processes_have_no_state():
+    environment = Gym("CartPole-v1", 2, vectorization="async")
+    assert not environment.resumable
+    environment.close()

@@ -4,7 +4,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation, ResizeObservation
 
-from envs.preprocessing import Preprocessing, RepeatAction, check_actions, is_image
+from envs.preprocessing import Preprocessing, RepeatAction, any_action, check_actions, is_image
 from tests.envs.own import Own, of
 
 
@@ -172,6 +172,12 @@ def test_action_spaces():
     assert check_actions(spaces.Discrete(3)).n == 3
     with pytest.raises(ValueError, match=r"^the action space must be .*, got MultiDiscrete\(\[2 3\]\)$"):
         Preprocessing()(of(box(4), spaces.MultiDiscrete([2, 3]))())
+
+
+def test_any_action_is_one_of_the_space():
+    boxes = [(-2, -1), (-1, 2), (0.5, np.inf), (-np.inf, np.inf)]
+    for space in (spaces.Discrete(3, start=-2), *(spaces.Box(low, high, (2,), np.float32) for low, high in boxes)):
+        assert space.contains(any_action(space))
 
 
 def test_an_environment_of_vectors_is_not_wrapped():

@@ -27,3 +27,13 @@ def test_rows_are_those_of_gymnasium():
     for rows, copies in held:
         for row, copy in zip(rows[:4], copies, strict=True):
             np.testing.assert_array_equal(row, copy)
+
+
+def test_resets_that_are_pending_come_with_the_next_step():
+    vector = Serial([Own] * 3, autoreset_mode=AutoresetMode.NEXT_STEP)
+    vector.reset(seed=[1, 2, 3])
+    vector.step(np.ones(3, int))
+    vector.pend(np.array([False, True, False]))
+    assert vector.step(np.ones(3, int))[1].tolist() == [1, 0, 1]
+    assert [env.steps for env in vector.envs] == [2, 0, 2]
+    assert vector.step(np.ones(3, int))[1].tolist() == [1, 1, 1]

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from envs.stream import Environment, TimeStep, check_action, check_num_envs, clip_action, first_rows
+from envs.stream import (
+    Environment,
+    StateError,
+    TimeStep,
+    check_action,
+    check_num_envs,
+    clip_action,
+    first_rows,
+    restored_row,
+)
 
 
 class Still(Environment):
@@ -25,6 +34,31 @@ def test_first_rows_have_no_reward_and_go_on():
     np.testing.assert_array_equal(step.discount, np.array([1, 1], np.float32), strict=True)
     np.testing.assert_array_equal(step.first, [True, True], strict=True)
     np.testing.assert_array_equal(step.last, [False, False], strict=True)
+
+
+def test_a_stored_row_is_one_of_the_environment():
+    row = first_rows(np.ones((1, 3), np.float32))
+    restored = restored_row(row._asdict(), Still())
+    assert all(value is array for value, array in zip(restored, row, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("obs", np.ones((1, 4), np.float32)),
+        ("obs", np.ones((2, 3), np.float32)),
+        ("obs", np.ones((1, 3))),
+        ("reward", np.ones(1, np.float32)),
+        ("discount", np.ones(1)),
+        ("first", np.ones(1)),
+        ("last", None),
+        ("last", [True]),
+    ],
+)
+def test_a_stored_row_of_something_else_is_refused(field, value):
+    row = first_rows(np.ones((1, 3), np.float32))._asdict() | {field: value}
+    with pytest.raises(StateError, match=f"the row's {field} must be"):
+        restored_row(row, Still())
 
 
 def test_a_plain_environment_has_no_history_no_picture_and_no_state():

@@ -5,9 +5,10 @@ from agents.acting.policies import Decision
 from agents.runtime.seeds import Purpose, sequence
 from agents.training.evaluation import Scores
 from agents.training.trainer import Callback, Trainer
-from envs import Chain, Episode, Groups
+from envs import Chain, Episode, Groups, Gym
 from envs.faults import EnvironmentFault
 from envs.seeds import environment_seeds
+from envs.stream import StateError
 from tests.agents.environments import Clockwork
 from tests.agents.training.recorder import Recorder, run
 
@@ -98,6 +99,57 @@ def test_a_resumable_environment_goes_on_in_the_middle_of_a_game():
     shown = np.array([timestep.obs for timestep, _ in rest.agent.observed])
     truth = np.array([timestep.obs for timestep, _ in whole.agent.observed])
     np.testing.assert_array_equal(shown, truth[-len(shown) :])
+
+
+def cartpole():
+    return Gym("CartPole-v1", 2)
+
+
+def test_an_environment_of_gymnasium_goes_on_in_the_middle_of_a_game():
+    whole, part = run(cartpole(), 90), run(cartpole(), 35)
+    assert not part._timestep.last.all()
+    rest = Trainer(Recorder(), cartpole(), seed=99)
+    rest.set_state(part.get_state())
+    rest.run(90)
+    assert (rest.refused, rest.steps, rest.statistics._scores) == ("", whole.steps, whole.statistics._scores)
+    shown = np.array([timestep.obs for timestep, _ in rest.agent.observed])
+    truth = np.array([timestep.obs for timestep, _ in whole.agent.observed])
+    np.testing.assert_array_equal(shown, truth[-len(shown) :])
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "reason"),
+    [
+        (cartpole, {"timestep": {}}, "the row's obs must be float32 [2, 4]"),
+        (cartpole, {"environment": {}}, "it is not of 2 environments"),
+        (lambda: Clockwork(3, 3), {}, "here it cannot be restored"),
+    ],
+)
+def test_new_games_begin_where_the_state_does_not_fit(make, change, reason):
+    rest = Trainer(Recorder(), make(), seed=3)
+    rest.set_state(run(cartpole(), 35).get_state() | change)
+    assert rest.refused == reason
+    rest.run(40)
+    assert rest.agent.observed[0][0].first.all()
+
+
+def test_a_state_that_cannot_be_taken_is_left_out(monkeypatch):
+    part = run(cartpole(), 35)
+    assert {"environment", "timestep"} <= part.get_state().keys()
+
+    def refuse():
+        raise StateError("it is nested too deep")
+
+    monkeypatch.setattr(part.environment, "get_state", refuse)
+    assert not {"environment", "timestep"} & part.get_state().keys()
+
+
+def test_whether_it_can_be_restored_is_found_out_before_the_first_step(monkeypatch):
+    environment, order = cartpole(), []
+    monkeypatch.setattr(Gym, "resumable", property(lambda self: order.append("resumable")))
+    monkeypatch.setattr(environment, "step", noted(order, "step", environment.step))
+    Trainer(Recorder(), environment, seed=0).run(4)
+    assert order == ["resumable", "step", "step"]
 
 
 def test_an_environment_that_cannot_be_restored_starts_new_games_under_another_seed():
