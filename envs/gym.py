@@ -17,10 +17,11 @@ from envs.interface import frames_stacked, obs_format
 from envs.makers import Maker, Source, describe
 from envs.preprocessing import Preprocessing, any_action, check_actions
 from envs.processes import Processes, leave_signals_to_the_run
+from envs.restoration import restore
 from envs.resumability import resumable
 from envs.seeds import environment_seeds
 from envs.serial import Serial
-from envs.snapshots import capture, restore
+from envs.snapshots import capture
 from envs.stream import Environment, StateError, TimeStep, check_action, check_num_envs, clip_action, first_rows
 
 Vectorization = Literal["sync", "async"]

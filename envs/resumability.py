@@ -12,7 +12,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from envs.snapshots import MOST_BYTES, Graph, pack, put, restore
+from envs.restoration import put, restore
+from envs.snapshots import MOST_BYTES, Graph, pack
 from envs.stream import StateError
 
 SECONDS = 0.2

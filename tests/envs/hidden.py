@@ -7,6 +7,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from envs.restoration import restore
+from envs.snapshots import capture
+
 
 class Piece:
     """A thing on a board."""
@@ -179,3 +182,45 @@ class SharedMemory(Elsewhere):
         self.all = np.zeros(4)
         self.part = self.all[1:]
         return lambda: 0
+
+
+class Holder(gymnasium.Env):
+    """Has whatever it is given, from its first step on; writes down what is called."""
+
+    observation_space = spaces.Box(-1, 1, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+    calls = ()
+
+    def __init__(self, **attributes):
+        self.attributes, self.inner = attributes, Piece(None)
+
+    def reset(self, *, seed=None, options=None):
+        self.left, self.right = 0, None
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.__dict__.update(self.attributes.pop("fresh", {}))
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+    @property
+    def trap(self):
+        raise AssertionError("called")
+
+    @trap.setter
+    def trap(self, value):
+        raise AssertionError("called")
+
+
+def holder(**attributes):
+    """An environment after a step, with these attributes."""
+    env = Holder(fresh=attributes)
+    env.reset()
+    env.step(0)
+    return env
+
+
+def through(env, **fresh):
+    """Another one, which would have other attributes, in the state of that one."""
+    other = Holder(fresh=fresh)
+    restore([other], capture([env]), [0])
+    return other
