@@ -41,7 +41,7 @@ class Gym(Environment):
 
     Args:
         id: a registered id, for example ``CartPole-v1``, or ``module:Id-v0``; or a class or function that makes an
-            environment, called once for each.
+            environment, called once for each, and for two more where `resumable` is asked for.
         num_envs: N.
         env_kwargs: passed to the environment.
         resize: height and width of images; None: as they are.

@@ -27,7 +27,7 @@ class Task:
 
     Args:
         settings: name and options of the task.
-        source: makes the environments, instead of an id; called once for each.
+        source: makes the environments, instead of an id; called once for each, and for a few that are only tried.
     """
 
     settings: TaskSettings
