@@ -452,6 +452,10 @@ class Failing(Signal):
 
     steps_made = 0
 
+    def __init__(self):
+        super().__init__()
+        self.simulator = object()  # no plain data: whether it can be resumed is not tried
+
     def step(self, action):
         Failing.steps_made += 1
         if Failing.steps_made == 30:
@@ -731,7 +735,9 @@ def test_an_environment_is_made_to_look_at_once(tmp_path):
     agent.predict(np.zeros(2, np.float32))
     assert len(made) == 1 + SMALL["num_envs"]  # those to learn in
     agent.learn(40, run_dir=tmp_path / "run")
-    assert len(made) == 1 + 2 * SMALL["num_envs"]
+    assert len(made) == 1 + 2 * SMALL["num_envs"] + 2  # to find out whether it can be resumed
+    agent.learn(40)
+    assert len(made) == 1 + 2 * SMALL["num_envs"] + 2
 
 
 @pytest.mark.parametrize("steps", [0, -5])

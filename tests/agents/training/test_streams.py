@@ -78,7 +78,8 @@ def test_environments_of_several_processes_are_those_of_one():
 
 @pytest.fixture
 def started(monkeypatch):
-    """The seeds of all environments that are started: an array `[N]` each."""
+    """The seeds of all environments that are started, on a resume too: an array `[N]` each."""
+    monkeypatch.setattr(Gym, "resumable", False)
     seeds, reset = [], Gym.reset
 
     def watched(self, seed=None):
