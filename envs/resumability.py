@@ -17,7 +17,7 @@ from envs.snapshots import MOST_BYTES, Graph, pack
 from envs.stream import StateError
 
 SECONDS = 0.2
-"""Processor time that the trial may take; what takes longer counts as not resumable."""
+"""Processor time that the trial may take, and ten times as long in all; what takes longer is not resumable."""
 _BEFORE, _LONGEST, _AFTER = 3, 200, 10
 """Steps before the snapshot; of an episode after it, which a reset ends there; and of the next episode."""
 
@@ -37,7 +37,7 @@ def resumable(envs: Sequence[gymnasium.Env], make: Callable[[], gymnasium.Env], 
     Returns:
         False too where they cannot be made or step, or hold what is no plain data.
     """
-    deadline = time.thread_time() + seconds
+    deadline = Deadline(seconds)
     try:
         graph = Graph(envs[:1])  # before others are made, which may take long where there is no hope
         with _global_generators_kept(), _two(envs, make, deadline) as (one, other):
@@ -46,10 +46,22 @@ def resumable(envs: Sequence[gymnasium.Env], make: Callable[[], gymnasium.Env], 
         return False
 
 
+class Deadline:
+    """So many seconds of this thread's processor time from now, or ten times as many in all."""
+
+    def __init__(self, seconds: float) -> None:
+        self._processor, self._all = time.thread_time() + seconds, time.perf_counter() + 10 * seconds
+
+    def passed(self) -> bool:
+        """Whether they are over."""
+        return time.thread_time() > self._processor or time.perf_counter() > self._all
+
+
 @contextmanager
 def _two(
-    envs: Sequence[gymnasium.Env], make: Callable[[], gymnasium.Env], deadline: float
+    envs: Sequence[gymnasium.Env], make: Callable[[], gymnasium.Env], deadline: Deadline
 ) -> Iterator[list[gymnasium.Env]]:
+    """A context with two more environments, which are closed in the end; raises StateError where one is no other."""
     made: list[gymnasium.Env] = []
     bases = [env.unwrapped for env in envs]
     try:
@@ -59,7 +71,7 @@ def _two(
                 raise StateError("environments share one")
             made.append(env)
             bases.append(env.unwrapped)
-            if time.thread_time() > deadline:
+            if deadline.passed():
                 raise StateError("it takes too long to make one")
         yield made
     finally:
@@ -88,7 +100,7 @@ def _bytes(state: dict[str, Any]) -> list[bytes]:
     return [np.asarray(value).tobytes() for value in (*state["state"].values(), state["has_gauss"], state["gauss"])]
 
 
-def _continues(one: gymnasium.Env, other: gymnasium.Env, of_run: Graph, number: int, deadline: float) -> bool:
+def _continues(one: gymnasium.Env, other: gymnasium.Env, of_run: Graph, number: int, deadline: Deadline) -> bool:
     """What `resumable` returns, for a number of environments of which one is ``of_run``."""
     actions = _Actions(one.action_space)
     one.reset(seed=1)
@@ -107,10 +119,10 @@ def _continues(one: gymnasium.Env, other: gymnasium.Env, of_run: Graph, number: 
         put(before)  # each closes what is its own
 
 
-def _steps_alike(one: gymnasium.Env, other: gymnasium.Env, actions: _Actions, deadline: float) -> bool:
+def _steps_alike(one: gymnasium.Env, other: gymnasium.Env, actions: _Actions, deadline: Deadline) -> bool:
     left, first = _LONGEST, True
     while left:
-        if time.thread_time() > deadline:
+        if deadline.passed():
             return False
         action = actions.draw()
         row, twin = _row(one.step(action)), _row(other.step(action))

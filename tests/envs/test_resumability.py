@@ -1,4 +1,5 @@
 import random
+import time
 
 import gymnasium
 import numpy as np
@@ -182,6 +183,18 @@ def test_environments_of_one_base_are_left_alone():
 def test_what_takes_long_is_given_up(monkeypatch):
     monkeypatch.setattr(resumable, "__defaults__", (0.0,))
     assert not Gym("CartPole-v1").resumable
+
+
+def test_what_waits_long_is_given_up(monkeypatch):
+    class Slow(Awkward):
+        def step(self, action):
+            time.sleep(0.02)
+            return super().step(action)
+
+    monkeypatch.setattr(resumable, "__defaults__", (0.03,))
+    begun = time.perf_counter()
+    assert not Gym(Slow).resumable
+    assert time.perf_counter() - begun < 1  # 30 steps of both take longer
 
 
 def test_looking_changes_nothing():
