@@ -75,7 +75,7 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """The dtype in which autocast computes products on `device`; None where it is off, or unknown to the device."""
     kind = device.type
     compiled = torch.compiler.is_compiling()  # torch 2.8 cannot compile the question
-    known = kind != "meta" if compiled else torch.amp.is_autocast_available(kind)
+    known = kind != "meta" if compiled else kind in ("cpu", "cuda") or torch.amp.is_autocast_available(kind)
     enabled = known and torch.is_autocast_enabled(kind)
     return torch.get_autocast_dtype(kind) if enabled else None
 

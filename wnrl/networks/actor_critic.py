@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -15,6 +16,7 @@ from wnrl.networks.heads import Head
 from wnrl.networks.lstm_core import LSTMCore, LSTMState
 from wnrl.networks.observation_norm import NoNorm, RunningNorm
 from wnrl.networks.policy_heads import CategoricalPolicy, GaussianPolicy, GaussianPolicyHead, PolicyHead, ValueHead
+from wnrl.weight_norm.formed_weights import FormedWeights
 
 ORTHOGONAL_GAINS = {"torso": math.sqrt(2), "value_torso": math.sqrt(2), "core": 1.0, "policy": 0.01, "value": 1.0}
 """Gains of `orthogonal_init` for the parts of an actor-critic (Huang et al. 2022)."""
@@ -93,6 +95,14 @@ class ActorCritic(_ActorCriticParts):
 
     def forward(self, obs: Tensor) -> ActorCriticValues:
         """Policy and value `[B]` for observations `[B, *obs_shape]`."""
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._outputs(obs)
+        torsos = (self.torso, self.value_torso)
+        layers = (layer for torso in torsos for layer in getattr(torso, "dense_layers", ()))
+        with FormedWeights((*layers, *self.output_layers)):
+            return self._outputs(obs)
+
+    def _outputs(self, obs: Tensor) -> ActorCriticValues:
         obs = self.obs_norm(obs)
         features = self.torso(obs)
         value_features = features if self.value_torso is None else self.value_torso(obs)

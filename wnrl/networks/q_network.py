@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from wnrl.device import without_autocast
@@ -22,6 +23,7 @@ from wnrl.networks.heads import (
 )
 from wnrl.networks.implicit_quantiles import ImplicitQuantileHead
 from wnrl.networks.scale_gradient import scale_gradient
+from wnrl.weight_norm.formed_weights import FormedWeights
 
 
 class QNetwork(nn.Module):
@@ -57,6 +59,12 @@ class QNetwork(nn.Module):
             obs: `[B, *obs_shape]`.
             taus: levels `[B, K]` for an `ImplicitQuantileHead`; None takes the head's own.
         """
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._outputs(obs, taus)
+        with FormedWeights((*getattr(self.torso, "dense_layers", ()), *self.output_layers)):
+            return self._outputs(obs, taus)
+
+    def _outputs(self, obs: Tensor, taus: Tensor | None) -> Any:
         features = self.torso(obs)
         if self.gradient_scale != 1:
             features = scale_gradient(features, self.gradient_scale)

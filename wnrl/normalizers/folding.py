@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from wnrl.weight_norm.dense import WeightNormLinear
+from wnrl.weight_norm.formed_weights import form_weights
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.wrappers import unregister_stripping
 
@@ -217,8 +219,11 @@ class FoldedCopy:
     def _parameters(self) -> Tensors:
         """(targets, sources), each target once."""
         targets, sources = (list(tensors) for tensors in self._plain)
+        dense: Any = [layer for layer, _ in self._layers if type(layer) is WeightNormLinear]
+        formed = dict(zip(dense, form_weights(dense), strict=True))
         for layer, places in self._layers:
-            folded = _own_parameters(layer)
+            weight = formed.get(layer)
+            folded = _own_parameters(layer) if weight is None else {**layer._parameters, "weight": weight}
             targets += places.values()
             sources += [folded[name].detach() for name in places]
         return targets, [source if type(source) is Tensor else _whole(source) for source in sources]

@@ -9,6 +9,7 @@ from typing import Any
 from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 
+from wnrl.weight_norm.formed_weights import form_together
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 
@@ -26,6 +27,7 @@ class NormalizedPart(BasePolicy):
         for name, layer in layers.items():
             parent, _, child = name.rpartition(".")
             self.get_submodule(parent)._modules[child] = layer
+        form_together(self)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "layers": dict(_layers(self))}

@@ -23,6 +23,7 @@ from wnrl.sb3.loading import accept_other_states, with_own_layout
 from wnrl.sb3.outputs import Roles, find_roles, learner_name
 from wnrl.sb3.parts import normalize_parts
 from wnrl.weight_norm.factors import outdate
+from wnrl.weight_norm.formed_weights import form_together
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.units import Units, check_units
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer, change_units
@@ -106,6 +107,7 @@ class NormalizedPolicy(BasePolicy):
             weighted = {name: layer for name, layer in new.items() if isinstance(layer, WeightNormLayer)}
             change_units([layer for name, layer in weighted.items() if self._in_paper_units(name)], "paper")
         normalize_parts(self)
+        form_together(self)
         added = {*self.parameters()} - known
         for optimizer in optimizers(self):
             _hold_the_new_parameters(optimizer, known, self)

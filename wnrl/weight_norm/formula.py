@@ -62,7 +62,7 @@ def effective_weight(v: Tensor, g: Tensor, scale: float = 1.0, dim: int = 0, *, 
         wide = torch.promote_types(v.dtype, torch.float32)
         w = effective_weight(v.to(wide), g.to(torch.promote_types(g.dtype, torch.float32)), scale, ballast=ballast)
         return w.to(v.dtype)
-    composed = ballast or v.is_complex() or torch.compiler.is_compiling() or _transformed() or not v.numel()
+    composed = ballast or v.is_complex() or torch.compiler.is_compiling() or is_transformed() or not v.numel()
     if composed or type(v) not in _FUSED:
         return _composed_weight(v, g, scale, ballast)
     return cast(Callable[..., Tensor], _FusedWeight.apply)(v, g, scale)  # the same in fewer passes over v
@@ -80,13 +80,13 @@ def row_norm(by_row: Tensor, unit: float = 1.0) -> Tensor:
     if _is_wide(by_row):
         return (torch.linalg.vector_norm(by_row, dim=dims, dtype=torch.float64) / unit).float()
     norm = torch.linalg.vector_norm(by_row, dim=dims, dtype=dtype)
-    if torch.compiler.is_compiling() or _transformed() or not _safe(norm.detach()):
+    if torch.compiler.is_compiling() or is_transformed() or not is_safe(norm.detach()):
         u, _, c = _split_norm(by_row.to(dtype))
         return torch.linalg.vector_norm(u, dim=dims) / unit / c.flatten()
     return norm / unit
 
 
-def _transformed() -> bool:
+def is_transformed() -> bool:
     """Whether a functorch transform, a tracer, forward-mode differentiation or a dispatch mode (fake tensors) is on."""
     if torch._C._are_functorch_transforms_active():
         return True
@@ -95,25 +95,27 @@ def _transformed() -> bool:
     return torch.jit.is_tracing() or forward_ad._current_level >= 0 or torch._C._len_torch_dispatch_stack() > 0
 
 
-def _batched(gradient: Tensor) -> bool:
+def is_batched(gradient: Tensor) -> bool:
     """Whether it is many gradients, of `torch.func.vmap` or `is_grads_batched`, which fused operations do not take."""
     if torch.compiler.is_compiling():
         return False
     return torch._C._are_functorch_transforms_active() or torch._C._functorch.is_legacy_batchedtensor(gradient)
 
 
-def _safe(norm: Tensor) -> bool:
+def is_safe(norm: Tensor) -> bool:
     """Whether the host sees, without waiting for the device, that no row is zero, or out of range when squared."""
     if norm.device.type not in HOST_READABLE:
         return False
     least, greatest, _ = _RANGES[norm.dtype]
-    low, high = torch.aminmax(norm)
+    low, high = norm.aminmax()
     return least <= low.item() and high.item() <= greatest
 
 
 def _is_wide(v: Tensor) -> bool:
     """Whether the norms of these rows are computed in float64; compiled code has its own ways."""
-    return v.device.type in WIDE and v.dtype == torch.float32 and not (torch.compiler.is_compiling() or _transformed())
+    if v.device.type not in WIDE or v.dtype != torch.float32:
+        return False
+    return not (torch.compiler.is_compiling() or is_transformed())
 
 
 def _wide_norm(v: Tensor) -> Tensor:
@@ -169,13 +171,14 @@ def weight_norm_linear(
     Returns:
         `[..., out]`.
     """
-    formed = ballast or v.is_complex() or torch.compiler.is_exporting() or _transformed()  # an export is for any batch
+    for_any_batch = torch.compiler.is_exporting() or is_transformed()
+    formed = ballast or v.is_complex() or for_any_batch
     if formed or v.numel() < LEAST_WEIGHTS or x.numel() >= v.shape[1] ** 2:
         return F.linear(x, effective_weight(v, g, scale, ballast=ballast), bias)
     norm = row_norm(v.detach())
     if torch.compiler.is_compiling() or v.device.type not in HOST_READABLE:
         norm = torch.where(norm > 0, norm, math.inf)  # [out]; a zero row gets zeros, forward and backward
-    elif not _safe(norm):
+    elif not is_safe(norm):
         return F.linear(x, effective_weight(v, g, scale), bias)
     return cast(Callable[..., Tensor], _ScaledLinear.apply)(x, v, g, bias, norm, scale)
 
@@ -202,7 +205,7 @@ class _FusedWeight(torch.autograd.Function):
             else:
                 norm = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
                 weight = v * (gain / norm)
-        if norm is None or not (wide or _safe(norm)):
+        if norm is None or not (wide or is_safe(norm)):
             weight, norm = _composed_weight(v, g, scale), None
         ctx.save_for_backward(v, g, gain, norm)
         ctx.scale = scale
@@ -213,7 +216,7 @@ class _FusedWeight(torch.autograd.Function):
         (dw,) = grads
         v, g, gain, norm = ctx.saved_tensors
         graph = torch.is_grad_enabled()
-        fused = v.is_contiguous() and v.device.type in ("cpu", "cuda") and not (graph or _batched(dw))
+        fused = v.is_contiguous() and v.device.type in ("cpu", "cuda") and not (graph or is_batched(dw))
         if norm is not None and gain is None and not graph:
             direction, length = torch.div(v, norm, out=torch.empty_like(v)), torch.ones_like(norm, dtype=v.dtype)
             slope = (g.view_as(norm) / norm * ctx.scale).to(v.dtype)
@@ -262,7 +265,7 @@ class _ScaledLinear(torch.autograd.Function):
             v, along_v = v * (1 / norm)[:, None], (dgain / norm * gain)[:, None]
         else:
             along_v = (dgain * gain / norm**2)[:, None]  # [out, 1], to be projected out: dv − along_v · v
-        if dv.dtype == along_v.dtype and not _batched(dy):
+        if dv.dtype == along_v.dtype and not is_batched(dy):
             dv.addcmul_(v, along_v, value=-1.0)
         else:
             dv = (dv - along_v * v).to(dv.dtype)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from wnrl.weight_norm.rows import torch_class
 from wnrl.weight_norm.stored_weights import Entries, Stored, clean, formed, take, weights_in
 
-_KEPT = ("_factors", "_kept")  # attributes in which layers keep values between passes without gradients
+_KEPT = ("_factors", "_kept", "_formed")  # attributes in which layers keep values that are computed
 
 
 class NormalizedLayer(nn.Module):

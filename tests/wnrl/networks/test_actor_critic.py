@@ -326,3 +326,12 @@ def test_observations_are_normalized_if_asked_for(options):
     torch.testing.assert_close(call(network, obs).value, call(other, scaled).value, rtol=1e-3, atol=1e-3)
     assert torch.equal(call(other, obs).value, call(small(**options), obs).value)
     assert not [name for name in other.state_dict() if name.startswith("obs_norm")]
+
+
+def test_the_weights_of_a_small_network_are_formed_at_once():
+    network = actor_critic((4,), num_actions=3, hidden=(8, 8), norm="weight")
+    outputs = network(torch.randn(5, 4))
+    found = [outputs.value.grad_fn, outputs.policy.logits.grad_fn]
+    for node in found:
+        found += [before for before, _ in node.next_functions if before is not None and before not in found]
+    assert [type(node).__name__ for node in found].count("_FormedWeightsBackward") == 1

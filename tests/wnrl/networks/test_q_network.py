@@ -332,3 +332,11 @@ def test_a_bias_can_be_shared():
     assert type(network.head) is SharedBiasLinear
     assert network.output_layers == (network.head.linear,)
     assert network(VECTORS).q_values.shape == (5, 2)
+
+
+def test_the_weights_of_a_small_network_are_formed_at_once():
+    network = q_network((4,), 3, hidden=(8, 8), norm="weight")
+    found = [network(torch.randn(5, 4)).q_values.grad_fn]
+    for node in found:
+        found += [before for before, _ in node.next_functions if before is not None and before not in found]
+    assert [type(node).__name__ for node in found].count("_FormedWeightsBackward") == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from wnrl.networks.torsos import MLP, ImpalaCNN, MinAtarCNN, NatureCNN, ResidualBlock
+from wnrl.networks.torsos import MLP, ImpalaCNN, MinAtarCNN, NatureCNN, ResidualBlock, pass_dense
 from wnrl.normalizers.folding import fold
 from wnrl.normalizers.normalize import normalize
 
@@ -300,3 +300,45 @@ def test_mlp_takes_integers_and_does_not_scale_them():
     torso = MLP((3,), (4,))
     obs = torch.full((2, 3), 200, dtype=torch.uint8)
     assert torch.equal(torso(obs), torso(obs.float()))
+
+
+def dense(activation=nn.ReLU):
+    return nn.Sequential(nn.Flatten(), nn.Linear(6, 5), activation(), nn.Linear(5, 4), activation())
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+@pytest.mark.parametrize("shape", [(3, 6), (3, 2, 3)])
+def test_dense_layers_without_gradients_are_passed_without_calls(activation, shape, monkeypatch):
+    layers, x = dense(activation), torch.randn(shape)
+    expected, before = layers(x).detach(), x.clone()
+    monkeypatch.setattr(nn.Linear, "forward", None)
+    with torch.no_grad():
+        torch.testing.assert_close(pass_dense(layers, x), expected)
+        activations = nn.Sequential(activation(), nn.Linear(6, 2))
+        pass_dense(activations, x.view(3, 6))
+    assert torch.equal(x, before)  # the input is not written to
+
+
+@pytest.mark.parametrize("why", ["hook", "pre-hook", "global hook", "subclass", "own forward", "normalized", "no bias"])
+@torch.no_grad()
+def test_layers_with_more_to_do_are_called(why):
+    layers, x, called = dense(), torch.randn(3, 6), []
+    removed = nn.modules.module.register_module_forward_hook(lambda *_: called.append(1)) if "global" in why else None
+    if why == "hook":
+        layers[1].register_forward_hook(lambda *_: called.append(1))
+    elif why == "pre-hook":
+        nn.utils.prune.l1_unstructured(layers[1], "weight", 0.5)
+        layers[1].weight_orig.mul_(2)
+        called.append(1)
+    elif why == "subclass":
+        layers[2].__class__ = type("Own", (nn.ReLU,), {"forward": lambda self, x: called.append(1) or x})
+    elif why == "own forward":
+        layers[2].forward = lambda x: called.append(1) or x
+    elif why in ("normalized", "no bias"):
+        layers = normalize(layers, "weight") if why == "normalized" else nn.Sequential(nn.Linear(6, 2, bias=False))
+        called.append(1)
+    found = pass_dense(layers, x)
+    assert called
+    torch.testing.assert_close(found, layers(x))
+    if removed:
+        removed.remove()
