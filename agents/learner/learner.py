@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from agents.learner.finite import Kept, check_figures, check_kept
 from agents.learner.gradient_norm import clip, gradient_norm
 from agents.learner.optimizers import load_optimizer, make_optimizer
+from agents.learner.small_steps import SmallSteps, backward
 from agents.runtime.compiling import Compiler
 from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess, Ranks, joint_weight
@@ -74,6 +75,7 @@ class Learner:
         self._compiled_step = self.compiler.compile(self._traced_step, "the optimizer") if compiles_steps else None
         self._kept = Kept(network, self.optimizer)
         self._parameters = list(network.parameters())  # walking a small network's modules takes as long as a step
+        self._small_steps = SmallSteps(self.optimizer, self._parameters)
         self._projected = projections(network)
         self._limit = settings.max_grad_norm
         self.learning_rate = learning_rate
@@ -129,7 +131,7 @@ class Learner:
         self._drop_gradients()
         total: dict[str, Tensor] = {}
         for loss, metrics in parts:
-            loss.backward()
+            backward(loss)
             for name, value in {"train/loss": loss, **metrics}.items():
                 total[name] = total[name] + value.detach() if name in total else value.detach()
         gradients = [p.grad for p in self._parameters if p.grad is not None]
@@ -158,6 +160,10 @@ class Learner:
 
     def _clip_and_step(self, gradients: Sequence[Tensor]) -> Tensor:
         """Clip the gradients, in place, and make the optimizer's step; the norm that they had."""
+        if self._small_steps.possible:
+            grad_norm = self._small_steps(self._limit)
+            if grad_norm is not None:
+                return grad_norm
         grad_norm = self._clip(gradients)
         self.optimizer.step()
         return grad_norm

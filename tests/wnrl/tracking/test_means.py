@@ -43,3 +43,25 @@ def test_means_go_on_from_their_state(before):
     for means in (whole, rest):
         means.add(metrics(5.0, 3.0))
     assert rest.read() == whole.read()
+
+
+def test_means_that_a_device_added_go_on_on_the_host():
+    means = Means()
+    means.set_state({"names": ["a", "b"], "sums": torch.tensor([1.0, 4.0]), "count": 1})  # as older versions kept them
+    means.add(metrics(3.0, 8))
+    assert means.read() == {"a": 2.0, "b": 6.0}
+
+
+def test_a_small_value_counts_beside_a_large_sum():
+    means = Means()
+    means.add({"a": torch.tensor(2.0**24)})
+    means.add({"a": torch.tensor(1.0)})
+    assert means.read() == {"a": (2.0**24 + 1) / 2}
+
+
+def test_other_metrics_after_a_reading():
+    means = Means()
+    means.add(metrics(1.0, 2))
+    means.read()
+    means.add({"c": torch.tensor(5.0)})
+    assert means.read() == {"c": 5.0}
