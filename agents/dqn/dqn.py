@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from agents.acting.exploration import ExplorationRate, RandomActions
 from agents.dqn.objectives import Objective
@@ -235,7 +234,5 @@ def joining_pays(network: nn.Module, batch_size: int, device: torch.device) -> b
 def _parts(outputs: Any, size: int, number: int) -> list[Any]:
     """A network's outputs for `number` batches of `size` observations that it got as one."""
 
-    def part(begin: int) -> Any:  # vectors are the head's buffers
-        return pytree.tree_map(lambda x: x[begin : begin + size] if x.ndim > 1 else x, outputs)
-
-    return [part(begin) for begin in range(0, number * size, size)]
+    fields = [x.split(size) if x.ndim > 1 else [x] * number for x in outputs]  # vectors are the head's buffers
+    return [type(outputs)(*part) for part in zip(*fields, strict=True)]

@@ -216,6 +216,24 @@ def masked_mean(x: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, x, 0.0).sum() / valid.sum().clamp(min=1)
 
 
+def masked_means(x: Tensor, valid: Tensor) -> Tensor:
+    """As `masked_mean` of each row of `x`, in as many operations as that of one.
+
+    Args:
+        x: `[K, B]`.
+        valid: `[B]`, bool.
+
+    Returns:
+        `[K]`.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if x.ndim != 2 or x.shape[1:] != valid.shape:
+        check_shapes("masked_means", "[K, B], [B]", x, valid)
+    return torch.where(valid, x, 0.0).sum(1) / valid.sum().clamp(min=1)
+
+
 def normalize_advantages(advantage: Tensor, valid: Tensor) -> Tensor:
     """Advantages with mean 0 and standard deviation 1 (unbiased, plus 1e-8) over the valid entries.
 

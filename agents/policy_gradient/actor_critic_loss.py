@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from agents.losses.policy import masked_mean, normalize_advantages, policy_gradient_loss, value_loss
+from agents.losses.policy import masked_means, normalize_advantages, policy_gradient_loss, value_loss
 from agents.policy_gradient.actors import ActorCriticMinibatch
 from wnrl.networks.actor_critic import ActorCriticValues
 
@@ -54,7 +55,7 @@ def weighted_loss(
         weights: w_value and w_entropy.
     """
     valid = batch.valid.flatten()
-    policy, value = masked_mean(policy, valid), masked_mean(value, valid)
-    entropy = masked_mean(outputs.policy.entropy().flatten(), valid)
+    terms = torch.stack((policy, value, outputs.policy.entropy().flatten()))
+    policy, value, entropy = masked_means(terms, valid).unbind()
     metrics = {"train/policy_gradient_loss": policy, "train/value_loss": value, "train/entropy_loss": -entropy}
     return policy + weights.value * value - weights.entropy * entropy, metrics

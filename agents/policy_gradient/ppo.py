@@ -13,7 +13,7 @@ from agents.losses.policy import (
     clip_fraction,
     clipped_surrogate,
     clipped_value_loss,
-    masked_mean,
+    masked_means,
     value_loss,
 )
 from agents.on_policy.rollout import Rollout
@@ -53,8 +53,8 @@ def ppo_loss(
         value_losses = value_loss(value, target)
     loss, metrics = weighted_loss(policy_losses, value_losses, outputs, batch, weights)
     log_prob = log_prob.detach()
-    metrics["train/approx_kl"] = masked_mean(approximate_kl(log_prob, old_log_prob), valid)
-    metrics["train/clip_fraction"] = masked_mean(clip_fraction(log_prob, old_log_prob, clip), valid)
+    moved = torch.stack((approximate_kl(log_prob, old_log_prob), clip_fraction(log_prob, old_log_prob, clip)))
+    metrics["train/approx_kl"], metrics["train/clip_fraction"] = masked_means(moved, valid).unbind()
     return loss, metrics
 
 

@@ -113,6 +113,8 @@ class TransitionStore:
     def stacks(self, rows: Tensor, history: Tensor) -> Tensor:
         """Observations `[M, *obs_shape]` at frame indices `rows` `[M]`, with zeros before their `history` `[M]`."""
         nothing = len(self._frames) - 1
+        if self._stack == 1:
+            return in_words(self._frames).index_select(0, rows).view(self._frames.dtype).view(-1, *self._obs_shape)
         frames = (rows[:, None] - self._back * self._num_envs) % nothing  # [M, stack]
         frames = torch.where(self._back <= history[:, None], frames, nothing)
         chosen = in_words(self._frames).index_select(0, frames.flatten())

@@ -11,6 +11,7 @@ from agents.losses.policy import (
     clipped_value_loss,
     explained_variance,
     masked_mean,
+    masked_means,
     normalize_advantages,
     policy_gradient_loss,
     sac_policy_loss,
@@ -284,3 +285,13 @@ def test_explained_variance_of_what_does_not_vary_is_not_a_number():
 def test_shapes_that_would_broadcast_are_refused(formula, shapes, numbers):
     with pytest.raises(ValueError, match=f"{formula.__name__} takes shapes"):
         formula(*map(torch.zeros, shapes), *numbers)
+
+
+def test_masked_means_are_those_of_each_row():
+    x, valid = torch.randn(3, 5), torch.tensor([True, False, True, True, False])
+    x[1, 1] = torch.nan
+    expected = torch.stack([masked_mean(row, valid) for row in x])
+    torch.testing.assert_close(masked_means(x, valid), expected)
+    assert not masked_means(x, torch.zeros_like(valid)).any()
+    with pytest.raises(ValueError, match=r"masked_means takes shapes \[K, B\], \[B\], got \(3, 5\), \(4,\)"):
+        masked_means(x, valid[:4])
