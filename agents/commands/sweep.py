@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,10 +18,11 @@ from agents.commands.parser import fail, parse, read
 from agents.commands.sb3.command import parse_sb3
 from agents.registry import AGENTS
 from agents.runtime.output_text import make_output_safe
+from agents.runtime.signals import SIGNALS
 from agents.settings.flat import names_of_types, to_flat
 from agents.sweeps.plan import Override, Plan, seed_range, values_of
 from agents.sweeps.presets import SWEEPS, scaled
-from agents.sweeps.search import FIRST_SEED, Candidate, Range, best_overrides, candidates, grid_of, space_of
+from agents.sweeps.search import FIRST_SEED, Candidate, best_overrides, candidates, ends_of, grid_of, space_of
 from agents.sweeps.sweep_file import SweepFile, read_sweep_file, toml_of
 from agents.sweeps.trials import SB3, Trial, as_flag, combinations
 from wnrl.checkpoints.files import replace_file
@@ -110,8 +113,37 @@ def main(description: str) -> int:
         return work(settings, trials)
     except (ValueError, ModuleNotFoundError) as error:
         fail(error)
+    except StoppedError as stop:
+        print("stopped: each run leaves a checkpoint, and the same command goes on", file=sys.stderr)
+        return 128 + stop.number
     except KeyboardInterrupt:
         return 130
+
+
+class StoppedError(Exception):
+    """A signal has stopped the sweep."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """A context in which a signal that ends a run raises `StoppedError`."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise StoppedError(number)
+
+    present = {number: signal.getsignal(number) for number in SIGNALS}
+    taken = {number: handler for number, handler in present.items() if handler is not signal.SIG_IGN}
+    try:
+        for number in taken:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in taken.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def read_sweep(description: str, argv: Sequence[str] | None = None) -> tuple[SweepSettings, Plan]:
@@ -209,8 +241,17 @@ def settings_of_run(trial: Trial) -> dict[str, Any]:
         ValueError: the agent refuses it.
     """
     try:
+        if trial.game:
+            from envs.games import game_name  # brings the emulator
+
+            game_name(trial.task)
         if trial.agent.startswith(SB3):
-            return to_flat(parse_sb3("", trial.arguments[1:]))
+            settings = parse_sb3("", trial.arguments[1:])
+            if settings.hyperparams:
+                from agents.commands.sb3.algorithms import parse_hyperparam  # brings torch
+
+                [parse_hyperparam(text) for text in settings.hyperparams]
+            return to_flat(settings)
         return to_flat(parse(AGENTS[trial.agent], "", trial.arguments[2:]))
     except ValueError as error:
         raise ValueError(f"{trial.group}: {error}") from error
@@ -236,8 +277,9 @@ def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
         speeds[trial.group] = measured_speed(trial, max(1, int(resources.cpus)), MEASURED)
         print(f"{trial.group}: {speeds[trial.group]:,.0f} steps a second, measured alone for {MEASURED:.0f} seconds")
     at_once = max(1, int(usable_cpus() / resources.cpus)) if resources.cpus else len(left)
-    took = duration(seconds_of(left, speeds, at_once))
-    print(f"{len(left)} of {len(trials)} runs, {at_once} at once: about {took}, evaluations not counted")
+    took = duration(seconds_of(left, speeds, at_once) * (settings.samples or 1))
+    each = f", {settings.samples} samples each" if settings.samples else ""
+    print(f"{len(left)} of {len(trials)} runs{each}, {at_once} at once: about {took}, evaluations not counted")
     return 0
 
 
@@ -267,60 +309,78 @@ def _need_ray() -> None:
 
 def sweep(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     """Run the trials that have not finished yet; returns the exit code."""
-    _need_ray()
-    import ray
-
     from agents.sweeps.live_table import LiveTable
-    from agents.sweeps.ray_runs import connect, run_trials
-    from agents.sweeps.sweep_folder import SweepFolder
 
-    folder, resources = SweepFolder(settings.out), resources_of(settings)
-    folder.record(trials)
-    finished = [trial for trial in trials if folder.finished(trial)]
-    left = [trial for trial in trials if not folder.finished(trial)]
-    print(
-        f"{len(trials)} runs of {len(combinations(trials))} kinds, {len(finished)} of them finished, in {settings.out}"
-    )
-    if left:
-        connect(resources)
-        table = LiveTable(trials, finished)
-        try:
-            run_trials(folder, left, resources, table)
-        finally:
-            table.close()
-            ray.shutdown()
-    return _end(settings, folder, trials)
+    folder = opened(settings.out)
+    try:
+        folder.record(trials)
+        finished = [trial for trial in trials if folder.finished(trial)]
+        kinds = len(combinations(trials))
+        print(f"{len(trials)} runs of {kinds} kinds, {len(finished)} of them finished, in {settings.out}", flush=True)
+        if left := [trial for trial in trials if trial not in finished]:
+            with under_ray(settings) as resources:
+                from agents.sweeps.ray_runs import run_trials
+
+                table = LiveTable(trials, finished)
+                try:
+                    run_trials(folder, left, resources, table)
+                finally:
+                    table.close()
+        return _end(settings, folder, trials)
+    finally:
+        folder.release()
 
 
 def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     """Search by samples, for one agent, task and normalizer after the other; returns the exit code."""
     _need_ray()
-    import ray
-
     from agents.sweeps.optuna_search import sample_of, search
-    from agents.sweeps.ray_runs import connect
-    from agents.sweeps.sweep_folder import SweepFolder
 
     assert settings.samples is not None
-    folder, resources, space = SweepFolder(settings.out), resources_of(settings), space_of(settings.tune)
+    space = space_of(settings.tune)
     bases = [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
     for base in bases:  # an end of a range that the agent refuses is refused before anything runs
-        for end in (0, -1):
-            ends = {
-                name: getattr(v, ("low", "high")[end]) if isinstance(v, Range) else v[end] for name, v in space.items()
-            }
+        for ends in ends_of(space):
             settings_of_run(sample_of(base, ends))
-    folder.record(bases)
-    connect(resources)
-    found: list[Candidate] = []
+    folder = opened(settings.out)
     try:
-        for number, base in enumerate(bases, 1):
-            print(f"{base.group}: search {number} of {len(bases)}, {settings.samples} samples")
-            found += search(folder, base, space, settings.samples, resources)
-            _write_best(folder, found)
+        folder.record(bases)
+        found: list[Candidate] = []
+        with under_ray(settings) as resources:
+            for number, base in enumerate(bases, 1):
+                print(f"{base.group}: search {number} of {len(bases)}, {settings.samples} samples", flush=True)
+                found += search(folder, base, space, settings.samples, resources)
+                _write_best(folder, found)
+        return 0
+    finally:
+        folder.release()
+
+
+def opened(path: Path) -> SweepFolder:
+    """The folder of a sweep, in which no other sweep writes until it is released."""
+    from agents.sweeps.sweep_folder import SweepFolder
+
+    _need_ray()
+    folder = SweepFolder(path)
+    folder.hold()
+    return folder
+
+
+@contextmanager
+def under_ray(settings: SweepSettings) -> Iterator[Resources]:
+    """A context in which Ray runs, and a signal that ends a run raises `StoppedError`; gives what each trial gets."""
+    import ray
+
+    from agents.sweeps.ray_runs import connect
+
+    resources = resources_of(settings)
+    print("starting Ray" if resources.address is None else f"joining Ray at {resources.address}", flush=True)
+    connect(resources)
+    try:
+        with stopping():  # Ray has handlers of its own
+            yield resources
     finally:
         ray.shutdown()
-    return 0
 
 
 def _write_best(folder: SweepFolder, found: Sequence[Candidate]) -> None:
@@ -347,5 +407,6 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
             f"{folder.output_of(left[0])}. The same command goes on",
             file=sys.stderr,
         )
-    print(f"{how_to_call('report')} {quoted(folder.runs)} compares them")
+    if table is not None:
+        print(f"{how_to_call('report')} {quoted(folder.runs)} compares them")
     return 1 if left else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -15,6 +16,8 @@ from agents.sweeps.trials import Trial
 
 REDRAWN = 1.0
 """Seconds between two drawings."""
+OTHERS = 44
+"""Columns beside the names, failures included."""
 
 
 class LiveTable:
@@ -87,9 +90,9 @@ class LiveTable:
             return
         self._drawn = self._clock()
         size = shutil.get_terminal_size()
-        rows = [text[: size.columns - 1] for text in self.rows(size.lines - 3)]
+        rows = [text[: size.columns - 1] for text in self.rows(size.lines - 3, size.columns - 1)]
         above = f"\x1b[{self._lines}F\x1b[J" if self._lines else ""
-        said = [line[: size.columns - 1]] if line and "]" not in line[:12] else []  # what ended well is in the table
+        said = textwrap.wrap(line, size.columns - 1)[:4] if line and "]" not in line[:12] else []  # not what went well
         self._write(above + "\n".join([*said, *rows]) + "\n")
         self._lines = len(rows)
 
@@ -100,16 +103,17 @@ class LiveTable:
         except (OSError, ValueError):
             pass  # a closed terminal ends no sweep
 
-    def rows(self, most: int) -> list[str]:
-        """The table's lines; at most so many groups, those that run first."""
+    def rows(self, most: int, columns: int = 200) -> list[str]:
+        """The table's lines, at most so many, those that run first, and of so many columns where that is possible."""
         groups: dict[str, list[str]] = {}
         for trial in self._trials.values():
             groups.setdefault(trial.group, []).append(trial.name)
         ranked = sorted(groups.items(), key=lambda item: self._rank(item[1]))
         width = max(len("trials"), *(len(group) for group in groups))
+        width = min(width, max(16, columns - OTHERS))
         lines = [f"{'trials':{width}}  {'done':>7}  {'runs':>4}  {'steps':>6}  {'score':>9}"]
         for group, names in ranked[: max(1, most - 2)]:
-            lines.append(f"{group:{width}}  {self._row(names)}")
+            lines.append(f"{shortened(group, width):{width}}  {self._row(names)}")
         if (hidden := len(groups) - max(1, most - 2)) > 0:
             lines.append(f"… and {hidden} more")
         return [*lines, f"{self._count()} {self._rest()}"]
@@ -135,6 +139,14 @@ class LiveTable:
             return f"{made / whole:.0%}"
         left = (whole - made) * elapsed / (made - self._before)
         return f"{made / whole:.0%}, about {duration(left)} left"
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, or what of its beginning and its end has room."""
+    if len(text) <= width:
+        return text
+    begin = (width - 1) // 2
+    return f"{text[:begin]}…{text[len(text) - (width - 1 - begin) :]}"
 
 
 def duration(seconds: float) -> str:

@@ -43,7 +43,7 @@ def search(folder: SweepFolder, base: Trial, space: Space, samples: int, resourc
         samples: runs in all.
         resources: of each.
     """
-    record = Samples(folder.path / f"{base.group}.samples.csv", [*space])
+    record = Samples(folder.path / f"{base.name}.samples.csv", [*space])
     known = record.read()
     if len(known) < samples:
         optuna.logging.set_verbosity(optuna.logging.ERROR)

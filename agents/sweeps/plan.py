@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +71,12 @@ class Plan:
         for name, values in {**vars(self), **self.axes}.items():
             if isinstance(values, tuple) and (twice := [value for value in values if values.count(value) > 1]):
                 raise ValueError(f"--{name.replace('_', '-')} has {twice[0]} twice")
+        for name, values in self.axes.items():
+            if not values:
+                raise ValueError(f"{name} has no values")
+        for override in self.overrides:
+            if not any(override.holds(*kind) for kind in self._kinds()):
+                raise ValueError(f"no run has {_told(override.where)}, which an override is for")
         for agent in self.agents:
             settings_of(agent)
             for setting in self.axes:
@@ -83,6 +90,9 @@ class Plan:
             _check_setting(agent, setting)
             if len(self.axes.get(setting, ())) > 1:
                 raise ValueError(f"{setting} is an axis with {len(self.axes[setting])} values, and in an override")
+
+    def _kinds(self) -> list[tuple[str, str, str]]:
+        return list(itertools.product(self.agents, (*self.envs, *self.games), self.norms))
 
     def trials(self) -> list[Trial]:
         """All of them, those with the first seed first."""
@@ -113,9 +123,17 @@ def _check_setting(agent: str, setting: str) -> None:
 
 def _words(agent: str, name: str, value: Any) -> Any:
     """A value as a command line takes it: `64,64` is two words where the setting takes several."""
-    if isinstance(value, str) and takes_several(agent, name) and name not in ("hyperparams", "env_kwargs"):
-        return tuple(value.split(","))
+    if isinstance(value, str) and takes_several(agent, name):
+        return tuple(re.split(_BETWEEN.get(name, ","), value))
     return value
+
+
+_BETWEEN = {"hyperparams": r",(?=\w+:)", "env_kwargs": r",(?=\w+=)"}
+"""Where the words of settings end whose words may have commas."""
+
+
+def _told(where: Mapping[str, tuple[str, ...]]) -> str:
+    return " and ".join(f"{name} {' or '.join(values)}" for name, values in where.items())
 
 
 def _several(values: Any) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the runs write their own metrics
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a run without a GPU chooses its device itself
     "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends Tune; the runs are asked to stop as their workers end
 }
 
 
@@ -51,10 +52,11 @@ def connect(resources: Resources) -> None:
     if resources.address is None:
         options |= {"include_dashboard": False, "num_cpus": usable_cpus()}
     try:
-        ray.init(address=resources.address, **options)
+        ray.init(address=resources.address or "local", **options)
     except (ConnectionError, RuntimeError, TimeoutError) as error:
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"no Ray cluster answers at {resources.address}: {first}") from error
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # the table says in a line what failed
     has = ray.cluster_resources()
     for name, wanted in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         if wanted > has.get(name, 0):
@@ -80,6 +82,7 @@ def configuration(folder: SweepFolder, trial: Trial, threads: int) -> dict[str, 
         "output": str(folder.output_of(trial).absolute()),
         "threads": threads,
         "steps": trial.steps,
+        "resumable": trial.resumable,
         "cwd": os.getcwd(),
     }
 
@@ -93,8 +96,6 @@ def run_trials(folder: SweepFolder, trials: Sequence[Trial], resources: Resource
         resources: of each.
         table: shows them.
     """
-    for trial in trials:
-        folder.clear_unfinished(trial)
     threads = max(1, int(resources.cpus))
     configs = [configuration(folder, trial, threads) for trial in trials]
     fit(folder, {"trial": tune.grid_search(configs)}, resources, [ShownTrials(table, resources.retries)])

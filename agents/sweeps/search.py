@@ -71,6 +71,13 @@ def grid_of(space: Space) -> dict[str, tuple[str, ...]]:
     return {name: values for name, values in space.items() if not isinstance(values, Range)}
 
 
+def ends_of(space: Space) -> list[dict[str, Any]]:
+    """The settings at the lower and at the upper ends of a space: of values the first and the last."""
+    return [
+        {name: (v.low, v.high)[end] if isinstance(v, Range) else v[-end] for name, v in space.items()} for end in (0, 1)
+    ]
+
+
 class Candidate(NamedTuple):
     """Settings that a search has tried, and their score."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from agents.sweeps.trial_process import model_step
 from agents.sweeps.trials import Trial
-from agents.training.run_directory import RunDirectory
+from agents.training.run_lock import GUARD, NAME, RunLock
 from wnrl.checkpoints.files import CheckpointError, read_json, replace_file
 
 
@@ -25,6 +25,26 @@ class SweepFolder:
 
     def __init__(self, path: Path) -> None:
         self.path, self.runs, self.ray = path, path / "runs", path / "ray"
+        self._lock: RunLock | None = None
+
+    def hold(self) -> None:
+        """Let no other sweep write there until `release`.
+
+        Raises:
+            ValueError: another one does, or nothing can be written.
+        """
+        self._recorded()  # refuses another kind of folder
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot write the sweep to {self.path}: {error.strerror}") from error
+        self._lock = RunLock(self.path)
+
+    def release(self) -> None:
+        """Let others write there."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def record(self, trials: Sequence[Trial]) -> None:
         """Write the trials' commands into `sweep.json`, after those of an earlier command that had others.
@@ -51,7 +71,9 @@ class SweepFolder:
     def _recorded(self) -> dict[str, list[str]]:
         file = self.path / "sweep.json"
         if not file.exists():
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if self.path.exists() and (
+                not self.path.is_dir() or any(one.name not in (NAME, GUARD) for one in self.path.iterdir())
+            ):
                 raise ValueError(f"{self.path} holds other things than a sweep: choose another --out")
             return {}
         found = read_json(file)
@@ -74,23 +96,7 @@ class SweepFolder:
 
     def steps_of(self, trial: Trial) -> int:
         """The step of the model that a trial has left; 0 where there is none yet."""
-        try:
-            about = read_json(self.run_of(trial) / "model.json")
-        except (ValueError, CheckpointError):
-            return 0
-        step = about.get("step") if isinstance(about, Mapping) else None
-        return step if isinstance(step, int) else 0
-
-    def clear_unfinished(self, trial: Trial) -> bool:
-        """Remove the folder of a run that broke off and cannot go on; whether there was one."""
-        folder = self.run_of(trial)
-        if trial.resumable or not folder.exists() or self.finished(trial):
-            return False
-        directory = RunDirectory(folder)
-        directory.hold()  # raises ValueError where it still runs
-        directory.release()
-        shutil.rmtree(folder)
-        return True
+        return model_step(self.run_of(trial))
 
 
 def _changed(before: Sequence[str], now: Sequence[str]) -> tuple[str, str]:

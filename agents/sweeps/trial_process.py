@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from wnrl.checkpoints.files import CheckpointError
+from agents.training.run_directory import RunDirectory
+from wnrl.checkpoints.files import CheckpointError, read_json
 from wnrl.tracking.csv_table import read_rows
 
 CALL = "from agents.commands.entry import main; raise SystemExit(main())"
 PATIENCE = 120.0
 """Seconds for a run that is asked to stop to write its checkpoint."""
+ASKS = signal.SIGUSR1 if hasattr(signal, "SIGUSR1") else signal.SIGTERM
+"""What asks a run to stop; unlike a second SIGTERM, a second one does not stop it at once."""
 SCORES = ("rollout/ep_rew_mean", "eval/mean_reward")
 """Metrics by which a search compares runs, the first that a row has."""
 
@@ -53,6 +57,7 @@ class TrialProcess:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                start_new_session=True,  # a worker's group gets signals that the run must not get
                 preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
             )
 
@@ -63,7 +68,7 @@ class TrialProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process.poll() is None:
-            self._process.terminate()
+            self._process.send_signal(ASKS)
             try:
                 self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
@@ -83,7 +88,7 @@ class TrialProcess:
 
 def _stop_with_parent() -> None:
     """Let the kernel ask this process to stop when the one that started it is killed."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(1, ASKS)  # PR_SET_PDEATHSIG
 
 
 def last_line(path: Path) -> str:
@@ -106,11 +111,55 @@ def progress_of(folder: Path) -> Progress | None:
     return Progress(int(rows[-1]["step"]), score)
 
 
+def made_ready(folder: Path, *, resumable: bool, steps: int) -> bool:
+    """Make a folder ready for its run to begin or to go on; False where the run has finished.
+
+    Waits for a run there that has been asked to stop, and removes one that broke off and cannot go on.
+
+    Args:
+        folder: of the run.
+        resumable: whether it goes on from a checkpoint.
+        steps: its length.
+
+    Raises:
+        ValueError: another process goes on writing there.
+    """
+    if not folder.exists():
+        return True
+    directory, end = RunDirectory(folder), time.monotonic() + PATIENCE
+    while True:
+        try:
+            directory.hold()
+            break
+        except ValueError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+    try:
+        if model_step(folder) >= steps:
+            return False
+        if not resumable or directory.last_step is None:
+            shutil.rmtree(folder)
+    finally:
+        directory.release()
+    return True
+
+
+def model_step(folder: Path) -> int:
+    """The step of the model that a run has left; 0 where there is none yet."""
+    try:
+        about = read_json(folder / "model.json")
+    except (ValueError, CheckpointError):
+        return 0
+    step = about.get("step") if isinstance(about, Mapping) else None
+    return step if isinstance(step, int) else 0
+
+
 def train_trial(config: Mapping[str, Any], report: Callable[[Progress], None], *, interval: float = 2.0) -> None:
     """Run a trial to its end.
 
     Args:
-        config: `arguments`, `folder`, `output` and `threads`.
+        config: `arguments`, `folder`, `output`, `threads`, `resumable` and `steps`.
         report: called with each new row of metrics; what it raises stops the run, which leaves a checkpoint.
         interval: seconds between two looks at the run.
 
@@ -118,6 +167,8 @@ def train_trial(config: Mapping[str, Any], report: Callable[[Progress], None], *
         RuntimeError: the run failed.
     """
     folder, last = Path(config["folder"]), -1
+    if not made_ready(folder, resumable=config["resumable"], steps=config["steps"]):
+        return
     with TrialProcess(config["arguments"], Path(config["output"]), config["threads"]) as process:
         while process.running:
             time.sleep(interval)

@@ -44,7 +44,7 @@ def test_a_sweep(tmp_path):
     arguments = ["--agents", "a2c", "sb3-a2c", "--seeds", 1, "--steps", 600, *SMALL]
     code, out, err = ended(start(tmp_path / "out", *arguments))
     assert (code, err) == (0, "")
-    assert out.startswith(f"2 runs of 2 kinds, 0 of them finished, in {tmp_path / 'out'}\n[1/2] ")
+    assert out.startswith(f"2 runs of 2 kinds, 0 of them finished, in {tmp_path / 'out'}\nstarting Ray\n[1/2] ")
     assert [row["steps"] for row in rows(tmp_path / "out" / "trials.csv")] >= ["600", "600"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("sweep.json", "runs", "output", "trials.csv", "scores.csv")
@@ -71,6 +71,25 @@ def test_a_killed_sweep_ends_with_the_same_table(tmp_path):
     for name in ("trials.csv", "scores.csv"):
         assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
     assert out.splitlines()[-4:] == [line.replace("whole", "killed") for line in whole[1].splitlines()[-4:]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_sweep_leaves_checkpoints(tmp_path, number):
+    """Also where no checkpoint was due yet."""
+    arguments = ["--agents", "dqn", "--seeds", 1, "--steps", 50_000, "--checkpoint-interval", 50_000, *SMALL]
+    process = start(tmp_path / "out", *arguments)
+    folder = tmp_path / "out" / "runs" / "dqn-CartPole-v1-weight-s0"
+    wait_for(lambda: (folder / "progress.csv").exists(), process)
+    process.send_signal(number)
+    code, _, err = ended(process)
+    if number != signal.SIGKILL:
+        assert code == 128 + number
+        assert err == "stopped: each run leaves a checkpoint, and the same command goes on\n"
+    end = time.monotonic() + 60
+    while not [*folder.glob("checkpoints/*.safetensors")]:
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @pytest.mark.slow

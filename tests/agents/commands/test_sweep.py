@@ -1,5 +1,6 @@
 """agents.commands.sweep"""
 
+import signal
 import sys
 
 import pytest
@@ -88,7 +89,7 @@ def test_a_sweep_that_has_finished_shows_its_scores_again(sweep, tmp_path):
     code, out, err = sweep("--agents", "dqn", *BASE, "--seeds", 2)
     assert (code, err) == (0, "")
     assert out.startswith("4 runs of 2 kinds, 4 of them finished, in sweep\nmethod")
-    assert out.endswith("python sweep/runs compares them\n") or out.endswith("sweep/runs compares them\n")
+    assert out.endswith("report.py sweep/runs compares them\n")
     assert (tmp_path / "sweep" / "scores.csv").read_text().count("\n") == 3
     refused = sweep("--agents", "dqn", *BASE, "--seeds", 2, "--gamma", 0.5)
     assert refused[0] == 2
@@ -157,6 +158,8 @@ def test_the_seeds_of_searches_are_those_of_no_comparison():
         (["--paper", "--atari-5"], "two sweeps: choose one"),
         (["--paper", "--scale", 2], "scale must be above 0 and at most 1"),
         (["none.toml"], "none.toml cannot be read"),
+        (["--agents", "dqn", "--games", "Brekout", "--steps", 9], "dqn-Brekout-none: "),
+        (["--agents", "sb3-ppo", *BASE, "--hyperparams", "n_steps=16"], "--hyperparams takes NAME:VALUE"),
         (["--agents", "dqn", *BASE, "--retries", -1], "must not be negative"),
     ],
 )
@@ -183,6 +186,19 @@ def test_wrong_kinds_in_a_file(sweep, tmp_path, line, said):
     code, _, err = sweep("a.toml")
     assert code == 2
     assert said in err
+
+
+def test_a_signal_stops_a_sweep_in_one_line(sweep, monkeypatch):
+    def interrupted(*arguments):
+        with command.stopping():
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(command, "sweep", interrupted)
+    code, out, err = sweep("--agents", "dqn", *BASE)
+    assert (code, out) == (143, "")
+    assert err == "stopped: each run leaves a checkpoint, and the same command goes on\n"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_without_ray(sweep, monkeypatch):

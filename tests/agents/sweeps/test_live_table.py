@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from agents.sweeps.live_table import LiveTable, duration
+from agents.sweeps.live_table import LiveTable, duration, shortened
 from tests.agents.sweeps.made_up import a_trial
 
 TRIALS = [a_trial(norm=norm, seed=seed) for seed in range(2) for norm in ("none", "weight")]
@@ -77,6 +77,15 @@ def test_a_stream_that_is_gone_ends_nothing():
     stream.close = None
     stream.write = lambda text: (_ for _ in ()).throw(OSError("gone"))
     shown.finished(TRIALS[0].name)
+
+
+def test_narrow_terminals_get_short_names():
+    shown, _ = table()
+    shown.failed(TRIALS[0].name, "why", final=True)
+    assert max(map(len, shown.rows(9, 60))) <= 60
+    assert shown.rows(9, 60)[1].startswith("dqn-Car…-v1-none ")
+    assert "1 failed" in shown.rows(9, 60)[1]
+    assert (shortened("abcdefgh", 5), shortened("abc", 5)) == ("ab…gh", "abc")
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(3, "a minute"), (200, "3 minutes"), (9_000, "2.5 hours")])

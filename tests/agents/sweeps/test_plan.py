@@ -22,9 +22,11 @@ def test_the_product_of_all_axes_one_seed_after_the_other():
 
 
 def test_words_of_one_value():
-    trials = plan(axes={"hidden": ("64,64", "32"), "env_kwargs": ("a=[1,2]",)}).trials()
+    trials = plan(axes={"hidden": ("64,64", "32"), "env_kwargs": ("a=[1,2],b=3",)}).trials()
     assert [trial.settings["hidden"] for trial in trials] == [("64", "64"), ("32",)]
-    assert trials[0].settings["env_kwargs"] == "a=[1,2]"
+    assert trials[0].settings["env_kwargs"] == ("a=[1,2]", "b=3")
+    host = plan(agents=("sb3-ppo",), axes={"hyperparams": ("gamma:0.9,policy_kwargs:dict(a=1,b=2)",)}).trials()
+    assert host[0].settings["hyperparams"] == ("gamma:0.9", "policy_kwargs:dict(a=1,b=2)")
     assert [one.name for one in trials] == ["dqn-CartPole-v1-none-hidden=64_64-s0", "dqn-CartPole-v1-none-hidden=32-s0"]
 
 
@@ -58,6 +60,11 @@ def test_overrides():
             "gamma is an axis with 2 values, and in an override",
         ),
         ({"agents": ("a3c",)}, "there is no agent 'a3c'"),
+        ({"axes": {"gamma": ()}}, "gamma has no values"),
+        (
+            {"overrides": (Override.of({"norm": ["wieght", "layer"], "agent": "dqn", "gamma": 1}),)},
+            "no run has agent dqn and norm wieght or layer, which an override is for",
+        ),
     ],
 )
 def test_what_is_refused(changes, said):

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from agents.sweeps.sweep_folder import SweepFolder
-from agents.training.run_lock import RunLock
 from tests.agents.sweeps.made_up import a_trial, finish
 
 
@@ -54,19 +53,17 @@ def test_what_has_finished(folder):
     assert not folder.finished(trial)
 
 
-def test_runs_that_cannot_go_on_are_removed_unless_they_are_whole_or_alive(folder):
-    ours, theirs = a_trial(), a_trial("sb3-ppo")
-    for trial in (ours, theirs):
-        finish(folder, trial, [1], step=100)
-    lock = RunLock(folder.run_of(theirs))
+def test_one_sweep_at_a_time(folder):
+    folder.hold()
     with pytest.raises(ValueError, match="process"):
-        folder.clear_unfinished(theirs)
-    lock.release()
-    assert folder.clear_unfinished(theirs)
-    assert not folder.run_of(theirs).exists()
-    assert not folder.clear_unfinished(theirs)
-    assert not folder.clear_unfinished(ours)
-    finish(folder, theirs, [1, 2, 3])
-    assert not folder.clear_unfinished(theirs)
-    assert folder.run_of(ours).exists()
-    assert folder.run_of(theirs).exists()
+        SweepFolder(folder.path).hold()
+    folder.record([a_trial()])
+    folder.release()
+    folder.release()
+    SweepFolder(folder.path).hold()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"cannot write the sweep to .*: Not a directory"):
+        SweepFolder(tmp_path / "file" / "sweep").hold()

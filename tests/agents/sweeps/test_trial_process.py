@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from agents.sweeps import trial_process
-from agents.sweeps.trial_process import Progress, TrialProcess, last_line, progress_of, train_trial
+from agents.sweeps.trial_process import Progress, TrialProcess, last_line, made_ready, progress_of, train_trial
+from agents.training.run_lock import RunLock
 from tests.agents.reports.hand_made import curve, write_run
 
+OWN = {"threads": 1, "resumable": True, "steps": 1_000}
 SLEEPS = "import signal, sys, time; print('up', flush=True); time.sleep(60)"
 
 
@@ -41,15 +43,17 @@ def test_it_gets_threads_and_arguments_and_its_output_is_kept(tmp_path, call):
 
 def test_what_fails_says_why(tmp_path, call):
     call("print('dqn: error: no such thing'); raise SystemExit(2)")
-    config = {"arguments": [], "folder": tmp_path, "output": tmp_path / "out.txt", "threads": 1}
+    config = {"arguments": [], "folder": tmp_path / "run", "output": tmp_path / "out.txt", **OWN}
     with pytest.raises(RuntimeError, match=r"^exit code 2: dqn: error: no such thing$"):
         train_trial(config, print, interval=0.05)
     assert last_line(tmp_path / "out.txt") == "dqn: error: no such thing"
 
 
 def test_each_row_is_reported_once_and_what_the_report_raises_stops_the_run(tmp_path, call):
-    call("import signal, time; signal.signal(15, lambda *_: exit(print('asked', flush=True)))\n" + SLEEPS)
+    call("import signal, time; signal.signal(signal.SIGUSR1, lambda *_: exit(print('asked', flush=True)))\n" + SLEEPS)
     write_run(tmp_path / "run", curve([1.5, 2.5]))
+    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "000000000200.safetensors").touch()
     seen = []
 
     def report(progress):
@@ -59,7 +63,7 @@ def test_each_row_is_reported_once_and_what_the_report_raises_stops_the_run(tmp_
             raise SystemExit
         write_run(tmp_path / "run", curve([1.5, 2.5, 3.5]))
 
-    config = {"arguments": [], "folder": tmp_path / "run", "output": tmp_path / "out.txt", "threads": 1}
+    config = {"arguments": [], "folder": tmp_path / "run", "output": tmp_path / "out.txt", **OWN}
     with pytest.raises(SystemExit):
         train_trial(config, report, interval=0.05)
     assert seen == [Progress(200, 2.5), Progress(300, 3.5)]
@@ -99,3 +103,46 @@ def test_a_run_stops_when_its_worker_is_killed(tmp_path):
             return True
 
     wait_for(gone)
+
+
+def a_run(folder, step, checkpoint=False):
+    write_run(folder, curve([1.0]))
+    (folder / "model.json").write_text(f'{{"step": {step}}}')
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    if checkpoint:
+        (folder / "checkpoints" / f"{step:012}.safetensors").touch()
+
+
+@pytest.mark.parametrize(
+    ("step", "checkpoint", "resumable", "ready", "stays"),
+    [
+        (100, True, True, True, True),  # goes on
+        (100, False, True, True, False),  # was killed before its first checkpoint
+        (100, True, False, True, False),
+        (300, False, False, False, True),  # has finished
+        (304, True, True, False, True),
+    ],
+)
+def test_a_folder_is_made_ready(tmp_path, step, checkpoint, resumable, ready, stays):
+    folder = tmp_path / "run"
+    assert made_ready(folder, resumable=resumable, steps=300)
+    a_run(folder, step, checkpoint)
+    assert made_ready(folder, resumable=resumable, steps=300) == ready
+    assert folder.exists() == stays
+
+
+def test_a_run_that_is_still_stopping_is_waited_for(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    a_run(folder, 100, checkpoint=True)
+    lock = RunLock(folder)
+    waits = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: waits.append(seconds) or lock.release())
+    assert made_ready(folder, resumable=True, steps=300)
+    assert waits == [0.5]
+    lock = RunLock(folder)
+    monkeypatch.setattr(trial_process, "PATIENCE", 0.0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(ValueError, match="process"):
+        made_ready(folder, resumable=False, steps=300)
+    lock.release()
+    assert folder.exists()
