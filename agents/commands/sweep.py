@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,7 @@ from agents.commands.parser import fail, parse, read
 from agents.commands.sb3.command import parse_sb3
 from agents.registry import AGENTS
 from agents.runtime.output_text import make_output_safe
-from agents.runtime.signals import SIGNALS
+from agents.runtime.signals import StopSignal
 from agents.settings.flat import names_of_types, to_flat
 from agents.sweeps.plan import Override, Plan, seed_range, values_of
 from agents.sweeps.presets import SWEEPS, scaled
@@ -128,22 +128,10 @@ class StoppedError(Exception):
         self.number = number
 
 
-@contextmanager
-def stopping() -> Iterator[None]:
-    """A context in which a signal that ends a run raises `StoppedError`."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise StoppedError(number)
-
-    present = {number: signal.getsignal(number) for number in SIGNALS}
-    taken = {number: handler for number, handler in present.items() if handler is not signal.SIG_IGN}
-    try:
-        for number in taken:
-            signal.signal(number, stop)
-        yield
-    finally:
-        for number, handler in taken.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+def check_stop(stop: StopSignal) -> None:
+    """Raise StoppedError where a signal has requested a stop."""
+    if stop.received is not None:
+        raise StoppedError(stop.received)
 
 
 def read_sweep(description: str, argv: Sequence[str] | None = None) -> tuple[SweepSettings, Plan]:
@@ -318,12 +306,12 @@ def sweep(settings: SweepSettings, trials: Sequence[Trial]) -> int:
         kinds = len(combinations(trials))
         print(f"{len(trials)} runs of {kinds} kinds, {len(finished)} of them finished, in {settings.out}", flush=True)
         if left := [trial for trial in trials if trial not in finished]:
-            with under_ray(settings) as resources:
+            with under_ray(settings) as (resources, stop):
                 from agents.sweeps.ray_runs import run_trials
 
                 table = LiveTable(trials, finished)
                 try:
-                    run_trials(folder, left, resources, table)
+                    run_trials(folder, left, resources, table, partial(check_stop, stop))
                 finally:
                     table.close()
         return _end(settings, folder, trials)
@@ -346,10 +334,10 @@ def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     try:
         folder.record(bases)
         found: list[Candidate] = []
-        with under_ray(settings) as resources:
+        with under_ray(settings) as (resources, stop):
             for number, base in enumerate(bases, 1):
                 print(f"{base.group}: search {number} of {len(bases)}, {settings.samples} samples", flush=True)
-                found += search(folder, base, space, settings.samples, resources)
+                found += search(folder, base, space, settings.samples, resources, partial(check_stop, stop))
                 _write_best(folder, found)
         return 0
     finally:
@@ -367,8 +355,8 @@ def opened(path: Path) -> SweepFolder:
 
 
 @contextmanager
-def under_ray(settings: SweepSettings) -> Iterator[Resources]:
-    """A context in which Ray runs, and a signal that ends a run raises `StoppedError`; gives what each trial gets."""
+def under_ray(settings: SweepSettings) -> Iterator[tuple[Resources, StopSignal]]:
+    """A context in which Ray runs; gives what each trial gets, and whether a signal has requested a stop."""
     import ray
 
     from agents.sweeps.ray_runs import connect
@@ -377,8 +365,8 @@ def under_ray(settings: SweepSettings) -> Iterator[Resources]:
     print("starting Ray" if resources.address is None else f"joining Ray at {resources.address}", flush=True)
     connect(resources)
     try:
-        with stopping():  # Ray has handlers of its own
-            yield resources
+        with StopSignal() as stop:  # within Ray's calls no handler may raise, and Ray has handlers of its own
+            yield resources, stop
     finally:
         ray.shutdown()
 

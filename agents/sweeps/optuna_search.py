@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,14 @@ SEEDS = 1_000_000
 """Seeds of a search."""
 
 
-def search(folder: SweepFolder, base: Trial, space: Space, samples: int, resources: Resources) -> list[Candidate]:
+def search(
+    folder: SweepFolder,
+    base: Trial,
+    space: Space,
+    samples: int,
+    resources: Resources,
+    check: Callable[[], None] = lambda: None,
+) -> list[Candidate]:
     """Draw settings for an agent, a task and a normalizer until there are so many samples, each one run.
 
     Those that an earlier command has tried count, and are known to the sampler.
@@ -42,6 +49,7 @@ def search(folder: SweepFolder, base: Trial, space: Space, samples: int, resourc
         space: what is searched.
         samples: runs in all.
         resources: of each.
+        check: called often; what it raises ends the search.
     """
     record = Samples(folder.path / f"{base.name}.samples.csv", [*space])
     known = record.read()
@@ -75,7 +83,7 @@ def search(folder: SweepFolder, base: Trial, space: Space, samples: int, resourc
         worker = tune.with_parameters(sampled_trial, base=dataclasses.asdict(base), path=str(folder.path.absolute()))
         table = table_of(base, samples, len(known))
         try:
-            fit(folder, {}, resources, [Recorded(record, table, base, resources.retries)], config, worker)
+            fit(folder, {}, resources, [Recorded(record, table, base, check)], config, worker)
         finally:
             table.close()
     return [Candidate(base, settings, score) for settings, score in record.read()]
@@ -153,11 +161,11 @@ class Recorded(ShownTrials):
         record: of the samples.
         table: that is kept up to date.
         base: the trial without the settings that are searched.
-        retries: after which a sample has failed.
+        check: called often; what it raises ends Tune.
     """
 
-    def __init__(self, record: Samples, table: LiveTable, base: Trial, retries: int) -> None:
-        super().__init__(table, retries)
+    def __init__(self, record: Samples, table: LiveTable, base: Trial, check: Callable[[], None]) -> None:
+        super().__init__(table, check)
         self._record, self._base = record, base
         self._numbers: dict[str, int] = {}
         self._begun = len(record.read())

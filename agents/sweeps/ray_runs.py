@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the runs write their own metrics
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a run without a GPU chooses its device itself
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_kill_child_processes_on_worker_exit": "0",  # they are asked to stop, and write a checkpoint
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends Tune; the runs are asked to stop as their workers end
 }
 
@@ -87,18 +88,25 @@ def configuration(folder: SweepFolder, trial: Trial, threads: int) -> dict[str, 
     }
 
 
-def run_trials(folder: SweepFolder, trials: Sequence[Trial], resources: Resources, table: LiveTable) -> None:
-    """Run trials until all have finished or failed; Ctrl-C stops them, each with a checkpoint.
+def run_trials(
+    folder: SweepFolder,
+    trials: Sequence[Trial],
+    resources: Resources,
+    table: LiveTable,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Run trials until all have finished or failed.
 
     Args:
         folder: of the sweep.
         trials: not finished yet.
         resources: of each.
         table: shows them.
+        check: called often; what it raises ends all, and each run is asked to leave a checkpoint.
     """
     threads = max(1, int(resources.cpus))
     configs = [configuration(folder, trial, threads) for trial in trials]
-    fit(folder, {"trial": tune.grid_search(configs)}, resources, [ShownTrials(table, resources.retries)])
+    fit(folder, {"trial": tune.grid_search(configs)}, resources, [ShownTrials(table, check)])
 
 
 def fit(
@@ -148,11 +156,15 @@ class ShownTrials(tune.Callback):
 
     Args:
         table: that is kept up to date.
-        retries: after which a trial that breaks off has failed.
+        check: called often; what it raises ends Tune.
     """
 
-    def __init__(self, table: LiveTable, retries: int) -> None:
-        self._table, self._retries = table, retries
+    def __init__(self, table: LiveTable, check: Callable[[], None] = lambda: None) -> None:
+        self._table, self._check = table, check
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Before each step of Tune's loop."""
+        self._check()
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         return tune.Callback, ()  # Tune keeps records by which it could go on; the table is of this process

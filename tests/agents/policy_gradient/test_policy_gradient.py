@@ -184,7 +184,8 @@ def test_a_rollout_whose_returns_do_not_vary_does_not_hide_the_others():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_goes_on_with_new_games_where_the_environment_cannot_be_restored(kind):
+def test_goes_on_with_new_games_where_the_environment_cannot_be_restored(kind, monkeypatch):
+    monkeypatch.setattr(Gym, "resumable", False)
     environment = Gym("CartPole-v1", 2)
     first = Trainer(make(kind, environment), environment, seed=0)
     first.run(33)
