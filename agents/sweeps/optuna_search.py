@@ -51,7 +51,7 @@ def search(
         resources: of each.
         check: called often; what it raises ends the search.
     """
-    record = Samples(folder.path / f"{base.name}.samples.csv", [*space])
+    record = Samples(folder.path / f"{base.name.rpartition('-s')[0]}.samples.csv", [*space])
     known = record.read()
     if len(known) < samples:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
