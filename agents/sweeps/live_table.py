@@ -40,6 +40,7 @@ class LiveTable:
     ) -> None:
         self._stream, self._clock = sys.stdout if stream is None else stream, clock
         self._trials = {trial.name: trial for trial in trials}
+        self._labels = labels(trials)
         self._steps = {trial.name: 0 for trial in trials} | {trial.name: trial.steps for trial in finished}
         self._state = {trial.name: "waits" for trial in trials} | {trial.name: "done" for trial in finished}
         self._scores: dict[str, float] = {}
@@ -107,7 +108,7 @@ class LiveTable:
         """The table's lines, at most so many, those that run first, and of so many columns where that is possible."""
         groups: dict[str, list[str]] = {}
         for trial in self._trials.values():
-            groups.setdefault(trial.group, []).append(trial.name)
+            groups.setdefault(self._labels[trial.group], []).append(trial.name)
         ranked = sorted(groups.items(), key=lambda item: self._rank(item[1]))
         width = max(len("trials"), *(len(group) for group in groups))
         width = min(width, max(16, columns - OTHERS))
@@ -139,6 +140,19 @@ class LiveTable:
             return f"{made / whole:.0%}"
         left = (whole - made) * elapsed / (made - self._before)
         return f"{made / whole:.0%}, about {duration(left)} left"
+
+
+def labels(trials: Sequence[Trial]) -> dict[str, str]:
+    """What tells the groups of trials apart, by group: agent, task, normalizer and settings, those that differ."""
+    parts = {
+        trial.group: (trial.agent, trial.task, trial.norm, *(f"{name}={trial.shown(name)}" for name in trial.varied))
+        for trial in trials
+    }
+    differ = [len(set(values)) > 1 for values in zip(*parts.values(), strict=True)]
+    return {
+        group: " ".join(text for text, kept in zip(texts, differ, strict=True) if kept or not any(differ))
+        for group, texts in parts.items()
+    }
 
 
 def shortened(text: str, width: int) -> str:

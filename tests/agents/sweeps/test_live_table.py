@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from agents.sweeps.live_table import LiveTable, duration, shortened
+from agents.sweeps.live_table import LiveTable, duration, labels, shortened
 from tests.agents.sweeps.made_up import a_trial
 
 TRIALS = [a_trial(norm=norm, seed=seed) for seed in range(2) for norm in ("none", "weight")]
@@ -26,9 +26,9 @@ def test_the_rows():
     shown.progressed(TRIALS[1].name, 150, 20.0)
     now[0] = 60.0
     assert shown.rows(10) == [
-        "trials                     done  runs   steps      score",
-        "dqn-CartPole-v1-weight      0/2     1     25%         20",
-        "dqn-CartPole-v1-none        1/2     0     50%           ",
+        "trials     done  runs   steps      score",
+        "weight      0/2     1     25%         20",
+        "none        1/2     0     50%           ",
         "[1/4] 38%, about 5 minutes left",
     ]
     assert shown.rows(3)[-2:] == ["… and 1 more", "[1/4] 38%, about 5 minutes left"]
@@ -80,12 +80,20 @@ def test_a_stream_that_is_gone_ends_nothing():
 
 
 def test_narrow_terminals_get_short_names():
-    shown, _ = table()
-    shown.failed(TRIALS[0].name, "why", final=True)
+    long = [a_trial(norm=norm, settings={"n": "x" * 60}, varied=("n",)) for norm in ("none", "weight")]
+    long.append(a_trial(norm="none", settings={"n": "y"}, varied=("n",)))
+    shown = LiveTable(long, [], stream=io.StringIO())
+    shown.failed(long[0].name, "why", final=True)
     assert max(map(len, shown.rows(9, 60))) <= 60
-    assert shown.rows(9, 60)[1].startswith("dqn-Car…-v1-none ")
+    assert shown.rows(9, 60)[1].startswith("none n=…xxxxxxxx ")
     assert "1 failed" in shown.rows(9, 60)[1]
     assert (shortened("abcdefgh", 5), shortened("abc", 5)) == ("ab…gh", "abc")
+
+
+def test_only_what_differs_is_shown():
+    one, two = a_trial(settings={"n": 1}, varied=("n",)), a_trial(settings={"n": 2}, varied=("n",))
+    assert labels([one, two]) == {one.group: "n=1", two.group: "n=2"}
+    assert labels([a_trial()]) == {a_trial().group: "dqn CartPole-v1 weight"}
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(3, "a minute"), (200, "3 minutes"), (9_000, "2.5 hours")])
