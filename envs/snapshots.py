@@ -283,6 +283,7 @@ def fixed(value: Any) -> str:
 
 
 def name_of(kind: type) -> str:
+    """The name of a class with its module."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 

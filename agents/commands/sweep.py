@@ -248,9 +248,9 @@ def settings_of_run(trial: Trial) -> dict[str, Any]:
 def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     """Print the trials that are left, and the hours that they will take; returns the exit code."""
     from agents.sweeps.live_table import duration
-    from agents.sweeps.ray_runs import usable_cpus
     from agents.sweeps.speeds import measured_speed, seconds_of
     from agents.sweeps.sweep_folder import SweepFolder
+    from envs.atari import usable_cores
 
     folder = SweepFolder(settings.out)
     left = [trial for trial in trials if not folder.finished(trial)]
@@ -264,7 +264,7 @@ def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     for trial in combinations(left):
         speeds[trial.group] = measured_speed(trial, max(1, int(resources.cpus)), MEASURED)
         print(f"{trial.group}: {speeds[trial.group]:,.0f} steps a second, measured alone for {MEASURED:.0f} seconds")
-    at_once = max(1, int(usable_cpus() / resources.cpus)) if resources.cpus else len(left)
+    at_once = max(1, int(usable_cores() / resources.cpus)) if resources.cpus else len(left)
     took = duration(seconds_of(left, speeds, at_once) * (settings.samples or 1))
     each = f", {settings.samples} samples each" if settings.samples else ""
     print(f"{len(left)} of {len(trials)} runs{each}, {at_once} at once: about {took}, evaluations not counted")
@@ -274,14 +274,15 @@ def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
 def resources_of(settings: SweepSettings) -> Resources:
     """What each trial gets."""
     from agents.settings.presets.machine import has_gpu
-    from agents.sweeps.ray_runs import Resources, usable_cpus
+    from agents.sweeps.ray_runs import Resources
+    from envs.atari import usable_cores
 
     gpus = settings.gpus_per_trial
     if gpus is None:
         gpus = 0.25 if settings.address is None and has_gpu() else 0.0
     cpus = settings.cpus_per_trial
     if cpus is None:
-        cpus = max(1.0, usable_cpus() * gpus) if gpus else 1.0
+        cpus = max(1.0, usable_cores() * gpus) if gpus else 1.0
     return Resources(cpus, gpus, settings.retries, settings.address)
 
 

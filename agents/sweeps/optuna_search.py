@@ -18,10 +18,11 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from agents.sweeps.live_table import LiveTable
-from agents.sweeps.ray_runs import Resources, ShownTrials, configuration, fit, tuned_trial, usable_cpus
+from agents.sweeps.ray_runs import Resources, ShownTrials, configuration, fit, tuned_trial
 from agents.sweeps.search import FIRST_SEED, Candidate, Range, Space
 from agents.sweeps.sweep_folder import SweepFolder
 from agents.sweeps.trials import Trial
+from envs.atari import usable_cores
 
 REDUCTION = 3
 """Of each rung of ASHA the best third goes on."""
@@ -67,7 +68,7 @@ def search(
             sampler=sampler,
             **(points if known else {}),
         )
-        at_once = max(1, int(usable_cpus() / max(resources.cpus, 1e-9)))
+        at_once = max(1, int(usable_cores() / max(resources.cpus, 1e-9)))
         config = tune.TuneConfig(
             search_alg=ConcurrencyLimiter(proposes, max_concurrent=at_once),
             scheduler=ASHAScheduler(

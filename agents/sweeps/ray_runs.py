@@ -49,9 +49,11 @@ def connect(resources: Resources) -> None:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    from envs.atari import usable_cores  # brings the emulator, which the workers do without
+
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if resources.address is None:
-        options |= {"include_dashboard": False, "num_cpus": usable_cpus()}
+        options |= {"include_dashboard": False, "num_cpus": usable_cores()}
     try:
         ray.init(address=resources.address or "local", **options)
     except (ConnectionError, RuntimeError, TimeoutError) as error:
@@ -66,11 +68,6 @@ def connect(resources: Resources) -> None:
                 f"a trial would get {wanted:g} {name}s, and there are {has.get(name, 0):g}: give it less by "
                 f"--{name.lower()}s-per-trial"
             )
-
-
-def usable_cpus() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def configuration(folder: SweepFolder, trial: Trial, threads: int) -> dict[str, Any]:
@@ -139,16 +136,12 @@ def tuned_trial(config: Mapping[str, Any]) -> None:
     trial = config["trial"]
     os.chdir(trial["cwd"] if Path(trial["cwd"]).is_dir() else "/")
     train_trial(trial, _report)
-    tune.report({"step": trial["steps"], "score": _score(Path(trial["folder"]))})
+    last = progress_of(Path(trial["folder"]))
+    _report(Progress(trial["steps"], None if last is None else last.score))
 
 
 def _report(progress: Progress) -> None:
     tune.report({"step": progress.step, "score": progress.score if progress.score is not None else float("nan")})
-
-
-def _score(folder: Path) -> float:
-    progress = progress_of(folder)
-    return float("nan") if progress is None or progress.score is None else progress.score
 
 
 class ShownTrials(tune.Callback):

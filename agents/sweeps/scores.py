@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents.reports.analysis import Choices, analyse
+from agents.reports.analysis import SCORES, Choices, analyse
 from agents.reports.curves import group
 from agents.reports.findings import Analysis
 from agents.reports.tables import Table, score_table
@@ -22,7 +22,7 @@ def analysis_of(folder: SweepFolder, trials: Sequence[Trial]) -> Analysis | None
     """The statistics of the finished trials; None where no trial has finished."""
     finished = [trial for trial in trials if folder.finished(trial)]
     runs = [read_wnrl_run(folder.run_of(trial), []) for trial in finished]
-    scored = [run for run in runs if any(tag in run.metrics for tag in ("eval/mean_reward", "rollout/ep_rew_mean"))]
+    scored = [run for run in runs if any(tag in run.metrics for tag in SCORES)]
     if not scored:
         return None
     varied = sorted({name for trial in trials for name in trial.varied})

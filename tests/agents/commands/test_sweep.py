@@ -213,9 +213,7 @@ def test_what_a_trial_gets(monkeypatch):
     from agents.settings.presets import machine
 
     pytest.importorskip("ray")
-    from agents.sweeps import ray_runs
-
-    monkeypatch.setattr(ray_runs, "usable_cpus", lambda: 16)
+    monkeypatch.setattr("envs.atari.usable_cores", lambda: 16)
     for gpu, cpus, gpus in ((False, 1.0, 0.0), (True, 4.0, 0.25)):
         monkeypatch.setattr(machine, "has_gpu", lambda gpu=gpu: gpu)
         found = command.resources_of(command.SweepSettings())
