@@ -77,35 +77,39 @@ class ImageVAE(nn.Module):
     def sample(self, number: int, noise: torch.Generator | None = None) -> Tensor:
         """Expected pixels `[number, C, H, W]` given latents drawn from the prior."""
         features = self.top.expand(number, -1, -1, -1)
-        for block in reversed(self.blocks):
+        for block in self._blocks()[::-1]:
             features, _ = block.down(features, None, noise)
         return self.likelihood.mean(self._outputs(features))
 
     def _pass(self, images: Tensor, noise: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """The decoder's outputs `[B, C, H, W]` and the divergence `[B, K]`, K channels of latents of all blocks."""
         features, found = self.enter(images - 0.5), []
-        for block in self.blocks:
+        for block in self._blocks():
             features, evidence = block.up(features)
             found.append(evidence)
         features, divergences = self.top.expand(len(images), -1, -1, -1), []
-        for block, evidence in zip(reversed(self.blocks), reversed(found), strict=True):
+        for block, evidence in zip(self._blocks()[::-1], found[::-1], strict=True):
             features, divergence = block.down(features, evidence, noise)
             divergences.append(divergence)
         return self._outputs(features), torch.cat(divergences, 1)
+
+    def _blocks(self) -> list[StochasticBlock]:
+        """The blocks from the lowest to the highest."""
+        return [block for block in self.blocks if isinstance(block, StochasticBlock)]
 
     def _outputs(self, features: Tensor) -> Tensor:
         return self.leave(F.interpolate(F.elu(features), scale_factor=2.0))
 
 
-def initialize(network: ImageVAE, images: Tensor, noise: torch.Generator) -> None:
+def initialize(network: nn.Module, images: Tensor, generator: torch.Generator) -> None:
     """The paper's data-dependent initialization from a minibatch of images, in place.
 
     Args:
-        network: plain or normalized.
+        network: an `ImageVAE`, plain or normalized; its latents are drawn from torch's global generator.
         images: `[B, C, H, W]` of values from 0 to 1.
-        noise: from which weights and latents are drawn, on the device of the network.
+        generator: from which weights are drawn.
     """
-    wnrl.data_init(network, images, noise, generator=noise)
+    wnrl.data_init(network, images, generator=generator)
     for module in network.modules():
         if isinstance(module, MaskedConv2d):
             module.clear_masked()
