@@ -45,6 +45,7 @@ def test_the_lowest_python_is_promised():
     ("extra", "file", "module"),
     [
         ("contrib", "wnrl/sb3/trpo.py", "sb3_contrib"),
+        ("docs", "docs/conf.py", "furo"),
         ("onnx", "wnrl/sb3/export.py", "onnxscript"),
         ("report", "agents/reports/drawing.py", "matplotlib"),
         ("sweep", "agents/sweeps/ray_runs.py", "ray"),
@@ -53,7 +54,7 @@ def test_the_lowest_python_is_promised():
     ],
 )
 def test_an_extra_is_what_a_file_imports(extra, file, module):
-    assert {*EXTRAS} == {"contrib", "onnx", "report", "sweep", "video", "test"}
+    assert {*EXTRAS} == {"contrib", "docs", "onnx", "report", "sweep", "video", "test"}
     assert any(text.startswith(module.replace("_", "-")) for text in EXTRAS[extra])
     assert module in (ROOT / file).read_text()
 

@@ -28,7 +28,7 @@ def source(tmp_path_factory):
     for name in FILES:
         shutil.copy(ROOT / name, root)
     for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "_build"))
     return root
 
 

@@ -116,7 +116,7 @@ def help_text(
     for heading, members in groups.items():
         lines += ["", *textwrap.wrap(f"{heading}:", columns)]
         for flag in members:
-            lines += _entry(flag, _default(flag.name, defaults, others), columns)
+            lines += _entry(flag, default_text(flag.name, defaults, others), columns)
     lines += ["", "Help:", *_row("-h, --help", "Show the flags that most runs need.", columns)]
     lines += _row("--help-all", f"Show all {len(flags)} flags, in groups.", columns)
     return "\n".join([*lines, *(["", *textwrap.wrap(remark, columns)] if remark else [])])
@@ -179,7 +179,8 @@ def _extras(hint: Any) -> tuple[Any, ...]:
     return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
 
 
-def _default(name: str, defaults: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+def default_text(name: str, defaults: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+    """The default of a flag in brackets, after a space; empty where there is none. Arguments as in `help_text`."""
     value = defaults.get(name)
     if name in others and others[name] != value:
         return f" (default: {_shown(value)} with --game, {_shown(others[name])} with --env)"

@@ -23,10 +23,9 @@ def parameter_groups(network: nn.Module, weight_decay: float, **options: Any) ->
     decay of v would regularize nothing, and only raise that rate (van Laarhoven 2017, "L2 regularization versus batch
     and weight normalization"). What shrinks the rows, as decay of w does, is decay of g.
 
-    | decay λ of g, learning rate η | `paper` (s = 1) | `sqrt` (s = √n, n inputs a row) |
-    |---|---|---|
-    | decoupled (AdamW) | rows shrink by the factor 1 − ηλ a step, as those of w | the same |
-    | L2 (SGD, Adam): ½λg² is added to the loss | ½λ‖w‖², as for w | ½(λ/n)‖w‖²: weaker, λn would be as for w |
+    - Decoupled decay λ of g (AdamW) at learning rate η: rows shrink by the factor 1 − ηλ a step, as those of w.
+    - L2 (SGD, Adam): ½λg² is added to the loss; in `paper` units (s = 1) that is ½λ‖w‖², as for w; in `sqrt` units
+      (s = √n, n inputs a row) ½(λ/n)‖w‖²: weaker, λn would be as for w.
 
     So λ means what it means for w in `paper` units, and with AdamW in `sqrt` units too. In `log` units decay of g would
     pull the lengths to 1 instead of 0: such layers have no decay.
