@@ -30,6 +30,7 @@ autodoc_default_options = {"members": True, "member-order": "bysource", "show-in
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
+smartquotes = False  # they would make `--game` one dash
 default_role = "py:obj"  # a name in backticks is a link where the site documents it
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
