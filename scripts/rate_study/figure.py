@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,17 @@ def draw(comparison: Comparison, progress: float, path: Path) -> None:
     Raises:
         ValueError: the file cannot be written.
     """
+    save(make_figure(comparison, progress), path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure to a file, in the format of its suffix.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
     try:
-        make_figure(comparison, progress).savefig(path, dpi=90)
+        figure.savefig(path, dpi=90)
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
 
@@ -64,7 +74,7 @@ def make_figure(comparison: Comparison, progress: float) -> Figure:
 
 def _draw_rates(axes: Axes, comparison: Comparison, norm: str) -> None:
     losses = comparison.losses(norm)
-    _draw_line(axes, list(losses), list(losses.values()), norm, comparison, label=norm)
+    draw_spreads(axes, list(losses), list(losses.values()), norm, label=norm, top=CEILING * comparison.chance)
 
 
 def _draw_curve(axes: Axes, comparison: Comparison, norm: str) -> None:
@@ -72,13 +82,14 @@ def _draw_curve(axes: Axes, comparison: Comparison, norm: str) -> None:
     curves = [outcome.curve for outcome in comparison.cells[norm][rate] if not outcome.diverged]
     spreads = [Spread.of(losses) for losses in zip(*curves, strict=True)]
     epochs = [epoch + 1.0 for epoch in range(len(spreads))]
-    _draw_line(axes, epochs, spreads, norm, comparison, label=f"{norm}, {rate:g}")
+    draw_spreads(axes, epochs, spreads, norm, label=f"{norm}, {rate:g}", top=CEILING * comparison.chance)
 
 
-def _draw_line(
-    axes: Axes, x: Sequence[float], spreads: Sequence[Spread], norm: str, comparison: Comparison, *, label: str
+def draw_spreads(
+    axes: Axes, x: Sequence[float], spreads: Sequence[Spread], norm: str, *, label: str, top: float = math.inf
 ) -> None:
-    (colour, marker), top = style_of(norm), CEILING * comparison.chance
+    """Draw the medians of a norm as a line and their ranges as a band, in its style; values over `top` at `top`."""
+    colour, marker = style_of(norm)
     median, low, high = ([min(getattr(spread, part), top) for spread in spreads] for part in Spread._fields)
     axes.plot(x, median, color=colour, marker=marker, ms=4, label=label)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)

@@ -92,7 +92,7 @@ def _loss_table(comparison: Comparison) -> str:
     norms = list(comparison.cells)
     rates = sorted({rate for cells in comparison.cells.values() for rate in cells})
     rows = [[f"{rate:g}", *(_loss(comparison.cells[norm][rate]) for norm in norms)] for rate in rates]
-    return _markdown(["rate", *norms], rows)
+    return markdown(["rate", *norms], rows)
 
 
 def _loss(cell: Sequence[Outcome]) -> str:
@@ -104,7 +104,7 @@ def _loss(cell: Sequence[Outcome]) -> str:
 def _range_table(comparison: Comparison, progress: Sequence[float]) -> str:
     head = ["norm", "best rate", "loss there", "test loss there", "test error there, %"]
     head += [f"works ({share * 100:g} %)" for share in progress]
-    return _markdown(head, [_range_row(comparison, norm, progress) for norm in comparison.cells])
+    return markdown(head, [_range_row(comparison, norm, progress) for norm in comparison.cells])
 
 
 def _range_row(comparison: Comparison, norm: str, progress: Sequence[float]) -> list[str]:
@@ -121,5 +121,6 @@ def _range(rates: Sequence[float]) -> str:
     return f"{rates[0]:g} to {rates[-1]:g}: {math.log10(rates[-1] / rates[0]):.1f} decades"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from torch import Tensor
 
 from wnrl.tracking.csv_table import CsvTable
 
@@ -104,6 +107,15 @@ class RunTracker:
         self._events.file_writer.add_summary(session)
         self._events.flush()
 
+    def pictures(self, step: int, pictures: Mapping[str, Tensor]) -> None:
+        """Record pictures in TensorBoard's events: with values in [0, 1], `[C, H, W]`, or `[T, C, H, W]` for a film."""
+        for tag, picture in pictures.items():
+            if picture.ndim == 4:
+                self._events.file_writer.add_summary(film_summary(tag, picture), step)
+            else:
+                self._events.add_image(tag, picture, step)
+        self._events.flush()
+
     def close(self) -> None:
         """Flush and close."""
         self._events.close()
@@ -143,6 +155,25 @@ class Trackers:
         """Flush and close."""
         for tracker in self._trackers:
             tracker.close()
+
+
+def film_summary(tag: str, film: Tensor) -> Any:
+    """A summary of TensorBoard with a film as an animated GIF, ten pictures a second.
+
+    Args:
+        tag: its name.
+        film: values in [0, 1], `[T, C, H, W]` with one or three channels.
+    """
+    from PIL import Image  # which tensorboard needs too
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    pixels = (film.detach().cpu() * 255).round().clamp(0, 255).byte().movedim(1, -1)  # [T, H, W, C]
+    pictures = [Image.fromarray(picture.squeeze(-1).numpy()) for picture in pixels]
+    encoded = io.BytesIO()
+    pictures[0].save(encoded, "GIF", save_all=True, append_images=pictures[1:], duration=100, loop=0)
+    frames, height, width, channels = pixels.shape
+    image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=encoded.getvalue())
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
 def _put_first(experiment: Any, names: Sequence[str]) -> None:
