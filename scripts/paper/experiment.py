@@ -1,9 +1,9 @@
 """How an experiment of the paper plugs into the training loop: settings that make it, and what it builds and measures.
 
 An experiment is a frozen dataclass of settings, derived from `PaperSettings`, whose fields become flags, and a class
-with the methods of `Experiment`, which its `experiment()` returns. `paper.command.run` does the rest: it trains each norm
-with each seed, writes each run's folder (TensorBoard, progress.csv, checkpoints), summary.csv, table.md and curves.png,
-and goes on after a stop. A script is then ``raise SystemExit(run(ImageSettings, __doc__ or ""))``.
+with the methods of `Experiment`, which its `experiment()` returns. `paper.command.run` does the rest: it trains each
+norm with each seed, writes each run's folder (TensorBoard, progress.csv, checkpoints), summary.csv, table.md and
+curves.png, and goes on after a stop. A script is then ``raise SystemExit(run(ImageSettings, __doc__ or ""))``.
 
 Randomness: the loop seeds torch's generators (those of the CPU and of the GPU) before `build`, `loss`, `evaluate` and
 `pictures`, from streams of the run's seed that are independent of each other, and stores what `loss` has reached in

@@ -267,8 +267,7 @@ def _open_folder(run: PaperRun) -> tuple[RunDirectory, bool]:
         return RunDirectory.create(
             run.folder, config, device=str(run.settings.torch_device), again=again, hold=True
         ), False
-    config = RunDirectory.open(run.folder, write=True).config
-    before = config.get("settings", {})
+    before = RunDirectory.open(run.folder, write=True).config.get("settings", {})
     for name, value in settings.items():
         if name not in FREE and before.get(name) != value:
             flag = f"--{name.replace('_', '-')}"

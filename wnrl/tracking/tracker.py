@@ -171,7 +171,7 @@ def film_summary(tag: str, film: Tensor) -> Any:
     pictures = [Image.fromarray(picture.squeeze(-1).numpy()) for picture in pixels]
     encoded = io.BytesIO()
     pictures[0].save(encoded, "GIF", save_all=True, append_images=pictures[1:], duration=100, loop=0)
-    frames, height, width, channels = pixels.shape
+    height, width, channels = pixels.shape[1:]
     image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=encoded.getvalue())
     return Summary(value=[Summary.Value(tag=tag, image=image)])
 

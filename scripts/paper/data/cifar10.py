@@ -97,8 +97,7 @@ def read_cifar10(folder: Path, checksums: dict[str, str] = CHECKSUMS, batch: int
         if (packed := folder / archive.file).is_file():
             if packed.name in checksums:
                 check_md5(packed, checksums[packed.name], SOURCE)
-            with _opened(packed) as file:
-                return _read(archive, batch, lambda name: _from_archive(packed, file, f"{archive.folder}/{name}"))
+            return _read_packed(archive, batch, packed)
     raise missing(SOURCE, folder)
 
 
@@ -117,6 +116,11 @@ def _read(archive: Archive, batch: int, read: Callable[[str], tuple[Path, bytes]
     *training, test = parts
     joined: list[Tensor] = [torch.cat(each) for each in zip(*training, strict=True)]
     return check_set(ImageSet("CIFAR-10", joined[0], joined[1], *test, CLASSES))
+
+
+def _read_packed(archive: Archive, batch: int, path: Path) -> ImageSet:
+    with _opened(path) as file:
+        return _read(archive, batch, lambda name: _from_archive(path, file, f"{archive.folder}/{name}"))
 
 
 def _from_folder(path: Path, checksums: dict[str, str]) -> tuple[Path, bytes]:

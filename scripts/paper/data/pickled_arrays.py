@@ -9,13 +9,23 @@ from typing import Any
 import numpy as np
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # by which arrays are made, in NumPy 1 and 2
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Bytes that Python 3 wrote as text by an old protocol."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it has text in {encoding}, which an array does not need")
+    return text.encode(encoding)
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("_codecs", "encode"): _encode,
 }
-"""All that the pickles of arrays name, by NumPy 1 and 2."""
+"""All that the pickles of arrays name, by NumPy 1 and 2, and what stands for it."""
 
 
 class _ArrayUnpickler(pickle.Unpickler):

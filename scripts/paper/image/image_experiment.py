@@ -48,7 +48,7 @@ class ImageSettings(PaperSettings):
     paper_epochs: ClassVar[int] = 200
 
     norms: tuple[str, ...] = ()
-    """Of none, weight, mean-only (batch norm of means without weight norm), mean-batch (with it), batch; default all."""
+    """Of none, weight, mean-only (batch norm of means, no weight norm), mean-batch (with it), batch; default: all."""
     learning_rate: float = 0.003
     """Adam's learning rate with a normalizer."""
     learning_rate_none: float = 0.0003
