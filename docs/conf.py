@@ -21,10 +21,7 @@ html_copy_source = False
 
 myst_heading_anchors = 4  # the anchors that GitHub makes
 myst_enable_extensions = ["colon_fence"]
-nb_execution_mode = "off"  # `-D nb_execution_mode=force` runs the tutorials
-nb_execution_timeout = 600
-nb_execution_raise_on_error = True
-nb_merge_streams = True
+nb_execution_mode = "off"
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"

@@ -116,7 +116,8 @@ def help_text(
     for heading, members in groups.items():
         lines += ["", *textwrap.wrap(f"{heading}:", columns)]
         for flag in members:
-            lines += _entry(flag, default_text(flag.name, defaults, others), columns)
+            default = default_text(flag.name, defaults, others)
+            lines += _entry(flag, f" (default: {default})" if default else "", columns)
     lines += ["", "Help:", *_row("-h, --help", "Show the flags that most runs need.", columns)]
     lines += _row("--help-all", f"Show all {len(flags)} flags, in groups.", columns)
     return "\n".join([*lines, *(["", *textwrap.wrap(remark, columns)] if remark else [])])
@@ -180,11 +181,11 @@ def _extras(hint: Any) -> tuple[Any, ...]:
 
 
 def default_text(name: str, defaults: Mapping[str, Any], others: Mapping[str, Any]) -> str:
-    """The default of a flag in brackets, after a space; empty where there is none. Arguments as in `help_text`."""
+    """The default of a flag in words; empty where there is none. Arguments as in `help_text`."""
     value = defaults.get(name)
     if name in others and others[name] != value:
-        return f" (default: {_shown(value)} with --game, {_shown(others[name])} with --env)"
-    return "" if value is None or value == () else f" (default: {_shown(value)})"
+        return f"{_shown(value)} with --game, {_shown(others[name])} with --env"
+    return "" if value is None or value == () else _shown(value)
 
 
 def _shown(value: Any) -> str:

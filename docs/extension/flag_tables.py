@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import MISSING, fields
 from typing import Any, NamedTuple, get_args
 
 from agents.commands.benchmark import Benchmark
 from agents.commands.help import Flag, default_text, flags_of, metavar
 from agents.registry import AGENTS
-from agents.settings.flat import to_flat
+from agents.settings.flat import flat_defaults, to_flat
 from agents.settings.run import TrainSettings
 
 TRAIN = tuple(f"train {name}" for name in AGENTS)
@@ -47,7 +46,7 @@ def groups(command: str) -> dict[str, list[Row]]:
         games, others = (to_flat(spec.defaults({}, observation=seen)) for seen in ("game", "vector"))
     else:
         kind = MEASUREMENTS[name] if name else _imported(SETTINGS[what])
-        games, others = _defaults(kind), {}
+        games, others = flat_defaults(kind), {}
     tables: dict[str, list[Row]] = {}
     for flag in flags_of(kind):
         tables.setdefault(flag.group, []).append(_row(flag, games, others))
@@ -59,21 +58,9 @@ def _imported(name: str) -> Any:
     return getattr(importlib.import_module(module), kind)
 
 
-def _defaults(kind: Any) -> dict[str, Any]:
-    """By flat name; of nested dataclasses those that they have within `kind`."""
-    values: dict[str, Any] = {}
-    for field in fields(kind):
-        value = field.default_factory() if field.default_factory is not MISSING else field.default
-        if hasattr(value, "__dataclass_fields__"):
-            values |= to_flat(value)
-        elif value is not MISSING:
-            values[field.name] = value
-    return values
-
-
 def _row(flag: Flag, games: dict[str, Any], others: dict[str, Any]) -> Row:
     name, takes = flag.name.replace("_", "-"), metavar(flag.hint)
-    default = default_text(flag.name, games, others).removeprefix(" (default: ").removesuffix(")")
+    default = default_text(flag.name, games, others)
     if "Positional" in repr(flag.hint):
         return Row(takes.removesuffix(" ...") if takes != "PATH" else flag.name.upper(), "", default, flag.text)
     return Row(f"--{name}" if takes else f"--{name}, --no-{name}", takes, default, flag.text)

@@ -23,6 +23,8 @@ from paper.data.loaders import check_name, load
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from agents.runtime.devices import resolve_device
+
 
 class Curve(NamedTuple):
     """A metric that tables and figures show, by epoch."""
@@ -144,8 +146,7 @@ class PaperSettings:
     @property
     def torch_device(self) -> torch.device:
         """The device to train on."""
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        return torch.device(chosen)
+        return resolve_device(self.device)
 
     def images(self, size: int) -> ImageSet:
         """The data set; `size` is taken where no image size is asked for, 0: the images' own."""

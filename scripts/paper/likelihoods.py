@@ -58,13 +58,6 @@ class LogisticPixels(nn.Module):
         return (outputs + 0.5).clamp(0, 1)
 
 
-LIKELIHOODS: dict[str, type[BernoulliPixels] | type[LogisticPixels]] = {
-    "bernoulli": BernoulliPixels,
-    "logistic": LogisticPixels,
-}
-"""By name."""
-
-
 def binarize(images: Tensor, noise: torch.Generator | None = None) -> Tensor:
     """Pixels 0 or 1, drawn with their intensities (from 0 to 1) as probabilities (Salakhutdinov & Murray 2008)."""
     return torch.bernoulli(images, generator=noise)

@@ -6,8 +6,8 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from agents.runtime.seeds import Purpose, integer
 from agents.runtime.signals import StopSignal
+from agents.settings.flat import to_json
 from agents.training.progress import duration
 from agents.training.run_directory import RunDirectory
 from wnrl.checkpoints.checkpoints import Checkpoints
@@ -67,7 +68,8 @@ def train(run: PaperRun) -> PaperRun:
         state = checkpoints.latest()[1] if resumed else None
         if state is not None and state["ended"]:
             return run
-        with StopSignal() as stopped, _own_random_numbers(), _Tracked(run, state) as tracker:
+        epoch = None if state is None else state["epoch"]
+        with StopSignal() as stopped, torch.random.fork_rng(), closing(RunTracker(run.folder, epoch)) as tracker:
             loop = Loop(prepared(run.settings), run, state)
             loop.run(tracker, lambda: bool(checkpoints.save(loop.updates, loop.get_state())), stopped)
             if not loop.ended:
@@ -170,8 +172,7 @@ class Loop:
     @torch.no_grad()
     def _measured(self, measure: Callable[[], Any]) -> Any:
         """What is measured in evaluation mode, with random numbers of its own."""
-        cuda = self._devices()
-        with torch.random.fork_rng(devices=cuda):
+        with torch.random.fork_rng(devices=self._devices()):
             self._seed(Purpose.EVALUATION, self.epoch)
             self.network.eval()
             measured = measure()
@@ -209,19 +210,6 @@ class Loop:
             torch.cuda.set_rng_state(random, device)
 
 
-class _Tracked:
-    """A context with the tracker of a run."""
-
-    def __init__(self, run: PaperRun, state: dict[str, Any] | None) -> None:
-        self._tracker = RunTracker(run.folder, None if state is None else state["epoch"])
-
-    def __enter__(self) -> RunTracker:
-        return self._tracker
-
-    def __exit__(self, *error: object) -> None:
-        self._tracker.close()
-
-
 class _Display:
     """How far a run is: a bar in a terminal, else a line now and then; several runs at once have no bar."""
 
@@ -249,17 +237,9 @@ class _Display:
             print(f"{self._run}, epoch {epoch} of {self._last}: {text}; {duration(left)} left", flush=True)
 
 
-@contextmanager
-def _own_random_numbers() -> Iterator[None]:
-    """A context that leaves the random numbers of the caller as they were."""
-    with torch.random.fork_rng():
-        yield
-
-
 def _open_folder(run: PaperRun) -> tuple[RunDirectory, bool]:
     """The held folder of a run, and whether it has a checkpoint to go on from."""
-    named = {**asdict(run.settings), "norm": run.norm, "seed": run.seed}
-    settings = {name: _plain(value) for name, value in named.items()}
+    settings = {**to_json(run.settings), "norm": run.norm, "seed": run.seed}
     found = RunDirectory(run.folder)
     if found.last_step is None:
         config = {"experiment": run.settings.name, "settings": settings}
@@ -276,10 +256,3 @@ def _open_folder(run: PaperRun) -> tuple[RunDirectory, bool]:
             )
     found.hold()
     return found, True
-
-
-def _plain(value: Any) -> Any:
-    """A setting as JSON has it."""
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if isinstance(value, Path) else value

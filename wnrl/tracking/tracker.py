@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wnrl.tracking.csv_table import CsvTable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SCORES = ("eval/mean_reward", "rollout/ep_rew_mean")
 """What the tab HParams shows next to the settings."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 from paper.data.cifar10 import read_cifar10
@@ -16,9 +15,8 @@ FRAMES = 50_000  # training frames where no number is asked for, as many as CIFA
 TEST_SHARE = 5  # a test frame for so many training frames
 
 
-@functools.lru_cache(maxsize=1)
 def load(name: str, folder: Path, examples: int = 0, size: int = 0, game: str = "Breakout") -> ImageSet:
-    """A data set, kept in memory until another is asked for.
+    """A data set.
 
     Args:
         name: one of `NAMES`.

@@ -41,8 +41,8 @@ class WholeWriter(nn.Module):
         return self.image(state).unflatten(1, self._size)
 
 
-class AttentiveReader(nn.Module):
-    """Reads patches of the image and of what is missing, through a window that the decoder chooses (equation 27).
+class Attention(nn.Module):
+    """A window that the decoder chooses.
 
     Args:
         units: of the decoder.
@@ -53,35 +53,38 @@ class AttentiveReader(nn.Module):
     def __init__(self, units: int, size: tuple[int, int], filters: int) -> None:
         super().__init__()
         self._grid = (*size, filters)
-        self.outputs = 2 * filters**2
         self.window = nn.Linear(units, 5)
+
+    def look(self, state: Tensor) -> tuple[Window, FilterBank]:
+        """The window for the decoder's state `[B, units]`, and its filters."""
+        window = Window.of(self.window(state), *self._grid)
+        return window, FilterBank.of(window, *self._grid)
+
+
+class AttentiveReader(Attention):
+    """Reads patches of the image and of what is missing (equation 27); arguments as of `Attention`."""
+
+    def __init__(self, units: int, size: tuple[int, int], filters: int) -> None:
+        super().__init__(units, size, filters)
+        self.outputs = 2 * filters**2
 
     def forward(self, images: Tensor, missing: Tensor, state: Tensor) -> Tensor:
         """`[B, 2N²]` from two `[B, H, W]` and the decoder's last state `[B, units]`."""
-        window = Window.of(self.window(state), *self._grid)
-        bank = FilterBank.of(window, *self._grid)
+        window, bank = self.look(state)
         patches = torch.cat([bank.read(images).flatten(1), bank.read(missing).flatten(1)], 1)
         return window.intensity[:, None] * patches
 
 
-class AttentiveWriter(nn.Module):
-    """Writes a patch through a window that the decoder chooses (equations 28 and 29).
-
-    Args:
-        units: of the decoder.
-        size: height and width of images.
-        filters: N, in each direction.
-    """
+class AttentiveWriter(Attention):
+    """Writes a patch (equations 28 and 29); arguments as of `Attention`."""
 
     def __init__(self, units: int, size: tuple[int, int], filters: int) -> None:
-        super().__init__()
-        self._grid = (*size, filters)
-        self.window = nn.Linear(units, 5)
+        super().__init__(units, size, filters)
         self.patch = nn.Linear(units, filters**2)
 
     def forward(self, state: Tensor) -> Tensor:
         """`[B, H, W]` from the state `[B, units]`."""
         filters = self._grid[-1]
-        window = Window.of(self.window(state), *self._grid)
+        window, bank = self.look(state)
         patches = self.patch(state).unflatten(1, (filters, filters))
-        return FilterBank.of(window, *self._grid).write(patches) / window.intensity[:, None, None]
+        return bank.write(patches) / window.intensity[:, None, None]

@@ -1,5 +1,8 @@
 import csv
+import io
 
+import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data, parse_session_start_info_plugin_data
 
@@ -143,3 +146,21 @@ def test_damaged_lines_of_a_resumed_table_are_counted_in_a_line_of_text(tmp_path
     RunTracker(tmp_path, 10, said.append).close()
     assert len(said) == 1
     assert [row["step"] for row in rows(tmp_path / "progress.csv")] == ["10"]
+
+
+def test_pictures_and_films_are_recorded(tmp_path):
+    film = torch.tensor([0.0, 1.0, 0.0])[:, None, None, None].expand(3, 1, 4, 6)
+    tracker = RunTracker(tmp_path)
+    tracker.pictures(7, {"still": film[1], "film": film})
+    tracker.close()
+    events = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
+    (still,), (moving,) = events.Images("still"), events.Images("film")
+    assert (still.step, moving.step) == (7, 7)
+    assert (moving.height, moving.width) == (4, 6)
+    with Image.open(io.BytesIO(moving.encoded_image_string)) as gif:
+        assert (gif.format, gif.n_frames, gif.info["duration"]) == ("GIF", 3, 100)
+        values = []
+        for frame in range(3):
+            gif.seek(frame)
+            values.append(gif.convert("L").getextrema())
+    assert values == [(0, 0), (255, 255), (0, 0)]
