@@ -69,6 +69,7 @@ class ReplayAgent(ByRows):
         self._graphs = graphs
         self._updates = ReplayUpdates(learner, sampler, self, replay.batch_size, graphs)
         self._acting_fold, self._target_fold = FoldedCopy(self.acting, acts), FoldedCopy(self.target, values)
+        self._folds_once = acts is values and not graphs.enabled
         self._refresh_acting = graphs.capture(self._acting_fold.refresh, "refreshing what acts")
         self._act = graphs.capture_function(self._choose, "acting")
         self._update_clock = Every(replay.train_interval, start=replay.learning_starts)
@@ -155,9 +156,13 @@ class ReplayAgent(ByRows):
                 self._initialize()
             self._updates(due, after)
         moves = self._target_clock.ticks(before, after)
+        values = None
         if moves and self.learner.num_updates:
-            self._target_fold.polyak(1 - (1 - self.settings.replay.tau) ** moves)
-        if due:
+            values = self._target_fold.values()
+            self._target_fold.polyak(1 - (1 - self.settings.replay.tau) ** moves, values)
+        if due and values is not None and self._folds_once:
+            self._acting_fold.refresh(values)
+        elif due:
             self._refresh_acting()
 
     def update(self, step: int, number: int = 1) -> None:

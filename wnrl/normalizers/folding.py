@@ -185,7 +185,8 @@ class FoldedCopy:
         parts = [(prefix, module, _own_parameters(module)) for prefix, module in _walk(network)]
         _check_match(targets, {prefix + name: tensor for prefix, _, own in parts for name, tensor in own.items()})
         self._buffers = _pairs(dict(folded.named_buffers(remove_duplicate=False)), dict(_buffers(network)))
-        self._plain: Tensors = [], []
+        self._plain: list[Tensor] = []
+        plain_targets: list[Tensor] = []
         self._layers: list[tuple[NormalizedLayer, dict[str, Tensor]]] = []
         found: set[int] = set()
         for prefix, module, own in parts:
@@ -194,39 +195,41 @@ class FoldedCopy:
             if isinstance(module, NormalizedLayer):
                 self._layers.append((module, places))
             else:
-                self._plain[0].extend(places.values())
-                self._plain[1].extend(own[name].detach() for name in places)
+                plain_targets.extend(places.values())
+                self._plain.extend(own[name].detach() for name in places)
+        self._targets = plain_targets + [target for _, places in self._layers for target in places.values()]
 
     @torch.no_grad()
-    def refresh(self) -> None:
-        """As the function `refresh`."""
-        for targets, sources in (self._parameters(), self._buffers):
+    def refresh(self, values: list[Tensor] | None = None) -> None:
+        """As the function `refresh`; with `values`, from another copy of this network, it does not fold once more."""
+        values = self.values() if values is None else values
+        for targets, sources in ((self._targets, values), self._buffers):
             if targets:
                 torch._foreach_copy_(targets, sources)
 
     @torch.no_grad()
-    def polyak(self, tau: float) -> None:
-        """As the function `polyak`."""
+    def polyak(self, tau: float, values: list[Tensor] | None = None) -> None:
+        """As the function `polyak`; `values` as in the method `refresh`."""
         if not 0.0 <= tau <= 1.0:
             raise ValueError(f"tau must lie in [0, 1], got {tau}")
-        targets, sources = self._parameters()
+        targets, sources = self._targets, self.values() if values is None else values
         if targets:
             moved = [source.to(target) for source, target in zip(sources, targets, strict=True)]
             torch._foreach_lerp_(targets, moved, tau)
         if self._buffers[0]:
             torch._foreach_copy_(*self._buffers)
 
-    def _parameters(self) -> Tensors:
-        """(targets, sources), each target once."""
-        targets, sources = (list(tensors) for tensors in self._plain)
+    @torch.no_grad()
+    def values(self) -> list[Tensor]:
+        """What the folded parameters would become, in an order that all copies of this network share."""
+        sources = list(self._plain)
         dense: Any = [layer for layer, _ in self._layers if type(layer) is WeightNormLinear]
         formed = dict(zip(dense, form_weights(dense), strict=True))
         for layer, places in self._layers:
             weight = formed.get(layer)
             folded = _own_parameters(layer) if weight is None else {**layer._parameters, "weight": weight}
-            targets += places.values()
             sources += [folded[name].detach() for name in places]
-        return targets, [source if type(source) is Tensor else _whole(source) for source in sources]
+        return [source if type(source) is Tensor else _whole(source) for source in sources]
 
 
 def _whole(tensor: Any) -> Any:

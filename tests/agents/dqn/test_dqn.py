@@ -300,6 +300,8 @@ def test_the_target_moves_at_its_interval_only(num_envs, tau):
             torch.testing.assert_close(now, expected)
         elif agent.learner.num_updates and before:
             assert differences(now, before) == []
+        if before:
+            assert differences(agent.acting.state_dict(), fold(agent.network).state_dict()) == []
         before.update(now)
 
     Trainer(agent, environment, seed=0, callbacks=[AfterSteps(watch)]).run(130)

@@ -10,7 +10,7 @@ from tests.wnrl.normalizers.networks import images, make_network, step
 from wnrl.networks.architecture import Architecture
 from wnrl.networks.q_network import q_network
 from wnrl.normalizers.conversions import NORMALIZERS
-from wnrl.normalizers.folding import fold, polyak, refresh, unfold
+from wnrl.normalizers.folding import FoldedCopy, fold, polyak, refresh, unfold
 from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import project
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
@@ -119,6 +119,22 @@ def test_polyak_averages_what_is_folded(norm):
         torch.testing.assert_close(mean, 0.75 * before + 0.25 * after)
         moved |= not torch.equal(mean, before)
     assert moved
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_copies_share_what_was_folded_once(norm):
+    network = normalize(make_network(), norm)
+    target, acting, expected_target, expected_acting = (fold(network) for _ in range(4))
+    copies = [FoldedCopy(target, network), FoldedCopy(acting, network)]
+    step(network)
+    values = copies[0].values()
+    copies[0].polyak(0.25, values)
+    copies[1].refresh(values)
+    polyak(expected_target, network, 0.25)
+    refresh(expected_acting, network)
+    for expected, copied in ((expected_target, target), (expected_acting, acting)):
+        for name, value in expected.state_dict().items():
+            assert torch.equal(copied.state_dict()[name], value), name
 
 
 def test_polyak_averages_weights_and_not_parameters():
