@@ -60,7 +60,7 @@ class Algorithm:
     Args:
         env: the id of an environment of Gymnasium; a class or function that makes one (called once for each of the
             `num_envs` environments); or an environment, which is copied. Either this or `game`.
-        game: an Atari game, `Breakout` for example.
+        game: an Atari game, ``Breakout`` for example.
         network: a module of one's own from observations to features, or a function that makes one from the shape of an
             observation, instead of the setting `torso`; it is normalized as `norm` says, see
             `wnrl.networks.own_torso.OwnTorso`.
@@ -279,7 +279,7 @@ class Algorithm:
     def evaluate(
         self, episodes: int = 30, *, seed: int = 0, num_envs: int = 8, deterministic: bool | None = None
     ) -> Scores:
-        """True scores of whole games, as `wnrl evaluate` plays them.
+        """True scores of whole games, as ``wnrl evaluate`` plays them.
 
         Args:
             episodes: number of games.

@@ -12,7 +12,9 @@ class EnvironmentFault(RuntimeError):  # noqa: N818 - a fault of the environment
         detail: more about it, after a colon.
 
     Attributes:
-        index, what, detail: as given.
+        index: as given.
+        what: as given.
+        detail: as given.
         step: of the run; None until the run sets it.
     """
 

@@ -55,7 +55,7 @@ class Gym(Environment):
 
     Raises:
         ValueError: an environment that cannot be made, see `envs.makers.Maker`, or spaces or options that do not fit,
-            see `Preprocessing`.
+            see `envs.preprocessing.Preprocessing`.
         EnvironmentFault: in `reset`, `step`, `send` and `recv`: an environment raises an error, its process dies, or it
             returns a reward that is no finite number, or an observation of a wrong shape or dtype or with a number that
             is not finite.

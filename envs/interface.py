@@ -24,7 +24,7 @@ class Interface(NamedTuple):
         num_actions: number of discrete actions; 0 where actions are continuous, None of a game, whose ROM decides.
         action_size: numbers in a continuous action; 0 where actions are discrete.
         stack: frames stacked along the first axis of an observation.
-        rows: from one observation or a batch, as the environment returns them or as `TimeStep.obs` has them, to
+        rows: from one observation or a batch, as the environment returns them or as a `TimeStep` has them, to
             ``[N, *obs_shape]`` of ``obs_dtype``, and whether it was one. Raises ValueError for another shape.
         actions: from discrete actions ``[...]`` or continuous ones ``[..., D]`` to those that the environment takes:
             from the start of its space on, or clipped to its bounds.

@@ -201,7 +201,7 @@ class Trainer:
         return {**self._own_state(), "agent": self.agent.get_state()}
 
     def snapshot(self) -> dict[str, Any]:
-        """As `get_state`, of now: later steps change nothing in it, see `Agent.snapshot`."""
+        """As `get_state`, of now: later steps change nothing in it, see `agents.training.protocols.Agent.snapshot`."""
         return {**copy.deepcopy(self._own_state()), "agent": self.agent.snapshot()}
 
     def _own_state(self) -> dict[str, Any]:

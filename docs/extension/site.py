@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from extension.cross_references import resolve, show_public_bases
 from extension.flag_tables import Row, groups
 
 PACKAGES = ("wnrl", "agents", "envs")
@@ -74,5 +75,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it."""
     app.add_directive("flags", Flags)
     app.connect("autodoc-skip-member", skips)
+    app.connect("autodoc-process-bases", show_public_bases)
+    app.connect("missing-reference", resolve)
     app.connect("autodoc-process-docstring", mark_code, priority=400)  # before napoleon
     return {"version": "1", "parallel_read_safe": True}

@@ -64,7 +64,7 @@ class NormDiagnostics:
 
     @property
     def due(self) -> bool:
-        """Whether the next update is measured: the first one since the last reading."""
+        """Whether the next update is measured, as the first one since the last reading is."""
         return not self._angles
 
     def around_update(self) -> AbstractContextManager[None]:

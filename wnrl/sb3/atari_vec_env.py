@@ -27,9 +27,9 @@ class AtariVecEnv(VecEnv):
     lives, `done`, truncation and scores; `docs/sb3-atari.md` lists what differs. Observations are stacks of greyscale
     frames, channel-first `[stack, 84, 84]` uint8, oldest first and zero-padded after each `done`.
 
-    Each `infos[i]` has `lives`, `episode_frame_number` and `TimeLimit.truncated`; where `done`, the
+    Each `infos[i]` has `lives`, `episode_frame_number` and ``TimeLimit.truncated``; where `done`, the
     `terminal_observation` too, and at the end of a game its `episode` with the true score `r`, its length `l` in
-    emulator frames and the time `t` in seconds, as a `Monitor` gives them.
+    emulator frames and the time `t` in seconds, as a ``Monitor`` gives them.
 
     Args:
         game: a name such as `"Breakout"` or `"SpaceInvaders"`, the ROM id, or an id such as `"BreakoutNoFrameskip-v4"`,
@@ -189,7 +189,7 @@ class AtariVecEnv(VecEnv):
         return [list(self._atari.action_meanings) for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
-        """True for a `Monitor`, whose scores `infos` have; False for any other wrapper."""
+        """True for a ``Monitor``, whose scores `infos` have; False for any other wrapper."""
         return [issubclass(Monitor, wrapper_class) for _ in self._get_indices(indices)]
 
     def _begin(self) -> None:

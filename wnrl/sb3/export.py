@@ -34,12 +34,12 @@ class Exported(NamedTuple):
 
 
 def export(model: BaseAlgorithm, path: str | Path) -> Exported:
-    """Write the acting policy, folded and deterministic, to `PATH.safetensors`, `PATH.json` and `PATH.onnx`.
+    """Write the acting policy, folded and deterministic, to ``PATH.safetensors``, ``PATH.json`` and ``PATH.onnx``.
 
     The first two are those of `save_policy`, which needs no further package. The ONNX graph computes the actions of
     `model.predict(obs, deterministic=True)`, up to rounding, including one-hot encoding, the scaling of images, and
     clipping or scaling to the action space. Its inputs are observations as in `model.observation_space`, `[B, *shape]`
-    of its dtype for any B: images channel-first, those of a `VecNormalize` environment normalized. They are named
+    of its dtype for any B: images channel-first, those of a ``VecNormalize`` environment normalized. They are named
     `obs`, or by the keys of a `Dict` space. Its output is `action`, `[B, *action_space.shape]`. A recurrent policy has
     further inputs `hidden` and `cell`, each `[layers, B, units]`, and `episode_start`, `[B]` float, and outputs
     `next_hidden` and `next_cell`.

@@ -29,7 +29,7 @@ _SLACK = 256  # spare frames per environment allowed beyond one per stored step
 class FrameReplayBuffer(NStepReplayBuffer):
     """A `replay_buffer_class` with the samples of the host's buffer at 1/8 of its memory (for stacks of 4 frames).
 
-    Samples are those of `ReplayBuffer` (`NStepReplayBuffer` if `n_steps` > 1) for the same steps and the same NumPy
+    Samples are those of ``ReplayBuffer`` (``NStepReplayBuffer`` if `n_steps` > 1) for the same steps and the same NumPy
     seed, bit for bit; the host's own code draws them. Only the storage of images differs: each frame once, on `device`,
     and for each stack the slots of its frames. Padding (zeros or repeats) before an episode's first frame takes no
     memory; the first frame and an episode's last are stored. Every added stack is compared with the previous one.
@@ -41,14 +41,14 @@ class FrameReplayBuffer(NStepReplayBuffer):
         device: of the frames and the samples.
         n_envs: N.
         optimize_memory_usage: must be False; the host's mode of that name loses an episode's last frame.
-        handle_timeout_termination: whether `TimeLimit.truncated` in `infos` cancels `done` in samples.
+        handle_timeout_termination: whether ``TimeLimit.truncated`` in `infos` cancels `done` in samples.
         n_steps: steps of a transition. The algorithm's own `n_steps` does not reach a custom buffer.
         gamma: discount of one step, used if `n_steps` > 1.
         stack: frames on the channel axis, newest last; by default each channel is a frame, 1: images are not stacked.
 
     Raises:
         ValueError: an unsupported space, `stack` or mode.
-        TypeError: an argument of another buffer; a subclass that is a `HerReplayBuffer` too.
+        TypeError: an argument of another buffer; a subclass that is a ``HerReplayBuffer`` too.
     """
 
     def __init_subclass__(cls, **keywords: Any) -> None:

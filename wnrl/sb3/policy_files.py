@@ -35,7 +35,7 @@ _OURS = re.compile(r"(wnrl\.sb3\.\w+)\.(\w+)")
 
 
 def save_policy(model: BaseAlgorithm, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-    """Write the acting policy, folded, to `PATH.safetensors` and its description to `PATH.json` (see `write_model`).
+    """Write the acting policy, folded, to ``PATH.safetensors``, and its description to ``PATH.json``, by `write_model`.
 
     The tensors have the policy's names, without critics and targets. The description has the class of the policy and
     the plain values among its arguments, from which `load_policy` builds it again.
