@@ -14,10 +14,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs/how-to").glob("*.md")),
+    )
 }
 BLOCKS = [
-    pytest.param(block, id=f"{page}-{number}")
+    pytest.param(block, id=f"{page}-{number}", marks=[pytest.mark.slow] if "torch.onnx.export" in block else [])
     for page, text in PAGES.items()
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL), start=1)
 ]
@@ -96,10 +100,13 @@ def shortened(block):
 
 
 @pytest.mark.filterwarnings("ignore:You are trying to run")  # small networks, where there is a GPU
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")  # of torch.onnx.export itself
 @pytest.mark.parametrize("length", [pytest.param("whole", marks=pytest.mark.slow), "short"])
 @pytest.mark.parametrize("block", BLOCKS)
 def test_python_blocks_run(block, length, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some write
+    if "onnxruntime" in block:
+        pytest.importorskip("onnxruntime", reason='needs pip install -e ".[onnx]"')
     exec(compile(block if length == "whole" else shortened(block), "block of a page", "exec"), {})
 
 
@@ -142,7 +149,9 @@ def test_flags_of_the_table_of_agents_exist():
 
 
 def test_flags_in_prose_and_tables_exist():
-    of_tools = {"index-url", "logdir", "nproc-per-node", "signal"}  # pip, TensorBoard, torchrun, sbatch
+    of_tools = {"index-url", "logdir", "nproc-per-node"}  # pip, TensorBoard, torchrun
+    of_tools |= {"job-name", "time", "gres", "cpus-per-task", "mem", "requeue", "signal", "open-mode"}  # sbatch
+    of_tools |= {"memory", "stop-timeout", "init"}  # docker run
     commands = {command for command, _ in shown_commands()} | {path.stem for path in (ROOT / "scripts").glob("train_*")}
     known = of_tools.union(*map(flags, commands))
     for page, text in PAGES.items():

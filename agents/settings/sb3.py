@@ -26,7 +26,7 @@ class SB3Settings:
     norm: Norm = "weight"
     init: Literal["preserve", "data", "analytic", "he"] = "preserve"
     """Initialization: the policy's own (preserve), data-dependent (data), by shapes (analytic) or He-uniform (he)."""
-    normalize_output: bool | None = None
+    normalize_output: Annotated[bool | None, tyro.conf.arg(metavar="", aliases=["--no-normalize-output"])] = None
     """Normalize output layers too; None: as in its paper, but not policy layers under weight and mean-batch."""
     units: Units = "auto"
     """Weight norm: a row of n weights has length g (paper), √n g (sqrt) or exp(g) (log); auto: sqrt, for SGD paper."""

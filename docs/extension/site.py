@@ -1,9 +1,10 @@
-"""The directive `flags` (```{flags} train dqn```), and what autodoc leaves out and shows as code."""
+"""The directives `flags` (```{flags} train dqn```) and `preset` (```{preset} dqn.nature NATURE```), and what autodoc
+leaves out and shows as code."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from docutils import nodes
@@ -12,9 +13,11 @@ from sphinx.util.docutils import SphinxDirective
 
 from extension.cross_references import resolve, show_public_bases
 from extension.flag_tables import Row, groups
+from extension.preset_tables import preset
 
 PACKAGES = ("wnrl", "agents", "envs")
-COLUMNS = {"Flag": 30, "Default": 20, "Meaning": 50}
+FLAGS = {"Flag": 30, "Default": 20, "Meaning": 50}
+VALUES = {"Flag": 30, "Value": 20, "Source": 50}
 """Headings, with shares of the width."""
 
 
@@ -31,15 +34,36 @@ class Flags(SphinxDirective):
 
 
 def _section(command: str, heading: str, rows: Sequence[Row]) -> nodes.section:
-    title, table = nodes.title(text=heading), _table(command, rows)
+    title, table = nodes.title(text=heading), _table(FLAGS, [_row(command, row) for row in rows])
     return nodes.section("", title, table, ids=[_slug(f"{command} {heading}")])
 
 
-def _table(command: str, rows: Sequence[Row]) -> nodes.table:
-    columns = [nodes.colspec(colwidth=width) for width in COLUMNS.values()]
-    head = nodes.thead("", nodes.row("", *(_cell(nodes.Text(name)) for name in COLUMNS)))
-    body = nodes.tbody("", *(_row(command, row) for row in rows))
-    return nodes.table("", nodes.tgroup("", *columns, head, body, cols=len(COLUMNS)), classes=["flags"])
+class Values(SphinxDirective):
+    """The values of a preset with their sources: a module of `agents.settings.presets` and a name in it."""
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        """What holds for all of it, and the table."""
+        module, constant = self.arguments
+        found = preset(module, constant)
+        shown: list[nodes.Node] = [nodes.paragraph(text=found.source)] if found.source else []
+        if found.bases:
+            without = f", without {', '.join(found.without)}" if found.without else ""
+            shown.append(nodes.paragraph(text=f"All other values are those of {', '.join(found.bases)}{without}."))
+        rows = [
+            nodes.row("", _cell(nodes.literal(text=f"--{flag}")), _cell(nodes.Text(value)), _cell(nodes.Text(source)))
+            for flag, value, source in found.rows
+        ]
+        return [*shown, _table(VALUES, rows)]
+
+
+def _table(headings: Mapping[str, int], rows: Sequence[nodes.row]) -> nodes.table:
+    columns = [nodes.colspec(colwidth=width) for width in headings.values()]
+    head = nodes.thead("", nodes.row("", *(_cell(nodes.Text(name)) for name in headings)))
+    return nodes.table(
+        "", nodes.tgroup("", *columns, head, nodes.tbody("", *rows), cols=len(headings)), classes=["flags"]
+    )
 
 
 def _row(command: str, row: Row) -> nodes.row:
@@ -74,6 +98,7 @@ def mark_code(app: Sphinx, what: str, name: str, member: Any, options: Any, line
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it."""
     app.add_directive("flags", Flags)
+    app.add_directive("preset", Values)
     app.connect("autodoc-skip-member", skips)
     app.connect("autodoc-process-bases", show_public_bases)
     app.connect("missing-reference", resolve)

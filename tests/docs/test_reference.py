@@ -34,3 +34,5 @@ def test_every_page_is_in_the_contents():
         text = (folder / "index.md").read_text()
         pages = {path.stem for path in folder.glob("*.md")} - {"index"}
         assert pages <= {*re.findall(r"^([\w-]+)$", text, flags=re.MULTILINE)}
+    contents = {*re.findall(r"^how-to/([\w-]+)$", (ROOT / "docs" / "index.md").read_text(), flags=re.MULTILINE)}
+    assert contents == {path.stem for path in (ROOT / "docs" / "how-to").glob("*.md")}

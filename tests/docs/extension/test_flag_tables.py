@@ -33,8 +33,7 @@ def test_the_flags_are_those_of_the_help(command):
     shown = {flag for row in rows for flag in re.findall(r"--([a-z0-9-]+)", row.flag)}
     columns = re.findall(r"^[│ ]{0,2}((?:-h, )?--[a-z].*?)(?:  |│|$)", help_of(command), flags=re.MULTILINE)
     printed = {flag for column in columns for flag in re.findall(r"--([a-z0-9-]+)", column)}
-    unprinted = {"no-normalize-output"} if command == "sb3" else set()  # taken all the same: agents.commands.booleans
-    assert shown - unprinted == printed - {"help", "help-all"}
+    assert shown == printed - {"help", "help-all"}
     assert all(row.text or row.flag.startswith("--norm") for row in rows)
 
 
