@@ -55,7 +55,9 @@ class Values(SphinxDirective):
             nodes.row("", _cell(nodes.literal(text=f"--{flag}")), _cell(nodes.Text(value)), _cell(nodes.Text(source)))
             for flag, value, source in found.rows
         ]
-        return [*shown, _table(VALUES, rows)]
+        table = _table(VALUES, rows)
+        table["classes"].append("values")
+        return [*shown, table]
 
 
 def _table(headings: Mapping[str, int], rows: Sequence[nodes.row]) -> nodes.table:
