@@ -34,6 +34,8 @@ class ReportSettings:
     """Settings each of whose values has a curve of its own, beside agent, environment and normalizer."""
     across: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SETTING")] = ()
     """Settings that may differ between the runs of a curve; others than the seed are refused."""
+    against: Annotated[str | None, tyro.conf.arg(metavar="SETTING")] = None
+    """Setting with numbers, learning_rate for example: final scores are drawn against its values too."""
     score: Annotated[str | None, tyro.conf.arg(metavar="TAG")] = None
     """Metric that is compared; by default eval/mean_reward where all runs have it, else rollout/ep_rew_mean."""
     baseline: Annotated[str | None, tyro.conf.arg(metavar="NORM")] = None
@@ -91,6 +93,7 @@ def report(settings: ReportSettings) -> tuple[str, list[str]]:
     from agents.reports.event_runs import folder_pattern
     from agents.reports.page import summary
     from agents.reports.report_folder import check_folder, write_report
+    from agents.reports.sensitivity import checked_numbers
 
     check_drawing()
     check_folder(settings.out)
@@ -98,10 +101,11 @@ def report(settings: ReportSettings) -> tuple[str, list[str]]:
     ranges = {env: (low, high) for env, (low, high) in _by_env("score-range", settings.score_range, 2).items()}
     pattern = None if settings.folders is None else folder_pattern(settings.folders)
     runs, notes = find_runs(settings.dirs, pattern)
-    analysis = analyse(
-        group(_usable(runs, settings, notes), settings.by, settings.across),
-        Choices(settings.score, settings.baseline, thresholds, ranges, settings.resamples),
-    )
+    usable, by = _usable(runs, settings, notes), settings.by
+    curves = group(usable, by if settings.against is None else (*by, settings.against), settings.across)
+    against = None if settings.against is None else checked_numbers(curves, settings.against)
+    choices = Choices(settings.score, settings.baseline, thresholds, ranges, settings.resamples, against)
+    analysis = analyse(curves, choices)
     notes = [*notes, *analysis.notes]
     page = write_report(settings.out, settings.title, analysis, notes)
     return f"{summary(analysis)} {page}", notes

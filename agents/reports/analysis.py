@@ -58,6 +58,7 @@ class Choices:
         thresholds: scores by environment.
         ranges: (low, high) by environment.
         resamples: of the bootstrap.
+        against: setting against whose values final scores are drawn.
     """
 
     score: str | None
@@ -65,6 +66,7 @@ class Choices:
     thresholds: Mapping[str, float]
     ranges: Mapping[str, tuple[float, float]]
     resamples: int
+    against: str | None = None
 
 
 def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
@@ -89,6 +91,7 @@ def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
         tuple(_blocks(environments, methods, by_method, choices.resamples)),
         tuple(_improvements(environments, methods, by_method, baseline, choices.resamples)),
         tuple(notes),
+        choices.against,
     )
 
 

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agents.reports.bootstrap import Estimate
-from agents.reports.curves import Method
-from agents.reports.drawing import HEIGHT, Chart, file_name
+from agents.reports.drawing import Chart, file_name
 from agents.reports.findings import Aggregate, Analysis, Block, CurveResult, EnvironmentResult
+from agents.reports.lines import dashes_of, draw_line, legend, lines_height, parts, titled
 from agents.reports.normalizer_styles import style_of
+from agents.reports.sensitivity import sensitivity_charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
-"""Of the first four variants of a figure: agents and settings other than the normalizer."""
-MOST = 8
-"""Lines of a figure; where there are more, each variant has a figure."""
-
 
 def charts(analysis: Analysis) -> dict[str, list[Chart]]:
-    """The figures by section: `curves`, `aggregates`, `profiles` and `improvements`."""
+    """The figures by section: `curves`, `sensitivity`, `aggregates`, `profiles` and `improvements`."""
     found = {
         "curves": [chart for env in analysis.environments for chart in _curve_charts(env, analysis.tag)],
+        "sensitivity": sensitivity_charts(analysis),
         "aggregates": [chart for block in analysis.blocks if len(block.envs) > 1 for chart in _aggregate_charts(block)],
         "profiles": [chart for block in analysis.blocks for chart in _profile_charts(block)],
         "improvements": _improvement_charts(analysis),
@@ -42,34 +39,16 @@ def _once(chart: Chart, taken: Counter[str]) -> Chart:
     return chart if number == 1 else chart._replace(name=f"{chart.name}-{number}")
 
 
-def parts(methods: Sequence[Method]) -> list[list[Method]]:
-    """The methods of each figure: all in one, or those of a variant where they are more than can be told apart."""
-    variants = list(dict.fromkeys(method.variant for method in methods))
-    if len(methods) <= MOST and len(variants) <= len(DASHES):
-        return [list(methods)]
-    return [[method for method in methods if method.variant == variant] for variant in variants]
-
-
-def _titled(name: str, part: Sequence[Method], methods: Sequence[Method]) -> str:
-    """The name, with that of the variant where the figure has one alone."""
-    return name if len(part) == len(methods) else f"{name}, {part[0].variant}"
-
-
-def _lines_height(lines: int) -> float:
-    """Inches of a figure with a legend of so many lines in two columns."""
-    return HEIGHT + 0.17 * ((lines + 1) // 2)
-
-
 def _curve_charts(env: EnvironmentResult, tag: str) -> list[Chart]:
     methods = [result.curve.method for result in env.curves]
     found = []
     for part in parts(methods):
         results = [result for result in env.curves if result.curve.method in part]
-        title = _titled(env.env, part, methods)
+        title = titled(env.env, part, methods)
         ends = "; ".join(f"{r.curve.method} ends at {r.band.value[-1]:.4g}" for r in results)
         text = f"Learning curves on {title}: {tag} against steps. {ends}."
         paint = _curve_painter(env, results, title, tag)
-        found.append(Chart(file_name(f"curve-{title}"), text, _lines_height(len(results)), paint))
+        found.append(Chart(file_name(f"curve-{title}"), text, lines_height(len(results)), paint))
     return found
 
 
@@ -81,13 +60,14 @@ def _curve_painter(
     def paint(axes: Axes) -> None:
         for index, result in enumerate(results):
             method, n = result.curve.method, len(result.finals)
-            _draw(axes, result.steps, result.band, method, dashes, f"{method} ({n} seed{'s' * (n > 1)})", index)
+            label = f"{method} ({n} seed{'s' * (n > 1)})"
+            draw_line(axes, result.steps, result.band, method, dashes, label, _markers(result.steps, index))
         low, high = _limits(env)
         if env.threshold is not None and low <= env.threshold[0] <= high:
             axes.axhline(env.threshold[0], color="#888888", lw=0.8, ls=":", zorder=0)
         axes.set(title=title, xlabel="steps", ylabel=tag, ylim=(low, high))
         axes.xaxis.set_major_formatter(_short_number)
-        _legend(axes)
+        legend(axes)
 
     return paint
 
@@ -102,30 +82,9 @@ def _limits(env: EnvironmentResult) -> tuple[float, float]:
     return low - 0.05 * height, high + 0.05 * height
 
 
-def dashes_of(methods: Sequence[Method]) -> Mapping[str, Any]:
-    """The dashes of each variant of these methods."""
-    variants = dict.fromkeys(method.variant for method in methods)
-    return {variant: DASHES[index % len(DASHES)] for index, variant in enumerate(variants)}
-
-
-def _draw(
-    axes: Axes, x: Any, band: Estimate, method: Method, dashes: Mapping[str, Any], label: str, index: int
-) -> None:
-    style = style_of(method.norm)
-    every = (index * 7 % 29, 29) if len(x) > 1 else None  # markers of lines that overlap are apart
-    axes.plot(
-        x, band.value, color=style.colour, marker=style.marker, ms=4.5, markevery=every, lw=1.6,
-        ls=dashes[method.variant], label=label,
-    )  # fmt: skip
-    if band.has_interval:
-        axes.fill_between(x, band.low, band.high, color=style.colour, alpha=0.18, lw=0)
-
-
-def _legend(axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure = axes.figure
-    columns = 1 if max(map(len, labels)) > 30 or len(labels) == 1 else 2
-    figure.legend(handles, labels, loc="outside lower left", ncols=columns, fontsize=8.5, handlelength=3)
+def _markers(x: Any, index: int) -> tuple[int, int] | None:
+    """Where the markers of a line are: apart from those of lines that it overlaps."""
+    return (index * 7 % 29, 29) if len(x) > 1 else None
 
 
 def _short_number(value: float, _: Any = None) -> str:
@@ -159,11 +118,11 @@ def _profile_charts(block: Block) -> list[Chart]:
     found = []
     for part in parts(methods):
         aggregates = [aggregate for aggregate in block.aggregates if aggregate.method in part]
-        title = _titled(where, part, methods)
+        title = titled(where, part, methods)
         text = f"Share of runs whose final score is above a score, for {', '.join(map(str, part))}, over {block}."
         paint = _profile_painter(block, aggregates, title)
-        name = _titled(f"profiles-{block_name(block)}", part, methods)
-        found.append(Chart(file_name(name), text, _lines_height(len(part)), paint))
+        name = titled(f"profiles-{block_name(block)}", part, methods)
+        found.append(Chart(file_name(name), text, lines_height(len(part)), paint))
     return found
 
 
@@ -173,10 +132,11 @@ def _profile_painter(block: Block, aggregates: Sequence[Aggregate], title: str) 
     def paint(axes: Axes) -> None:
         for index, aggregate in enumerate(aggregates):
             label = f"{aggregate.method} ({aggregate.runs} run{'s' * (aggregate.runs > 1)})"
-            _draw(axes, block.scores, aggregate.profile, aggregate.method, dashes, label, index)
+            every = _markers(block.scores, index)
+            draw_line(axes, block.scores, aggregate.profile, aggregate.method, dashes, label, every)
         score = "final score τ" if len(block.envs) == 1 else "final score τ on each environment's scale"
         axes.set(title=title, xlabel=score, ylabel="share of runs above τ", ylim=(-0.02, 1.02))
-        _legend(axes)
+        legend(axes)
 
     return paint
 

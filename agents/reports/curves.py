@@ -62,7 +62,8 @@ def group(runs: Sequence[Run], by: Sequence[str] = (), across: Sequence[str] = (
         ValueError: no run has such a setting; runs in one curve differ in another one, or two have one seed.
     """
     known = {name for run in runs for name in (*run.settings, *run.made_with)} | {"seed"}
-    by, across = [_known(name, known) for name in by], [_known(name, known) for name in across]
+    by = list(dict.fromkeys(known_name(name, known) for name in by))
+    across = [known_name(name, known) for name in across]
     groups: dict[tuple[str, Method], list[Run]] = {}
     for run in runs:
         method = Method(run.agent, run.norm, tuple((name, run.value(name)) for name in by))
@@ -81,7 +82,12 @@ def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
     return {name: found for name, found in values.items() if len(set(found)) > 1}
 
 
-def _known(name: str, known: Collection[str]) -> str:
+def known_name(name: str, known: Collection[str]) -> str:
+    """The setting that a name means, in which dashes may stand for underscores.
+
+    Raises:
+        ValueError: there is none.
+    """
     for spelling in (name, name.replace("-", "_")):
         if spelling in known:
             return spelling

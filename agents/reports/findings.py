@@ -91,6 +91,8 @@ class Analysis:
     blocks: tuple[Block, ...]
     improvements: tuple[Improvement, ...]
     notes: tuple[str, ...]
+    against: str | None = None
+    """Setting against whose values final scores are drawn."""
 
     @property
     def runs(self) -> list[Run]:

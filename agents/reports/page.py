@@ -67,6 +67,10 @@ def page(
         _section("scores", "Final scores", _table(tables["scores"]), _text(scores_text(analysis))),
         _section("curves", "Learning curves", _figures(figures["curves"]), _text(curves_text(analysis))),
     ]
+    if figures["sensitivity"]:
+        text = "IQM of the final scores with their intervals at each value; lines only join them."
+        title_against = f"Scores against {analysis.against}"
+        sections.append(_section("sensitivity", title_against, _figures(figures["sensitivity"]), _text(text)))
     if "aggregates" in tables:
         body = _figures(figures["aggregates"]) + _table(tables["aggregates"])
         sections.append(_section("aggregates", "Over several environments", body, _text(scales_text(analysis))))

@@ -101,6 +101,9 @@ def test_what_was_left_out_is_said_and_stands_on_the_page(report, runs, tmp_path
         (["nowhere"], "there is no folder nowhere"),
         (["runs", "--by", "learnig_rate"], "no setting 'learnig_rate': did you mean learning_rate?"),
         (["runs", "--across", "zzz"], "no setting 'zzz'"),
+        (["runs", "--against", "zzz"], "no setting 'zzz'"),
+        (["runs", "--against", "env"], "--against takes a setting whose values are numbers: env is Task in some runs"),
+        (["runs", "--against", "learning-rate"], "learning_rate is 0.001 in all"),
         (["runs", "--score", "train/los"], "has no metric train/los: "),
         (["runs", "--threshold", "Task"], "--threshold takes ENV=SCORE, got 'Task'"),
         (["runs", "--threshold", "Task=nan"], "--threshold takes ENV=SCORE, got 'Task=nan'"),
@@ -126,6 +129,9 @@ def test_runs_of_other_settings_are_refused_and_drawn_apart_or_together(report, 
     refused(report("runs"), said, tmp_path)
     assert "in 3 curves" in report("runs", "--by", "learning-rate", *QUICK)[1]
     assert "in 2 curves" in report("runs", "--across", "learning-rate", *QUICK)[1]
+    assert "in 3 curves" in report("runs", "--against", "learning-rate", *QUICK)[1]
+    assert "<h2>Scores against learning_rate</h2>" in (tmp_path / "report" / "index.html").read_text()
+    assert (tmp_path / "report" / "figures" / "learning-rate-Task.svg").is_file()
 
 
 def test_ctrl_c(report, runs, monkeypatch):

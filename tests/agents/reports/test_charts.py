@@ -3,7 +3,8 @@
 import pytest
 from matplotlib.figure import Figure
 
-from agents.reports.charts import DASHES, charts
+from agents.reports.charts import charts
+from agents.reports.lines import DASHES
 from agents.reports.normalizer_styles import STYLES
 from tests.agents.reports.hand_made import a_run
 from tests.agents.reports.test_analysis import study
@@ -34,6 +35,7 @@ def test_a_figure_for_each_environment_statistic_and_comparison(analysis):
     names = {section: [chart.name for chart in found] for section, found in charts(analysis).items()}
     assert names == {
         "curves": ["curve-A", "curve-B"],
+        "sensitivity": [],
         "aggregates": [f"aggregate-{name}-A+B" for name in ("IQM", "median", "mean", "optimality-gap")],
         "profiles": ["profiles-A+B"],
         "improvements": ["improvement-A", "improvement-B", "improvement-all"],

@@ -26,7 +26,7 @@ def analysis():
 def html(analysis):
     figures = {}
     for name, found in charts(analysis).items():
-        first = found[0].drawn()  # stands for the others, whose drawing takes time
+        first = next((chart.drawn() for chart in found), None)  # stands for the others, whose drawing takes time
         figures[name] = [first._replace(name=chart.name, description=chart.description) for chart in found]
     return page(f"A {EVIL}", analysis, figures, tables_of(analysis), [f"note {EVIL}"])
 
