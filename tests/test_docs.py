@@ -16,8 +16,9 @@ PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
     for path in (
         ROOT / "README.md",
+        ROOT / ".github" / "CONTRIBUTING.md",
         *sorted((ROOT / "docs").glob("*.md")),
-        *sorted((ROOT / "docs/how-to").glob("*.md")),
+        *sorted((ROOT / "docs" / "how-to").glob("*.md")),
     )
 }
 BLOCKS = [
@@ -37,6 +38,7 @@ SHOWN = {
     "batch_noise",
     "soak",
 } | {f"benchmark {what}" for what in ("dqn", "ppo", "a2c", "norms", "replay", "growth", "env", "start")}  # at least
+WITHOUT_LINKS = {"docs/learning-rates.md", "docs/index.md", "docs/contributing.md", ".github/CONTRIBUTING.md"}
 # The script with the flags of `wnrl COMMAND`.
 SCRIPT_OF = {"train": "train_{}", "benchmark": "benchmark {}", "evaluate": "evaluate", "sb3": "train_sb3"}
 SCRIPT_OF |= {"sweep": "sweep", "report": "report"}
@@ -149,7 +151,7 @@ def test_flags_of_the_table_of_agents_exist():
 
 
 def test_flags_in_prose_and_tables_exist():
-    of_tools = {"index-url", "logdir", "nproc-per-node"}  # pip, TensorBoard, torchrun
+    of_tools = {"index-url", "logdir", "nproc-per-node", "check"}  # pip, TensorBoard, torchrun, ruff
     of_tools |= {"job-name", "time", "gres", "cpus-per-task", "mem", "requeue", "signal", "open-mode"}  # sbatch
     of_tools |= {"memory", "stop-timeout", "init"}  # docker run
     commands = {command for command, _ in shown_commands()} | {path.stem for path in (ROOT / "scripts").glob("train_*")}
@@ -163,7 +165,7 @@ def test_pictures_and_links_lead_somewhere(page):
     folder = (ROOT / page).parent
     prose = re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL)
     links = [link for link in re.findall(r"\]\(([^)]+)\)", prose) if "://" not in link]
-    assert links or page in ("docs/learning-rates.md", "docs/index.md")
+    assert links or page in WITHOUT_LINKS
     for link in links:
         path, _, anchor = link.partition("#")
         target = folder / path if path else ROOT / page

@@ -15,8 +15,8 @@ from tests.metadata import ROOT, pyproject
 from wnrl import __version__
 
 PACKAGES = ("wnrl", "agents", "envs")
-FOLDERS = (*PACKAGES, "scripts", "tests", "docs", ".ci")
-FILES = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md")
+FOLDERS = (*PACKAGES, "scripts", "tests", "docs", ".ci", ".github")
+FILES = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff")
 PYTHON_FILES = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
 
 
