@@ -1,7 +1,7 @@
 """Weight normalization for deep reinforcement learning in PyTorch.
 
 - `normalize(network, "weight")` converts the layers of a network in place; `remove` undoes it, `describe` shows it.
-- `data_init`, `analytic_init`, `he_uniform_`: initial weights, of plain and of normalized networks.
+- `data_init`, `lsuv_init`, `within_layer_init`, `analytic_init`, `he_uniform_`: initial weights, plain or normalized.
 - `fold`, `refresh`, `polyak`, `unfold`: copies with plain layers, for acting and for targets.
 - `project`: to be called after each step of the optimizer under the normalizers that need it.
 - `convert_state_dict`, `torch_state_dict`: checkpoints of torch's weight norm and of plain networks, in and out.

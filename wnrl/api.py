@@ -1,7 +1,15 @@
 """The public names of `wnrl`, which it imports from here when one of them is first used."""
 
 from wnrl.diagnostics.norms import NormDiagnostics
-from wnrl.initialization.initialize import INITIALIZATIONS, analytic_init, data_init, he_uniform_, initialize
+from wnrl.initialization.initialize import (
+    INITIALIZATIONS,
+    analytic_init,
+    data_init,
+    he_uniform_,
+    initialize,
+    lsuv_init,
+    within_layer_init,
+)
 from wnrl.normalizers.batch_norm import BatchNormalized, MeanBatchNormalized
 from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.describe import describe
@@ -75,6 +83,7 @@ __all__ = [
     "fold",
     "he_uniform_",
     "initialize",
+    "lsuv_init",
     "normalize",
     "outdate",
     "parameter_groups",
@@ -84,6 +93,7 @@ __all__ = [
     "remove",
     "torch_state_dict",
     "unfold",
+    "within_layer_init",
 ]
 
 IN_PICKLES = (

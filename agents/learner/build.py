@@ -19,6 +19,7 @@ from agents.settings.learner import LearnerSettings
 from agents.settings.run import RunSettings
 from envs import Environment, Interface
 from wnrl.diagnostics.norms import Forward
+from wnrl.initialization.initialize import FROM_DATA
 from wnrl.normalizers.batch_statistics import batch_norms
 from wnrl.schedules import LinearSchedule
 
@@ -104,8 +105,8 @@ def check_examples(learner: Learner, settings: LearnerSettings, *, minibatch: in
     """
     if minibatch < 2 and batch_norms(learner.network):
         raise ValueError("norms with batch statistics need 2 examples or more in each minibatch, here it is 1")
-    if initial < 2 and settings.init == "data":
-        raise ValueError("init data needs 2 observations or more for its statistics, here it is 1")
+    if initial < 2 and settings.init in FROM_DATA:
+        raise ValueError(f"init {settings.init} needs 2 observations or more for its statistics, here it is 1")
 
 
 def obs_dtype(environment: Environment) -> torch.dtype:

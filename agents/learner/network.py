@@ -11,7 +11,7 @@ from torch import nn
 from agents.settings.flat import not_given, python_name
 from agents.settings.network import NetworkSettings
 from envs import Environment
-from wnrl.initialization.initialize import initialize
+from wnrl.initialization.initialize import FROM_DATA, initialize
 from wnrl.initialization.weighted_layers import check_lengths_are_free, layers_to_initialize
 from wnrl.networks.actor_critic import actor_critic
 from wnrl.networks.architecture import Architecture
@@ -93,8 +93,8 @@ def make_network(
         raise not_given(name, "a network", "network")
     architecture = Architecture(**arguments.pop("architecture"), own=own_torso)
     network = build(obs_shape, architecture=architecture, seed=seed, **arguments)
-    if init == "data":
-        check_lengths_are_free(layers_to_initialize(network), "init data")
+    if init in FROM_DATA:
+        check_lengths_are_free(layers_to_initialize(network), f"init {init}")
     else:
         initialize(network, init, generator=torch.Generator().manual_seed(seed))
     return network

@@ -22,6 +22,7 @@ from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import Ranks
 from agents.runtime.worker import Worker
 from envs import TimeStep
+from wnrl.initialization.initialize import FROM_DATA
 from wnrl.normalizers.folding import FoldedCopy, fold
 
 
@@ -72,7 +73,7 @@ class OnPolicyAgent(ByRows):
         self._refresh = self._acting_graphs.capture(self._folded_copy.refresh, "refreshing what acts")
         self._newest: nn.Module | None = None  # see `newest`
         self._newest_copy: FoldedCopy | None = None
-        self._waits_for_data: bool = settings.learner.init == "data"
+        self._waits_for_data: bool = settings.learner.init in FROM_DATA
         self._began: int | None = 0  # the step at which this rollout began; None where an older checkpoint lacks it
         self._learned = 0  # of the rollout last learned from
         self._following: Tensor | None = None  # in the worker, values of the row after a rollout

@@ -22,7 +22,7 @@ from agents.on_policy.rollout import Rollout, RolloutStorage, SampledAction
 from agents.settings.pqn import PQNSettings
 from envs import TimeStep
 from wnrl.device import to_device
-from wnrl.initialization.initialize import data_init
+from wnrl.initialization.initialize import FROM_DATA
 from wnrl.normalizers.folding import fold
 
 
@@ -141,7 +141,8 @@ class PQNAgent(OnPolicyAgent):
         return masked_mean(0.5 * error.square(), batch.valid), metrics
 
     def _initialize(self, rollout: Rollout) -> None:
-        data_init(self.network, rollout.obs.flatten(0, 1), generator=self._learning_generator)
+        initialize = FROM_DATA[self.settings.learner.init]
+        initialize(self.network, rollout.obs.flatten(0, 1), generator=self._learning_generator)
 
     # What a run logs and keeps
 

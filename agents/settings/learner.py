@@ -8,7 +8,7 @@ from typing import Literal
 from agents.settings.checks import check_above_zero, check_at_least, check_shares
 
 OptimizerName = Literal["adam", "adamax", "radam", "rmsprop", "rmsprop-a2c", "sgd"]
-Init = Literal["preserve", "data", "analytic", "he"]
+Init = Literal["preserve", "data", "lsuv", "within-layer", "analytic", "he"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class LearnerSettings:
     reward_clip: float = 1.0
     """Rewards are clipped to ± this for learning (reported scores are not); 0 does not clip."""
     init: Init = "preserve"
-    """Initialization: the agent's own (preserve), data-dependent (data), by shapes (analytic) or He-uniform (he)."""
+    """Initialization: the agent's own (preserve); from first observations: the paper's (data), Mishkin & Matas's 2016
+    (lsuv), Krähenbühl et al.'s 2016 (within-layer); by shapes (analytic); He-uniform (he)."""
     graphs: bool | None = None
     """Capture acting and gradient steps in CUDA graphs; None does so on CUDA."""
 

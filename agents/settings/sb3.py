@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from agents.settings.checks import check_at_least, check_seed, check_shares, check_used
+from agents.settings.learner import Init
 from agents.settings.network import Norm, Units
 from agents.settings.task import TaskSettings
 
@@ -24,8 +25,9 @@ class SB3Settings:
     algo: Algorithm = "ppo"
     """Algorithm of stable-baselines3, or of sb3-contrib (crossq, ppo_mask, ppo_recurrent, qrdqn, tqc, trpo)."""
     norm: Norm = "weight"
-    init: Literal["preserve", "data", "analytic", "he"] = "preserve"
-    """Initialization: the policy's own (preserve), data-dependent (data), by shapes (analytic) or He-uniform (he)."""
+    init: Init = "preserve"
+    """Initialization: the policy's own (preserve); from first observations: the paper's (data), Mishkin & Matas's 2016
+    (lsuv), Krähenbühl et al.'s 2016 (within-layer); by shapes (analytic); He-uniform (he)."""
     normalize_output: Annotated[bool | None, tyro.conf.arg(metavar="", aliases=["--no-normalize-output"])] = None
     """Normalize output layers too; None: as in its paper, but not policy layers under weight and mean-batch."""
     units: Units = "auto"

@@ -1,4 +1,4 @@
-"""Initializations by name: the paper's data-dependent one, an analytic one, and that of its published DQN code."""
+"""Initializations by name: the paper's and two more from data, an analytic one, and that of its published DQN code."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from wnrl.initialization.analytic import analytic_init
-from wnrl.initialization.data import data_init
+from wnrl.initialization.data import data_init, within_layer_init
+from wnrl.initialization.lsuv import lsuv_init
 from wnrl.initialization.weighted_layers import layers_to_initialize
 from wnrl.normalizers.layer_kinds import unknown_name
 
-INITIALIZATIONS = ("preserve", "data", "analytic", "he")
+FROM_DATA = {"data": data_init, "lsuv": lsuv_init, "within-layer": within_layer_init}
+"""The initializations that need a minibatch."""
+INITIALIZATIONS = ("preserve", *FROM_DATA, "analytic", "he")
 
 
 @torch.no_grad()
@@ -46,8 +49,9 @@ def initialize(
 
     Args:
         network: plain or normalized.
-        init: `preserve` (the weights stay as they are), `data`, `analytic` or `he`.
-        inputs: a minibatch for `data`, see `data_init`; ignored by the others.
+        init: `preserve` (the weights stay as they are), `analytic`, `he`; from a minibatch: `data` (the paper's),
+            `lsuv` (Mishkin & Matas 2016), `within-layer` (Krähenbühl et al. 2016).
+        inputs: a minibatch, see `data_init`; ignored by those that need none.
         generator: for drawing; None: the global one.
         keywords: inputs by name.
 
@@ -56,8 +60,8 @@ def initialize(
     """
     if init not in INITIALIZATIONS:
         raise unknown_name("initialization", init, INITIALIZATIONS)
-    if init == "data":
-        data_init(network, *inputs, generator=generator, **keywords)
+    if init in FROM_DATA:
+        FROM_DATA[init](network, *inputs, generator=generator, **keywords)
     elif init == "analytic":
         analytic_init(network, generator)
     elif init == "he":

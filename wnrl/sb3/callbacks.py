@@ -17,7 +17,8 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from wnrl.diagnostics import norms
-from wnrl.initialization.data import data_init
+from wnrl.initialization.initialize import FROM_DATA
+from wnrl.normalizers.layer_kinds import unknown_name
 from wnrl.sb3.learner import Inputs, Learner, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
 from wnrl.sb3.policies import NormalizedPolicy
 from wnrl.sb3.randomness import same_randomness
@@ -40,17 +41,21 @@ class DataDependentInit(BaseCallback):
     Args:
         batch_size: number of observations (500 in the paper).
         verbose: 1 prints a line when the policy is initialized.
+        init: `data`, or `lsuv` or `within-layer`, see `wnrl.initialize`.
 
     Raises:
-        ValueError: when training starts, if there will be fewer observations than that before the first update, or if
-            the policy is not one of `wnrl.sb3`.
+        ValueError: an unknown `init`, or fewer than 2 observations; when training starts, if there will be fewer
+            observations than that before the first update, or if the policy is not one of `wnrl.sb3`.
     """
 
-    def __init__(self, batch_size: int = 500, verbose: int = 0) -> None:
+    def __init__(self, batch_size: int = 500, verbose: int = 0, init: str = "data") -> None:
         super().__init__(verbose)
+        if init not in FROM_DATA:
+            raise unknown_name("init", str(init), [*FROM_DATA])
         if batch_size < 2:
             raise ValueError(f"batch_size must be 2 or more, got {batch_size}")
         self.batch_size = batch_size
+        self.init = init
         self._waiting = False
         self._seen: list[Inputs] = []  # of an on-policy algorithm's rollouts
 
@@ -112,7 +117,7 @@ class DataDependentInit(BaseCallback):
     def _initialize(self, inputs: Inputs) -> None:
         policy = self.model.policy
         assert isinstance(policy, NormalizedPolicy)
-        data_init(Learner(policy), *inputs)
+        FROM_DATA[self.init](Learner(policy), *inputs)
         policy.equalize_targets()
         self._waiting = False
         self._seen.clear()

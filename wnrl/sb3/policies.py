@@ -10,7 +10,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 from torch.optim import SGD, Optimizer
 
-from wnrl.initialization.initialize import INITIALIZATIONS, initialize
+from wnrl.initialization.initialize import FROM_DATA, INITIALIZATIONS, initialize
 from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.describe import remember_reasons
 from wnrl.normalizers.folding import normalized_layers
@@ -215,8 +215,9 @@ def _is_evaluating(module: nn.Module) -> bool:
 def _check_names(norm: str, init: str, units: str | None) -> None:
     if norm not in NORMALIZERS:
         raise unknown_name("norm", str(norm), NORMALIZERS)
-    if init == "data":
-        raise ValueError("init 'data' needs observations: train with callback=wnrl.sb3.DataDependentInit() instead")
+    if init in FROM_DATA:
+        given = "" if init == "data" else f"init={init!r}"
+        raise ValueError(f"init {init!r} needs observations: train with callback=wnrl.sb3.DataDependentInit({given})")
     if init not in INITIALIZATIONS:
         raise unknown_name("init", str(init), INITIALIZATIONS)
     if units is not None:

@@ -24,6 +24,7 @@ from agents.runtime.seeds import Purpose, integer
 from agents.settings.presets.sb3 import game_hyperparams
 from agents.settings.sb3 import SB3Settings
 from wnrl.device import free_memory
+from wnrl.initialization.initialize import FROM_DATA
 
 CONTRIB = {  # of sb3-contrib, by module
     "crossq": "CrossQ",
@@ -106,7 +107,7 @@ def make_model(
         "norm": settings.norm,
         "normalize_output": settings.normalize_output,
         "units": None if settings.units == "auto" else settings.units,
-        "init": "preserve" if settings.init == "data" else settings.init,
+        "init": "preserve" if settings.init in FROM_DATA else settings.init,
     }
     return algorithm(
         getattr(policies, policy_name(policies, environment.observation_space)),

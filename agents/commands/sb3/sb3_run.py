@@ -31,6 +31,7 @@ from agents.training.saved_model import SavedModel
 from agents.training.task import Task
 from agents.training.trackers import in_order
 from wnrl.checkpoints.tensor_files import read_shapes
+from wnrl.initialization.initialize import FROM_DATA
 from wnrl.sb3 import DataDependentInit, NormDiagnostics, policy_files, save_policy
 from wnrl.tracking.tracker import RunTracker, Tracker
 
@@ -119,8 +120,8 @@ class SB3Run:
     def _callbacks(self) -> list[BaseCallback]:
         run = self._settings
         callbacks: list[BaseCallback] = [NormDiagnostics(), ConvertCallback(lambda *_: not self._stop())]
-        if run.init == "data":
-            callbacks.append(DataDependentInit())
+        if run.init in FROM_DATA:
+            callbacks.append(DataDependentInit(init=run.init))
         if run.eval_interval and run.eval_episodes:
             callbacks.append(EveryNTimesteps(run.eval_interval, ConvertCallback(self._evaluate_amid)))
         return [*callbacks, Rows(run.log_interval)]

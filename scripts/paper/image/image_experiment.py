@@ -53,8 +53,9 @@ class ImageSettings(PaperSettings):
     """Adam's learning rate with a normalizer."""
     learning_rate_none: float = 0.0003
     """Adam's learning rate without one."""
-    init: Literal["data", "he"] = "data"
-    """Initialization, the same for all norms: the paper's data-dependent one, or He's."""
+    init: Literal["data", "lsuv", "within-layer", "he"] = "data"
+    """Initialization, the same for all norms: the paper's data-dependent one (data), that of Mishkin & Matas 2016
+    (lsuv), of Krähenbühl et al. 2016 (within-layer), or He's (he)."""
     units: Units = "paper"
     """Weight norm: a row's length is g (paper), √n g for n inputs (sqrt) or exp(g) (log)."""
     noise: float = 0.15

@@ -557,6 +557,18 @@ def test_data_initialization_gives_each_unit_mean_0_and_variance_1_on_what_was_p
         torch.testing.assert_close(outputs.var(0, correction=0), torch.ones(outputs.shape[1]), atol=0.2, rtol=0)
 
 
+def test_lsuv_gives_each_layer_variance_1_and_orthogonal_weights_on_what_was_played():
+    environment = Chain(2, length=4)
+    agent = make(environment, init="lsuv", init_batch=3_000, learning_rate=1e-12)
+    Trainer(agent, environment, seed=0).run(102)
+    obs, network = agent.sampler.replay.sample(3_000).obs, agent.network.eval()
+    for outputs in (network.torso.layers[1](obs), network(obs).q_values):
+        assert outputs.var(correction=0).item() == pytest.approx(1, abs=0.2)
+    assert not network.head.bias.any()
+    rows = network.head.weight.detach()
+    torch.testing.assert_close(rows @ rows.T, rows[0].square().sum() * torch.eye(len(rows)), rtol=1e-3, atol=1e-4)
+
+
 def test_data_initialization_happens_once_before_the_first_update():
     environment = Chain(2, length=4)
     agent = make(environment, init="data", learning_rate=1e-12)

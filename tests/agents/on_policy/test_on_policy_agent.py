@@ -87,14 +87,14 @@ def test_what_acts_stays_as_it_is_while_a_rollout_is_played_and_is_the_learner_a
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("init", ["data", "preserve"])
+@pytest.mark.parametrize("init", ["data", "lsuv", "within-layer", "preserve"])
 def test_a_data_dependent_initialization_takes_the_first_rollout_and_nothing_else_does(kind, init):
     trainer = after(T - 1, kind, init=init)
     fresh, learner = copy.deepcopy(trainer.agent.network.state_dict()), trainer.agent.learner
     assert differences(fresh, make(kind, init=init)[0].network.state_dict()) == []
     play(trainer, 1)
     assert differences(fresh, trainer.agent.network.state_dict()) != []
-    assert (learner.num_updates == 0) is (init == "data")
+    assert (learner.num_updates == 0) is (init != "preserve")
     updates = learner.num_updates
     play(trainer, T)
     assert learner.num_updates > updates

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from wnrl.initialization.data import data_init
+from wnrl.initialization.data import data_init, within_layer_init
 from wnrl.initialization.weighted_layers import weighted_layers
 from wnrl.networks.actor_critic import RecurrentActorCritic
 from wnrl.networks.architecture import Architecture
@@ -137,6 +137,21 @@ def test_lengths_and_biases_are_equations_5_and_6_with_small_normal_directions()
     t = x @ layer.v.detach().T / layer.v.detach().norm(dim=1)
     torch.testing.assert_close(layer.g.detach(), 1 / t.std(0, correction=0), rtol=1e-9, atol=0)
     torch.testing.assert_close(layer.bias.detach(), -t.mean(0) / t.std(0, correction=0), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["none", "weight", "layer", "mean-batch"])
+def test_within_layer_is_the_algorithm_of_its_paper(norm):
+    network, x = make_network(norm), minibatch()
+    within_layer_init(network, x, generator=seeded(5))
+    assert_standard(preactivations(network, x))
+    drawn = torch.empty(4, 4, 3, 3).normal_(generator=seeded(5))
+    z = nn.functional.conv2d(x, drawn, padding=1)
+    deviation, mean = z.std((0, 2, 3), correction=0), z.mean((0, 2, 3))
+    torch.testing.assert_close(network[0].weight.detach(), drawn / deviation.view(-1, 1, 1, 1), rtol=1e-4, atol=1e-6)
+    if norm == "weight":
+        torch.testing.assert_close(network[0].v.detach(), drawn, rtol=0, atol=0)
+    if norm != "mean-batch":
+        torch.testing.assert_close(network[0].bias.detach(), -mean / deviation, rtol=1e-3, atol=1e-5)
 
 
 def test_plain_networks_and_any_units_start_with_the_same_function():

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from wnrl.initialization.initialize import INITIALIZATIONS, analytic_init, data_init, he_uniform_, initialize
+from wnrl.initialization.initialize import (
+    INITIALIZATIONS,
+    analytic_init,
+    data_init,
+    he_uniform_,
+    initialize,
+    lsuv_init,
+    within_layer_init,
+)
 from wnrl.initialization.weighted_layers import weighted_layers
 from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.normalize import normalize
@@ -77,6 +85,8 @@ def test_he_uniform_needs_a_layer():
     [
         ("preserve", lambda network, x: None),
         ("data", lambda network, x: data_init(network, x, generator=seeded())),
+        ("lsuv", lambda network, x: lsuv_init(network, x, generator=seeded())),
+        ("within-layer", lambda network, x: within_layer_init(network, x, generator=seeded())),
         ("analytic", lambda network, x: analytic_init(network, generator=seeded())),
         ("he", lambda network, x: he_uniform_(network, generator=seeded())),
     ],
@@ -88,7 +98,7 @@ def test_initializations_by_name(init, function, norm):
     state = expected.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in network.state_dict().items())
     assert init in INITIALIZATIONS
-    assert len(INITIALIZATIONS) == 4
+    assert len(INITIALIZATIONS) == 6
 
 
 def test_inputs_by_name_reach_the_network():
@@ -104,7 +114,8 @@ def test_inputs_by_name_reach_the_network():
     [
         (
             "analytical",
-            r"unknown initialization 'analytical' \(nearest: analytic\); known: preserve, data, analytic, he",
+            r"unknown initialization 'analytical' \(nearest: analytic\); known: preserve, data, lsuv, "
+            r"within-layer, analytic, he",
         ),
         ("zzz", r"'zzz'; known: preserve"),
     ],
@@ -114,6 +125,23 @@ def test_unknown_names_are_refused(init, message):
         initialize(make_network(), init)
 
 
-def test_data_without_a_minibatch_is_refused():
-    with pytest.raises(ValueError, match="pass several hundred"):
-        initialize(make_network(), "data")
+@pytest.mark.parametrize("init", ["data", "lsuv", "within-layer"])
+def test_initializations_from_data_need_a_minibatch(init):
+    name = init.replace("-", "_") + "_init"
+    with pytest.raises(ValueError, match=f"^{name} needs statistics.*pass several hundred"):
+        initialize(make_network(), init)
+    with pytest.raises(ValueError, match=f"^{name} sets the lengths of rows"):
+        initialize(make_network("spectral"), init, minibatch())
+
+
+@pytest.mark.parametrize("units", ["sqrt", "paper", "log"])
+@pytest.mark.parametrize("init", ["data", "lsuv", "within-layer", "analytic", "he"])
+def test_a_plain_network_starts_with_the_weights_of_the_normalized_one(init, units):
+    plain, normalized = make_network("none"), make_network("weight", units)
+    for network in (plain, normalized):
+        initialize(network, init, minibatch(), generator=seeded())
+    for layer, other in zip(weighted_layers(plain), weighted_layers(normalized), strict=True):
+        torch.testing.assert_close(
+            other.layer.weight.detach().clone(), layer.layer.weight.detach(), rtol=1e-3, atol=1e-5
+        )
+        torch.testing.assert_close(other.layer.bias.detach(), layer.layer.bias.detach(), rtol=1e-3, atol=1e-4)

@@ -70,8 +70,8 @@ def minibatches(monkeypatch):
         given.append(inputs)
         callbacks_data_init(learner, *inputs)
 
-    callbacks_data_init = callbacks.data_init
-    monkeypatch.setattr(callbacks, "data_init", init)
+    callbacks_data_init = callbacks.FROM_DATA["data"]
+    monkeypatch.setitem(callbacks.FROM_DATA, "data", init)
     return given
 
 
@@ -448,3 +448,20 @@ def test_the_hosts_table_leaves_the_layers_to_the_files(norm, tmp_path, capsys):
 @pytest.mark.parametrize(("algorithm", "policy"), [(name, kind) for name in ALGORITHMS for kind in policies_of(name)])
 def test_every_algorithm_prints_its_table(algorithm, policy, norm, tmp_path, capsys):
     check_logs(algorithm, policy, norm, tmp_path, capsys)
+
+
+def test_another_initialization_from_data(minibatches):
+    model = make_ppo(learning_rate=0.0)
+    model.learn(4 * PPO_NUMBERS["n_steps"], callback=DataDependentInit(batch_size=8, init="lsuv"))
+    layer = model.policy.mlp_extractor.policy_net[2]
+    rows = layer.weight.detach()
+    torch.testing.assert_close(rows @ rows.T, rows[0].square().sum() * torch.eye(len(rows)), rtol=1e-3, atol=1e-4)
+    assert not layer.bias.any()
+    assert not minibatches  # of `data`
+
+
+def test_an_unknown_initialization_is_refused():
+    with pytest.raises(ValueError, match=r"unknown init 'lsuvv' \(nearest: lsuv\); known: data, lsuv, within-layer"):
+        DataDependentInit(init="lsuvv")
+    with pytest.raises(ValueError, match=r"init 'lsuv' needs observations: .*DataDependentInit\(init='lsuv'\)"):
+        PPO(ppo.MlpPolicy, IdentityEnv(3), policy_kwargs={"init": "lsuv"})
