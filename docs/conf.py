@@ -21,7 +21,8 @@ html_copy_source = False
 
 myst_heading_anchors = 4  # the anchors that GitHub makes
 myst_enable_extensions = ["colon_fence"]
-nb_execution_mode = "off"
+nb_execution_mode = "off"  # `-D nb_execution_mode=force` runs the tutorials
+nb_execution_timeout = 600
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"

@@ -19,6 +19,7 @@ PAGES = {
         ROOT / ".github" / "CONTRIBUTING.md",
         *sorted((ROOT / "docs").glob("*.md")),
         *sorted((ROOT / "docs" / "how-to").glob("*.md")),
+        *sorted((ROOT / "docs" / "tutorials").glob("*.md")),
     )
 }
 BLOCKS = [
@@ -154,6 +155,7 @@ def test_flags_in_prose_and_tables_exist():
     of_tools = {"index-url", "logdir", "nproc-per-node", "check"}  # pip, TensorBoard, torchrun, ruff
     of_tools |= {"job-name", "time", "gres", "cpus-per-task", "mem", "requeue", "signal", "open-mode"}  # sbatch
     of_tools |= {"memory", "stop-timeout", "init"}  # docker run
+    of_tools |= {"head", "port"}  # ray start
     commands = {command for command, _ in shown_commands()} | {path.stem for path in (ROOT / "scripts").glob("train_*")}
     known = of_tools.union(*map(flags, commands))
     for page, text in PAGES.items():
