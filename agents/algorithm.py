@@ -37,7 +37,6 @@ from agents.settings.run import TrainSettings
 from agents.settings.trust import check_trusted
 from agents.training.agent_spec import AgentSpec
 from agents.training.evaluation import Scores, evaluate
-from agents.training.progress import TerminalProgress
 from agents.training.protocols import NullProgress, Progress
 from agents.training.run import Run
 from agents.training.run_directory import NAMES, RunDirectory, in_use, run_of_part
@@ -186,7 +185,11 @@ class Algorithm:
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
         run = self._begun(steps, run_dir)
-        run.progress = TerminalProgress() if progress is True else progress or NullProgress()
+        if progress is True:
+            from agents.training.progress import TerminalProgress  # tqdm warns in a notebook without widgets
+
+            progress = TerminalProgress()
+        run.progress = progress or NullProgress()
         run.set_callbacks(_checked(callbacks))
         _warn_of_no_learning(run, run.steps + steps)
         with interrupts() as interrupted:

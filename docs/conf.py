@@ -22,7 +22,7 @@ html_copy_source = False
 myst_heading_anchors = 4  # the anchors that GitHub makes
 myst_enable_extensions = ["colon_fence"]
 nb_execution_mode = "off"  # `-D nb_execution_mode=force` runs the tutorials
-nb_execution_timeout = 600
+nb_execution_timeout, nb_execution_in_temp = 600, True
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
