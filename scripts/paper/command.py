@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from paper.experiment import PaperSettings
-from paper.loop import PaperRun, prepared, train
+from paper.loop import PaperRun, has_ended, prepared, train
 from paper.summary import make_figure, measured, table, write_summary
 from rate_study.figure import check_matplotlib, save
 from rate_study.parallel import in_parallel
@@ -36,14 +36,20 @@ def run(kind: type[PaperSettings], description: str, argv: list[str] | None = No
 def complete(settings: PaperSettings) -> str:
     """Train the runs that have not ended, write summary.csv, table.md and curves.png, and return the table.
 
+    Where all have ended no data are read.
+
     Raises:
         ValueError: data are missing, the folder holds other runs, or a file cannot be written.
     """
-    prepared(settings)
     wanted = [
         PaperRun(settings, norm, seed) for seed, norm in itertools.product(range(settings.seeds), settings.compared)
     ]
-    for number, done in enumerate(in_parallel(train, wanted, settings.jobs), 1):
+    ended = [each for each in wanted if has_ended(each)]
+    left = [each for each in wanted if each not in ended]
+    if left and (remark := prepared(settings).remark):
+        print(remark, flush=True)
+    results = itertools.chain(map(train, ended), in_parallel(train, left, settings.jobs))
+    for number, done in enumerate(results, 1):
         last = measured(done).epochs[-1]
         figures = ", ".join(f"{curve.label} {last[curve.tag]:.4g}" for curve in settings.curves)
         print(f"{number} of {len(wanted)}: {done}, epoch {last['step']:.0f}: {figures}", flush=True)

@@ -34,7 +34,9 @@ class Curve(NamedTuple):
     percent: bool = False
     """Whether the metric is a share that is shown in per cent."""
     log: bool = False
-    """Whether the figure's axis is logarithmic."""
+    """Whether the figure's axis is logarithmic, where there are values above 0."""
+    higher_is_better: bool = False
+    """What a diverged run counts as: infinity, or minus infinity."""
 
 
 class Experiment(Protocol):
@@ -42,6 +44,8 @@ class Experiment(Protocol):
 
     examples: int
     """Training examples; an epoch visits each once, in minibatches of `PaperSettings.batch_size`."""
+    remark: str
+    """What is printed about the data before the training; may be empty."""
 
     def build(self, norm: str, generator: torch.Generator) -> nn.Module:
         """The initialized network with this normalizer, on its device.

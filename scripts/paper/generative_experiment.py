@@ -22,11 +22,12 @@ class GenerativeExperiment:
         binary: whether pixels are binarized, those of training again for each minibatch, those for tests once.
         free_nats: see `Bound.loss`.
 
-    Attributes `examples`, `training` and `test`: number of training images, and both sets, from 0 to 1.
+    Attributes `examples`, `training` and `test`: number of training images, and both sets, from 0 to 1; `remark`: that
+    of the data set.
     """
 
     def __init__(self, images: ImageSet, device: torch.device, *, binary: bool, free_nats: float = 0.0) -> None:
-        self.examples = len(images.images)
+        self.examples, self.remark = len(images.images), images.remark
         self.training, test = (part.float() / (images.levels - 1) for part in (images.images, images.test_images))
         self.training = self.training.to(device)
         self.test = (binarize(test, torch.Generator().manual_seed(0)) if binary else test).to(device)
@@ -59,10 +60,12 @@ class GenerativeExperiment:
 def grid(images: Tensor, columns: int) -> Tensor:
     """One picture `[C, H', W']` of images `[N, C, H, W]` in rows of so many, a pixel apart; small ones are enlarged.
 
-    Films `[T, N, C, H, W]` become `[T, C, H', W']`.
+    C is 1 or 3 in the picture: of other images, such as stacks of frames, the last channel is shown. Films
+    `[T, N, C, H, W]` become `[T, C, H', W']`.
     """
     if images.ndim == 5:
         return torch.stack([grid(each, columns) for each in images])
+    images = images if images.shape[1] in (1, 3) else images[:, -1:]
     factor = max(1, 32 // images.shape[-1])
     padded = F.pad(images.repeat_interleave(factor, 2).repeat_interleave(factor, 3), (0, 1, 0, 1), value=0.5)
     rows = [torch.cat(list(part), 2) for part in padded.split(columns)]

@@ -22,6 +22,7 @@ from agents.settings.flat import to_json
 from agents.training.progress import duration
 from agents.training.run_directory import RunDirectory
 from wnrl.checkpoints.checkpoints import Checkpoints
+from wnrl.checkpoints.files import CheckpointError
 from wnrl.tracking.means import Means
 from wnrl.tracking.tracker import RunTracker
 
@@ -79,10 +80,25 @@ def train(run: PaperRun) -> PaperRun:
     return run
 
 
+def has_ended(run: PaperRun) -> bool:
+    """Whether a run has had its last epoch: `train` leaves it as it is, and needs no data."""
+    try:
+        return bool(Checkpoints(run.folder / "checkpoints").latest()[1].get("ended", False))
+    except CheckpointError:
+        return False
+
+
 @functools.lru_cache(maxsize=1)
 def prepared(settings: PaperSettings) -> Experiment:
-    """The experiment of these settings, made once for all runs of a process."""
-    return settings.experiment()
+    """The experiment of these settings, made once for all runs of a process.
+
+    Raises:
+        ValueError: no data, or fewer examples than a minibatch has.
+    """
+    experiment = settings.experiment()
+    if experiment.examples < settings.batch_size:
+        raise ValueError(f"{experiment.examples} examples are fewer than --batch-size {settings.batch_size}")
+    return experiment
 
 
 class Loop:
@@ -96,16 +112,11 @@ class Loop:
     Attributes:
         updates: gradient steps made.
         ended: whether it has had its last epoch, or has diverged.
-
-    Raises:
-        ValueError: there are fewer examples than a minibatch has.
     """
 
     def __init__(self, experiment: Experiment, run: PaperRun, state: dict[str, Any] | None = None) -> None:
         self._experiment, self._run = experiment, run
         self._per_epoch = experiment.examples // run.settings.batch_size
-        if not self._per_epoch:
-            raise ValueError(f"{experiment.examples} examples are fewer than --batch-size {run.settings.batch_size}")
         self._seed(Purpose.NETWORK)
         self.network = experiment.build(
             run.norm, torch.Generator().manual_seed(integer(run.seed, Purpose.NETWORK, index=1))

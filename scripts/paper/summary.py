@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,8 +32,14 @@ class Measured(NamedTuple):
 
 
 def measured(run: PaperRun) -> Measured:
-    """The rows of a run's progress.csv, whose `step` is the epoch."""
+    """The rows of a run's progress.csv, whose `step` is the epoch.
+
+    Raises:
+        ValueError: there are none.
+    """
     rows = read_rows(run.folder / "progress.csv").rows
+    if not rows:
+        raise ValueError(f"{run.folder / 'progress.csv'} has no rows: remove {run.folder}, and the run begins again")
     return Measured(run, [{name: float(cell) for name, cell in row.items() if cell} for row in rows])
 
 
@@ -59,31 +66,36 @@ def write_summary(runs: Sequence[Measured], path: Path) -> None:
 
 
 def table(settings: PaperSettings, runs: Sequence[Measured]) -> str:
-    """Each metric at the last epoch, median (least to greatest) over seeds, by norm, and the paper's result."""
+    """Each metric at the last epoch, median (least to greatest) over seeds, by norm, and the paper's result.
+
+    NaN, of a run that diverged, counts as infinitely bad.
+    """
     head = ["norm", *(_title(curve) for curve in settings.curves), "seconds of training"]
     head += ["paper"] if settings.published else []
     rows = []
     for norm in settings.compared:
         last = [each.epochs[-1] for each in runs if each.run.norm == norm]
-        cells = [_spread(last, curve.tag, 100 if curve.percent else 1) for curve in settings.curves]
+        cells = [_cell(_spread([row[curve.tag] for row in last], curve)) for curve in settings.curves]
         cells.append(f"{Spread.of(row['time/seconds'] for row in last).median:.3g}")
         rows.append([norm, *cells, *([settings.published.get(norm, "")] if settings.published else [])])
     return markdown(head, rows)
 
 
 def make_figure(settings: PaperSettings, runs: Sequence[Measured]) -> Figure:
-    """Each metric against the epoch, by norm; bands span the seeds."""
+    """Each metric against the epoch, by norm; bands span the seeds, up to the last epoch that all of them have."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * len(settings.curves), 4), layout="constrained")
     panels = figure.subplots(1, len(settings.curves), squeeze=False)[0]
     for axes, curve in zip(panels, settings.curves, strict=True):
-        factor = 100 if curve.percent else 1
+        shown: list[Spread] = []
         for norm in settings.compared:
             curves = [each.curve(curve.tag) for each in runs if each.run.norm == norm]
-            spreads = [Spread.of(factor * value for value in values) for values in zip(*curves, strict=False)]
+            spreads = [_spread(values, curve) for values in zip(*curves, strict=False)]
+            shown += spreads
             draw_spreads(axes, [epoch + 1.0 for epoch in range(len(spreads))], spreads, norm, label=norm)
-        axes.set(xlabel="epoch", ylabel=_title(curve), yscale="log" if curve.log else "linear")
+        log = curve.log and any(0 < spread.median < math.inf for spread in shown)
+        axes.set(xlabel="epoch", ylabel=_title(curve), yscale="log" if log else "linear")
         axes.grid(color="#d9dce1", lw=0.6)
     panels[0].legend(frameon=False, fontsize="small")
     seeds = f"median and range of {settings.seeds} seeds" if settings.seeds > 1 else "1 seed"
@@ -95,5 +107,11 @@ def _title(curve: Curve) -> str:
     return f"{curve.label}, %" if curve.percent else curve.label
 
 
-def _spread(rows: Sequence[Mapping[str, float]], tag: str, factor: float) -> str:
-    return str(Spread.of(factor * row[tag] for row in rows))
+def _spread(values: Sequence[float], curve: Curve) -> Spread:
+    worst = -math.inf if curve.higher_is_better else math.inf
+    factor = 100 if curve.percent else 1
+    return Spread.of(worst if math.isnan(value) else factor * value for value in values)
+
+
+def _cell(spread: Spread) -> str:
+    return str(spread) if any(map(math.isfinite, spread)) else "diverged"

@@ -159,7 +159,7 @@ class Trackers:
 
 
 def film_summary(tag: str, film: Tensor) -> Any:
-    """A summary of TensorBoard with a film as an animated GIF, ten pictures a second.
+    """A summary of TensorBoard with a film as an animated GIF, ten pictures a second; the last one stays for a second.
 
     Args:
         tag: its name.
@@ -171,7 +171,8 @@ def film_summary(tag: str, film: Tensor) -> Any:
     pixels = (film.detach().cpu() * 255).round().clamp(0, 255).byte().movedim(1, -1)  # [T, H, W, C]
     pictures = [Image.fromarray(picture.squeeze(-1).numpy()) for picture in pixels]
     encoded = io.BytesIO()
-    pictures[0].save(encoded, "GIF", save_all=True, append_images=pictures[1:], duration=100, loop=0)
+    durations = [100] * (len(pictures) - 1) + [1000]  # ms
+    pictures[0].save(encoded, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
     height, width, channels = pixels.shape[1:]
     image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=encoded.getvalue())
     return Summary(value=[Summary.Value(tag=tag, image=image)])

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,10 +43,9 @@ def _parse_binary(data: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _parse_pickle(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    content = read_pickle(data)
-    entries: dict[Any, Any] = content if isinstance(content, dict) else {}
+    entries = read_pickle(data)
     pixels, labels = (entries.get(name.encode(), entries.get(name)) for name in ("data", "labels"))
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (PIXELS,):
+    if not isinstance(pixels, np.ndarray) or pixels.shape[1:] != (PIXELS,):
         raise ValueError("its data are not rows of 3,072 bytes")
     if not isinstance(labels, list) or not all(type(label) is int and 0 <= label < CLASSES for label in labels):
         raise ValueError("its labels are not numbers from 0 to 9")

@@ -18,8 +18,8 @@ def read_frames(game: str, training: int, test: int) -> ImageSet:
 
     The class shows in how things move from frame to frame, so it can be learned in any game whose actions move
     something; not fully, since an action may do nothing, as at a wall. Observations come from the ends of holds in
-    which no episode began or ended. The test set is of other emulators and episodes; states that
-    many episodes pass, as before a ball is served, occur in both. The same frames come on every machine.
+    which no episode began or ended. The test set is of other emulators and episodes; states that many episodes pass, as
+    before a ball is served, occur in both, until `ImageSet.without_repeats`. The same frames come on every machine.
 
     Args:
         game: Gymnasium's name or the ROM id.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,8 @@ class ImageSet(NamedTuple):
     test_labels: Tensor
     classes: int
     levels: int = 256
+    remark: str = ""
+    """What users of the set should know."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -46,6 +49,20 @@ class ImageSet(NamedTuple):
         images, test = (_resized(each, size, self.levels) for each in (self.images, self.test_images))
         return self._replace(images=images, test_images=test, levels=256)
 
+    def without_repeats(self) -> ImageSet:
+        """The set without test images that are training images too, and how many they were as its remark.
+
+        Raises:
+            ValueError: none is left.
+        """
+        known = {_digest(image) for image in self.images}
+        new = torch.tensor([_digest(image) not in known for image in self.test_images])
+        if not new.any():
+            raise ValueError(f"all test images of {self.name} are among its training images: take more --examples")
+        left_out = len(new) - int(new.sum())
+        remark = f"{self.name}: {left_out:,} of {len(new):,} test images are training images too, and are left out"
+        return self._replace(test_images=self.test_images[new], test_labels=self.test_labels[new], remark=remark)
+
 
 def scaled(images: Tensor, levels: int) -> Tensor:
     """Pixels as float32 in [−1, 1); of 256 levels (x − 127.5)/128, as in the paper's code."""
@@ -70,6 +87,10 @@ def check_set(images: ImageSet) -> ImageSet:
     if images.images.shape[1:] != images.test_images.shape[1:]:
         raise ValueError(f"{images.name} has training and test images of two sizes: files of two data sets")
     return images
+
+
+def _digest(image: Tensor) -> bytes:
+    return hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest()
 
 
 def _resized(images: Tensor, size: int, levels: int) -> Tensor:

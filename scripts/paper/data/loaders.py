@@ -12,7 +12,7 @@ from paper.data.mnist import read_mnist
 
 NAMES = ("digits", "mnist", "cifar10", "frames")
 FRAMES = 50_000  # training frames where no number is asked for, as many as CIFAR-10 has images
-TEST_SHARE = 5  # a test frame for so many training frames
+TEST_SHARE = 5  # a test frame for so many training frames, before repeated ones are left out
 
 
 def load(name: str, folder: Path, examples: int = 0, size: int = 0, game: str = "Breakout") -> ImageSet:
@@ -31,7 +31,7 @@ def load(name: str, folder: Path, examples: int = 0, size: int = 0, game: str = 
     check_name(name)
     if name == "frames":
         training = examples or FRAMES
-        return read_frames(game, training, max(training // TEST_SHARE, 1)).resized(size)
+        return read_frames(game, training, max(training // TEST_SHARE, 1)).resized(size).without_repeats()
     if name == "digits":
         images = read_digit_images()
     else:

@@ -18,8 +18,8 @@ class Source(NamedTuple):
 def missing(source: Source, folder: Path) -> ValueError:
     """The error for files that are not there: which, where from, where to put them."""
     return ValueError(
-        f"{source.name} is not in {folder}: get {source.files} from {source.address} and put it there, or name the "
-        "folder by --data-dir (nothing is downloaded)"
+        f"{source.name} is not in {folder}: get {source.files} from {source.address} into that folder, or name another "
+        "one by --data-dir (nothing is downloaded)"
     )
 
 

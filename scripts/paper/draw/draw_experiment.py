@@ -30,8 +30,8 @@ class DrawSettings(PaperSettings):
 
     name: ClassVar[str] = "draw"
     curves: ClassVar[tuple[Curve, ...]] = (
-        Curve("test/bound", "test bound, nats"),
-        Curve("train/bound", "training bound, nats"),
+        Curve("test/bound", "test bound, nats", higher_is_better=True),
+        Curve("train/bound", "training bound, nats", higher_is_better=True),
     )
     small_epochs: ClassVar[int] = 60
     paper_epochs: ClassVar[int] = 100

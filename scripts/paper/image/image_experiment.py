@@ -97,7 +97,7 @@ class ImageExperiment:
             raise ValueError(
                 f"images of {height} x {width} are too small for ConvPool-CNN-C: take --image-size {LEAST} or more"
             )
-        self.examples = len(images.images)
+        self.examples, self.remark = len(images.images), images.remark
         self._shape, self._classes = (channels, height, width), images.classes
         device = settings.torch_device
         training, test = (scaled(part.to(device), images.levels) for part in (images.images, images.test_images))

@@ -31,8 +31,8 @@ class VAESettings(PaperSettings):
 
     name: ClassVar[str] = "vae"
     curves: ClassVar[tuple[Curve, ...]] = (
-        Curve("test/bound", "test bound, nats"),
-        Curve("train/bound", "training bound, nats"),
+        Curve("test/bound", "test bound, nats", higher_is_better=True),
+        Curve("train/bound", "training bound, nats", higher_is_better=True),
     )
     small_epochs: ClassVar[int] = 60
     paper_epochs: ClassVar[int] = 200

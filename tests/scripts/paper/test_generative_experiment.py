@@ -59,4 +59,8 @@ def test_a_grid_has_its_images_in_reading_order():
     assert picture.shape == (1, 82, 123)
     assert (picture[0, ::41, ::41] * 10).round().tolist() == [[0, 1, 2], [3, 4, 5]]
     assert grid(images[None].expand(7, -1, -1, -1, -1), 3).shape == (7, 1, 82, 123)
+    stacks = torch.rand(2, 4, 40, 40)  # of 4 frames
+    assert torch.equal(grid(stacks, 2), grid(stacks[:, 3:], 2))
+    colours = torch.rand(2, 3, 40, 40)
+    assert torch.equal(grid(colours, 2)[:, :40, :40], colours[0])
     assert grid(torch.rand(2, 1, 8, 8), 2).shape == (1, 33, 66)  # 8 pixels, each shown as 4 × 4

@@ -12,7 +12,7 @@ import wnrl
 
 
 class Toy:
-    examples = 40
+    examples, remark = 40, ""
 
     def __init__(self, rate):
         self.inputs = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))

@@ -42,6 +42,25 @@ def test_the_first_ones_are_taken():
         made().first(4)
 
 
+def test_test_images_that_are_training_images_too_are_left_out():
+    images = torch.arange(3 * 16).view(3, 1, 4, 4).to(torch.uint8)
+    tests = torch.stack([images[2], images[0] + 1, images[0], images[1] + 1, images[2]])
+    given = made(images, tests=tests)._replace(test_labels=torch.tensor([0, 1, 2, 0, 1]))
+    cleaned = given.without_repeats()
+    assert torch.equal(cleaned.test_images, tests[[1, 3]])
+    assert cleaned.test_labels.tolist() == [1, 0]
+    assert cleaned.remark == "made: 3 of 5 test images are training images too, and are left out"
+    assert torch.equal(cleaned.images, images)
+    again = cleaned.without_repeats()
+    assert torch.equal(again.test_images, tests[[1, 3]])
+    assert again.remark.startswith("made: 0 of 2")
+
+
+def test_a_set_that_only_repeats_is_refused():
+    with pytest.raises(ValueError, match="all test images of made are among its training images: take more --examples"):
+        made().without_repeats()
+
+
 @pytest.mark.parametrize(
     ("images", "saying"),
     [

@@ -1,5 +1,3 @@
-"""scripts/paper/data/mnist.py and source_files.py"""
-
 import gzip
 import hashlib
 
