@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -45,6 +46,9 @@ from agents.training.source import source_of
 from agents.training.stored_settings import stored_settings
 from agents.training.task import Source, Task
 from agents.training.trainer import Callback
+from agents.watching.inline_video import InlineVideo
+from agents.watching.spectator import Spectator
+from agents.watching.video import Video, draw_off_screen, size_for
 from wnrl.networks.actor_critic import RecurrentActorCritic
 from wnrl.networks.own_torso import OwnModule
 
@@ -305,14 +309,60 @@ class Algorithm:
         game = self.settings.run.task.game
         return Scores.of(games, game, conditions(self.task.describe(), play))
 
-    def _policy(self, deterministic: bool | None, rng: np.random.Generator | None = None) -> Policy:
-        """The policy of now: of the run, or of the loaded model."""
+    @named_arguments
+    def watch(
+        self,
+        episodes: int = 1,
+        *,
+        seed: int = 0,
+        deterministic: bool | None = None,
+        values: bool = False,
+        fps: float | None = None,
+        seconds: float = 60.0,
+    ) -> InlineVideo:
+        """Whole games as a video that a notebook shows in its place, as `wnrl watch` plays them.
+
+        Args:
+            episodes: number of games, one after the other.
+            seed: of the games, which are none of those of the training, and of the exploration.
+            deterministic: as in `evaluate`.
+            values: draw Q values or action probabilities beside the picture.
+            fps: pictures a second at most; by default that of the environment.
+            seconds: length of the video at most; the game in which it ends is not played further.
+
+        Raises:
+            TypeError: a number that is not whole.
+            ValueError: no game, picture or time is asked for, the environment has no pictures, or what writes videos
+                is not installed.
+        """
+        episodes, seed = converted("episodes", episodes, int), converted("seed", seed, int)
+        if episodes < 1 or seconds <= 0 or (fps is not None and fps <= 0):
+            raise ValueError(f"episodes, seconds and fps must be above 0, got {episodes}, {seconds} and {fps}")
+        draw_off_screen()
+        with TemporaryDirectory() as folder, closing(self.task.evaluation(1, render_mode="rgb_array")) as environment:
+            path = Path(folder) / "game.mp4"
+            video = Video(path, environment.render_fps, fps=fps, seconds=seconds)
+            spectator = Spectator(environment, video, values=values, size=size_for(path, values))
+            draws = generator(seed, Purpose.GAMES_POLICY)
+            policy = spectator.watching(self._policy(deterministic, draws, seen=spectator.see))
+            games = evaluate(
+                policy,
+                environment,
+                episodes=episodes,
+                seed=integer(seed, Purpose.GAMES),
+                watch=spectator.watch,
+                stopped=lambda: video.full,
+            )
+            return InlineVideo(video.close().read_bytes(), tuple(game.score for game in games))
+
+    def _policy(self, deterministic: bool | None, rng: np.random.Generator | None = None, **options: Any) -> Policy:
+        """The policy of now: of the run, or of the loaded model; `options` are further ones of `make_policy`."""
         if rng is None:
             rng = generator(self.settings.run.seed, Purpose.GAMES_POLICY, 1)
         if self._model is not None:
-            return make_policy(self._model.network, rng, **self._play(deterministic))
+            return make_policy(self._model.network, rng, **self._play(deterministic), **options)
         agent = self._running().agent
-        return make_policy(agent.newest(), rng, agent.learner.autocast, **self._play(deterministic))
+        return make_policy(agent.newest(), rng, agent.learner.autocast, **self._play(deterministic), **options)
 
     def _play(self, deterministic: bool | None) -> dict[str, Any]:
         """Options of `make_policy`."""

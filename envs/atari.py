@@ -15,6 +15,7 @@ from envs.seeds import environment_seeds
 from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
 
 _SCREEN = (210, 160)  # height and width of the picture of render()
+_FRAMES_PER_SECOND = 60
 
 
 class Atari(Environment):
@@ -68,6 +69,7 @@ class Atari(Environment):
         _check_numbers(noop_max, sticky_actions, max_frames, frame_skip, stack, num_threads)
         self.num_envs = check_num_envs(num_envs)
         self.life_loss, self.frame_skip, self.stack = life_loss, frame_skip, stack
+        self.render_fps = _FRAMES_PER_SECOND / frame_skip
         self._rom = rom_id(game)
         self._seed = np.random.SeedSequence() if seed is None else seed  # of the first reset
         self._options: dict[str, Any] = {

@@ -41,6 +41,7 @@ class Groups(Environment):
         self.num_actions, self.action_low, self.action_high = one.num_actions, one.action_low, one.action_high
         self.obs_shape, self.obs_dtype = one.obs_shape, one.obs_dtype
         self.stack, self.frame_skip = one.stack, one.frame_skip
+        self.render_fps, self.action_meanings = one.render_fps, one.action_meanings
 
     def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
         seeds = None if seed is None else environment_seeds(seed, self.num_envs)

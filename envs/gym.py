@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -90,6 +90,8 @@ class Gym(Environment):
             self.action_high = self._actions.high.astype(np.float32)
         self.obs_shape, self.obs_dtype = obs_format(self._env.single_observation_space)
         self.stack = frames_stacked(self.obs_shape, self.obs_dtype, stack)
+        self.render_fps = render_fps(self._env.metadata) / frame_skip
+        self.action_meanings = _action_meanings(self._env)
         self._last: np.ndarray | None = None  # [N]
         self._resumable: bool | None = None  # not asked for yet
 
@@ -187,6 +189,22 @@ class Gym(Environment):
         obs = obs.astype(self.obs_dtype)  # a copy of what the next step overwrites
         check_finite(obs, reward)
         return TimeStep(obs, reward, (~terminated).astype(np.float32), first, self._last.copy())
+
+
+def render_fps(metadata: Mapping[str, Any]) -> float:
+    """Pictures a second of an environment, as its metadata have them; 30 where they say nothing that can be used."""
+    fps = metadata.get("render_fps")
+    return float(fps) if isinstance(fps, int | float) and 1 <= fps <= 1_000 else 30.0
+
+
+def _action_meanings(env: SyncVectorEnv | AsyncVectorEnv) -> Sequence[str]:
+    """Names of discrete actions, where environments in this process have them as Atari's do."""
+    one = None if isinstance(env, AsyncVectorEnv) else getattr(env.envs[0].unwrapped, "get_action_meanings", None)
+    try:
+        names = [str(name) for name in one()] if callable(one) else []
+    except Exception:
+        return ()
+    return names if names and len(names) == getattr(env.single_action_space, "n", 0) else ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,8 @@ class Environment(ABC):
         obs_dtype: dtype of an observation, uint8 for images and float32 for vectors.
         stack: frames stacked along the first axis of an observation, oldest first; 1 where there is no stack.
         frame_skip: emulator frames, or steps of an environment of Gymnasium, in one step.
+        render_fps: steps a second in real time, each of which has a picture.
+        action_meanings: names of the discrete actions; empty where they have none.
     """
 
     num_envs: int
@@ -62,6 +64,8 @@ class Environment(ABC):
     obs_dtype: np.dtype
     stack: int = 1
     frame_skip: int = 1
+    render_fps: float = 30.0
+    action_meanings: Sequence[str] = ()
     _sent: np.ndarray
 
     @property

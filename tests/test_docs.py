@@ -33,6 +33,7 @@ SHOWN = {
     "train_pqn",
     "train_sb3",
     "evaluate",
+    "watch",
     "sweep",
     "report",
     "learning_rates",
@@ -42,7 +43,7 @@ SHOWN = {
 WITHOUT_LINKS = {"docs/learning-rates.md", "docs/index.md", "docs/contributing.md", ".github/CONTRIBUTING.md"}
 # The script with the flags of `wnrl COMMAND`.
 SCRIPT_OF = {"train": "train_{}", "benchmark": "benchmark {}", "evaluate": "evaluate", "sb3": "train_sb3"}
-SCRIPT_OF |= {"sweep": "sweep", "report": "report"}
+SCRIPT_OF |= {"watch": "watch", "sweep": "sweep", "report": "report"}
 
 
 @cache
@@ -76,16 +77,16 @@ def shown_commands():
     for text in PAGES.values():
         by_script = re.findall(r"(?<!tests/)scripts/(\w+)\.py([^\n`#]*)", text)
         by_command = re.findall(
-            r"^wnrl (train \w+|evaluate|sb3|benchmark|sweep|report)([^\n`#]*)", text, flags=re.MULTILINE
+            r"^wnrl (train \w+|evaluate|watch|sb3|benchmark|sweep|report)([^\n`#]*)", text, flags=re.MULTILINE
         )
         scripts = [("train_sb3" if name == "sb3" else name.replace(" ", "_"), line) for name, line in by_command]
         for script, line in by_script + scripts:
             subcommand = re.match(r" ([a-z][a-z0-9-]*)", line) if script == "benchmark" else None
             yield f"{script} {subcommand[1]}" if subcommand else script, set(re.findall(r"--([a-z0-9-]+)", line))
         for command, what, line in re.findall(
-            r"\bwnrl (train|evaluate|sb3|benchmark|sweep|report)( [a-z][a-z0-9-]*)?\b([^\n`#]*)", text
+            r"\bwnrl (train|evaluate|watch|sb3|benchmark|sweep|report)( [a-z][a-z0-9-]*)?\b([^\n`#]*)", text
         ):
-            if what or command in ("evaluate", "sb3", "sweep", "report"):
+            if what or command in ("evaluate", "watch", "sb3", "sweep", "report"):
                 yield SCRIPT_OF[command].format(what.strip()), set(re.findall(r"--([a-z0-9-]+)", line))
 
 

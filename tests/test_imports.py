@@ -40,6 +40,7 @@ ROOMS = {
         "benchmarks",
         "algorithm",
         "registry",
+        "watching",
         "training",
         "dqn",
         "sac",

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
 needs_ffmpeg = pytest.mark.skipif(
     find_spec("imageio_ffmpeg") is None, reason="needs imageio-ffmpeg, which writes videos"
@@ -18,3 +19,10 @@ def frames_of(file):
     while (picture := video.read())[0]:
         frames.append(picture[1])
     return np.array(frames), video.get(cv2.CAP_PROP_FPS)
+
+
+def gif_frames(file):
+    """The pictures of a GIF `[frames, H, W, 3]`, RGB, and how long each is shown, in milliseconds."""
+    with Image.open(file) as gif:
+        shown = [(np.array(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(gif)]
+    return np.array([picture for picture, _ in shown]), [duration for _, duration in shown]

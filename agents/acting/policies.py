@@ -34,6 +34,7 @@ def make_policy(
     *,
     epsilon: float = 0.0,
     sample: bool = False,
+    seen: Callable[[Any], Any] = lambda outputs: None,
 ) -> Policy:
     """A policy that follows `network`, which may go on learning.
 
@@ -43,6 +44,7 @@ def make_policy(
         autocast: a context for the forward pass.
         epsilon: probability of a uniformly random action; the policy refuses any but 0 where actions are continuous.
         sample: sample actions from a policy head instead of taking the most probable ones.
+        seen: called with the network's outputs for each row.
 
     Returns:
         A function of time steps. That of a recurrent network carries its state: use one for each stream of rows.
@@ -55,6 +57,7 @@ def make_policy(
     def act(timestep: TimeStep) -> np.ndarray:
         with autocast():
             outputs = forward(timestep) if forward else network(to_device(timestep.obs, device))
+        seen(outputs)
         policy = outputs if isinstance(outputs, CategoricalPolicy) else outputs.policy
         action = (policy.sample(generator) if sample else policy.mode()).cpu().numpy()
         if not epsilon:

@@ -46,6 +46,12 @@ COMMANDS = {
         "RUN_DIR --episodes 30 --video",
         "agents.commands.evaluate:main",
     ),
+    "watch": Command(
+        "RUN",
+        "Watch a trained model play in a window",
+        "RUN_DIR --values",
+        "agents.commands.watch:main",
+    ),
     "sb3": Command(
         "",
         "Train stable-baselines3's algorithms, normalized",

@@ -2,103 +2,75 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import sys
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from agents.commands.parser import fail, read
-from agents.runtime.output_text import make_output_safe
-from agents.runtime.signals import leaving_at_once
-from agents.settings.checks import check_at_least, check_seed, check_shares, check_used
+from agents.commands.played_model import PlaySettings, is_of_sb3, open_run, play_games, read_model_of, run_player
+from agents.settings.checks import check_above_zero, check_at_least, check_used
 from agents.settings.presets.protocols import conditions
-from agents.training.run_directory import NAMES, RunDirectory, run_of_part
+from agents.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:  # torch comes with it, and is imported once the command line is right
     from agents.training.saved_model import SavedModel
+    from agents.watching.video import Video
+
+IN_THE_RUN = Path("auto")
+"""The video's file where it has no name of its own."""
+_FILE = tyro.conf.arg(metavar="[FILE]")
+_FPS = tyro.conf.arg(metavar="FPS")
+_SECONDS = tyro.conf.arg(metavar="SECONDS")
 
 
 @dataclass(frozen=True)
-class EvaluateSettings:
+class EvaluateSettings(PlaySettings):
     """The evaluated model, and how it plays."""
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
-    """Folder of the run."""
     episodes: int = 30
     """Whole games to play."""
-    epsilon: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
-    """Exploration rate ε; by default the run's own in evaluation."""
-    model: Literal["last", "best"] = "last"
-    """The last model, or that of the best evaluation in training, a choice that flatters; RUN_DIR/best.safetensors
-    instead of RUN_DIR means it too."""
     num_envs: int = 8
     """Games played in parallel."""
-    seed: int = 0
-    """Random seed of the games, which are none of those of the training, and of the exploration."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, or auto (CUDA where available)."""
-    trust: bool = False
-    """Import the module that the run's environment names (my_module:Maze-v0), and read models of any size."""
-    video: bool = False
-    """Write the first game to RUN_DIR/videos as MP4."""
+    video: Annotated[Path | None, _FILE] = None
+    """Write the first game to this file, .mp4 or .gif; without a name to RUN_DIR/videos as MP4."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of the video, instead of RUN_DIR/videos. Without --video nothing is written."""
+    """Folder of a video without a name, instead of RUN_DIR/videos. Without --video nothing is written."""
+    video_fps: Annotated[float | None, _FPS] = None
+    """Pictures a second of the video at most; others are left out, the game stays as fast. By default all, of a GIF
+    15."""
+    video_seconds: Annotated[float | None, _SECONDS] = None
+    """Length of the video at most. By default the whole game, of a GIF 30 seconds."""
+    values: bool = False
+    """Draw Q values or action probabilities beside the picture of the video."""
 
     def __post_init__(self) -> None:
-        check_used(self, self.video, "video", "out")
-        check_seed(self)
+        super().__post_init__()
+        check_used(self, self.video is not None, "video", "out", "video_fps", "video_seconds", "values")
+        check_used(self, self.video == IN_THE_RUN, "a video without a name", "out")
         check_at_least(self, 1, "episodes", "num_envs")
-        if self.epsilon is not None:
-            check_shares(self, "epsilon")
+        check_above_zero(self, *(name for name in ("video_fps", "video_seconds") if getattr(self, name) is not None))
 
 
 def main(description: str) -> int:
     """Evaluate a model, as `scripts/evaluate.py` does; returns the exit code."""
-    make_output_safe()
-    try:
-        settings = located(read(EvaluateSettings, description))
-        _open(settings.run_dir)  # what is wrong with it is said before torch is imported
-        with leaving_at_once():
-            import agents.training.saved_model  # noqa: F401
-    except ValueError as error:
-        fail(error)
-    except KeyboardInterrupt:
-        return 130
-    from envs.faults import EnvironmentFault
-
-    try:
-        print(play_saved_model(settings))
-        return 0
-    except EnvironmentFault as fault:
-        fail(fault, code=1)
-    except (ValueError, ModuleNotFoundError) as error:
-        fail(error)
-    except KeyboardInterrupt:
-        return 130
+    return run_player(EvaluateSettings, description, play_saved_model, with_video(sys.argv[1:]))
 
 
-def located(settings: EvaluateSettings) -> EvaluateSettings:
-    """The settings, with the run and the model that the path of a model's file means.
-
-    Raises:
-        ValueError: it is of another model than the settings say, or something else within a run.
-    """
-    path = settings.run_dir
-    if (folder := run_of_part(path)) is None:
-        return settings
-    models: dict[str, Any] = {name: kind for kind, name in NAMES.items()}
-    model = models.get(path.stem)
-    if model is None or path.parent != folder:
-        raise ValueError(f"{path} is in the folder of a run: give {folder}")
-    if settings.model not in ("last", model):
-        raise ValueError(f"{path} is the model of --model {model}, got --model {settings.model}: leave that out")
-    return replace(settings, run_dir=folder, model=model)
+def with_video(argv: Sequence[str]) -> list[str]:
+    """The arguments, with the file of a bare `--video` written out; a file has a suffix, and is none of a run."""
+    written: list[str] = []
+    for text, following in itertools.pairwise([*argv, "--"]):
+        file, written = Path(following), [*written, text]
+        named = file.suffix and (file.suffix.lower() in (".mp4", ".gif") or not file.exists())
+        if text == "--video" and following != str(IN_THE_RUN) and (following.startswith("--") or not named):
+            written.append(str(IN_THE_RUN))
+    return written
 
 
 def play_saved_model(settings: EvaluateSettings) -> str:
@@ -107,60 +79,52 @@ def play_saved_model(settings: EvaluateSettings) -> str:
     Raises:
         ValueError: there is no such run, model or device, or video needs what is not installed.
     """
-    from agents.acting.policies import make_policy
-    from agents.runtime.devices import resolve_device
-    from agents.runtime.seeds import Purpose, generator, integer
-    from agents.training.evaluation import evaluate
-    from agents.training.saved_model import read_saved_model
-    from agents.training.video import Video, draw_off_screen
+    from agents.watching.spectator import Spectator
+    from agents.watching.video import draw_off_screen, size_for
 
-    if settings.video:
+    if settings.video is not None:
         draw_off_screen()
-    directory = _open(settings.run_dir)
-    if directory.config.get("library") == "stable-baselines3":
+    directory = open_run(settings.run_dir)
+    if is_of_sb3(directory):
         from agents.commands.sb3.saved_policy import play_saved_policy  # brings the library
 
         return play_saved_policy(directory, settings)
-    model = read_saved_model(directory.path, settings.model, resolve_device(settings.device), trust=settings.trust)
-    play = model.description["play"] | ({} if settings.epsilon is None else {"epsilon": settings.epsilon})
-    render = {"render_mode": "rgb_array"} if settings.video else {}
+    model = read_model_of(directory, settings)
+    render = {} if settings.video is None else {"render_mode": "rgb_array"}
     environment = model.make_environment(min(settings.num_envs, settings.episodes), **render)
-    policy = make_policy(model.network, generator(settings.seed, Purpose.GAMES_POLICY), **play)
-    path = video_path(directory, settings, model.name, model.description["step"])
     with closing(environment):
-        video = Video(environment, path) if settings.video else None
-        watching: dict[str, Any] = {"watch": video.watch} if video else {}
-        seed = integer(settings.seed, Purpose.GAMES)
-        games = evaluate(
-            policy,
-            environment,
-            episodes=settings.episodes,
-            seed=seed,
-            message=partial(print, file=sys.stderr),
-            **watching,
-        )
+        path = video_path(directory, settings, model.name, model.description["step"])
+        video = make_video(settings, path, environment.render_fps)
+        spectator = None
+        if video is not None:
+            size = size_for(path, settings.values)
+            spectator = Spectator(environment, video, values=settings.values, size=size, games=1)
+        games = play_games(model, environment, settings, settings.episodes, spectator)
     if not games:
         raise ValueError("no game ended, so there is no score")
+    play = settings.manner(model.description["play"])
     line = score_line(model, [game.score for game in games], play)
-    return f"{line}\nvideo of the first game: {video.close()}" if video else line
+    if video is None:
+        return line
+    video.close()
+    return f"{line}\n{video.describe()}"
 
 
 def video_path(directory: RunDirectory, settings: EvaluateSettings, name: str, step: int) -> Path:
     """Where the video of a model, by the name of its file and its step, is written."""
+    if settings.video not in (None, IN_THE_RUN):
+        assert settings.video is not None
+        return settings.video
     return (settings.out or directory.path / "videos") / f"{name}-step-{step}.mp4"
 
 
-def _open(path: Path) -> RunDirectory:
-    """The run in that folder; raises ValueError where there is none, or a model of stable-baselines3 alone."""
-    if not os.path.isfile(path / "config.json"):  # False for a name that is too long
-        zips = sorted(path.glob("*.zip")) if os.path.isdir(path) else [path] * (path.suffix == ".zip")
-        if zips:
-            raise ValueError(
-                f"{zips[0]} is a model of stable-baselines3 and no run: to load it is to unpickle it, which runs its "
-                "author's code, and it names no environment to play in. If you trust it, load it in Python (PPO.load) "
-                "and play it with stable_baselines3.common.evaluation.evaluate_policy"
-            )
-    return RunDirectory.open(path)
+def make_video(settings: EvaluateSettings, path: Path, rate: float) -> Video | None:
+    """The video that the settings ask for, if any, of a game with that many pictures a second; raises as `Video`."""
+    from agents.watching.video import Video
+
+    if settings.video is None:
+        return None
+    return Video(path, rate, fps=settings.video_fps, seconds=settings.video_seconds)
 
 
 def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> str:

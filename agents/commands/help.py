@@ -160,18 +160,18 @@ def _pairs(body: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 def metavar(hint: Any) -> str:
     """What a flag takes: `INT`, `{a,b}`, `INT|None`; empty for a flag that has a `--no-` form."""
-    for extra in _extras(hint):
-        if getattr(extra, "metavar", None):
-            return f"{extra.metavar}{' ...' if get_origin(get_args(hint)[0]) is tuple else ''}"
-    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    extras, hint = _extras(hint), get_args(hint)[0] if get_origin(hint) is Annotated else hint
     origin, arguments = get_origin(hint), get_args(hint)
+    if bool in arguments:
+        return ""
+    for extra in extras:
+        if getattr(extra, "metavar", None):
+            return f"{extra.metavar}{' ...' if origin is tuple else ''}"
     if origin is Literal:
         return f"{{{','.join(map(str, arguments))}}}"
     if origin is tuple:
         return f"{metavar(arguments[0])} ..."
     if origin in (Union, types.UnionType):
-        if bool in arguments:
-            return ""
         return "|".join("None" if part is types.NoneType else metavar(part) for part in arguments)
     return {bool: "", int: "INT", float: "FLOAT", str: "NAME", Path: "PATH"}[hint]
 

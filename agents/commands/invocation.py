@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_SCRIPT = re.compile(r"(train_\w+|evaluate|benchmark|report|sweep)\.py")
+_SCRIPT = re.compile(r"(train_\w+|evaluate|benchmark|report|sweep|watch)\.py")
 
 
 def how_to_call(command: str, agent: str = "") -> str:
@@ -18,7 +18,7 @@ def how_to_call(command: str, agent: str = "") -> str:
     `wnrl evaluate`, `python -m wnrl evaluate` or `python scripts/evaluate.py`; arguments follow it.
 
     Args:
-        command: `train`, `evaluate`, `sb3`, `benchmark`, `report` or `sweep`.
+        command: `train`, `evaluate`, `sb3`, `benchmark`, `report`, `sweep` or `watch`.
         agent: that `train` trains, `dqn` for example.
     """
     started = Path(sys.argv[0])

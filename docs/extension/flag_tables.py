@@ -16,6 +16,7 @@ MEASUREMENTS = {get_args(kind)[1].name: get_args(kind)[0] for kind in get_args(B
 """The dataclasses of `wnrl benchmark WHAT`."""
 SETTINGS = {
     "evaluate": "agents.commands.evaluate:EvaluateSettings",
+    "watch": "agents.commands.watch:WatchSettings",
     "sb3": "agents.settings.sb3:SB3Settings",
     "sweep": "agents.commands.sweep:SweepSettings",
     "report": "agents.commands.report:ReportSettings",

@@ -39,7 +39,7 @@ class Clockwork(Environment):
 class Coloured(Clockwork):
     """Shows a picture that is brighter the longer the game lasts."""
 
-    frame_skip = 4
+    frame_skip, render_fps = 4, 15.0
 
     def render(self):
         return np.full((210, 160, 3), 20 * self.elapsed[0], np.uint8)

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import agents
+import envs
 import wnrl
 from agents import A2C, DQN, PPO, PQN, SAC, Reinforce, load
 from agents.acting.policies import Recurrence
@@ -27,8 +28,12 @@ from agents.registry import AGENTS
 from agents.settings.flat import replace, to_flat
 from agents.training.run import Run
 from agents.training.trainer import Callback
+from agents.watching.bars import width_of
+from envs import Chain
 from envs.faults import EnvironmentFault
 from tests.agents.contract import differences
+from tests.agents.training.chain_models import chain_model
+from tests.videos import frames_of, needs_ffmpeg
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.checkpoints.tensor_files import read_model
 from wnrl.networks.own_torso import OwnTorso
@@ -382,6 +387,55 @@ def test_scores_are_those_of_the_command(tmp_path, capsys, monkeypatch):
     assert agent.evaluate(5, seed=2) == scores
     sampled = [agent.evaluate(20, seed=seed, deterministic=False) for seed in (2, 2, 3)]
     assert sampled[0] == sampled[1] != sampled[2]
+
+
+class Bright(Chain):
+    """A chain whose picture is as bright as its state."""
+
+    def __init__(self, num_envs, render_mode=None, **options):
+        super().__init__(num_envs, **options)
+
+    def render(self):
+        return np.full((32, 48, 3), 50 * self._position[0], np.uint8)
+
+
+@needs_ffmpeg
+def test_a_notebook_shows_the_games(tmp_path, monkeypatch):
+    monkeypatch.setitem(envs.TOYS, "Chain", Bright)
+    agent = chain(DQN)
+    monkeypatch.setattr(agent._running().agent, "newest", lambda: chain_model(right=True))
+    video = agent.watch(2, deterministic=True)
+    assert video.scores == (1.0, 1.0)
+    assert "data:video/mp4;base64," in video._repr_html_()
+    frames, fps = frames_of(video.save(tmp_path / "a.mp4"))
+    assert fps == 30
+    assert np.mean(frames, axis=(1, 2, 3)) == pytest.approx([0, 50, 100, 150, 200] * 2, abs=6)
+    valued = agent.watch(seconds=0.1, fps=15, values=True, deterministic=True)
+    frames, fps = frames_of(valued.save(tmp_path / "b.mp4"))
+    assert frames.shape == (2, 416, 624 + width_of(416), 3)
+    assert fps == 15
+    assert valued.scores == ()  # it is full before the end
+    with pytest.raises(ValueError, match=r"must be above 0, got 0, 60\.0 and None"):
+        agent.watch(0)
+    agent.close()
+
+
+@needs_ffmpeg
+def test_a_loaded_agent_is_watched_too(tmp_path, monkeypatch):
+    monkeypatch.setitem(envs.TOYS, "Chain", Bright)
+    chain(PPO).learn(40, run_dir=tmp_path / "run").close()
+    agent = load(tmp_path / "run")
+    assert agent.watch(2, seed=5, values=True).scores == agent.evaluate(2, seed=5, num_envs=1).scores
+    assert agent.watch(seed=1).data == agent.watch(seed=1).data
+
+
+def test_an_environment_without_pictures_cannot_be_watched(monkeypatch):
+    with pytest.raises(ValueError, match="Chain has no picture to render"):
+        chain(DQN).watch()
+    monkeypatch.setitem(envs.TOYS, "Chain", Bright)
+    monkeypatch.setitem(sys.modules, "imageio.v2", None)
+    with pytest.raises(ValueError, match=r'pip install "wnrl\[video\]"'):
+        chain(DQN).watch()
 
 
 @pytest.mark.parametrize(

@@ -418,6 +418,7 @@ def test_a_restart_leaves_other_environments_as_they_are():
 def test_lives_and_frames_are_those_of_the_last_row():
     env = Atari("Breakout", 1, noop_max=0)
     assert env.action_meanings == ["NOOP", "FIRE", "RIGHT", "LEFT"]
+    assert env.render_fps == 15  # 60 frames a second
     env.reset()
     assert (env.lives.tolist(), env.episode_frames.tolist()) == ([5], [1])  # FIRE
     while env.lives[0] == 5:

@@ -60,6 +60,7 @@ def test_it_is_like_the_environments_in_it():
     assert (env.num_envs, env.num_actions, env.action_size, env.obs_shape) == (3, 0, 1, (3,))
     assert (env.action_low.tolist(), env.action_high.tolist(), env.obs_dtype) == ([-2], [2], np.float32)
     assert (env.stack, env.frame_skip, env.resumable, env.parts) == (1, 1, False, [slice(0, 2), slice(2, 3)])
+    assert (env.render_fps, env.action_meanings) == (30, ())
     truth = Gym("Pendulum-v1", 3)
     action = np.array([[1], [-9], [0.5]], np.float32)
     assert_same([env.reset(7), env.step(action)], [truth.reset(7), truth.step(action)])

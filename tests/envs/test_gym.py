@@ -327,6 +327,32 @@ def test_what_cannot_be_rendered(picture, message, monkeypatch):
         env.render()
 
 
+@pytest.mark.parametrize(
+    ("metadata", "fps"),
+    [
+        ({"render_fps": 50}, 50),
+        ({}, 30),
+        ({"render_fps": None}, 30),
+        ({"render_fps": 0}, 30),
+        ({"render_fps": "4"}, 30),
+    ],
+)
+def test_the_pace_of_pictures_is_the_environments_own(metadata, fps, monkeypatch):
+    monkeypatch.setattr(Own, "metadata", metadata)
+    assert Gym(Own).render_fps == fps
+    assert Gym(Own, frame_skip=5).render_fps == fps / 5
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"), [(["LEFT", "RIGHT"], ["LEFT", "RIGHT"]), (["LEFT"], ()), (None, ()), (7, ())]
+)
+def test_actions_have_names_where_the_environment_gives_them(names, shown, monkeypatch):
+    assert Gym(Own).action_meanings == ()
+    monkeypatch.setattr(Own, "get_action_meanings", lambda self: names, raising=False)
+    monkeypatch.setattr(Own, "action_space", spaces.Discrete(2))
+    assert Gym(Own).action_meanings == shown
+
+
 def test_without_a_render_mode_there_is_nothing_to_render():
     env = Gym(Own, render_mode="rgb_array")
     env.reset()

@@ -34,6 +34,7 @@ def play_games(
     *,
     stopped: Callable[[], bool] = lambda: False,
     watch: Callable[[], Any] = lambda: None,
+    ended: Callable[[], Any] = lambda: None,
     epsilon: float = 0.0,
     seed: int = 0,
 ) -> Games | None:
@@ -47,7 +48,8 @@ def play_games(
         environment: its `infos` have an `episode` at the end of a game, as a `Monitor` gives them.
         episodes: how many games, at least 1.
         stopped: asked before each step.
-        watch: called before each step of the first game of environment 0.
+        watch: called before each step.
+        ended: called at the end of each game of environment 0.
         epsilon: probability of a random action.
         seed: of random actions.
 
@@ -59,7 +61,7 @@ def play_games(
     """
     check_epsilon(policy, environment, epsilon)
     masks = _are_masked(policy, environment)
-    player = _Player(policy, stopped, watch, epsilon, np.random.default_rng(seed))
+    player = _Player(policy, stopped, watch, ended, epsilon, np.random.default_rng(seed))
     library: Any = importlib.import_module("sb3_contrib.common.maskable.evaluation") if masks else evaluation
     try:
         with same_randomness():
@@ -94,18 +96,17 @@ class _Player:
         policy: Any,
         stopped: Callable[[], bool],
         watch: Callable[[], Any],
+        ended: Callable[[], Any],
         epsilon: float,
         rng: np.random.Generator,
     ) -> None:
-        self._policy, self._stopped, self._watch = policy, stopped, watch
+        self._policy, self._stopped, self._watch, self._ended = policy, stopped, watch, ended
         self._epsilon, self._rng = epsilon, rng
-        self._watching = True
 
     def predict(self, observation: Any, **options: Any) -> tuple[np.ndarray, Any]:
         if self._stopped():
             raise _StopAskedError
-        if self._watching:
-            self._watch()
+        self._watch()
         actions, states = self._policy.predict(observation, **options)
         if self._epsilon:
             actions = with_random(actions, int(self._policy.action_space.n), self._epsilon, self._rng)
@@ -114,4 +115,4 @@ class _Player:
     def see(self, names: dict[str, Any], _: dict[str, Any]) -> None:
         """Called by `evaluate_policy` for each environment after a step, with its local names."""
         if names["i"] == 0 and "episode" in names["info"]:
-            self._watching = False
+            self._ended()

@@ -42,6 +42,15 @@ def test_a_q_network_is_followed_greedily():
     assert len(set(expected)) > 1
 
 
+def test_outputs_are_seen_row_by_row():
+    network, seen = q(), []
+    policy = make_policy(network, rng(), seen=seen.append)
+    policy(first_rows(OBS[:1]))
+    policy(first_rows(OBS[1:3]))
+    assert [len(outputs.q_values) for outputs in seen] == [1, 2]
+    assert (seen[1].q_values == network(torch.as_tensor(OBS[1:3])).q_values).all()
+
+
 def test_epsilon_is_the_share_of_uniform_actions_from_the_rng():
     network = q()
     greedy = make_policy(network, rng())(first_rows(OBS[:1]))[0]

@@ -45,6 +45,7 @@ def test_help_lists_the_commands_in_plain_lines(wnrl, arguments, program):
     assert [row[0] for row in listed] == [
         "train AGENT",
         "evaluate RUN",
+        "watch RUN",
         "sb3",
         "benchmark WHAT",
         "sweep",
@@ -75,7 +76,7 @@ def test_version(wnrl):
         (["dqn"], "wnrl: error: there is no command 'dqn': did you mean wnrl train dqn?"),
         (
             ["--game", "Pong"],
-            "wnrl: error: there is no command '--game': wnrl train|evaluate|sb3|benchmark|sweep|report",
+            "wnrl: error: there is no command '--game': wnrl train|evaluate|watch|sb3|benchmark|sweep|report",
         ),
         (["train", "DQN"], "wnrl: error: there is no agent 'DQN': did you mean wnrl train dqn?"),
         (
@@ -101,7 +102,7 @@ def test_a_wrong_command_line_is_one_line(wnrl, arguments, said):
 
 
 @pytest.mark.parametrize(
-    "command", ["train dqn", "train sac", "evaluate", "sb3", "benchmark replay", "sweep", "report"]
+    "command", ["train dqn", "train sac", "evaluate", "watch", "sb3", "benchmark replay", "sweep", "report"]
 )
 def test_a_command_has_its_own_help(wnrl, command):
     code, out, err = wnrl(*command.split(), "--help")

@@ -1,4 +1,3 @@
-import builtins
 import re
 import sys
 from pathlib import Path
@@ -8,18 +7,19 @@ import numpy as np
 import pytest
 
 from agents.commands import evaluate
-from agents.commands.evaluate import EvaluateSettings, main, play_saved_model, score_line
+from agents.commands.evaluate import IN_THE_RUN, EvaluateSettings, main, play_saved_model, score_line, with_video
 from agents.learner.network import make_network
 from agents.training import saved_model
 from agents.training.saved_model import SavedModel
+from agents.watching.bars import BAR, CHOSEN, width_of
 from envs import Chain, Gym
 from tests.agents.environments import Clockwork, Coloured
 from tests.agents.training.chain_models import NETWORK, actor_model, chain_model, save
 from tests.envs.faulty import Faulty
-from tests.videos import frames_of, needs_ffmpeg
+from tests.videos import frames_of, gif_frames, needs_ffmpeg
 from wnrl.normalizers.folding import fold
 
-CALL = {"episodes": 3, "epsilon": None, "model": "last", "num_envs": 8, "seed": 0, "device": "cpu", "video": False}
+CALL = {"episodes": 3, "epsilon": None, "model": "last", "num_envs": 8, "seed": 0, "device": "cpu", "video": None}
 
 
 def said(run_dir, **changes):
@@ -155,7 +155,7 @@ def test_the_conditions_of_a_game_stand_beside_its_score():
 def test_the_video_is_the_first_game_of_the_first_environment(run_dir, monkeypatch):
     monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, 9, obs_shape=(5,)))
     file = run_dir / "videos" / "model-step-12000.mp4"
-    assert said(run_dir, video=True).splitlines()[1] == f"video of the first game: {file}"
+    assert said(run_dir, video=IN_THE_RUN).splitlines()[1] == f"video of the first game: {file}"
     frames, fps = frames_of(file)
     assert frames.shape == (8, 210, 160, 3)  # the first row and seven steps
     assert fps == 15  # real time at 4 frames a step
@@ -167,7 +167,7 @@ def test_a_video_of_an_atari_game(tmp_path):
     network = {**NETWORK, "obs_shape": [4, 84, 84], "num_actions": 4, "hidden": [8]}
     emulator = {"noop_max": 0, "max_frames": 80, "fire_reset": True}
     save(tmp_path, "model", fold(make_network(network)), network=network, game="Breakout", env=None, emulator=emulator)
-    assert said(tmp_path, episodes=1, video=True).startswith("Breakout: ")
+    assert said(tmp_path, episodes=1, video=IN_THE_RUN).startswith("Breakout: ")
     frames, _ = frames_of(next((tmp_path / "videos").iterdir()))
     assert frames.shape == (21, 210, 160, 3)
     assert np.ptp(frames[0]) > 100  # a picture, not a blank
@@ -176,24 +176,17 @@ def test_a_video_of_an_atari_game(tmp_path):
 @needs_ffmpeg
 def test_what_has_no_picture_is_refused(run_dir, monkeypatch):
     with pytest.raises(ValueError, match=r"no picture"):
-        said(run_dir, video=True)
+        said(run_dir, video=IN_THE_RUN)
     monkeypatch.setattr(saved_model, "make", lambda **options: Clockwork(7, obs_shape=(5,)))
     with pytest.raises(ValueError, match=r"Clockwork has no picture"):
-        said(run_dir, video=True)
+        said(run_dir, video=IN_THE_RUN)
 
 
 def test_video_without_its_packages_is_refused_with_what_to_install(run_dir, monkeypatch):
-    real = builtins.__import__
-
-    def lacking(name, *args, **kwargs):
-        if name.startswith("imageio"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
     monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, obs_shape=(5,)))
-    monkeypatch.setattr(builtins, "__import__", lacking)
+    monkeypatch.setitem(sys.modules, "imageio.v2", None)
     with pytest.raises(ValueError, match=r'pip install "wnrl\[video\]"'):
-        said(run_dir, video=True)
+        said(run_dir, video=IN_THE_RUN)
     assert not (run_dir / "videos").exists()
 
 
@@ -205,16 +198,102 @@ def test_a_run_that_may_only_be_read(run_dir, tmp_path, monkeypatch):
     assert said(run_dir).startswith("Chain: 1.0")
     monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, 9, obs_shape=(5,)))
     with pytest.raises(ValueError, match=r"cannot write a video to .*run/videos: give another folder by --out"):
-        said(run_dir, video=True)
+        said(run_dir, video=IN_THE_RUN)
     file = tmp_path / "out" / "here" / "model-step-12000.mp4"
-    assert said(run_dir, video=True, out=file.parent).splitlines()[1] == f"video of the first game: {file}"
+    assert said(run_dir, video=IN_THE_RUN, out=file.parent).splitlines()[1] == f"video of the first game: {file}"
     assert len(frames_of(file)[0]) == 8
     assert sorted(run_dir.rglob("*")) == before
 
 
-def test_a_folder_for_a_video_without_one_is_refused():
-    with pytest.raises(ValueError, match=r"out .* has no effect without video"):
-        EvaluateSettings("run", out=Path("here"))
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"out": Path("here")}, "out here has no effect without video"),
+        ({"values": True}, "values True has no effect without video"),
+        ({"video_fps": 5.0}, "video_fps 5.0 has no effect without video"),
+        ({"video_seconds": 5.0}, "video_seconds 5.0 has no effect without video"),
+        ({"video": Path("a.gif"), "out": Path("here")}, "out here has no effect without a video without a name"),
+        ({"video": IN_THE_RUN, "video_fps": 0.0}, "video_fps must be above 0"),
+        ({"video": IN_THE_RUN, "video_seconds": -1.0}, "video_seconds must be above 0"),
+    ],
+)
+def test_what_a_video_does_not_use_is_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        EvaluateSettings("run", **options)
+
+
+def test_a_gif_of_the_first_game_with_values_beside_it(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, 9, obs_shape=(5,)))
+    plain, valued = tmp_path / "plain.gif", tmp_path / "new" / "valued.gif"
+    assert said(run_dir, video=plain).splitlines()[1] == f"video of the first game: {plain}"
+    said(run_dir, video=valued, values=True)
+    assert not (run_dir / "videos").exists()
+    (frames, durations), (beside, _) = gif_frames(plain), gif_frames(valued)
+    assert frames.shape == (8, 210, 160, 3)
+    assert durations == [70] * 8  # 15 a second, in hundredths
+    assert np.mean(frames, axis=(1, 2, 3)) == pytest.approx(20 * np.arange(8))
+    assert beside.shape == (8, 210, 160 + width_of(210), 3)
+    assert (beside[:, :, :160] == frames).all()
+    bars = (beside == BAR).all(-1).sum((1, 2)), (beside == CHOSEN).all(-1).sum((1, 2))
+    assert (bars[0] > 500).all()  # -1, to the left
+    assert bars[1][:7] == pytest.approx(bars[0][:7], rel=0.2)  # 1, as long, to the right; with the name of its action
+    assert bars[1][7] == 0  # none is chosen at the end
+
+
+def test_the_options_of_a_video_come_through(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, 9, obs_shape=(5,)))
+    line = said(run_dir, video=tmp_path / "a.gif", video_fps=5.0, video_seconds=0.4).splitlines()[1]
+    assert line == f"video of the first game (its first 0.4 seconds): {tmp_path / 'a.gif'}"
+    frames, durations = gif_frames(tmp_path / "a.gif")
+    assert np.mean(frames, axis=(1, 2, 3)).tolist() == [0, 60]
+    assert durations == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("run --video", "run --video auto"),
+        ("--video run", "--video auto run"),
+        ("--video --seed 1 run", "--video auto --seed 1 run"),
+        ("run --video a.gif", "run --video a.gif"),
+        ("run --video A.MP4 --seed 1", "run --video A.MP4 --seed 1"),
+        ("run --video a.avi", "run --video a.avi"),
+        ("run --video=a.gif", "run --video=a.gif"),
+        ("run --video auto", "run --video auto"),
+        ("--video {file}", "--video auto {file}"),
+        ("run", "run"),
+    ],
+)
+def test_a_video_without_a_name(given, read, tmp_path):
+    """What follows may be the run, or a file in it."""
+    file = tmp_path / "best.safetensors"
+    file.touch()
+    assert with_video(given.format(file=file).split()) == read.format(file=file).split()
+
+
+def test_the_command_writes_a_video_by_that_name(run_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, obs_shape=(5,)))
+    assert call(monkeypatch, run_dir, "--episodes", 1, "--video", tmp_path / "a.gif", "--values") == 0
+    assert capsys.readouterr().out.splitlines()[1] == f"video of the first game: {tmp_path / 'a.gif'}"
+    with pytest.raises(SystemExit):
+        call(monkeypatch, run_dir, "--video", tmp_path / "a.avi")
+    assert "a video is a file .mp4 or .gif, got" in capsys.readouterr().err
+
+
+def test_greedy_and_sampled_actions(run_dir, monkeypatch):
+    save(run_dir, "model", chain_model(right=True), play={"epsilon": 0.25})
+    assert "(epsilon 0, model" in said(run_dir, greedy=True)
+    with pytest.raises(ValueError, match="no-greedy samples the actions of a policy, which this agent does not"):
+        said(run_dir, greedy=False)
+    with pytest.raises(ValueError, match=r"greedy has no random actions, got epsilon 0\.5"):
+        said(run_dir, greedy=True, epsilon=0.5)
+    description, network = actor_model()
+    save(run_dir, "model", network, network=description, play={"sample": True})
+    assert 0 < sum(scores_of(run_dir, monkeypatch)) < 40
+    assert sum(scores_of(run_dir, monkeypatch, greedy=True)) == 40
+    save(run_dir, "model", network, network=description, play={"sample": False})
+    assert 0 < sum(scores_of(run_dir, monkeypatch, greedy=False)) < 40
+    assert "(actions sampled, model" in said(run_dir, greedy=False)
 
 
 def test_a_model_of_stable_baselines3_alone_is_not_unpickled(tmp_path):

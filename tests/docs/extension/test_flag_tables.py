@@ -42,7 +42,7 @@ def test_a_row():
     assert rows["--steps"].takes == "INT"
     assert "with --env" in rows["--steps"].default
     assert rows["--double, --no-double"].takes == ""
-    assert [row.flag for table in groups("evaluate").values() for row in table][:2] == ["RUN_DIR", "--episodes"]
+    assert [row.flag for table in groups("evaluate").values() for row in table][:2] == ["RUN_DIR", "--epsilon"]
 
 
 def test_every_command_has_a_page():

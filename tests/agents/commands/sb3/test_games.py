@@ -84,10 +84,17 @@ def test_a_stop_ends_it_at_the_next_step():
     assert len(policy.asked) == 7
 
 
-def test_the_first_game_of_the_first_environment_is_watched():
+def test_each_step_is_watched_and_the_ends_of_the_first_environment():
     environment, seen = environments(), []
-    play_games(Always(1, environment), environment, 6, watch=lambda: seen.append(environment.get_attr("made", 0)[0]))
-    assert seen == [0, 1, 2, 3]
+    play_games(
+        Always(1, environment),
+        environment,
+        6,
+        watch=lambda: seen.append(environment.get_attr("made", 0)[0]),
+        ended=lambda: seen.append("end"),
+    )
+    assert seen[:6] == [0, 1, 2, 3, "end", 0]
+    assert seen.count("end") == 3  # of 6, in two environments
 
 
 def test_random_actions_have_their_share_and_seed():

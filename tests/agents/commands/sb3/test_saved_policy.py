@@ -8,11 +8,13 @@ import pytest
 import torch
 from gymnasium.error import DependencyNotInstalled
 
-from agents.commands.evaluate import EvaluateSettings, play_saved_model
+from agents.commands import watch
+from agents.commands.evaluate import IN_THE_RUN, EvaluateSettings, play_saved_model
 from agents.commands.sb3.saved_policy import Screen
 from agents.commands.sb3.sb3_run import SB3Run
 from agents.settings.flat import from_flat
 from agents.settings.sb3 import SB3Settings
+from tests.agents.commands.test_watch import FakeWindow
 from tests.videos import frames_of, needs_ffmpeg
 from wnrl.checkpoints.tensor_files import read_model, write_model
 
@@ -118,7 +120,7 @@ def test_a_game_is_evaluated_as_its_run_did(tmp_path):
         "pong: 0.0 ± 0.0 over 2 whole games (epsilon 0, model.safetensors of step 32; no sticky actions, "
         "up to 30 no-ops, FIRE pressed at the start, minimal action set, life loss in training, at most 160 frames)"
     )
-    line, video = said(path, model="last", episodes=2, video=True).splitlines()
+    line, video = said(path, model="last", episodes=2, video=IN_THE_RUN).splitlines()
     assert line == result
     assert video == f"video of the first game: {path / 'videos' / 'model-step-32.mp4'}"
     frames, fps = frames_of(path / "videos" / "model-step-32.mp4")
@@ -129,17 +131,57 @@ def test_a_game_is_evaluated_as_its_run_did(tmp_path):
 @needs_ffmpeg
 def test_a_video_of_another_environment(cartpole):
     pytest.importorskip("pygame")
-    assert "video of the first game" in said(cartpole, video=True)
+    assert "video of the first game" in said(cartpole, video=IN_THE_RUN)
     frames, fps = frames_of(cartpole / "videos" / "model-step-60.mp4")
     assert frames.shape[1:] == (400, 600, 3)
-    assert fps == 30
+    assert fps == 50  # as CartPole says
+
+
+def test_values_of_actions_are_of_this_library_alone(cartpole):
+    with pytest.raises(ValueError, match="this run is of stable-baselines3: leave them out"):
+        said(cartpole, video=IN_THE_RUN, values=True)
+
+
+def test_games_in_a_window(cartpole, monkeypatch):
+    pytest.importorskip("pygame")
+    monkeypatch.setattr(watch, "check_display", lambda: None)
+    monkeypatch.setattr(watch, "Window", FakeWindow)
+    line = watch.watch_saved_model(watch.WatchSettings(cartpole, episodes=2, device="cpu"))
+    window = FakeWindow.made
+    assert (window.title, window.fps, window.ended) == ("CartPole-v1", 50, True)
+    assert line.startswith("CartPole-v1: ")
+    assert " over 2 whole games " in line
+    assert {*window.texts} == {"game 1", "game 2"}
+    assert window.pictures[0].shape == (400, 600, 3)
+    assert (window.pictures[0] != window.pictures[3]).any()
+    with pytest.raises(ValueError, match="this run is of stable-baselines3: leave them out"):
+        watch.watch_saved_model(watch.WatchSettings(cartpole, values=True, device="cpu"))
+    monkeypatch.setattr(watch, "Window", lambda *arguments: FakeWindow(*arguments, closes_at=2))
+    settings = watch.WatchSettings(cartpole, device="cpu")
+    assert watch.watch_saved_model(settings) == "no game was played to its end"
+
+
+def test_its_actions_are_never_sampled(cartpole):
+    assert "(epsilon 0, model" in said(cartpole, greedy=True)
+    with pytest.raises(ValueError, match="no-greedy samples the actions of a policy, which this agent does not"):
+        said(cartpole, greedy=False)
+
+
+def test_the_pace_of_pictures():
+    def pace(metadata, **task):
+        return Screen(SimpleNamespace(metadata=metadata), {"game": None, "emulator": {}, **task}).render_fps
+
+    assert pace({"render_fps": 20}) == 20
+    assert pace({}) == 30
+    assert pace({}, game="Pong") == 15
+    assert pace({}, game="Pong", emulator={"frame_skip": 2}) == 30
 
 
 def test_what_has_no_picture_is_a_runtime_error():
     def missing():
         raise DependencyNotInstalled("pygame is\nnot installed")
 
-    task = {"game": None}
+    task = {"game": None, "emulator": {}}
     with pytest.raises(RuntimeError, match="pygame is not installed"):
         Screen(SimpleNamespace(get_images=missing), task).render()
     for images in ([], [None]):
