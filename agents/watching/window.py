@@ -69,6 +69,7 @@ class Window:
         check_display()
         if sys.platform == "linux" and not os.environ.get("WAYLAND_DISPLAY"):
             os.environ.setdefault("SDL_VIDEODRIVER", "x11")  # else SDL tries all others, and draws where nobody looks
+        os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # else SIGTERM is a closed window, and the exit code 0
         import pygame
 
         self._pygame: Any = pygame

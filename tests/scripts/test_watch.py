@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import time
 from ctypes.util import find_library
@@ -101,6 +102,19 @@ def test_a_game_in_a_window(run_dir, display):
     finally:
         process.kill()
     assert (process.returncode, out, err) == (0, "no game was played to its end\n", "")
+
+
+@needs_display
+@pytest.mark.slow
+def test_a_signal_ends_it_as_it_ends_other_programs(run_dir, display):
+    process = start("watch", run_dir, "--device", "cpu")
+    try:
+        wait_for(lambda: (screen(display) == (200, 72, 72)).all(-1).sum() > 1_000, process)
+        process.terminate()
+        assert process.wait(timeout=60) == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @needs_display
