@@ -136,7 +136,8 @@ def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> 
         play: how it played, see `agents.acting.policies.make_policy`.
     """
     task = model.description["game"] or model.description["env"]
-    line = f"{task}: {fmean(scores):.1f} ± {pstdev(scores):.1f} over {len(scores)} whole games"
+    games = "1 whole game" if len(scores) == 1 else f"{len(scores)} whole games"
+    line = f"{task}: {fmean(scores):.1f} ± {pstdev(scores):.1f} over {games}"
     manner = ["actions sampled"] if play.get("sample") else []
     if play.get("epsilon") or not manner:
         manner.append(f"epsilon {play.get('epsilon', 0):g}")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -168,6 +169,11 @@ def _defaults(description: str, file: Path | None, values: Mapping[str, Any]) ->
 
 
 def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Override, ...]) -> Plan:
+    tasks = settings.envs or settings.games
+    missing = [name for name, given in (("steps", settings.steps), ("envs", tasks), ("games", tasks)) if not given]
+    for axis in axes:
+        for name in get_close_matches(axis, missing, n=1, cutoff=0.75):
+            raise ValueError(f"there is no flag --{axis.replace('_', '-')}: did you mean --{name}?")
     if settings.steps is None:
         raise ValueError("name the length of each run: --steps 50000")
     seeds = seed_range(settings.first_seed, settings.seeds)

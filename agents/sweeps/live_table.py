@@ -166,6 +166,6 @@ def shortened(text: str, width: int) -> str:
 def duration(seconds: float) -> str:
     """Seconds in words."""
     minutes = round(seconds / 60)
-    if minutes < 1:
+    if minutes <= 1:
         return "a minute"
     return f"{minutes} minutes" if minutes < 120 else f"{seconds / 3600:.1f} hours"

@@ -38,6 +38,8 @@ def read_sweep_file(path: Path, known: Collection[str]) -> SweepFile:
     try:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no file {path}: check the path") from error
     except (OSError, UnicodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:

@@ -141,7 +141,7 @@ def test_the_conditions_of_a_game_stand_beside_its_score():
     about = {"game": "Pong", "env": None, "protocol": "machado", "life_loss": False, "emulator": emulator, "step": 7}
     line = score_line(SavedModel(None, about, "best", 4), [21.0], {"epsilon": 0.25})
     assert line == (
-        "Pong: 21.0 ± 0.0 over 1 whole games (epsilon 0.25, best.safetensors of step 7, the best of 4 evaluations in "
+        "Pong: 21.0 ± 0.0 over 1 whole game (epsilon 0.25, best.safetensors of step 7, the best of 4 evaluations in "
         "training, a choice that flatters; protocol machado except max_frames, eval_epsilon: sticky actions 0.25, "
         "no no-ops, FIRE left to the agent, full action set, no life loss, at most 9,000 frames), "
         "human-normalized 1.18 (random play 0, human 1)"
@@ -382,7 +382,7 @@ def test_a_module_that_a_model_names_is_imported_with_trust_alone(run_dir, tmp_p
     finally:
         sys.modules.pop("evaluated_module", None)
         gymnasium.registry.pop("Line-v0", None)
-    assert capsys.readouterr().out.startswith("evaluated_module:Line-v0: 1.0 ± 0.0 over 1 whole games")
+    assert capsys.readouterr().out.startswith("evaluated_module:Line-v0: 1.0 ± 0.0 over 1 whole game")
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError])

@@ -96,6 +96,8 @@ def test_only_what_differs_is_shown():
     assert labels([a_trial()]) == {a_trial().group: "dqn CartPole-v1 weight"}
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(3, "a minute"), (200, "3 minutes"), (9_000, "2.5 hours")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3, "a minute"), (80, "a minute"), (200, "3 minutes"), (9_000, "2.5 hours")]
+)
 def test_duration(seconds, words):
     assert duration(seconds) == words
