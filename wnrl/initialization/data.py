@@ -51,8 +51,8 @@ def within_layer_init(
     Krähenbühl, Doersch, Donahue & Darrell 2016 (arXiv 1511.06856), algorithm 1 with random weights: W ~ N(0, 1), then
     W ← W/σ[z] and b ← −μ[z]/σ[z] per output channel, layer by layer. Their step between layers, which makes gradients
     alike, and weights from the data's principal components are not here. The function that a network starts with has
-    the distribution of `data_init`'s; with weight normalization `v` is twenty times as long, so that it turns 20 times as
-    slowly under Adam, 400 times under SGD. Arguments and errors are those of `data_init`.
+    the distribution of `data_init`'s; with weight normalization `v` is twenty times as long, so that it turns 20
+    times as slowly under Adam, 400 times under SGD. Arguments and errors are those of `data_init`.
     """
     initialize_layers(network, _standardized(1.0, generator), "within_layer_init", inputs, keywords)
 
