@@ -217,7 +217,9 @@ def _check_names(norm: str, init: str, units: str | None) -> None:
         raise unknown_name("norm", str(norm), NORMALIZERS)
     if init in FROM_DATA:
         given = "" if init == "data" else f"init={init!r}"
-        raise ValueError(f"init {init!r} needs observations: train with callback=wnrl.sb3.DataDependentInit({given})")
+        raise ValueError(
+            f"init {init!r} needs observations: train with callback=wnrl.sb3.DataDependentInit({given}) instead"
+        )
     if init not in INITIALIZATIONS:
         raise unknown_name("init", str(init), INITIALIZATIONS)
     if units is not None:

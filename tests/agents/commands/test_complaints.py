@@ -33,7 +33,7 @@ APART = "whole numbers with spaces between them"
         ("extra", "nothing takes 'extra' after Chain"),
         ("--norm", f"--norm needs a value: {', '.join(NORMS[:-1])} or {NORMS[-1]}"),
         ("--norm --seed 3", f"--norm needs a value: {', '.join(NORMS[:-1])} or {NORMS[-1]}"),
-        ("--init", "--init needs a value: preserve, data, analytic or he"),
+        ("--init", "--init needs a value: preserve, data, lsuv, within-layer, analytic or he"),
         ("--steps", "--steps needs a value"),
         ("--steps 1.5", "--steps takes a whole number (1000000, 1e6 or 1M), got '1.5'"),
         ("--steps abc", "--steps takes a whole number (1000000, 1e6 or 1M), got 'abc'"),

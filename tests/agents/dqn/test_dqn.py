@@ -564,7 +564,7 @@ def test_lsuv_gives_each_layer_variance_1_and_orthogonal_weights_on_what_was_pla
     obs, network = agent.sampler.replay.sample(3_000).obs, agent.network.eval()
     for outputs in (network.torso.layers[1](obs), network(obs).q_values):
         assert outputs.var(correction=0).item() == pytest.approx(1, abs=0.2)
-    assert not network.head.bias.any()
+    assert network.head.bias.abs().max() < 1e-9  # one update at the smallest of rates
     rows = network.head.weight.detach()
     torch.testing.assert_close(rows @ rows.T, rows[0].square().sum() * torch.eye(len(rows)), rtol=1e-3, atol=1e-4)
 
