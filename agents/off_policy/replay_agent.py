@@ -20,7 +20,7 @@ from agents.runtime.distributed import Ranks
 from envs import TimeStep
 from wnrl.device import to_device
 from wnrl.diagnostics.network_metrics import OBSERVATIONS
-from wnrl.initialization.initialize import FROM_DATA
+from wnrl.initialization.initialize import FROM_DATA, initialize
 from wnrl.normalizers.folding import FoldedCopy, fold
 from wnrl.schedules import Every
 
@@ -186,11 +186,11 @@ class ReplayAgent(ByRows):
 
     def _initialize(self) -> None:
         """Before the first update: the data-dependent initialization, if asked for, and equal networks."""
-        initialize = FROM_DATA.get(self.settings.learner.init)
-        if initialize is not None:
+        init = self.settings.learner.init
+        if init in FROM_DATA:
             generator = torch.Generator(self.learner.device).manual_seed(int(self._rng.integers(2**62)))
             obs = self.sampler.replay.sample(self.settings.replay.init_batch).obs
-            initialize(self.network, self.learner.ranks.gather(obs).flatten(0, 1), generator=generator)
+            initialize(self.network, init, self.learner.ranks.gather(obs).flatten(0, 1), generator=generator)
             self.learner.share(self.learner.ranks)  # whose generators differ
         for folded in (self._acting_fold, self._target_fold):
             folded.refresh()

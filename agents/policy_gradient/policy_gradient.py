@@ -23,7 +23,7 @@ from agents.policy_gradient.actors import Actor, ActorCriticMinibatch, ActorStat
 from agents.runtime.distributed import joint_weight
 from agents.settings.policy_gradient import BatchStatistics
 from envs import TimeStep
-from wnrl.initialization.initialize import FROM_DATA
+from wnrl.initialization.initialize import initialize
 from wnrl.networks.actor_critic import ActorCriticValues
 from wnrl.normalizers.batch_statistics import batch_norms, hold_statistics, update_statistics
 from wnrl.tracking.means import Means
@@ -228,8 +228,8 @@ class PolicyGradientAgent(OnPolicyAgent):
         self.network.obs_norm.update(rollout.obs)
         (indices,) = self.actor.order(rollout.valid.shape, 1, self._learning_generator)
         batch = self.actor.take(steps_of(rollout, rollout.value, rollout.value), indices)
-        initialize = FROM_DATA[self.settings.learner.init]
-        initialize(self.network, *self.actor.minibatch_inputs(batch), generator=self._learning_generator)
+        init, inputs = self.settings.learner.init, self.actor.minibatch_inputs(batch)
+        initialize(self.network, init, *inputs, generator=self._learning_generator)
 
     # What a run logs and keeps
 

@@ -22,7 +22,7 @@ from agents.on_policy.rollout import Rollout, RolloutStorage, SampledAction
 from agents.settings.pqn import PQNSettings
 from envs import TimeStep
 from wnrl.device import to_device
-from wnrl.initialization.initialize import FROM_DATA
+from wnrl.initialization.initialize import initialize
 from wnrl.normalizers.folding import fold
 
 
@@ -141,8 +141,8 @@ class PQNAgent(OnPolicyAgent):
         return masked_mean(0.5 * error.square(), batch.valid), metrics
 
     def _initialize(self, rollout: Rollout) -> None:
-        initialize = FROM_DATA[self.settings.learner.init]
-        initialize(self.network, rollout.obs.flatten(0, 1), generator=self._learning_generator)
+        init, obs = self.settings.learner.init, rollout.obs.flatten(0, 1)
+        initialize(self.network, init, obs, generator=self._learning_generator)
 
     # What a run logs and keeps
 

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from wnrl.diagnostics import norms
-from wnrl.initialization.initialize import FROM_DATA
+from wnrl.initialization.initialize import FROM_DATA, initialize
 from wnrl.normalizers.layer_kinds import unknown_name
 from wnrl.sb3.learner import Inputs, Learner, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
 from wnrl.sb3.policies import NormalizedPolicy
@@ -117,7 +117,7 @@ class DataDependentInit(BaseCallback):
     def _initialize(self, inputs: Inputs) -> None:
         policy = self.model.policy
         assert isinstance(policy, NormalizedPolicy)
-        FROM_DATA[self.init](Learner(policy), *inputs)
+        initialize(Learner(policy), self.init, *inputs)
         policy.equalize_targets()
         self._waiting = False
         self._seen.clear()

@@ -9,7 +9,7 @@ from paper.command import complete, run
 from paper.loop import Stopped
 from paper.summary import make_figure
 
-from tests.scripts.paper.toy import Toy, ToySettings
+from tests.scripts.paper.toy import Toy, ToySettings, stop_after
 
 PER_RUN = 8  # updates: 2 epochs of 4 minibatches
 
@@ -23,20 +23,6 @@ def _nothing_prepared(monkeypatch):
 
 def study(out, **options):
     return ToySettings(out=out, **{"epochs": 2, "batch_size": 10, "seeds": 1, "device": "cpu", **options})
-
-
-def stop_after(monkeypatch, updates):
-    """Let a signal seem to arrive once so many updates of the study were made; returns the list of them."""
-    made, loss = [], Toy.loss
-
-    def counted(self, network, rows):
-        made.append(rows)
-        return loss(self, network, rows)
-
-    monkeypatch.setattr(Toy, "loss", counted)
-    monkeypatch.setattr("paper.loop.StopSignal.__call__", lambda self: len(made) == updates)
-    monkeypatch.setattr("paper.loop.StopSignal.exit_code", 143)
-    return made
 
 
 def summary(folder):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from paper.loop import Loop, PaperRun, Stopped, train
 
-from tests.scripts.paper.toy import Toy, ToySettings
+from tests.scripts.paper.toy import Toy, ToySettings, stop_after
 from wnrl.checkpoints.checkpoints import Checkpoints
 from wnrl.tracking.csv_table import read_rows
 
@@ -22,21 +22,6 @@ def rows_of(run):
 
 def weights(run):
     return Checkpoints(run.folder / "checkpoints").latest()[1]["network"]
-
-
-def stop_after(monkeypatch, updates):
-    """Let a signal seem to arrive once so many updates were made."""
-    made = []
-    loss = Toy.loss
-
-    def counted(self, network, rows):
-        made.append(rows)
-        return loss(self, network, rows)
-
-    monkeypatch.setattr(Toy, "loss", counted)
-    monkeypatch.setattr("paper.loop.StopSignal.__call__", lambda self: len(made) == updates)
-    monkeypatch.setattr("paper.loop.StopSignal.exit_code", 143)
-    return made
 
 
 def test_a_run_leaves_a_row_per_epoch_events_and_a_checkpoint(tmp_path):

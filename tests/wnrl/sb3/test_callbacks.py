@@ -66,9 +66,9 @@ def minibatches(monkeypatch):
     """What `data_init` is given, at each call."""
     given = []
 
-    def init(learner, *inputs):
+    def init(learner, *inputs, generator):
         given.append(inputs)
-        callbacks_data_init(learner, *inputs)
+        callbacks_data_init(learner, *inputs, generator=generator)
 
     callbacks_data_init = callbacks.FROM_DATA["data"]
     monkeypatch.setitem(callbacks.FROM_DATA, "data", init)
