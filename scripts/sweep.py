@@ -8,7 +8,7 @@ with checked_packages():
     from agents.runtime.signals import leaving_at_once
 
 with leaving_at_once():
-    from agents.commands.sweep import main
+    from agents.commands.sweep.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main(__doc__ or ""))

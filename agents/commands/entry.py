@@ -68,7 +68,7 @@ COMMANDS = {
         "",
         "Train agents over tasks and seeds",
         "--agents dqn --envs CartPole-v1 --steps 50000",
-        "agents.commands.sweep:main",
+        "agents.commands.sweep.command:main",
     ),
     "report": Command(
         "DIR",

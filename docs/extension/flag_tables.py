@@ -18,7 +18,7 @@ SETTINGS = {
     "evaluate": "agents.commands.evaluate:EvaluateSettings",
     "watch": "agents.commands.watch:WatchSettings",
     "sb3": "agents.settings.sb3:SB3Settings",
-    "sweep": "agents.commands.sweep:SweepSettings",
+    "sweep": "agents.commands.sweep.settings:SweepSettings",
     "report": "agents.commands.report:ReportSettings",
 }
 """The dataclasses of the other commands."""

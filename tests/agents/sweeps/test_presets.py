@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.commands.sweep import settings_of_run
+from agents.commands.sweep.command_line import settings_of_run
 from agents.settings.presets.dqn.paper import paper_by_norm
 from agents.sweeps.plan import Plan, seed_range
 from agents.sweeps.presets import PAPER_SCORES, SWEEPS, scaled

@@ -1,29 +1,20 @@
-"""agents.commands.sweep"""
+"""agents.commands.sweep.command"""
 
 import signal
 import sys
 
 import pytest
 
-from agents.commands import sweep as command
-from agents.commands.sweep import main, read_sweep, split
+from agents.commands.sweep import command
+from agents.commands.sweep.command import main
+from agents.commands.sweep.command_line import read_sweep
+from agents.commands.sweep.settings import SweepSettings
 from agents.runtime.signals import StopSignal
 from agents.sweeps import speeds
 from agents.sweeps.sweep_folder import SweepFolder
 from tests.agents.sweeps.made_up import finish
 
 BASE = ["--envs", "CartPole-v1", "--steps", "300"]
-TOML = """
-agents = ["dqn"]
-envs = ["CartPole-v1"]
-seeds = 2
-steps = 300
-[axes]
-gamma = [0.9, 0.99]
-[[override]]
-norm = "weight"
-learning_rate = 1e-4
-"""
 
 
 @pytest.fixture
@@ -48,14 +39,6 @@ def measured(monkeypatch):
     asked = []
     monkeypatch.setattr(speeds, "measured_speed", lambda trial, threads, seconds: asked.append(trial.group) or 10.0)
     return asked
-
-
-def test_axes_are_split_from_the_sweeps_own_flags():
-    own, axes = split(
-        ["a.toml", "--agents", "dqn", "ppo", "--gamma", "0.9", "1", "--no-double", "--grey", "--dry-run", "--lr=2", "3"]
-    )
-    assert own == ["a.toml", "--agents", "dqn", "ppo", "--dry-run"]
-    assert axes == {"gamma": ("0.9", "1"), "double": (False,), "grey": (True,), "lr": ("2", "3")}
 
 
 def test_a_dry_run_trains_nothing(sweep, measured, tmp_path):
@@ -99,45 +82,12 @@ def test_a_sweep_that_has_finished_shows_its_scores_again(sweep, tmp_path):
     assert "had the agent's default, now it would have --gamma 0.5: choose another --out" in refused[2]
 
 
-def test_a_file_and_flags_beside_it(tmp_path):
-    path = tmp_path / "a.toml"
-    path.write_text(TOML)
-    settings, plan = read_sweep("", [str(path), "--seeds", "3", "--first-seed", "7", "--tau", "0.5"])
-    assert (settings.agents, plan.seeds, plan.steps) == (("dqn",), (7, 8, 9), 300)
-    assert plan.axes == {"gamma": (0.9, 0.99), "tau": ("0.5",)}
-    found = {(trial.norm, trial.settings.get("learning_rate")) for trial in plan.trials()}
-    assert found == {("none", None), ("weight", 1e-4)}
-    again = tmp_path / "best.toml"
-    again.write_text('[[override]]\nnorm = "none"\ntau = 0.25\n')
-    more = read_sweep("", [str(path), "--overrides", str(again)])[1]
-    assert len(more.overrides) == 2
-
-
-def test_the_presets():
-    settings, plan = read_sweep("", ["--paper", "--norms", "weight"])
-    assert (plan.games, plan.norms, settings.steps, plan.axes) == (
-        ("Breakout", "Enduro", "Seaquest", "SpaceInvaders"),
-        ("weight",),
-        50_000_000,
-        {"preset": ("paper",)},
-    )
-    assert read_sweep("", ["--atari-5", "--seeds", "1"])[1].axes == {"protocol": ("machado",)}
-
-
 def test_a_scaled_sweep(sweep, measured):
     out = sweep("--paper", "--scale", 0.01, "--games", "Breakout", "--norms", "none", "--seeds", 1, "--dry-run")[1]
     line = out.splitlines()[0]
     assert "--preset paper" in line
     for text in ("--steps 500000", "--learning-starts 500", "--replay-size 10000", "--eval-interval 2500"):
         assert text in line
-
-
-def test_the_seeds_of_searches_are_those_of_no_comparison():
-    plan = read_sweep("", ["--agents", "dqn", *BASE, "--tune", "gamma=0.9,0.99", "--seeds", "2"])[1]
-    assert plan.seeds == (1_000_000, 1_000_001)
-    assert plan.axes == {"gamma": ("0.9", "0.99")}
-    drawn = read_sweep("", ["--agents", "dqn", *BASE, "--tune", "gamma=0.9:0.99", "--samples", "3"])[1]
-    assert drawn.axes == {}
 
 
 @pytest.mark.parametrize(
@@ -221,6 +171,6 @@ def test_what_a_trial_gets(monkeypatch):
     monkeypatch.setattr("envs.atari.usable_cores", lambda: 16)
     for gpu, cpus, gpus in ((False, 1.0, 0.0), (True, 4.0, 0.25)):
         monkeypatch.setattr(machine, "has_gpu", lambda gpu=gpu: gpu)
-        found = command.resources_of(command.SweepSettings())
+        found = command.resources_of(SweepSettings())
         assert (found.cpus, found.gpus) == (cpus, gpus)
-    assert command.resources_of(command.SweepSettings(cpus_per_trial=0.5, gpus_per_trial=1.0)).cpus == 0.5
+    assert command.resources_of(SweepSettings(cpus_per_trial=0.5, gpus_per_trial=1.0)).cpus == 0.5

@@ -1,0 +1,216 @@
+"""The command that trains many runs: over agents, tasks, normalizers, settings and seeds, under Ray Tune."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agents.commands.invocation import how_to_call, quoted
+from agents.commands.parser import fail
+from agents.commands.sweep.command_line import checked, read_sweep, settings_of_run
+from agents.commands.sweep.settings import SweepSettings
+from agents.runtime.output_text import make_output_safe
+from agents.runtime.signals import StopSignal
+from agents.sweeps.search import Candidate, best_overrides, candidates, ends_of, space_of
+from agents.sweeps.sweep_file import toml_of
+from agents.sweeps.trials import Trial, combinations
+from wnrl.checkpoints.files import replace_file
+
+if TYPE_CHECKING:
+    from agents.sweeps.ray_runs import Resources
+    from agents.sweeps.sweep_folder import SweepFolder
+
+MEASURED = 10.0
+"""Seconds of learning by which --dry-run measures the speed of each group of trials."""
+
+
+def main(description: str) -> int:
+    """Train the runs, as `scripts/sweep.py` does; returns the exit code, 1 where a run has failed."""
+    make_output_safe()
+    try:
+        settings, plan = read_sweep(description)
+        trials = checked(plan.trials(), settings.scale)
+        work = dry_run if settings.dry_run else draw if settings.samples else sweep
+        return work(settings, trials)
+    except (ValueError, ModuleNotFoundError) as error:
+        fail(error)
+    except StoppedError as stop:
+        print("stopped: each run leaves a checkpoint, and the same command goes on", file=sys.stderr)
+        return 128 + stop.number
+    except KeyboardInterrupt:
+        return 130
+
+
+class StoppedError(Exception):
+    """A signal has stopped the sweep."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def check_stop(stop: StopSignal) -> None:
+    """Raise StoppedError where a signal has requested a stop."""
+    if stop.received is not None:
+        raise StoppedError(stop.received)
+
+
+def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
+    """Print the trials that are left, and the hours that they will take; returns the exit code."""
+    from agents.sweeps.live_table import duration
+    from agents.sweeps.speeds import measured_speed, seconds_of
+    from agents.sweeps.sweep_folder import SweepFolder
+    from envs.atari import usable_cores
+
+    folder = SweepFolder(settings.out)
+    left = [trial for trial in trials if not folder.finished(trial)]
+    for trial in left:
+        print(f"{trial.name}: wnrl {' '.join(trial.arguments)}")
+    if not left:
+        print(f"all {len(trials)} runs have finished")
+        return 0
+    resources = resources_of(settings)
+    speeds = {}
+    for trial in combinations(left):
+        speeds[trial.group] = measured_speed(trial, max(1, int(resources.cpus)), MEASURED)
+        print(f"{trial.group}: {speeds[trial.group]:,.0f} steps a second, measured alone for {MEASURED:.0f} seconds")
+    at_once = max(1, int(usable_cores() / resources.cpus)) if resources.cpus else len(left)
+    took = duration(seconds_of(left, speeds, at_once) * (settings.samples or 1))
+    each = f", {settings.samples} samples each" if settings.samples else ""
+    print(f"{len(left)} of {len(trials)} runs{each}, {at_once} at once: about {took}, evaluations not counted")
+    return 0
+
+
+def resources_of(settings: SweepSettings) -> Resources:
+    """What each trial gets."""
+    from agents.settings.presets.machine import has_gpu
+    from agents.sweeps.ray_runs import Resources
+    from envs.atari import usable_cores
+
+    gpus = settings.gpus_per_trial
+    if gpus is None:
+        gpus = 0.25 if settings.address is None and has_gpu() else 0.0
+    cpus = settings.cpus_per_trial
+    if cpus is None:
+        cpus = max(1.0, usable_cores() * gpus) if gpus else 1.0
+    return Resources(cpus, gpus, settings.retries, settings.address)
+
+
+def _need_ray() -> None:
+    """Raise ValueError where Ray Tune is not installed."""
+    try:
+        import ray.tune  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f'a sweep runs under Ray Tune, which is missing ({error}): python -m pip install "ray[tune]" optuna'
+        ) from error
+
+
+def sweep(settings: SweepSettings, trials: Sequence[Trial]) -> int:
+    """Run the trials that have not finished yet; returns the exit code."""
+    from agents.sweeps.live_table import LiveTable
+
+    folder = opened(settings.out)
+    try:
+        folder.record(trials)
+        finished = [trial for trial in trials if folder.finished(trial)]
+        kinds = len(combinations(trials))
+        print(f"{len(trials)} runs of {kinds} kinds, {len(finished)} of them finished, in {settings.out}", flush=True)
+        if left := [trial for trial in trials if trial not in finished]:
+            with under_ray(settings) as (resources, stop):
+                from agents.sweeps.ray_runs import run_trials
+
+                table = LiveTable(trials, finished)
+                try:
+                    run_trials(folder, left, resources, table, partial(check_stop, stop))
+                finally:
+                    table.close()
+        return _end(settings, folder, trials)
+    finally:
+        folder.release()
+
+
+def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
+    """Search by samples, for one agent, task and normalizer after the other; returns the exit code."""
+    _need_ray()
+    from agents.sweeps.optuna_search import sample_of, search
+
+    assert settings.samples is not None
+    space = space_of(settings.tune)
+    bases = [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
+    for base in bases:  # an end of a range that the agent refuses is refused before anything runs
+        for ends in ends_of(space):
+            settings_of_run(sample_of(base, ends))
+    folder = opened(settings.out)
+    try:
+        folder.record(bases)
+        found: list[Candidate] = []
+        with under_ray(settings) as (resources, stop):
+            for number, base in enumerate(bases, 1):
+                print(f"{base.group}: search {number} of {len(bases)}, {settings.samples} samples", flush=True)
+                found += search(folder, base, space, settings.samples, resources, partial(check_stop, stop))
+                _write_best(folder, found)
+        return 0
+    finally:
+        folder.release()
+
+
+def opened(path: Path) -> SweepFolder:
+    """The folder of a sweep, in which no other sweep writes until it is released."""
+    from agents.sweeps.sweep_folder import SweepFolder
+
+    _need_ray()
+    folder = SweepFolder(path)
+    folder.hold()
+    return folder
+
+
+@contextmanager
+def under_ray(settings: SweepSettings) -> Iterator[tuple[Resources, StopSignal]]:
+    """A context in which Ray runs; gives what each trial gets, and whether a signal has requested a stop."""
+    import ray
+
+    from agents.sweeps.ray_runs import connect
+
+    resources = resources_of(settings)
+    print("starting Ray" if resources.address is None else f"joining Ray at {resources.address}", flush=True)
+    connect(resources)
+    try:
+        with StopSignal() as stop:  # within Ray's calls no handler may raise, and Ray has handlers of its own
+            yield resources, stop
+    finally:
+        ray.shutdown()
+
+
+def _write_best(folder: SweepFolder, found: Sequence[Candidate]) -> None:
+    """Write `best.toml`, and print it."""
+    text, path = toml_of(best_overrides(found)), folder.path / "best.toml"
+    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    print(text)
+    print(f"{how_to_call('sweep')} … --overrides {quoted(path)} takes these")
+
+
+def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) -> int:
+    """Write and print the scores, and what comes next; returns the exit code."""
+    from agents.sweeps.scores import final_scores, write_scores
+
+    table = write_scores(folder, trials)
+    if table is not None:
+        print(table.as_text())
+    if settings.tune:
+        _write_best(folder, candidates(trials, final_scores(folder, trials), [*space_of(settings.tune)]))
+    left = [trial for trial in trials if not folder.finished(trial)]
+    if left:
+        print(
+            f"{len(left)} of {len(trials)} runs have not finished, {left[0].name} for example; what it printed is in "
+            f"{folder.output_of(left[0])}. The same command goes on",
+            file=sys.stderr,
+        )
+    if table is not None:
+        print(f"{how_to_call('report')} {quoted(folder.runs)} compares them")
+    return 1 if left else 0

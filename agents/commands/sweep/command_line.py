@@ -1,0 +1,137 @@
+"""A sweep from its command line and the file that this names, each run's own command line included."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from agents.commands.parser import parse, read
+from agents.commands.sb3.command import parse_sb3
+from agents.commands.sweep.settings import FLAGS, SweepSettings
+from agents.registry import AGENTS
+from agents.settings.flat import names_of_types, to_flat
+from agents.sweeps.plan import Override, Plan, seed_range, values_of
+from agents.sweeps.presets import SWEEPS, scaled
+from agents.sweeps.search import FIRST_SEED, grid_of, space_of
+from agents.sweeps.sweep_file import SweepFile, read_sweep_file
+from agents.sweeps.trials import SB3, Trial, as_flag, combinations
+
+
+def read_sweep(description: str, argv: Sequence[str] | None = None) -> tuple[SweepSettings, Plan]:
+    """The settings and the axes of a sweep from a command line, and the file that it names.
+
+    Raises:
+        ValueError: something in either is wrong.
+    """
+    own, axes = split(sys.argv[1:] if argv is None else argv)
+    first = read(SweepSettings, description, own)
+    found = SweepFile({}, {}, ())
+    if first.file is not None:
+        found = read_sweep_file(first.file, set(FLAGS) - {"file"})
+    preset = SWEEPS["paper"] if first.paper else SWEEPS["atari-5"] if first.atari_5 else {}
+    values = {**{name: value for name, value in preset.items() if name != "axes"}, **found.flags}
+    settings = read(SweepSettings, description, own, _defaults(description, first.file, values))
+    overrides = found.overrides
+    if settings.overrides is not None:
+        overrides += read_sweep_file(settings.overrides, set(FLAGS) - {"file"}).overrides
+    return settings, _plan(settings, {**preset.get("axes", {}), **found.axes, **axes}, overrides)
+
+
+def _defaults(description: str, file: Path | None, values: Mapping[str, Any]) -> SweepSettings:
+    """Settings with the values of a preset and of a file, which are read as flags are."""
+    several = names_of_types(SweepSettings, lambda types: Ellipsis in types)
+    for name, value in values.items():
+        if isinstance(value, tuple) and name not in several:
+            raise ValueError(f"{file}: {name} takes one value, got {list(value)}")
+    words = [word for name, value in values.items() if value != () for word in as_flag(name, value)]
+    try:
+        return read(SweepSettings, description, words)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}" if file else str(error)) from error
+
+
+def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Override, ...]) -> Plan:
+    tasks = settings.envs or settings.games
+    missing = [name for name, given in (("steps", settings.steps), ("envs", tasks), ("games", tasks)) if not given]
+    for axis in axes:
+        for name in get_close_matches(axis, missing, n=1, cutoff=0.75):
+            raise ValueError(f"there is no flag --{axis.replace('_', '-')}: did you mean --{name}?")
+    if settings.steps is None:
+        raise ValueError("name the length of each run: --steps 50000")
+    seeds = seed_range(settings.first_seed, settings.seeds)
+    if settings.tune:
+        space = space_of(settings.tune)
+        if both := space.keys() & axes.keys():
+            raise ValueError(f"{min(both)} is searched by --tune, and given: leave one of them out")
+        seeds = tuple(FIRST_SEED + seed for seed in seeds)
+        axes = axes if settings.samples else axes | grid_of(space)
+    return Plan(settings.agents, settings.envs, settings.games, settings.norms, seeds, settings.steps, axes, overrides)
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
+    """The words for `SweepSettings`, and the other flags with their values: the axes."""
+    own: list[str] = []
+    axes: dict[str, list[str]] = {}
+    values = own
+    for text in argv:
+        name, _, value = text[2:].partition("=")
+        name = name.replace("-", "_")
+        if not text.startswith("--") or name in (*FLAGS, "help") or name.removeprefix("no_") in FLAGS:
+            values = own if text.startswith("--") else values
+            values.append(text)
+        else:
+            values = axes.setdefault(name, [])
+            values += [value] if value else []
+    return own, {
+        name.removeprefix("no_") if not words and name.startswith("no_") else name: (
+            (False,) if not words and name.startswith("no_") else values_of(words)
+        )
+        for name, words in axes.items()
+    }
+
+
+def checked(trials: Sequence[Trial], scale: float) -> list[Trial]:
+    """The trials, shortened by `scale`, each of whose command lines the agent takes.
+
+    Raises:
+        ValueError: an agent refuses one.
+    """
+    shorter: dict[str, dict[str, Any]] = {}
+    for trial in combinations(trials):
+        settings = settings_of_run(trial)
+        shorter[trial.group] = scaled(settings, scale) if scale < 1 else {}
+    return [_shortened(trial, shorter[trial.group]) for trial in trials]
+
+
+def _shortened(trial: Trial, values: dict[str, Any]) -> Trial:
+    if not values:
+        return trial
+    own = {name: value for name, value in values.items() if name != "steps"}
+    return dataclasses.replace(trial, steps=values["steps"], settings={**trial.settings, **own})
+
+
+def settings_of_run(trial: Trial) -> dict[str, Any]:
+    """The settings of a trial's run by flat name, as its command line says.
+
+    Raises:
+        ValueError: the agent refuses it.
+    """
+    try:
+        if trial.game:
+            from envs.games import game_name  # brings the emulator
+
+            game_name(trial.task)
+        if trial.agent.startswith(SB3):
+            settings = parse_sb3("", trial.arguments[1:])
+            if settings.hyperparams:
+                from agents.commands.sb3.algorithms import parse_hyperparam  # brings torch
+
+                [parse_hyperparam(text) for text in settings.hyperparams]
+            return to_flat(settings)
+        return to_flat(parse(AGENTS[trial.agent], "", trial.arguments[2:]))
+    except ValueError as error:
+        raise ValueError(f"{trial.group}: {error}") from error

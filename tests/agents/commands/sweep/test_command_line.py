@@ -1,0 +1,57 @@
+"""agents.commands.sweep.command_line"""
+
+from agents.commands.sweep.command_line import read_sweep, split
+
+BASE = ["--envs", "CartPole-v1", "--steps", "300"]
+TOML = """
+agents = ["dqn"]
+envs = ["CartPole-v1"]
+seeds = 2
+steps = 300
+[axes]
+gamma = [0.9, 0.99]
+[[override]]
+norm = "weight"
+learning_rate = 1e-4
+"""
+
+
+def test_axes_are_split_from_the_sweeps_own_flags():
+    own, axes = split(
+        ["a.toml", "--agents", "dqn", "ppo", "--gamma", "0.9", "1", "--no-double", "--grey", "--dry-run", "--lr=2", "3"]
+    )
+    assert own == ["a.toml", "--agents", "dqn", "ppo", "--dry-run"]
+    assert axes == {"gamma": ("0.9", "1"), "double": (False,), "grey": (True,), "lr": ("2", "3")}
+
+
+def test_a_file_and_flags_beside_it(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(TOML)
+    settings, plan = read_sweep("", [str(path), "--seeds", "3", "--first-seed", "7", "--tau", "0.5"])
+    assert (settings.agents, plan.seeds, plan.steps) == (("dqn",), (7, 8, 9), 300)
+    assert plan.axes == {"gamma": (0.9, 0.99), "tau": ("0.5",)}
+    found = {(trial.norm, trial.settings.get("learning_rate")) for trial in plan.trials()}
+    assert found == {("none", None), ("weight", 1e-4)}
+    again = tmp_path / "best.toml"
+    again.write_text('[[override]]\nnorm = "none"\ntau = 0.25\n')
+    more = read_sweep("", [str(path), "--overrides", str(again)])[1]
+    assert len(more.overrides) == 2
+
+
+def test_the_presets():
+    settings, plan = read_sweep("", ["--paper", "--norms", "weight"])
+    assert (plan.games, plan.norms, settings.steps, plan.axes) == (
+        ("Breakout", "Enduro", "Seaquest", "SpaceInvaders"),
+        ("weight",),
+        50_000_000,
+        {"preset": ("paper",)},
+    )
+    assert read_sweep("", ["--atari-5", "--seeds", "1"])[1].axes == {"protocol": ("machado",)}
+
+
+def test_the_seeds_of_searches_are_those_of_no_comparison():
+    plan = read_sweep("", ["--agents", "dqn", *BASE, "--tune", "gamma=0.9,0.99", "--seeds", "2"])[1]
+    assert plan.seeds == (1_000_000, 1_000_001)
+    assert plan.axes == {"gamma": ("0.9", "0.99")}
+    drawn = read_sweep("", ["--agents", "dqn", *BASE, "--tune", "gamma=0.9:0.99", "--samples", "3"])[1]
+    assert drawn.axes == {}
