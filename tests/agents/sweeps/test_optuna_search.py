@@ -1,0 +1,102 @@
+"""agents.sweeps.optuna_search, but for Tune's loop, which tests/scripts/test_sweep.py runs"""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("ray")
+pytest.importorskip("optuna")
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from agents.sweeps.live_table import LiveTable
+from agents.sweeps.optuna_search import Recorded, Samples, distribution, numbered, sample_of, table_of
+from agents.sweeps.search import space_of
+from tests.agents.sweeps.made_up import a_trial
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("lr=1e-4:1e-2", FloatDistribution(1e-4, 1e-2, log=True)),
+        ("gamma=0.9:0.99", FloatDistribution(0.9, 0.99)),
+        ("epochs=2:10", IntDistribution(2, 10)),
+        ("width=16:256", IntDistribution(16, 256, log=True)),
+        ("norm_eps=1e-4,1e-3", CategoricalDistribution(["1e-4", "1e-3"])),
+    ],
+)
+def test_what_optuna_draws_from(text, found):
+    [values] = space_of([text]).values()
+    assert distribution(values) == found
+
+
+def test_a_sample_is_a_trial_with_a_seed_of_its_own():
+    base = a_trial(settings={"gamma": 0.9})
+    one, again, other = (sample_of(base, {"learning_rate": rate}) for rate in (1e-3, 1e-3, 2e-3))
+    assert one == again
+    assert one.settings == {"gamma": 0.9, "learning_rate": 1e-3}
+    assert one.name.startswith("dqn-CartPole-v1-weight-learning_rate=0.001-s1")
+    assert one.seed != other.seed
+    assert min(one.seed, other.seed) >= 1_000_000  # comparisons have seeds below
+    assert sample_of(a_trial(norm="none"), {"learning_rate": 1e-3}).seed != one.seed
+
+
+def test_samples_are_kept(tmp_path):
+    path = tmp_path / "a.samples.csv"
+    samples = Samples(path, ["learning_rate", "epochs", "optimizer"])
+    assert samples.read() == []
+    rows = [
+        ({"learning_rate": 1 / 3, "epochs": 2, "optimizer": "sgd"}, 1 / 7),
+        ({"learning_rate": 1e-5, "epochs": 9, "optimizer": "adam"}, -500.0),
+    ]
+    for settings, score in rows:
+        Samples(path, ["learning_rate", "epochs", "optimizer"]).add(settings, 300, score)
+    assert samples.read() == rows
+    assert path.read_text().count("score") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epochs,steps,score\n3,300,1.0\n",
+        "learning_rate,steps,score\nx,300,1.0\n",
+        "learning_rate,steps,score\n0.1,300\n",
+    ],
+)
+def test_samples_of_another_search(tmp_path, text):
+    path = tmp_path / "a.samples.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"a\.samples\.csv is of another search, or damaged .*remove it"):
+        Samples(path, ["learning_rate"]).read()
+
+
+def ended(name, rate, **result):
+    """A sample that Tune has ended."""
+    return SimpleNamespace(trial_id=name, config={"learning_rate": rate}, last_result=result)
+
+
+def test_each_sample_that_ends_is_recorded(tmp_path, capsys):
+    samples = Samples(tmp_path / "a.csv", ["learning_rate"])
+    samples.add({"learning_rate": 0.5}, 300, 1.0)
+    base = a_trial()
+    recorded = Recorded(samples, table_of(base, 4, 1), base, lambda: None)
+    trials = [
+        ended("x", 0.1, step=300, score=5.0),
+        ended("y", 0.2, step=33, score=2.0),
+        ended("z", 0.3, score=float("nan")),
+    ]
+    for trial in trials:
+        recorded.on_trial_complete(1, [], trial)
+    assert samples.read() == [
+        ({"learning_rate": 0.5}, 1.0),
+        ({"learning_rate": 0.1}, 5.0),
+        ({"learning_rate": 0.2}, 2.0),
+    ]
+    assert [recorded.name_of(trial) for trial in trials] == [numbered(base, number).name for number in (1, 2, 3)]
+
+
+def test_the_table_of_a_search_goes_on_where_it_was(capsys):
+    table = table_of(a_trial(), 3, 2)
+    assert isinstance(table, LiveTable)
+    table.finished(numbered(a_trial(), 2).name)
+    assert "[3/3]" in capsys.readouterr().out
