@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from statistics import fmean
 
 import numpy as np
 
 from agents.reports.bootstrap import (
+    Estimate,
     estimate,
     iqm,
     mean,
@@ -259,5 +261,24 @@ def _improvements(
         for name, envs in [*((env, [env]) for env in both), *([("all", both)] if len(both) > 1 else [])]:
             tasks = [results[env, one].finals for one in (method, baseline) for env in envs]
             value = estimate(tasks, probability_of_improvement, resamples)
-            found.append(Improvement(name, method, baseline, value))
+            paired = None
+            if name in both:
+                paired = _difference(results[name, method], results[name, baseline], resamples)
+            found.append(Improvement(name, method, baseline, value, paired))
     return found
+
+
+def _difference(result: CurveResult, baseline: CurveResult, resamples: int) -> Estimate | None:
+    """Mean difference of final scores, paired by seed."""
+    one, other = _by_seed(result), _by_seed(baseline)
+    pairs = [one[seed] - other[seed] for seed in one if seed in other]
+    return estimate([np.array(pairs)], mean, resamples) if pairs else None
+
+
+def _by_seed(result: CurveResult) -> dict[int, float]:
+    """Final scores by seed; of several runs with one seed, which may be taken together, their mean."""
+    scores: dict[int, list[float]] = {}
+    for run, score in zip(result.curve.runs, result.finals, strict=True):
+        if run.seed is not None:
+            scores.setdefault(run.seed, []).append(float(score))
+    return {seed: fmean(values) for seed, values in scores.items()}

@@ -72,13 +72,17 @@ class Block(NamedTuple):
 
 
 class Improvement(NamedTuple):
-    """Probability that a run of a method scores higher than one of the baseline."""
+    """What a method's runs are beside those of the baseline."""
 
     env: str
     """`all` for the mean over environments."""
     method: Method
     baseline: Method
     probability: Estimate
+    """That a run of the method scores higher."""
+    difference: Estimate | None
+    """Mean difference of final scores, each seed's run from the baseline's of that seed; None without a seed in common,
+    and over several environments."""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,10 @@ def interval(value: Estimate) -> str:
     return f"{number(float(value.low))} to {number(float(value.high))}" if value.has_interval else "–"
 
 
+def _with_interval(value: Estimate | None) -> tuple[str, str]:
+    return ("–", "–") if value is None else (number(float(value.value)), interval(value))
+
+
 def score_table(analysis: Analysis) -> Table:
     """Final scores of each curve."""
     human = any(env.scale.source == HUMAN for env in analysis.environments)
@@ -119,9 +123,10 @@ def aggregate_table(analysis: Analysis) -> Table:
 
 def improvement_table(analysis: Analysis) -> Table:
     """Probabilities of improvement."""
-    head = ("method", "over", "environment", "probability", "95 % interval")
+    difference = ("mean difference by seed", "95 % interval of the difference")
+    head = ("method", "over", "environment", "probability", "95 % interval", *difference)
     rows = [
-        (str(one.method), str(one.baseline), one.env, number(float(one.probability.value)), interval(one.probability))
+        (str(one.method), str(one.baseline), one.env, *_with_interval(one.probability), *_with_interval(one.difference))
         for one in analysis.improvements
     ]
     return Table("improvement", "Probability of improvement", head, tuple(rows))

@@ -131,6 +131,18 @@ def test_improvement_is_over_the_same_agent_with_the_baseline():
     assert [str(one.method) for one in study(runs, baseline="layer").improvements] == ["dqn none", "dqn weight"]
 
 
+def test_differences_are_paired_by_seed():
+    """Seeds that are good or bad for both normalizers count for nothing."""
+    runs = [a_run([v, v], seed=s) for s, v in enumerate([10, 200, 3000, 5])]
+    runs += [a_run([v, v], seed=s, norm="weight") for v, s in ((13, 0), (202, 1), (3001, 2), (9, 7))]
+    (found,) = study(runs).improvements
+    assert found.difference is not None
+    assert float(found.difference.value) == pytest.approx(2)
+    assert 1 <= float(found.difference.low) < 2 < float(found.difference.high) <= 3
+    unpaired = [a_run([1, 1], seed=s, norm=norm) for s, norm in ((0, "none"), (1, "weight"), (None, "layer"))]
+    assert [one.difference for one in study(unpaired).improvements] == [None, None]
+
+
 def test_a_baseline_that_is_not_here():
     runs = [a_run([1], norm=norm) for norm in ("weight", "layer")]
     with pytest.raises(ValueError, match="no run has the normalizer none: --baseline takes weight, layer"):
@@ -161,6 +173,7 @@ def test_aggregates_are_of_scaled_scores_in_the_environments_that_all_methods_ha
     )
     assert [one.env for one in found.improvements] == ["A", "B", "all"]
     assert float(found.improvements[-1].probability.value) == pytest.approx((1 + 0.75) / 2)
+    assert [one.difference and float(one.difference.value) for one in found.improvements] == [10, 0, None]
 
 
 def test_of_one_environment_profiles_have_its_own_scores():
