@@ -44,6 +44,11 @@ class Override:
         return all(found[name] in values for name, values in self.where.items())
 
 
+def kinds(agents: Sequence[str], tasks: Sequence[str], norms: Sequence[str]) -> list[tuple[str, str, str]]:
+    """The combinations of agents, tasks and normalizers, as `Override.holds` takes them."""
+    return list(itertools.product(agents, tasks, norms))
+
+
 @dataclass(frozen=True)
 class Plan:
     """A sweep's axes.
@@ -92,7 +97,7 @@ class Plan:
                 raise ValueError(f"{setting} is an axis with {len(self.axes[setting])} values, and in an override")
 
     def _kinds(self) -> list[tuple[str, str, str]]:
-        return list(itertools.product(self.agents, (*self.envs, *self.games), self.norms))
+        return kinds(self.agents, (*self.envs, *self.games), self.norms)
 
     def trials(self) -> list[Trial]:
         """All of them, those with the first seed first."""

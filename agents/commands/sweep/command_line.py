@@ -14,7 +14,7 @@ from agents.commands.sb3.command import parse_sb3
 from agents.commands.sweep.settings import FLAGS, SweepSettings
 from agents.registry import AGENTS
 from agents.settings.flat import names_of_types, to_flat
-from agents.sweeps.plan import Override, Plan, seed_range, values_of
+from agents.sweeps.plan import Override, Plan, kinds, seed_range, values_of
 from agents.sweeps.presets import SWEEPS, scaled
 from agents.sweeps.search import FIRST_SEED, grid_of, space_of
 from agents.sweeps.sweep_file import SweepFile, read_sweep_file
@@ -35,10 +35,23 @@ def read_sweep(description: str, argv: Sequence[str] | None = None) -> tuple[Swe
     preset = SWEEPS["paper"] if first.paper else SWEEPS["atari-5"] if first.atari_5 else {}
     values = {**{name: value for name, value in preset.items() if name != "axes"}, **found.flags}
     settings = read(SweepSettings, description, own, _defaults(description, first.file, values))
-    overrides = found.overrides
+    overrides = _applying(found, settings)
     if settings.overrides is not None:
         overrides += read_sweep_file(settings.overrides, set(FLAGS) - {"file"}).overrides
     return settings, _plan(settings, {**preset.get("axes", {}), **found.axes, **axes}, overrides)
+
+
+def _applying(file: SweepFile, settings: SweepSettings) -> tuple[Override, ...]:
+    """The overrides of a file but for those of runs that are in the file and that the command line leaves out."""
+    whole = {name: file.flags.get(name, getattr(settings, name)) for name in ("agents", "envs", "games", "norms")}
+    in_file = kinds(whole["agents"], (*whole["envs"], *whole["games"]), whole["norms"])
+    asked = kinds(settings.agents, (*settings.envs, *settings.games), settings.norms)
+    left_out = [kind for kind in in_file if kind not in asked]
+    return tuple(
+        override
+        for override in file.overrides
+        if any(override.holds(*kind) for kind in asked) or not any(override.holds(*kind) for kind in left_out)
+    )
 
 
 def _defaults(description: str, file: Path | None, values: Mapping[str, Any]) -> SweepSettings:

@@ -1,5 +1,7 @@
 """agents.commands.sweep.command_line"""
 
+import pytest
+
 from agents.commands.sweep.command_line import read_sweep, split
 
 BASE = ["--envs", "CartPole-v1", "--steps", "300"]
@@ -36,6 +38,22 @@ def test_a_file_and_flags_beside_it(tmp_path):
     again.write_text('[[override]]\nnorm = "none"\ntau = 0.25\n')
     more = read_sweep("", [str(path), "--overrides", str(again)])[1]
     assert len(more.overrides) == 2
+
+
+def test_overrides_of_runs_that_the_command_line_leaves_out(tmp_path):
+    path = tmp_path / "a.toml"
+    lines = ['agents = ["dqn", "ppo"]', 'envs = ["CartPole-v1", "Acrobot-v1"]', "steps = 300"]
+    lines += ['[[override]]\nagent = "dqn"\ngamma = 0.5', '[[override]]\nenv = "Acrobot-v1"\ngamma = 0.6']
+    path.write_text("\n".join(lines))
+    plan = read_sweep("", [str(path), "--agents", "ppo", "--envs", "CartPole-v1"])[1]
+    assert plan.overrides == ()
+    assert {str(trial.settings) for trial in plan.trials()} == {"{}"}
+    assert len(read_sweep("", [str(path)])[1].overrides) == 2
+    other = read_sweep("", [str(path), "--envs", "CartPole-v1", "Pendulum-v1"])[1]
+    assert [trial.settings.get("gamma") for trial in other.trials() if trial.agent == "dqn"] == [0.5] * 20
+    path.write_text("\n".join([*lines, '[[override]]\nenv = "CratPole-v1"\ngamma = 0.6']))
+    with pytest.raises(ValueError, match="no run has env CratPole-v1, which an override is for"):
+        read_sweep("", [str(path), "--agents", "ppo"])
 
 
 def test_the_presets():
