@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
 import inspect
 import os
 import re
@@ -32,8 +33,9 @@ class Maker:
     """Makes environments, each call another one.
 
     Args:
-        source: a registered id, for example ``CartPole-v1``, or ``module:Id-v0``, whose module is looked for in the
-            current folder too; or a class or function that makes an environment.
+        source: a registered id, for example ``CartPole-v1``, one with the namespace of an installed package
+            (``MinAtar/Breakout-v1``), or ``module:Id-v0``, whose module is looked for in the current folder too; or a
+            class or function that makes an environment.
         kwargs: passed to the environment.
         render_mode: passed where it is set and the environment takes it.
         warns: whether Gymnasium's checker, which warns of doubtful observations, comes with the environment of an id.
@@ -77,6 +79,8 @@ class Maker:
         if isinstance(make, str):
             make = partial(gymnasium.make, make, **({} if self.warns else {"disable_env_checker": True}))
         try:
+            if isinstance(self.source, str):
+                _register(self.source)
             render_mode = {"render_mode": self.render_mode} if self.render_mode and self._takes_render_mode() else {}
             env = make(**render_mode, **self.kwargs)
         except gymnasium.error.UnregisteredEnv as error:
@@ -150,8 +154,24 @@ def _name(source: object) -> str:
     return getattr(getattr(source, "func", named), "__name__", type(source).__name__)
 
 
+def _register(id: str) -> None:
+    """Let the package that is installed for an unknown namespace of an id register its environments.
+
+    Gymnasium before 1.0 did so for all packages, by their entry points; without it `MinAtar/Breakout-v1` is unknown.
+    """
+    namespace = id.rpartition("/")[0]
+    known = any(name.startswith(f"{namespace}/") for name in gymnasium.registry)
+    if namespace and ":" not in id and not known:
+        for found in importlib.metadata.entry_points(group="gymnasium.envs", name=namespace):
+            found.load()()
+
+
 def _unknown(id: str) -> str:
     ids = [i for i, spec in gymnasium.registry.items() if not str(spec.entry_point).startswith("ale_py")]
     near = difflib.get_close_matches(id.rpartition(":")[2], ids, n=3)
-    suggestion = f"did you mean {' or '.join(near)}?" if near else "no registered id is like it"
+    suggestion = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else "no registered id is like it; package:ID imports a package first"
+    )
     return f"unknown environment {id!r}: {suggestion}"

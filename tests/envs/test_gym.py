@@ -252,7 +252,7 @@ def test_observations_of_no_fixed_size_are_refused():
     [
         ("CartPol-v1", r"^unknown environment 'CartPol-v1': did you mean CartPole-v1 or .*\?$"),
         ("CartPole-v99", r"^unknown environment 'CartPole-v99': did you mean CartPole-v1 or"),
-        ("Zq", r"^unknown environment 'Zq': no registered id is like it$"),
+        ("Zq", r"^unknown environment 'Zq': no registered id is like it; package:ID imports a package first$"),
         ("a b!", r"^cannot make a b!: Malformed environment ID"),
         ("nomodule:X-v0", r"^cannot make nomodule:X-v0: No module named 'nomodule'\..*$"),
         ("ALE/SpaceInvaders-v5", r"^ALE/SpaceInvaders-v5 is an Atari game: use --game SpaceInvaders "),

@@ -53,6 +53,34 @@ def test_a_render_mode_is_passed_where_it_is_set_and_taken(registered):
     assert Maker("WnrlRendered-v0", render_mode="rgb_array")().unwrapped.render_mode == "rgb_array"
 
 
+def installed(monkeypatch, folder, body):
+    """A package for the namespace WnrlPlugin, as MinAtar is one for its own."""
+    (folder / "wnrl_plugin.py").write_text(f"import gymnasium\n\n\ndef register():\n    {body}\n")
+    about = folder / "wnrl_plugin-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: wnrl-plugin\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[gymnasium.envs]\nWnrlPlugin = wnrl_plugin:register\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "wnrl_plugin", raising=False)
+
+
+def test_a_package_registers_what_its_namespace_has(monkeypatch, tmp_path):
+    installed(monkeypatch, tmp_path, "gymnasium.register('WnrlPlugin/Own-v0', 'tests.envs.own:Own')")
+    try:
+        for _ in range(2):  # registered once
+            assert type(Maker("WnrlPlugin/Own-v0")().unwrapped) is Own
+        with pytest.raises(ValueError, match="unknown environment 'WnrlPlugin/Onw-v0': did you mean WnrlPlugin/Own-v0"):
+            Maker("WnrlPlugin/Onw-v0")()
+    finally:
+        del gymnasium.registry["WnrlPlugin/Own-v0"]
+
+
+def test_a_package_that_cannot_register(monkeypatch, tmp_path):
+    installed(monkeypatch, tmp_path, "raise ImportError('no game engine')")
+    with pytest.raises(ValueError, match=r"^cannot make WnrlPlugin/Own-v0: no game engine$"):
+        Maker("WnrlPlugin/Own-v0")()
+
+
 def test_arguments_reach_the_environment(registered):
     for source in ("WnrlRendered-v0", Rendered):
         assert Maker(source, {"size": 3})().unwrapped.size == 3
