@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import itertools
 import re
 import types
@@ -60,6 +61,14 @@ def _no_value(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) 
     return f"{found[1]} needs a value" + (f": {', '.join(choices[:-1])} or {choices[-1]}" if choices else "")
 
 
+def _no_choice(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
+    """None of the words that a flag takes."""
+    given, choices = found[1], re.findall(r"'([^']*)'", found[3])
+    near = difflib.get_close_matches(given, choices, 1)
+    meant = f": did you mean {near[0]}?" if near else ""
+    return f"{found[2]} takes {', '.join(choices[:-1])} or {choices[-1]}, got {given!r}{meant}" if choices else None
+
+
 def _no_whole_number(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
     return f"{found[1]} takes a whole number (1000000, 1e6 or 1M), got {found[2]}"
 
@@ -86,6 +95,7 @@ def _no_number_or_none(found: re.Match[str], argv: Sequence[str], hints: dict[st
 _KINDS = {
     r"Unrecognized options: (.*)": _unknown,
     r"Missing value for argument '(--[\w-]+)'": _no_value,
+    r"invalid choice '([^']*)' for argument '(--[\w-]+)'\. Expected one of (.*)": _no_choice,
     r"Error parsing (--[\w-]+): invalid literal for int\(\) with base 10: ('.*')": _no_whole_number,
     r"Error parsing (--[\w-]+): could not convert string to float: ('.*')": _no_number,
     r"Error parsing (--[\w-]+): Could not find valid parse for arguments: (\[.*\])": _no_list,

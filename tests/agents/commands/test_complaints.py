@@ -1,7 +1,6 @@
 """agents.commands.complaints, through `read`, which has tyro's message."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import pytest
 
@@ -12,6 +11,7 @@ from agents.settings.network import NORMS
 from agents.settings.run import TrainSettings
 
 KIND = TrainSettings[AGENTS["dqn"].settings]
+INIT = "--init takes preserve, data, lsuv, within-layer, analytic or he"
 APART = "whole numbers with spaces between them"
 
 
@@ -34,6 +34,8 @@ APART = "whole numbers with spaces between them"
         ("--norm", f"--norm needs a value: {', '.join(NORMS[:-1])} or {NORMS[-1]}"),
         ("--norm --seed 3", f"--norm needs a value: {', '.join(NORMS[:-1])} or {NORMS[-1]}"),
         ("--init", "--init needs a value: preserve, data, lsuv, within-layer, analytic or he"),
+        ("--init lsvu", f"{INIT}, got 'lsvu': did you mean lsuv?"),
+        ("--init=orthogonal", f"{INIT}, got 'orthogonal'"),
         ("--steps", "--steps needs a value"),
         ("--steps 1.5", "--steps takes a whole number (1000000, 1e6 or 1M), got '1.5'"),
         ("--steps abc", "--steps takes a whole number (1000000, 1e6 or 1M), got 'abc'"),
@@ -55,10 +57,10 @@ def test_what_is_wrong_and_what_to_do(arguments, said):
 def test_other_messages_of_tyro_lose_their_box():
     @dataclass(frozen=True)
     class Plain:
-        kind: Literal["a", "b"] = "a"
+        size: int
 
-    with pytest.raises(ValueError, match="--kind") as refusal:
-        read(Plain, "A program.", ["--kind", "c"])
+    with pytest.raises(ValueError, match="--size") as refusal:
+        read(Plain, "A program.", [])
     assert not set("│╭╮╰╯─\n") & set(str(refusal.value))
 
 
