@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 
 URGENT = (signal.SIGINT, signal.SIGTERM)
@@ -70,6 +72,42 @@ class StopSignal:
         for number in signals:
             if number in self._handlers:
                 signal.signal(number, self._handlers[number])  # type: ignore[arg-type]
+
+
+@contextmanager
+def leaving_within(seconds: float, words: str) -> Iterator[None]:
+    """A context that is left within a time of the first stopping signal, else the process ends without it.
+
+    For libraries that may hold the main thread, which has to run the signals' handlers. The exit code is 128 + the
+    signal's number, and nothing is cleaned up. Outside the main thread the context does nothing.
+
+    Args:
+        seconds: from the signal on.
+        words: written to stderr where the time is up.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    left = threading.Event()
+
+    def watch() -> None:
+        while received := reader.recv(1):  # a byte for each signal that has a handler; none when writing has ended
+            if received[0] in SIGNALS and not left.wait(seconds):
+                with suppress(OSError):  # of a closed terminal
+                    print(words, file=sys.stderr, flush=True)
+                os._exit(128 + received[0])
+        reader.close()
+
+    threading.Thread(target=watch, name="last resort", daemon=True).start()
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(before)
+        writer.close()
 
 
 @contextmanager

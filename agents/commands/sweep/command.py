@@ -15,7 +15,7 @@ from agents.commands.parser import fail
 from agents.commands.sweep.command_line import checked, read_sweep, settings_of_run
 from agents.commands.sweep.settings import SweepSettings
 from agents.runtime.output_text import make_output_safe
-from agents.runtime.signals import StopSignal
+from agents.runtime.signals import StopSignal, leaving_within
 from agents.sweeps.search import Candidate, best_overrides, candidates, ends_of, space_of
 from agents.sweeps.sweep_file import toml_of
 from agents.sweeps.trials import Trial, combinations
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 MEASURED = 10.0
 """Seconds of learning by which --dry-run measures the speed of each group of trials."""
+
+PATIENCE = 20.0
+"""Seconds within which Ray has to return after a signal."""
+STOPPED = "stopped: each run leaves a checkpoint, and the same command goes on"
 
 
 def main(description: str) -> int:
@@ -40,7 +44,7 @@ def main(description: str) -> int:
     except (ValueError, ModuleNotFoundError) as error:
         fail(error)
     except StoppedError as stop:
-        print("stopped: each run leaves a checkpoint, and the same command goes on", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 128 + stop.number
     except KeyboardInterrupt:
         return 130
@@ -180,11 +184,13 @@ def under_ray(settings: SweepSettings) -> Iterator[tuple[Resources, StopSignal]]
     resources = resources_of(settings)
     print("starting Ray" if resources.address is None else f"joining Ray at {resources.address}", flush=True)
     connect(resources)
-    try:
-        with StopSignal() as stop:  # within Ray's calls no handler may raise, and Ray has handlers of its own
+    # within Ray's calls no handler may raise, and Ray has handlers of its own; where the signal has ended Ray's server
+    # too, as the end of a job's time does, its calls wait for a minute
+    with StopSignal() as stop, leaving_within(PATIENCE, STOPPED):
+        try:
             yield resources, stop
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _write_best(folder: SweepFolder, found: Sequence[Candidate]) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from agents.runtime.signals import SIGNALS, URGENT, WARNINGS, StopSignal, leaving_at_once
+from agents.runtime.signals import SIGNALS, URGENT, WARNINGS, StopSignal, leaving_at_once, leaving_within
 from tests.scripts.processes import SCRIPTS
 
 
@@ -192,3 +192,49 @@ def test_ctrl_c_while_a_script_is_imported(script, tmp_path):
     errors = [line for line in err.splitlines() if not line.startswith("import time:")]
     assert (process.returncode, out, errors) == (130, "", [])
     assert list(tmp_path.iterdir()) == []
+
+
+HELD_UP = """
+import signal, sys, time
+from agents.runtime.signals import StopSignal, leaving_within
+with StopSignal() as stop, leaving_within(float(sys.argv[1]), "gave up"):
+    print("ready", flush=True)
+    time.sleep(float(sys.argv[2]))  # goes on after a signal, as a library's calls do
+print("left", stop.exit_code, flush=True)
+time.sleep(float(sys.argv[3]))
+"""
+
+
+def held_up(within, held, number, after=0):
+    """What is printed, the exit code, the error output and the seconds after a signal."""
+    command = [sys.executable, "-c", HELD_UP, str(within), str(held), str(after)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    begun = time.monotonic()
+    child.send_signal(number)
+    out, err = child.communicate(timeout=60)
+    return out, child.returncode, err, time.monotonic() - begun
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_is_held_up_ends(number):
+    out, code, err, took = held_up(0.3, 60, number)
+    assert (out, code, err) == ("", 128 + number, "gave up\n")
+    assert took < 30
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other signals")
+def test_one_that_is_not_held_up_long_ends_by_itself():
+    assert held_up(2, 0.2, signal.SIGTERM, after=2.2)[:3] == ("left 143\n", 0, "")
+
+
+def test_without_a_signal_nothing_ends_and_the_wakeup_stays_as_it_was():
+    before = signal.set_wakeup_fd(-1)
+    with leaving_within(0.0, "gave up"):
+        assert signal.set_wakeup_fd(-1) != -1
+    assert signal.set_wakeup_fd(before) == before == -1
+    thread = threading.Thread(target=lambda: leaving_within(0.0, "gave up").__enter__())
+    thread.start()
+    thread.join()
+    assert signal.set_wakeup_fd(-1) == -1
