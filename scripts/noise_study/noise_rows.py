@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from noise_study.companies import Deviation, Noise
 from noise_study.noise_runs import NoiseRow, NoiseRun, Plan, train
 from noise_study.noise_table import Study
 from rate_study.parallel import in_parallel
-
-from wnrl.checkpoints.files import replacing
-
-Key = tuple[NoiseRun, int, int]  # run, step and batch size
+from rate_study.row_file import RowFile
 
 
-class NoiseRows:
-    """The rows so far; the file is written anew, as a whole, with each run.
-
-    Args:
-        path: of the file, which the first run creates.
-
-    Raises:
-        ValueError: the file holds something else, or cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: dict[Key, NoiseRow] = {}
-        try:
-            lines = path.read_text().splitlines() if path.exists() else []
-            for line in csv.DictReader(lines):
-                self._put(_from_line(line))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} was made by something else: choose another folder ({error!r})") from error
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror}") from error
+class NoiseRows(RowFile[NoiseRow]):
+    """The rows so far, by run, step and batch size."""
 
     def has(self, plan: Plan) -> bool:
         """Whether everything that is planned for a run was measured."""
@@ -48,26 +24,32 @@ class NoiseRows:
         """The rows of a run, by step and batch size."""
         return [self.rows[key] for key in _keys(plan)]
 
-    def add(self, rows: Sequence[NoiseRow]) -> None:
-        """Write the rows of a run.
+    def key(self, row: NoiseRow) -> Key:
+        """See the base class; so the others."""
+        return row.run, row.step, row.batch_size
 
-        Raises:
-            ValueError: the file cannot be written.
-        """
-        for row in rows:
-            self._put(row)
-        lines = [_to_line(row) for row in self.rows.values()]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(lines)
-        except OSError as error:
-            raise ValueError(f"cannot write {self.path}: {error.strerror}") from error
+    def to_line(self, row: NoiseRow) -> dict[str, Any]:
+        """With the shares, for readers of the file."""
+        line = {**asdict(row.run), "step": row.step, "batch_size": row.batch_size}
+        for name, deviation in row.noise._asdict().items():
+            line |= {f"{name}_noise": deviation.noise, f"{name}_over_companies": deviation.over_companies}
+            line[f"{name}_over_states"] = deviation.over_states
+        return {**line, "score": row.score, "agents_batch": row.agents_batch}
 
-    def _put(self, row: NoiseRow) -> None:
-        self.rows[row.run, row.step, row.batch_size] = row
+    def from_line(self, line: dict[str, str]) -> NoiseRow:
+        """Without the shares, which follow from the rest."""
+        whole = {name: int(line[name]) for name in ("seed", "steps", "states", "companies", "step", "batch_size")}
+        step, batch_size = whole.pop("step"), whole.pop("batch_size")
+        rate = float(line["learning_rate"]) if line["learning_rate"] else None
+        run = NoiseRun(env=line["env"], norm=line["norm"], learning_rate=rate, **whole)
+        deviations = [
+            Deviation(float(line[f"{name}_over_companies"]), float(line[f"{name}_over_states"]))
+            for name in Noise._fields
+        ]
+        return NoiseRow(run, step, batch_size, Noise(*deviations), float(line["score"]), int(line["agents_batch"]))
+
+
+Key = tuple[NoiseRun, int, int]
 
 
 def complete(rows: NoiseRows, plans: Iterable[Plan], jobs: int, say: Callable[[str], Any] = print) -> list[NoiseRow]:
@@ -94,22 +76,3 @@ def complete(rows: NoiseRows, plans: Iterable[Plan], jobs: int, say: Callable[[s
 
 def _keys(plan: Plan) -> list[Key]:
     return [(plan.run, step, batch_size) for step in plan.steps for batch_size in plan.batch_sizes]
-
-
-def _to_line(row: NoiseRow) -> dict[str, Any]:
-    line = {**asdict(row.run), "step": row.step, "batch_size": row.batch_size}
-    for name, deviation in row.noise._asdict().items():
-        line |= {f"{name}_noise": deviation.noise, f"{name}_over_companies": deviation.over_companies}
-        line[f"{name}_over_states"] = deviation.over_states
-    return {**line, "score": row.score, "agents_batch": row.agents_batch}
-
-
-def _from_line(line: dict[str, str]) -> NoiseRow:
-    whole = {name: int(line[name]) for name in ("seed", "steps", "states", "companies", "step", "batch_size")}
-    step, batch_size = whole.pop("step"), whole.pop("batch_size")
-    rate = float(line["learning_rate"]) if line["learning_rate"] else None
-    run = NoiseRun(env=line["env"], norm=line["norm"], learning_rate=rate, **whole)
-    deviations = [
-        Deviation(float(line[f"{name}_over_companies"]), float(line[f"{name}_over_states"])) for name in Noise._fields
-    ]
-    return NoiseRow(run, step, batch_size, Noise(*deviations), float(line["score"]), int(line["agents_batch"]))

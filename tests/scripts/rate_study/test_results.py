@@ -37,7 +37,7 @@ def test_outcomes_come_back_exactly(tmp_path):
     path = tmp_path / "new" / "runs.csv"
     lost = outcome(RUNS[1])._replace(curve=(math.nan,), full_loss=math.inf, test_loss=math.nan)
     for made in (outcome(RUNS[0]), lost):
-        Results(path).add(made)
+        Results(path).add([made])
     back = Results(path).outcomes
     assert back[RUNS[0]] == outcome(RUNS[0])
     assert back[RUNS[1]].diverged
@@ -113,6 +113,6 @@ def test_something_else_is_refused(tmp_path):
         Results(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot write"):
-        Results(tmp_path / "file" / "runs.csv").add(outcome(RUN))
+        Results(tmp_path / "file" / "runs.csv").add([outcome(RUN)])
     with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
         complete(Results(tmp_path / "none.csv"), RUNS, jobs=0)
