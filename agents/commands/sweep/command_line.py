@@ -34,22 +34,23 @@ def read_sweep(description: str, argv: Sequence[str] | None = None) -> tuple[Swe
         found = read_sweep_file(first.file, set(FLAGS) - {"file"})
     preset = SWEEPS["paper"] if first.paper else SWEEPS["atari-5"] if first.atari_5 else {}
     values = {**{name: value for name, value in preset.items() if name != "axes"}, **found.flags}
-    settings = read(SweepSettings, description, own, _defaults(description, first.file, values))
-    overrides = _applying(found, settings)
+    written = _defaults(description, first.file, values)
+    settings = read(SweepSettings, description, own, written)
+    overrides = _applying(found.overrides, settings, written)
     if settings.overrides is not None:
         overrides += read_sweep_file(settings.overrides, set(FLAGS) - {"file"}).overrides
     return settings, _plan(settings, {**preset.get("axes", {}), **found.axes, **axes}, overrides)
 
 
-def _applying(file: SweepFile, settings: SweepSettings) -> tuple[Override, ...]:
-    """The overrides of a file but for those of runs that are in the file and that the command line leaves out."""
-    whole = {name: file.flags.get(name, getattr(settings, name)) for name in ("agents", "envs", "games", "norms")}
-    in_file = kinds(whole["agents"], (*whole["envs"], *whole["games"]), whole["norms"])
-    asked = kinds(settings.agents, (*settings.envs, *settings.games), settings.norms)
+def _applying(overrides: Sequence[Override], settings: SweepSettings, written: SweepSettings) -> tuple[Override, ...]:
+    """A file's overrides but for those of runs that are written there and that the command line leaves out."""
+    tasks = (*settings.envs, *settings.games)
+    asked = kinds(settings.agents, tasks, settings.norms)
+    in_file = kinds(written.agents or settings.agents, (*written.envs, *written.games) or tasks, written.norms)
     left_out = [kind for kind in in_file if kind not in asked]
     return tuple(
         override
-        for override in file.overrides
+        for override in overrides
         if any(override.holds(*kind) for kind in asked) or not any(override.holds(*kind) for kind in left_out)
     )
 

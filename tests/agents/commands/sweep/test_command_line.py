@@ -51,6 +51,8 @@ def test_overrides_of_runs_that_the_command_line_leaves_out(tmp_path):
     assert len(read_sweep("", [str(path)])[1].overrides) == 2
     other = read_sweep("", [str(path), "--envs", "CartPole-v1", "Pendulum-v1"])[1]
     assert [trial.settings.get("gamma") for trial in other.trials() if trial.agent == "dqn"] == [0.5] * 20
+    path.write_text("\n".join(lines[1:-2] + lines[-1:]))  # without agents
+    assert read_sweep("", [str(path), "--agents", "ppo", "--envs", "CartPole-v1"])[1].overrides == ()
     path.write_text("\n".join([*lines, '[[override]]\nenv = "CratPole-v1"\ngamma = 0.6']))
     with pytest.raises(ValueError, match="no run has env CratPole-v1, which an override is for"):
         read_sweep("", [str(path), "--agents", "ppo"])
