@@ -58,7 +58,7 @@ def _unknown(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -
 def _no_value(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
     """A flag at the end, or before another flag."""
     choices = NORMS if found[1] == "--norm" else _choices(hints.get(_name(found[1])))
-    return f"{found[1]} needs a value" + (f": {', '.join(choices[:-1])} or {choices[-1]}" if choices else "")
+    return f"{found[1]} needs a value" + (f": {_either(choices)}" if choices else "")
 
 
 def _no_choice(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
@@ -66,7 +66,7 @@ def _no_choice(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any])
     given, choices = found[1], re.findall(r"'([^']*)'", found[3])
     near = difflib.get_close_matches(given, choices, 1)
     meant = f": did you mean {near[0]}?" if near else ""
-    return f"{found[2]} takes {', '.join(choices[:-1])} or {choices[-1]}, got {given!r}{meant}" if choices else None
+    return f"{found[2]} takes {_either(choices)}, got {given!r}{meant}" if choices else None
 
 
 def _no_whole_number(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
@@ -104,6 +104,10 @@ _KINDS = {
     ),
 }
 """Beginnings of tyro's messages, and what says it instead; that may return None to leave it."""
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _name(flag: str) -> str:

@@ -12,12 +12,7 @@ from rate_study.study import Outcome, StudyRun, train_once
 
 
 class Results(RowFile[Outcome]):
-    """The outcomes so far, one row each."""
-
-    @property
-    def outcomes(self) -> dict[StudyRun, Outcome]:
-        """By run."""
-        return {outcome.run: outcome for outcome in self.rows.values()}
+    """The outcomes so far, one row each, by run."""
 
     def key(self, row: Outcome) -> StudyRun:
         """See the base class; so the others."""
@@ -55,4 +50,4 @@ def complete(results: Results, runs: Iterable[StudyRun], jobs: int, say: Callabl
         results.add([outcome])
         run, ending = outcome.run, "diverged" if outcome.diverged else f"loss {outcome.loss:.4g}"
         say(f"{number} of {len(missing)}: {run.task}, {run.norm}, rate {run.rate:g}, seed {run.seed}: {ending}")
-    return [results.outcomes[run] for run in wanted]
+    return [results.rows[run] for run in wanted]

@@ -1,12 +1,12 @@
 """agents.commands.report"""
 
 import re
-import sys
 
 import pytest
 
 from agents.commands.report import main
 from agents.reports.drawing import Chart
+from tests.agents.commands.called import caller
 from tests.agents.reports.hand_made import curve, undrawn, write_events, write_run
 
 QUICK = ["--resamples", "100"]
@@ -17,16 +17,7 @@ def report(monkeypatch, capsys, tmp_path):
     """Calls the command in a folder of its own and returns its exit code, output and error output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Chart, "drawn", undrawn)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["report.py", *map(str, arguments)])
-        try:
-            code = main("A program.")
-        except SystemExit as end:
-            code = end.code
-        return (code, *capsys.readouterr())
-
-    return call
+    return caller(monkeypatch, capsys, main, "report.py")
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_outcomes_come_back_exactly(tmp_path):
     lost = outcome(RUNS[1])._replace(curve=(math.nan,), full_loss=math.inf, test_loss=math.nan)
     for made in (outcome(RUNS[0]), lost):
         Results(path).add([made])
-    back = Results(path).outcomes
+    back = Results(path).rows
     assert back[RUNS[0]] == outcome(RUNS[0])
     assert back[RUNS[1]].diverged
     assert back[RUNS[1]].full_loss == math.inf
@@ -66,7 +66,7 @@ def test_an_interruption_loses_no_outcome(tmp_path, trained):
 
     with pytest.raises(KeyboardInterrupt):
         complete(Results(path), RUNS, jobs=1, say=interrupt)
-    assert list(Results(path).outcomes) == RUNS[:2]
+    assert list(Results(path).rows) == RUNS[:2]
 
 
 def test_a_row_that_was_cut_off_is_made_again(tmp_path, trained):

@@ -12,6 +12,7 @@ from agents.commands.sweep.settings import SweepSettings
 from agents.runtime.signals import StopSignal
 from agents.sweeps import speeds
 from agents.sweeps.sweep_folder import SweepFolder
+from tests.agents.commands.called import caller
 from tests.agents.sweeps.made_up import finish
 
 BASE = ["--envs", "CartPole-v1", "--steps", "300"]
@@ -21,16 +22,7 @@ BASE = ["--envs", "CartPole-v1", "--steps", "300"]
 def sweep(monkeypatch, capsys, tmp_path):
     """Calls the command in a folder of its own and returns its exit code, output and error output."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sweep.py", *map(str, arguments)])
-        try:
-            code = main("A program.")
-        except SystemExit as end:
-            code = end.code
-        return (code, *capsys.readouterr())
-
-    return call
+    return caller(monkeypatch, capsys, main, "sweep.py")
 
 
 @pytest.fixture
