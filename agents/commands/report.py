@@ -87,6 +87,7 @@ def report(settings: ReportSettings) -> tuple[str, list[str]]:
         ValueError: there is nothing that can be compared, or it cannot be written.
     """
     from agents.reports.analysis import Choices, analyse
+    from agents.reports.breakdowns import with_breakdowns
     from agents.reports.curves import group
     from agents.reports.discovery import find_runs
     from agents.reports.drawing import check_drawing
@@ -101,7 +102,7 @@ def report(settings: ReportSettings) -> tuple[str, list[str]]:
     ranges = {env: (low, high) for env, (low, high) in _by_env("score-range", settings.score_range, 2).items()}
     pattern = None if settings.folders is None else folder_pattern(settings.folders)
     runs, notes = find_runs(settings.dirs, pattern)
-    usable, by = _usable(runs, settings, notes), settings.by
+    usable, by = _usable(with_breakdowns(runs, notes), settings, notes), settings.by
     curves = group(usable, by if settings.against is None else (*by, settings.against), settings.across)
     against = None if settings.against is None else checked_numbers(curves, settings.against)
     choices = Choices(settings.score, settings.baseline, thresholds, ranges, settings.resamples, against)

@@ -57,6 +57,10 @@ class Run:
     """Seconds since the run began, pauses between its starts left out."""
     before: Mapping[str, str] = field(default_factory=dict)
     """Values that hold where a version did not have a setting yet, as text."""
+    broke_down: float | None = None
+    """The step at which its learning broke down and it ended; None where it has not."""
+    planned: float = 0.0
+    """Its length in steps, as its settings have it; 0 where they do not."""
 
     def value(self, name: str) -> str:
         """A setting, or what the run was made with; `ABSENT` where it has none of that name."""

@@ -194,10 +194,11 @@ def run_table(analysis: Analysis) -> Table:
     for env in analysis.environments:
         for result in env.curves:
             for run, final, best in zip(result.curve.runs, result.finals, result.bests, strict=True):
-                points, clock = run.metrics[analysis.tag], run.clock.values
+                end, clock = run.metrics[analysis.tag].steps[-1], run.clock.values
+                steps = f"{end:,.0f}" if run.broke_down is None else f"broke down at {run.broke_down:,.0f}"
                 minutes = number(float(clock[-1]) / 60) if len(clock) else "–"
                 names = (run.name, env.env, str(result.curve.method), "–" if run.seed is None else str(run.seed))
-                rows.append((*names, f"{points.steps[-1]:,.0f}", minutes, number(float(final)), number(float(best))))
+                rows.append((*names, steps, minutes, number(float(final)), number(float(best))))
     return Table("runs", "Runs", head, tuple(rows))
 
 

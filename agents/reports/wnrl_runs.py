@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.reports.run import UNKNOWN, Points, Run, as_text
 from agents.settings.earlier import EARLIER
-from agents.training.run_directory import read_config
+from agents.training.run_directory import broke_down, read_config
 from wnrl.tracking.csv_table import read_rows
 
 EVALUATIONS = "evaluations.csv"
@@ -43,7 +43,7 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
     if (folder / EVALUATIONS).is_file():
         metrics[EVALUATED] = _evaluated(metrics.get(EVALUATED), _rows(folder / EVALUATIONS, notes))
     settings = _settings(config)
-    seed = config["settings"].get("seed")
+    seed, steps = config["settings"].get("seed"), config["settings"].get("steps")
     return Run(
         str(folder),
         f"sb3-{config['agent']}" if config.get("library") else config["agent"],
@@ -55,6 +55,8 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
         {tag: points for tag, points in metrics.items() if len(points.steps)},
         clock,
         {} if config.get("library") else {name: as_text(value) for name, value in EARLIER.items()},
+        broke_down(config),
+        steps if isinstance(steps, int) else 0,
     )
 
 

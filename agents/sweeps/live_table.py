@@ -16,8 +16,10 @@ from agents.sweeps.trials import Trial
 
 REDRAWN = 1.0
 """Seconds between two drawings."""
-OTHERS = 44
+OTHERS = 48
 """Columns beside the names, failures included."""
+ENDED = ("done", "broke down")
+"""States of trials that have come to an end, as they should or because their learning broke down."""
 
 
 class LiveTable:
@@ -67,6 +69,11 @@ class LiveTable:
         end = f"has its {wanted:,} steps" if made == wanted else f"was stopped at step {made:,}"
         self._show(f"{self._count()} {name} {end}{score}")
 
+    def broke_down(self, name: str, step: int) -> None:
+        """A trial has ended because its learning broke down."""
+        self._state[name], self._steps[name] = "broke down", self._trials[name].steps
+        self._show(f"{name} ended at step {step:,}, where its learning broke down")
+
     def failed(self, name: str, why: str, final: bool) -> None:
         """A trial broke off; `final` where it is not started again."""
         self._state[name] = "failed" if final else "waits"
@@ -79,7 +86,7 @@ class LiveTable:
         self._lines = 0
 
     def _count(self) -> str:
-        done = sum(state == "done" for state in self._state.values())
+        done = sum(state in ENDED for state in self._state.values())
         return f"[{done}/{len(self._state)}]"
 
     def _show(self, line: str | None = None) -> None:
@@ -127,10 +134,10 @@ class LiveTable:
         states = [self._state[name] for name in names]
         share = sum(self._steps[name] for name in names) / sum(self._trials[name].steps for name in names)
         scores = [self._scores[name] for name in names if name in self._scores]
-        failed = f"  {states.count('failed')} failed" if "failed" in states else ""
+        wrong = "".join(f"  {states.count(state)} {state}" for state in ("failed", "broke down") if state in states)
         score = f"{fmean(scores):9.4g}" if scores else f"{'':9}"
-        done = f"{states.count('done')}/{len(names)}"
-        return f"{done:>7}  {states.count('runs'):>4}  {share:6.0%}  {score}{failed}"
+        done = f"{sum(state in ENDED for state in states)}/{len(names)}"
+        return f"{done:>7}  {states.count('runs'):>4}  {share:6.0%}  {score}{wrong}"
 
     def _rest(self) -> str:
         """How much time is left, by the steps so far."""

@@ -15,7 +15,7 @@ from ray import tune
 
 from agents.sweeps.live_table import LiveTable
 from agents.sweeps.sweep_folder import SweepFolder
-from agents.sweeps.trial_process import Progress, progress_of, train_trial
+from agents.sweeps.trial_process import Progress, end_of, train_trial
 from agents.sweeps.trials import Trial
 
 ENVIRONMENT = {
@@ -136,12 +136,12 @@ def tuned_trial(config: Mapping[str, Any]) -> None:
     trial = config["trial"]
     os.chdir(trial["cwd"] if Path(trial["cwd"]).is_dir() else "/")
     train_trial(trial, _report)
-    last = progress_of(Path(trial["folder"]))
-    _report(Progress(trial["steps"], None if last is None else last.score))
+    _report(end_of(Path(trial["folder"]), trial["steps"]))
 
 
 def _report(progress: Progress) -> None:
-    tune.report({"step": progress.step, "score": progress.score if progress.score is not None else float("nan")})
+    score = progress.score if progress.score is not None else float("nan")
+    tune.report({"step": progress.step, "score": score, "broke_down": progress.broke_down})
 
 
 class ShownTrials(tune.Callback):
@@ -179,7 +179,11 @@ class ShownTrials(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The end of a trial."""
-        self._table.finished(self.name_of(trial))
+        result = trial.last_result or {}
+        if result.get("broke_down"):
+            self._table.broke_down(self.name_of(trial), result["step"])
+        else:
+            self._table.finished(self.name_of(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial broke off and is started again."""

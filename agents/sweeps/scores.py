@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.reports.analysis import SCORES, Choices, analyse
+from agents.reports.breakdowns import with_breakdowns
 from agents.reports.curves import group
 from agents.reports.findings import Analysis
 from agents.reports.tables import Table, score_table
@@ -21,7 +22,7 @@ RESAMPLES = 2_000
 def analysis_of(folder: SweepFolder, trials: Sequence[Trial]) -> Analysis | None:
     """The statistics of the finished trials; None where no trial has finished."""
     finished = [trial for trial in trials if folder.finished(trial)]
-    runs = [read_wnrl_run(folder.run_of(trial), []) for trial in finished]
+    runs = with_breakdowns([read_wnrl_run(folder.run_of(trial), []) for trial in finished], [])
     scored = [run for run in runs if any(tag in run.metrics for tag in SCORES)]
     if not scored:
         return None
@@ -46,6 +47,8 @@ def _by_trial(analysis: Analysis | None) -> dict[str, tuple[float, float]]:
 def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
     """Write `trials.csv`, the state and the final score of each trial, and `scores.csv`, the statistics by curve.
 
+    A trial whose learning broke down counts as in a report, see `agents.reports.breakdowns`.
+
     The same trials give the same files, however often the sweep was stopped on the way.
 
     Returns:
@@ -54,12 +57,14 @@ def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
     analysis = analysis_of(folder, trials)
     finals = _by_trial(analysis)
     varied = sorted({name for trial in trials for name in trial.varied})
-    head = ["agent", "task", "norm", *varied, "seed", "steps", "final score", "highest score"]
+    head = ["agent", "task", "norm", *varied, "seed", "steps", "broke down", "final score", "highest score"]
     rows = []
     for trial in trials:
         scores = [repr(round(score, 6)) for score in finals.get(trial.name, ())] or ["", ""]
         about = [trial.agent, trial.task, trial.norm, *map(trial.shown, varied)]
-        rows.append([*about, str(trial.seed), str(folder.steps_of(trial)), *scores])
+        broke_down = folder.breakdown_of(trial)
+        steps = [str(folder.steps_of(trial)), "" if broke_down is None else str(broke_down)]
+        rows.append([*about, str(trial.seed), *steps, *scores])
     _write(folder.path / "trials.csv", [head, *rows])
     if analysis is None:
         return None

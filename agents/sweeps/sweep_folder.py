@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agents.sweeps.trial_process import model_step
+from agents.sweeps.trial_process import breakdown_of, ended, model_step
 from agents.sweeps.trials import Trial
 from agents.training.run_lock import GUARD, NAME, RunLock
 from wnrl.checkpoints.files import CheckpointError, read_json, replace_file
@@ -91,8 +91,12 @@ class SweepFolder:
         return self.path / "output" / f"{trial.name}.txt"
 
     def finished(self, trial: Trial) -> bool:
-        """Whether a trial has made its steps and left a model."""
-        return self.steps_of(trial) >= trial.steps
+        """Whether a trial has made its steps and left a model, or its learning broke down."""
+        return ended(self.run_of(trial), trial.steps)
+
+    def breakdown_of(self, trial: Trial) -> int | None:
+        """The step at which a trial's learning broke down; None where it has not."""
+        return breakdown_of(self.run_of(trial))
 
     def steps_of(self, trial: Trial) -> int:
         """The step of the model that a trial has left; 0 where there is none yet."""

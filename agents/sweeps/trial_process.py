@@ -10,12 +10,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from agents.training.run_directory import RunDirectory
+from agents.training.run_directory import RunDirectory, broke_down, read_config
 from wnrl.checkpoints.files import CheckpointError, read_json
 from wnrl.tracking.csv_table import read_rows
 
@@ -33,6 +33,7 @@ class Progress(NamedTuple):
 
     step: int
     score: float | None
+    broke_down: bool = False
 
 
 class TrialProcess:
@@ -100,19 +101,47 @@ def last_line(path: Path) -> str:
 
 def progress_of(folder: Path) -> Progress | None:
     """How far the run in a folder is; None before its first row of metrics."""
+    rows = _rows(folder)
+    return Progress(int(rows[-1]["step"]), next(_scores(reversed(rows)), None)) if rows else None
+
+
+def end_of(folder: Path, steps: int) -> Progress:
+    """What the run of that length in a folder has come to; where learning broke down, its lowest score."""
+    rows, step = _rows(folder), breakdown_of(folder)
+    if step is not None:
+        return Progress(step, min(_scores(rows), default=None), broke_down=True)
+    return Progress(steps, next(_scores(reversed(rows)), None))
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
     try:
-        rows = read_rows(folder / "progress.csv").rows
+        return read_rows(folder / "progress.csv").rows
     except CheckpointError:
+        return []
+
+
+def _scores(rows: Iterable[Mapping[str, str]]) -> Iterator[float]:
+    """Of each row that has one."""
+    for row in rows:
+        if text := next((row[tag] for tag in SCORES if row.get(tag)), None):
+            yield float(text)
+
+
+def breakdown_of(folder: Path) -> int | None:
+    """The step at which learning broke down in the run in a folder; None where it has not."""
+    try:
+        return broke_down(read_config(folder / "config.json"))
+    except ValueError:
         return None
-    if not rows:
-        return None
-    found = ((tag, row[tag]) for row in reversed(rows) for tag in SCORES if row.get(tag))
-    score = next((float(value) for _, value in found), None)
-    return Progress(int(rows[-1]["step"]), score)
+
+
+def ended(folder: Path, steps: int) -> bool:
+    """Whether the run in a folder has made its steps and left a model, or its learning broke down, for good."""
+    return model_step(folder) >= steps or breakdown_of(folder) is not None
 
 
 def made_ready(folder: Path, *, resumable: bool, steps: int) -> bool:
-    """Make a folder ready for its run to begin or to go on; False where the run has finished.
+    """Make a folder ready for its run to begin or to go on; False where the run has ended.
 
     Waits for a run there that has been asked to stop, and removes one that broke off and cannot go on.
 
@@ -136,7 +165,7 @@ def made_ready(folder: Path, *, resumable: bool, steps: int) -> bool:
                 raise
             time.sleep(0.5)
     try:
-        if model_step(folder) >= steps:
+        if ended(folder, steps):
             return False
         if not resumable or directory.last_step is None:
             shutil.rmtree(folder)
@@ -156,7 +185,7 @@ def model_step(folder: Path) -> int:
 
 
 def train_trial(config: Mapping[str, Any], report: Callable[[Progress], None], *, interval: float = 2.0) -> None:
-    """Run a trial to its end.
+    """Run a trial to its end, or until its learning breaks down, which it would do again.
 
     Args:
         config: `arguments`, `folder`, `output`, `threads`, `resumable` and `steps`.
@@ -176,4 +205,5 @@ def train_trial(config: Mapping[str, Any], report: Callable[[Progress], None], *
             if now is not None and now.step > last:
                 last = now.step
                 report(now)
-        process.check()
+        if breakdown_of(folder) is None:
+            process.check()

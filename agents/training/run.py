@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from agents.learner.finite import NonFiniteError
 from agents.runtime.background import Background
 from agents.runtime.devices import device_name
 from agents.runtime.distributed import join, share
@@ -259,9 +260,21 @@ class Run:
         try:
             if self.directory and not self._ranks.rank:
                 self.directory.hold()
+            self._note_breakdown(None)
             self._learn(self.settings.run.steps if total_steps is None else total_steps)
+        except NonFiniteError:
+            self._note_breakdown(self.steps)
+            raise
         finally:
             self._release()  # an agent that is kept does not keep others from going on
+
+    def _note_breakdown(self, step: int | None) -> None:
+        """Note in the folder that learning broke down at a step, or, with None, that it goes on."""
+        if self.directory and not self._ranks.rank:
+            try:
+                self.directory.note_breakdown(step)
+            except ValueError as error:
+                self._warn(f"config.json does not say whether learning broke down: {error}")
 
     def _learn(self, total_steps: int) -> None:
         if (last := self._checkpoints.last_step) > self.steps and not self._ranks.rank:

@@ -28,7 +28,8 @@ class RunDirectory:
     """A run's folder, made by `create` or opened by `open`.
 
     `config.json` has the agent, its settings as they are now, and under `starts` each start and resume: the first step,
-    the settings that it changed, the device, the command, the versions, the commit and the time.
+    the settings that it changed, the device, the command, the versions, the commit and the time, and where learning
+    broke down, `broke_down`, the step.
 
     Attributes:
         path: of the folder.
@@ -159,6 +160,18 @@ class RunDirectory:
         now = {"settings": {**settings}, "starts": [*starts, _start(first_step, device, changed)]}
         self._replace({"format": FORMAT} | kept | now | {"format": FORMAT})
 
+    def note_breakdown(self, step: int | None) -> None:
+        """Write into `config.json` at which step of the last start learning broke down; None: it goes on.
+
+        Raises:
+            ValueError: it is not readable.
+            CheckpointError: it cannot be written, and is as it was.
+        """
+        config = self.config
+        if step != broke_down(config):
+            *before, last = _starts(config)
+            self._replace({**config, "starts": [*before, {**last, "broke_down": step}]})
+
     def change_settings(self, **settings: Any) -> None:
         """Write these settings into `config.json`, as a run that goes on has them.
 
@@ -204,6 +217,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "starts": (list,),
     "versions": (dict, type(None)),
     "git_commit": (str, type(None)),
+    "broke_down": (int, type(None)),
 }
 """Types of the entries that are read."""
 
@@ -219,6 +233,11 @@ def made_by(config: Mapping[str, Any]) -> str:
     start = _starts(config)[-1]
     version, commit = (start.get("versions") or {}).get("wnrl", "of unknown version"), start.get("git_commit")
     return f"wnrl {version}, git commit {commit}" if commit else f"wnrl {version}"
+
+
+def broke_down(config: Mapping[str, Any]) -> int | None:
+    """The step at which learning broke down in the last start, see `RunDirectory`; None where it has not."""
+    return _starts(config)[-1].get("broke_down")
 
 
 def in_use(path: Path) -> bool:

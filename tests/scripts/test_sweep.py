@@ -125,6 +125,20 @@ def test_a_trial_that_dies_goes_on_and_one_that_always_fails_is_named(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_trial_whose_learning_breaks_down_is_not_tried_again(tmp_path):
+    """It is an outcome: SGD at such a rate diverges, and would so again."""
+    arguments = ["--agents", "dqn", "--seeds", 1, "--steps", 2_000, *SMALL, "--learning-starts", 200]
+    arguments += ["--optimizer", "sgd", "--max-grad-norm", 0, "--learning-rate", "1e-3", "1e9"]
+    code, out, err = ended(start(tmp_path / "out", *arguments))
+    assert code == 0
+    assert "broke off" not in out
+    assert "in 1 of 2 runs, dqn-CartPole-v1-weight-learning_rate=1e9-s0 for example, learning broke down" in err
+    [broken] = [row for row in rows(tmp_path / "out" / "trials.csv") if row["broke down"]]
+    assert broken["learning_rate"] == "1e9"
+    assert float(broken["final score"]) <= float(broken["highest score"])
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of files that Ray leaves open
 def test_two_nodes(tmp_path):
     """A cluster of two nodes on this machine, each with one core: both run trials at the same time."""

@@ -59,6 +59,8 @@ def _train(run: SB3Run, stop: StopSignal) -> int:
     except Exception:  # of a callback, of the device, of the library
         if run.steps and run.save_finite():
             print(f"the run broke off at step {run.steps:,}: its model is {path / 'model.zip'}", file=sys.stderr)
+        elif run.steps:
+            run.directory.note_breakdown(run.steps)
         raise
     run.save()
     print(f"model of step {run.steps:,}: {path / 'model.zip'}", flush=True)

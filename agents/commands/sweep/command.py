@@ -217,6 +217,12 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
             f"{folder.output_of(left[0])}. The same command goes on",
             file=sys.stderr,
         )
+    if broken := [trial for trial in trials if folder.breakdown_of(trial) is not None]:
+        print(
+            f"in {len(broken)} of {len(trials)} runs, {broken[0].name} for example, learning broke down: they count "
+            "from there on with their lowest score",
+            file=sys.stderr,
+        )
     if table is not None:
         print(f"{how_to_call('report')} {quoted(folder.runs)} compares them")
     return 1 if left else 0

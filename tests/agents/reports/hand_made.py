@@ -9,7 +9,7 @@ from agents.reports.run import Points, Run
 SETTINGS = {"env": "Task", "game": None, "norm": "none", "seed": 0, "learning_rate": 0.001, "run_dir": "x"}
 
 
-def write_run(folder, rows, games=(), agent="dqn", **settings):
+def write_run(folder, rows, games=(), agent="dqn", broke_down=None, **settings):
     """A folder of ours.
 
     Args:
@@ -17,10 +17,12 @@ def write_run(folder, rows, games=(), agent="dqn", **settings):
         rows: of progress.csv, a dict each with a step.
         games: of evaluations.csv, (step, score) each.
         agent: its name.
+        broke_down: step at which its learning did.
         settings: that differ from `SETTINGS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     start = {"first_step": 0, "versions": {"torch": "2.8"}, "git_commit": "0123456789abcdef", "device": "a cpu"}
+    start |= {} if broke_down is None else {"broke_down": broke_down}
     config = {"format": 1, "agent": agent, "settings": {**SETTINGS, **settings}, "starts": [start]}
     (folder / "config.json").write_text(json.dumps(config))
     columns = list(dict.fromkeys(["step", *(name for row in rows for name in row)]))

@@ -1,6 +1,7 @@
 """agents.reports.tables"""
 
 import csv
+import dataclasses
 import io
 import math
 
@@ -104,3 +105,8 @@ def test_runs_and_points(analysis):
     assert points.rows[0] == ("Task", "dqn none", "100", "2", "1", "3")
     assert points.rows[-1] == ("Task", "dqn weight", "200", "5", "", "")
     assert len(points.rows) == 400
+
+
+def test_a_run_whose_learning_broke_down_is_told_from_one_that_ended():
+    runs = [a_run([1, 2]), dataclasses.replace(a_run([3, 3], seed=1), broke_down=1_500)]
+    assert column(run_table(study(runs)), "steps") == ["200", "broke down at 1,500"]

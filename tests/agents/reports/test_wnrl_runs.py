@@ -75,3 +75,10 @@ def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"agent": "dqn"}')
     with pytest.raises(ValueError, match="names no agent and settings"):
         read_wnrl_run(tmp_path, [])
+
+
+def test_where_learning_broke_down(tmp_path):
+    run = read_wnrl_run(write_run(tmp_path / "a", curve([5]), broke_down=150, steps=900), [])
+    assert (run.broke_down, run.planned) == (150, 900)
+    run = read_wnrl_run(write_run(tmp_path / "b", curve([5])), [])
+    assert (run.broke_down, run.planned) == (None, 0)

@@ -12,7 +12,16 @@ def a_trial(agent="dqn", task="CartPole-v1", norm="weight", seed=0, steps=300, g
 
 def finish(folder, trial, scores, step=None):
     """Leave in a sweep's folder what a run of the trial leaves that had these scores."""
-    own = {"norm": trial.norm, "seed": trial.seed, "env": trial.task, **trial.settings}
-    run = write_run(folder.run_of(trial), curve(scores), agent=trial.agent, **own)
+    run = write_run(folder.run_of(trial), curve(scores), agent=trial.agent, **settings_of(trial))
     (run / "model.json").write_text(json.dumps({"step": trial.steps if step is None else step}))
     return run
+
+
+def break_down(folder, trial, scores, step):
+    """Leave in a sweep's folder what a run of the trial leaves whose learning broke down."""
+    return write_run(folder.run_of(trial), curve(scores), agent=trial.agent, broke_down=step, **settings_of(trial))
+
+
+def settings_of(trial):
+    """Those that name it."""
+    return {"norm": trial.norm, "seed": trial.seed, "env": trial.task, "steps": trial.steps, **trial.settings}

@@ -36,6 +36,19 @@ def test_the_rows():
     assert "1 failed" in shown.rows(10)[1]
 
 
+def test_a_trial_whose_learning_broke_down_has_ended():
+    stream = io.StringIO()
+    shown, _ = table(stream)
+    shown.progressed(TRIALS[1].name, 100, 5.0)
+    shown.broke_down(TRIALS[1].name, 1_200)
+    assert stream.getvalue() == f"{TRIALS[1].name} ended at step 1,200, where its learning broke down\n"
+    assert shown.rows(10)[1:3] == [
+        "none        0/2     0      0%           ",
+        "weight      1/2     0     50%          5  1 broke down",
+    ]
+    assert shown.rows(10)[-1].startswith("[1/4]")
+
+
 def test_lines_without_a_terminal():
     stream = io.StringIO()
     shown, _ = table(stream)

@@ -30,9 +30,9 @@ class Calls(list):
         return lambda *args, **named: self.append((name, *args, *named.items()))
 
 
-def tuned(name, error_file=None):
+def tuned(name, error_file=None, result=None):
     """A trial as Tune gives it to callbacks."""
-    return SimpleNamespace(config={"trial": {"name": name}}, error_file=error_file)
+    return SimpleNamespace(config={"trial": {"name": name}}, error_file=error_file, last_result=result)
 
 
 @pytest.fixture
@@ -108,6 +108,10 @@ def test_tunes_events_reach_the_table():
     shown.on_trial_result(1, [], tuned("a"), {"step": 200, "score": float("nan")})
     shown.on_trial_complete(1, [], tuned("a"))
     assert calls == [("started", "a"), ("progressed", "a", 100, 7.0), ("progressed", "a", 200, None), ("finished", "a")]
+    calls.clear()
+    shown.on_trial_complete(1, [], tuned("a", result={"step": 300, "broke_down": False}))
+    shown.on_trial_complete(1, [], tuned("b", result={"step": 70, "broke_down": True}))
+    assert calls == [("finished", "a"), ("broke_down", "b", 70)]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 
 from agents.sweeps.scores import final_scores, write_scores
 from agents.sweeps.sweep_folder import SweepFolder
-from tests.agents.sweeps.made_up import a_trial, finish
+from tests.agents.sweeps.made_up import a_trial, break_down, finish
+
+SCORES = ("final score", "highest score")
 
 
 @pytest.fixture
@@ -31,11 +33,11 @@ def test_tables(folder):
         finish(folder, trial, [1, 2, 10 + number])
     table = write_scores(folder, trials)
     found = rows(folder.path / "trials.csv")
-    assert found[0] == ["agent", "task", "norm", "gamma", "seed", "steps", "final score", "highest score"]
+    assert found[0] == ["agent", "task", "norm", "gamma", "seed", "steps", "broke down", *SCORES]
     assert found[1][:6] == ["dqn", "CartPole-v1", "none", "0.5", "0", "300"]
-    assert float(found[1][6]) == pytest.approx(final_scores(folder, trials)[trials[0].name])
-    assert 8 < float(found[1][6]) <= float(found[1][7]) == 10
-    assert found[-1][5:] == ["0", "", ""]
+    assert float(found[1][7]) == pytest.approx(final_scores(folder, trials)[trials[0].name])
+    assert 8 < float(found[1][7]) <= float(found[1][8]) == 10
+    assert found[-1][5:] == ["0", "", "", ""]
     assert len(table.rows) == 4
     assert rows(folder.path / "scores.csv") == [list(table.head), *map(list, table.rows)]
     assert "dqn none, gamma 0.5" in table.as_text()
@@ -47,5 +49,23 @@ def test_tables(folder):
 def test_nothing_has_finished(folder):
     finish(folder, a_trial(), [1], step=100)
     assert write_scores(folder, [a_trial()]) is None
-    assert rows(folder.path / "trials.csv")[1] == ["dqn", "CartPole-v1", "weight", "0", "100", "", ""]
+    assert rows(folder.path / "trials.csv")[1] == ["dqn", "CartPole-v1", "weight", "0", "100", "", "", ""]
     assert not (folder.path / "scores.csv").exists()
+
+
+def test_a_trial_whose_learning_broke_down_counts(folder):
+    """Else the mean of a normalizer would be that of the seeds that survived."""
+    trials = [a_trial(seed=seed) for seed in range(3)]
+    for trial in trials[:2]:
+        finish(folder, trial, [3, 20, 40])
+    break_down(folder, trials[2], [4, 2], step=250)
+    table = write_scores(folder, trials)
+    assert rows(folder.path / "trials.csv")[3] == ["dqn", "CartPole-v1", "weight", "2", "0", "250", "2.0", "4.0"]
+    scores = dict(zip(table.head, table.rows[0], strict=True))
+    assert (scores["seeds"], scores["lowest"], scores["steps"]) == ("3", "2", "300")
+
+
+def test_nothing_but_breakdowns_without_a_score(folder):
+    break_down(folder, a_trial(), [], step=50)
+    assert write_scores(folder, [a_trial()]) is None
+    assert rows(folder.path / "trials.csv")[1][5:] == ["50", "", ""]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agents.sweeps.sweep_folder import SweepFolder
-from tests.agents.sweeps.made_up import a_trial, finish
+from tests.agents.sweeps.made_up import a_trial, break_down, finish
 
 
 @pytest.fixture
@@ -51,6 +51,9 @@ def test_what_has_finished(folder):
     assert folder.finished(trial)
     (folder.run_of(trial) / "model.json").write_text('{"step": "304"}')
     assert not folder.finished(trial)
+    assert folder.breakdown_of(trial) is None
+    break_down(folder, trial, [1, 2], step=250)
+    assert (folder.finished(trial), folder.breakdown_of(trial)) == (True, 250)
 
 
 def test_one_sweep_at_a_time(folder):

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from agents.sweeps import trial_process
-from agents.sweeps.trial_process import Progress, TrialProcess, last_line, made_ready, progress_of, train_trial
+from agents.sweeps.trial_process import (
+    Progress,
+    TrialProcess,
+    breakdown_of,
+    end_of,
+    ended,
+    last_line,
+    made_ready,
+    progress_of,
+    train_trial,
+)
 from agents.training.run_lock import RunLock
 from tests.agents.reports.hand_made import curve, write_run
 
@@ -129,6 +139,40 @@ def test_a_folder_is_made_ready(tmp_path, step, checkpoint, resumable, ready, st
     a_run(folder, step, checkpoint)
     assert made_ready(folder, resumable=resumable, steps=300) == ready
     assert folder.exists() == stays
+
+
+def test_a_run_whose_learning_broke_down_is_not_started_again(tmp_path):
+    folder = write_run(tmp_path / "run", curve([9, 4, 6]), broke_down=350)
+    assert not made_ready(folder, resumable=True, steps=1_000)
+    assert folder.exists()
+    assert (ended(folder, 1_000), breakdown_of(folder)) == (True, 350)
+    assert end_of(folder, 1_000) == Progress(350, 4.0, broke_down=True)
+    write_run(folder, [], broke_down=50)
+    assert end_of(folder, 1_000) == Progress(50, None, broke_down=True)
+    write_run(folder, curve([9, 4, 6]))
+    assert (ended(folder, 1_000), breakdown_of(folder)) == (False, None)
+    assert end_of(folder, 1_000) == Progress(1_000, 6.0)
+    assert breakdown_of(tmp_path / "none") is None
+
+
+def test_a_trial_whose_learning_breaks_down_has_ended(tmp_path, call):
+    """Others that end with exit code 1 are started again."""
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom agents.training.run_directory import RunDirectory\n"
+        "run = RunDirectory.create(Path(sys.argv[1]), {'agent': 'dqn', 'settings': {}})\n"
+        "if sys.argv[2] == 'breaks':\n    run.note_breakdown(70)\n"
+        "print('learning broke down before step 70')\nraise SystemExit(1)"
+    )
+    call(program)
+    for name in ("breaks", "fails"):
+        folder = tmp_path / name
+        config = {"arguments": [str(folder), name], "folder": folder, "output": tmp_path / "out.txt", **OWN}
+        if name == "breaks":
+            train_trial(config, print, interval=0.05)
+            assert breakdown_of(folder) == 70
+        else:
+            with pytest.raises(RuntimeError, match="exit code 1"):
+                train_trial(config, print, interval=0.05)
 
 
 def test_a_run_that_is_still_stopping_is_waited_for(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from agents.training import evaluations as evaluations_module
 from agents.training import saving as saving_module
 from agents.training.protocols import NullProgress
 from agents.training.run import Run
-from agents.training.run_directory import read_config
+from agents.training.run_directory import RunDirectory, broke_down, read_config
 from agents.training.task import Task
 from agents.training.trainer import Callback
 from envs import Chain, Episode
@@ -769,6 +769,9 @@ def test_weights_that_are_not_finite_stop_the_run_at_the_next_row_and_replace_no
     step, kept = state(settings)
     assert step == model(settings)[1]["step"] == 25
     assert not holds_non_finite(kept["trainer"]["agent"]["learner"])
+    assert broke_down(RunDirectory(settings.run.run_dir).config) == 50
+    learn(replace(settings, resume=settings.run.run_dir))
+    assert broke_down(RunDirectory(settings.run.run_dir).config) is None
 
 
 @pytest.mark.parametrize("due", ["evaluation", "checkpoint", "end"])

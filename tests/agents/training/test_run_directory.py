@@ -9,7 +9,7 @@ import torch
 from agents.settings.earlier import FORMAT
 from agents.training import run_directory
 from agents.training.provenance import PACKAGES
-from agents.training.run_directory import RunDirectory, default_folder, made_by, run_of_part
+from agents.training.run_directory import RunDirectory, broke_down, default_folder, made_by, run_of_part
 
 CONFIG = {"agent": "dqn", "settings": {"env": "Chain", "hidden": [8, 8], "resume": None}}
 
@@ -310,3 +310,19 @@ def test_the_run_of_a_part(tmp_path):
     assert [run_of_part(path) for path in parts] == [run] * 4
     for path in (run, tmp_path, tmp_path / "other", run / "a" / "b" / "c", Path("x" * 5_000)):
         assert run_of_part(path) is None
+
+
+def test_where_learning_broke_down_is_noted_until_the_run_goes_on(tmp_path):
+    directory = RunDirectory.create(tmp_path, CONFIG)
+    before = (tmp_path / "config.json").read_bytes()
+    directory.note_breakdown(None)
+    assert (tmp_path / "config.json").read_bytes() == before
+    assert broke_down(directory.config) is None
+    directory.note_breakdown(700)
+    assert broke_down(directory.config) == 700
+    directory.note_breakdown(None)
+    assert broke_down(directory.config) is None
+    directory.note_breakdown(800)
+    directory.go_on(500, CONFIG["settings"])
+    assert broke_down(directory.config) is None
+    assert [start.get("broke_down") for start in directory.config["starts"]] == [800, None]

@@ -7,7 +7,7 @@ import pytest
 from agents.commands.sb3 import sb3_run
 from agents.commands.sb3.command import main, parse_sb3
 from agents.settings.task import TaskSettings
-from agents.training.run_directory import RunDirectory
+from agents.training.run_directory import RunDirectory, broke_down
 from envs import EnvironmentFault
 
 
@@ -162,6 +162,16 @@ def test_any_other_error_leaves_the_model_too(monkeypatch, capsys):
         call(monkeypatch, run)
     assert run.events == ["learn", "save_finite", "close"]
     assert capsys.readouterr().err == "the run broke off at step 7: its model is place/model.zip\n"
+
+
+@pytest.mark.parametrize(("steps", "noted"), [(7, 7), (0, None)])
+def test_an_error_that_comes_of_a_policy_that_is_not_finite_is_noted(steps, noted, tmp_path, monkeypatch):
+    """But for one before the first step, whose folder is removed."""
+    run = Run("learn", RuntimeError("a draw from NaN"), steps=steps)
+    run.finite, run.directory = False, RunDirectory.create(tmp_path, {"agent": "ppo", "settings": {}}, resumable=False)
+    with pytest.raises(RuntimeError, match="a draw"):
+        call(monkeypatch, run)
+    assert broke_down(run.directory.config) == noted
 
 
 def test_a_second_signal_stops_at_once(monkeypatch):

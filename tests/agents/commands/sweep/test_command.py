@@ -13,7 +13,7 @@ from agents.runtime.signals import StopSignal
 from agents.sweeps import speeds
 from agents.sweeps.sweep_folder import SweepFolder
 from tests.agents.commands.called import caller
-from tests.agents.sweeps.made_up import finish
+from tests.agents.sweeps.made_up import break_down, finish
 
 BASE = ["--envs", "CartPole-v1", "--steps", "300"]
 
@@ -72,6 +72,23 @@ def test_a_sweep_that_has_finished_shows_its_scores_again(sweep, tmp_path):
     refused = sweep("--agents", "dqn", *BASE, "--seeds", 2, "--gamma", 0.5)
     assert refused[0] == 2
     assert "had the agent's default, now it would have --gamma 0.5: choose another --out" in refused[2]
+
+
+def test_runs_whose_learning_broke_down_are_an_outcome(sweep, tmp_path):
+    pytest.importorskip("ray")
+    arguments = ["--agents", "dqn", *BASE, "--norms", "none", "--seeds", "3"]
+    folder, trials = SweepFolder(tmp_path / "sweep"), read_sweep("", arguments)[1].trials()
+    folder.record(trials)
+    finish(folder, trials[0], [1, 2, 3])
+    for trial in trials[1:]:
+        break_down(folder, trial, [1, 2], step=250)
+    code, out, err = sweep(*arguments)
+    assert code == 0
+    assert "3 runs of 1 kinds, 3 of them finished" in out
+    assert err == (
+        "in 2 of 3 runs, dqn-CartPole-v1-none-s1 for example, learning broke down: they count from there on with their "
+        "lowest score\n"
+    )
 
 
 def test_a_scaled_sweep(sweep, measured):
