@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from noise_study.noise_runs import NoiseRow
+from rate_study.report import markdown
 
 
 class Range(NamedTuple):
@@ -83,4 +84,4 @@ def table(study: Study) -> str:
         " over minibatches of B that hold s, as a share of that over states; targets: the same of TD targets, if the"
         " target network took the statistics of their minibatch. Score: mean of the last 100 games of training."
     )
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]) + f"\n\n{note}"
+    return f"{markdown(head, rows)}\n\n{note}"
