@@ -86,7 +86,7 @@ def report(settings: ReportSettings) -> tuple[str, list[str]]:
     Raises:
         ValueError: there is nothing that can be compared, or it cannot be written.
     """
-    from agents.reports.analysis import Choices, analyse
+    from agents.reports.analysis import SCORES, Choices, analyse
     from agents.reports.breakdowns import with_breakdowns
     from agents.reports.curves import group
     from agents.reports.discovery import find_runs
@@ -102,7 +102,9 @@ def report(settings: ReportSettings) -> tuple[str, list[str]]:
     ranges = {env: (low, high) for env, (low, high) in _by_env("score-range", settings.score_range, 2).items()}
     pattern = None if settings.folders is None else folder_pattern(settings.folders)
     runs, notes = find_runs(settings.dirs, pattern)
-    usable, by = _usable(with_breakdowns(runs, notes), settings, notes), settings.by
+    if settings.score in (None, *SCORES):
+        runs = with_breakdowns(runs, notes)
+    usable, by = _usable(runs, settings, notes), settings.by
     curves = group(usable, by if settings.against is None else (*by, settings.against), settings.across)
     against = None if settings.against is None else checked_numbers(curves, settings.against)
     choices = Choices(settings.score, settings.baseline, thresholds, ranges, settings.resamples, against)
@@ -141,9 +143,10 @@ def _usable(runs: list[Run], settings: ReportSettings, notes: list[str]) -> list
                 f"{run.name} is left out: it ends at step {end:,.0f}, before --min-steps {settings.min_steps:,}"
             )
         elif settings.score is None and not any(tag in run.metrics for tag in SCORES):
-            notes.append(
-                f"{run.name} is left out: it has neither {SCORES[0]} nor {SCORES[1]}; --score names another metric"
-            )
+            why = f"it has neither {SCORES[0]} nor {SCORES[1]}; --score names another metric"
+            if run.broke_down is not None:
+                why = f"its learning broke down at step {run.broke_down:,.0f}, and no run on {run.env} has a score"
+            notes.append(f"{run.name} is left out: {why}")
         else:
             kept.append(run)
     if not kept:

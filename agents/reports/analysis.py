@@ -149,7 +149,8 @@ def _shared_end(env: str, runs: Sequence[Run], tag: str, notes: list[str]) -> fl
     """The step at which the first run ends."""
     last = min(runs, key=lambda run: run.metrics[tag].steps[-1])
     ends = [float(run.metrics[tag].steps[-1]) for run in runs]
-    end, longest = min(ends), max(ends)
+    made = [end for run, end in zip(runs, ends, strict=True) if run.broke_down is None]
+    end, longest = min(ends), max(made or ends)
     if end < _SHORT * longest:
         short = sum(each < _SHORT * longest for each in ends)
         notes.append(

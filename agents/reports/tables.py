@@ -189,17 +189,19 @@ def same_table(analysis: Analysis) -> Table:
 
 def run_table(analysis: Analysis) -> Table:
     """Each run with its final score."""
-    head = ("run", "environment", "method", "seed", "steps", "minutes", "final score", "maximum")
+    broke_down = any(run.broke_down is not None for run in analysis.runs)
+    head = ["run", "environment", "method", "seed", "steps", *["broke down at"] * broke_down]
+    head += ["minutes", "final score", "maximum"]
     rows = []
     for env in analysis.environments:
         for result in env.curves:
             for run, final, best in zip(result.curve.runs, result.finals, result.bests, strict=True):
-                end, clock = run.metrics[analysis.tag].steps[-1], run.clock.values
-                steps = f"{end:,.0f}" if run.broke_down is None else f"broke down at {run.broke_down:,.0f}"
+                points, clock = run.metrics[analysis.tag], run.clock.values
                 minutes = number(float(clock[-1]) / 60) if len(clock) else "–"
                 names = (run.name, env.env, str(result.curve.method), "–" if run.seed is None else str(run.seed))
-                rows.append((*names, steps, minutes, number(float(final)), number(float(best))))
-    return Table("runs", "Runs", head, tuple(rows))
+                ends = [f"{points.steps[-1]:,.0f}", *[f"{run.broke_down:,.0f}" if run.broke_down else ""] * broke_down]
+                rows.append((*names, *ends, minutes, number(float(final)), number(float(best))))
+    return Table("runs", "Runs", tuple(head), tuple(rows))
 
 
 def curve_table(analysis: Analysis) -> Table:

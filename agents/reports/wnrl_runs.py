@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.reports.run import UNKNOWN, Points, Run, as_text
 from agents.settings.earlier import EARLIER
-from agents.training.run_directory import broke_down, read_config
+from agents.training.run_directory import MOST_STEPS, broke_down, read_config
 from wnrl.tracking.csv_table import read_rows
 
 EVALUATIONS = "evaluations.csv"
@@ -43,7 +43,7 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
     if (folder / EVALUATIONS).is_file():
         metrics[EVALUATED] = _evaluated(metrics.get(EVALUATED), _rows(folder / EVALUATIONS, notes))
     settings = _settings(config)
-    seed, steps = config["settings"].get("seed"), config["settings"].get("steps")
+    seed = config["settings"].get("seed")
     return Run(
         str(folder),
         f"sb3-{config['agent']}" if config.get("library") else config["agent"],
@@ -56,7 +56,7 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
         clock,
         {} if config.get("library") else {name: as_text(value) for name, value in EARLIER.items()},
         broke_down(config),
-        steps if isinstance(steps, int) else 0,
+        _number(config["settings"].get("steps")),
     )
 
 
@@ -65,6 +65,11 @@ def _rows(path: Path, notes: list[str]) -> list[dict[str, str]]:
     if table.dropped:
         notes.append(f"{path}: {table.dropped} damaged lines are left out")
     return table.rows
+
+
+def _number(value: Any) -> float:
+    """A number of steps; 0 for anything else."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= MOST_STEPS else 0.0
 
 
 def _elapsed(row: Mapping[str, str]) -> float | None:

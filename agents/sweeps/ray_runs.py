@@ -14,6 +14,7 @@ import ray
 from ray import tune
 
 from agents.sweeps.live_table import LiveTable
+from agents.sweeps.search import WORST
 from agents.sweeps.sweep_folder import SweepFolder
 from agents.sweeps.trial_process import Progress, end_of, train_trial
 from agents.sweeps.trials import Trial
@@ -140,7 +141,7 @@ def tuned_trial(config: Mapping[str, Any]) -> None:
 
 
 def _report(progress: Progress) -> None:
-    score = progress.score if progress.score is not None else float("nan")
+    score = WORST if progress.broke_down else float("nan") if progress.score is None else progress.score
     tune.report({"step": progress.step, "score": score, "broke_down": progress.broke_down})
 
 
@@ -175,7 +176,8 @@ class ShownTrials(tune.Callback):
     ) -> None:
         """A new row of metrics."""
         score = result.get("score")
-        self._table.progressed(self.name_of(trial), result.get("step", 0), None if score != score else score)
+        known = None if score != score or score == WORST else score
+        self._table.progressed(self.name_of(trial), result.get("step", 0), known)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The end of a trial."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -14,6 +14,10 @@ FIRST_SEED = 1_000_000
 """Of the runs of searches; comparisons have seeds below."""
 DECADE = 10.0
 """A range whose ends differ by this factor is searched in the logarithm."""
+
+
+WORST = -1e30
+"""What a run counts in a search whose learning broke down: finite, so that ASHA can take percentiles."""
 
 
 class Range(NamedTuple):
@@ -89,14 +93,17 @@ class Candidate(NamedTuple):
     """Mean over its runs."""
 
 
-def candidates(trials: Sequence[Trial], scores: Mapping[str, float], names: Sequence[str]) -> list[Candidate]:
+def candidates(
+    trials: Sequence[Trial], scores: Mapping[str, float], names: Sequence[str], broken: Collection[str] = ()
+) -> list[Candidate]:
     """The settings that trials have tried, each with the mean score of its runs; those with a run that has none are
-    left out.
+    left out, and those with one whose learning broke down are the worst.
 
     Args:
         trials: of a search.
         scores: final score by name of the trial.
         names: of the settings that are searched.
+        broken: names of the trials whose learning broke down.
     """
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -105,19 +112,22 @@ def candidates(trials: Sequence[Trial], scores: Mapping[str, float], names: Sequ
         Candidate(
             group[0],
             {name: group[0].settings[name] for name in names},
-            fmean(scores[trial.name] for trial in group),
+            WORST if any(trial.name in broken for trial in group) else fmean(scores[trial.name] for trial in group),
         )
         for group in groups.values()
-        if all(trial.name in scores for trial in group)
+        if all(trial.name in scores or trial.name in broken for trial in group)
     ]
 
 
 def best_overrides(found: Sequence[Candidate]) -> list[Override]:
-    """The best settings of each agent, task and normalizer, as a sweep takes them; of equal ones the first."""
+    """The best settings of each agent, task and normalizer, as a sweep takes them; of equal ones the first.
+
+    With none of them learning breaks down.
+    """
     best: dict[tuple[str, str, str], Candidate] = {}
     for one in found:
-        key = (one.trial.agent, one.trial.task, one.trial.norm)
-        if not math.isnan(one.score) and (key not in best or one.score > best[key].score):
+        key = _kind(one)
+        if one.score > WORST and (key not in best or one.score > best[key].score):
             best[key] = one
     return [
         Override(
@@ -125,6 +135,16 @@ def best_overrides(found: Sequence[Candidate]) -> list[Override]:
         )
         for (agent, task, norm), one in best.items()
     ]
+
+
+def without_best(found: Sequence[Candidate]) -> list[str]:
+    """The agents, tasks and normalizers, as one text each, with all of whose settings learning broke down."""
+    worked = {_kind(one) for one in found if one.score > WORST}
+    return [" ".join(kind) for kind in dict.fromkeys(map(_kind, found)) if kind not in worked]
+
+
+def _kind(one: Candidate) -> tuple[str, str, str]:
+    return one.trial.agent, one.trial.task, one.trial.norm
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

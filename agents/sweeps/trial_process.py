@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -101,30 +101,23 @@ def last_line(path: Path) -> str:
 
 def progress_of(folder: Path) -> Progress | None:
     """How far the run in a folder is; None before its first row of metrics."""
-    rows = _rows(folder)
-    return Progress(int(rows[-1]["step"]), next(_scores(reversed(rows)), None)) if rows else None
+    try:
+        rows = read_rows(folder / "progress.csv").rows
+    except CheckpointError:
+        return None
+    if not rows:
+        return None
+    found = ((tag, row[tag]) for row in reversed(rows) for tag in SCORES if row.get(tag))
+    score = next((float(value) for _, value in found), None)
+    return Progress(int(rows[-1]["step"]), score)
 
 
 def end_of(folder: Path, steps: int) -> Progress:
-    """What the run of that length in a folder has come to; where learning broke down, its lowest score."""
-    rows, step = _rows(folder), breakdown_of(folder)
+    """What the run of that length in a folder has come to; where learning broke down, to no score."""
+    step, last = breakdown_of(folder), progress_of(folder)
     if step is not None:
-        return Progress(step, min(_scores(rows), default=None), broke_down=True)
-    return Progress(steps, next(_scores(reversed(rows)), None))
-
-
-def _rows(folder: Path) -> list[dict[str, str]]:
-    try:
-        return read_rows(folder / "progress.csv").rows
-    except CheckpointError:
-        return []
-
-
-def _scores(rows: Iterable[Mapping[str, str]]) -> Iterator[float]:
-    """Of each row that has one."""
-    for row in rows:
-        if text := next((row[tag] for tag in SCORES if row.get(tag)), None):
-            yield float(text)
+        return Progress(step, None, broke_down=True)
+    return Progress(steps, None if last is None else last.score)
 
 
 def breakdown_of(folder: Path) -> int | None:

@@ -260,8 +260,8 @@ class Run:
         try:
             if self.directory and not self._ranks.rank:
                 self.directory.hold()
-            self._note_breakdown(None)
             self._learn(self.settings.run.steps if total_steps is None else total_steps)
+            self._note_breakdown(None)
         except NonFiniteError:
             self._note_breakdown(self.steps)
             raise
@@ -269,7 +269,7 @@ class Run:
             self._release()  # an agent that is kept does not keep others from going on
 
     def _note_breakdown(self, step: int | None) -> None:
-        """Note in the folder that learning broke down at a step, or, with None, that it goes on."""
+        """Note in the folder that learning broke down at a step, or, with None, that it did not."""
         if self.directory and not self._ranks.rank:
             try:
                 self.directory.note_breakdown(step)

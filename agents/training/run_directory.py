@@ -161,14 +161,17 @@ class RunDirectory:
         self._replace({"format": FORMAT} | kept | now | {"format": FORMAT})
 
     def note_breakdown(self, step: int | None) -> None:
-        """Write into `config.json` at which step of the last start learning broke down; None: it goes on.
+        """Write into `config.json` that learning broke down at this step of the last start; None: that it did not.
+
+        Of several steps the first one stays.
 
         Raises:
             ValueError: it is not readable.
             CheckpointError: it cannot be written, and is as it was.
         """
         config = self.config
-        if step != broke_down(config):
+        noted = broke_down(config)
+        if (noted is None) != (step is None):
             *before, last = _starts(config)
             self._replace({**config, "starts": [*before, {**last, "broke_down": step}]})
 
@@ -206,7 +209,13 @@ def read_config(path: Path) -> dict[str, Any]:
         if not isinstance(start, dict):
             raise ValueError(f"{path} is damaged: a start is no object")
         _check_kinds(path, start, _KINDS)
+        if not 0 <= (start.get("broke_down") or 0) <= MOST_STEPS:
+            raise ValueError(f"{path} is damaged: broke_down is {str(start['broke_down'])[:100]}")
     return config
+
+
+MOST_STEPS = 10**15
+"""No run has more."""
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

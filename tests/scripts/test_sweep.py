@@ -132,7 +132,7 @@ def test_a_trial_whose_learning_breaks_down_is_not_tried_again(tmp_path):
     code, out, err = ended(start(tmp_path / "out", *arguments))
     assert code == 0
     assert "broke off" not in out
-    assert "in 1 of 2 runs, dqn-CartPole-v1-weight-learning_rate=1e9-s0 for example, learning broke down" in err
+    assert "broke down in 1 of 2 runs, dqn-CartPole-v1-weight-learning_rate=1e9-s0 for example, from there on" in err
     [broken] = [row for row in rows(tmp_path / "out" / "trials.csv") if row["broke down"]]
     assert broken["learning_rate"] == "1e9"
     assert float(broken["final score"]) <= float(broken["highest score"])

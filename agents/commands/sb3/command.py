@@ -54,13 +54,11 @@ def _train(run: SB3Run, stop: StopSignal) -> int:
         run.learn()
     except EnvironmentFault as fault:
         fault.step = run.steps
-        kept = f"; the model of that step is in {path / 'model.zip'}" if run.steps and run.save_finite() else ""
-        fail(f"{fault}{kept}", code=1)
+        kept = f"; the model of that step is in {path / 'model.zip'}"
+        fail(f"{fault}{kept if _saved(run) else _NOT_FINITE if run.steps else ''}", code=1)
     except Exception:  # of a callback, of the device, of the library
-        if run.steps and run.save_finite():
+        if _saved(run):
             print(f"the run broke off at step {run.steps:,}: its model is {path / 'model.zip'}", file=sys.stderr)
-        elif run.steps:
-            run.directory.note_breakdown(run.steps)
         raise
     run.save()
     print(f"model of step {run.steps:,}: {path / 'model.zip'}", flush=True)
@@ -73,6 +71,20 @@ def _train(run: SB3Run, stop: StopSignal) -> int:
     end = f"stopped at step {run.steps:,}" if stop() else f"finished {run.steps:,} steps"
     print(f"{end}: {how_to_call('evaluate')} {quoted(path)}{trusted} evaluates the model", flush=True)
     return stop.exit_code
+
+
+_NOT_FINITE = "; learning broke down before, the policy has numbers that are not finite and is not saved"
+
+
+def _saved(run: SB3Run) -> bool:
+    """Whether the model of a run that broke off is saved; where its numbers are not finite, that is noted instead."""
+    if not run.steps or run.save_finite():
+        return bool(run.steps)
+    try:
+        run.directory.note_breakdown(run.steps)
+    except ValueError as error:
+        print(f"that learning broke down is not noted: {error}", file=sys.stderr)
+    return False
 
 
 def parse_sb3(description: str, argv: list[str] | None = None) -> SB3Settings:

@@ -16,7 +16,7 @@ from agents.commands.sweep.command_line import checked, read_sweep, settings_of_
 from agents.commands.sweep.settings import SweepSettings
 from agents.runtime.output_text import make_output_safe
 from agents.runtime.signals import StopSignal, leaving_within
-from agents.sweeps.search import Candidate, best_overrides, candidates, ends_of, space_of
+from agents.sweeps.search import Candidate, best_overrides, candidates, ends_of, space_of, without_best
 from agents.sweeps.sweep_file import toml_of
 from agents.sweeps.trials import Trial, combinations
 from wnrl.checkpoints.files import replace_file
@@ -159,7 +159,7 @@ def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
                 print(f"{base.group}: search {number} of {len(bases)}, {settings.samples} samples", flush=True)
                 found += search(folder, base, space, settings.samples, resources, partial(check_stop, stop))
                 _write_best(folder, found)
-        return 0
+        return 0 if _all_found(found) else 1
     finally:
         folder.release()
 
@@ -195,10 +195,18 @@ def under_ray(settings: SweepSettings) -> Iterator[tuple[Resources, StopSignal]]
 
 def _write_best(folder: SweepFolder, found: Sequence[Candidate]) -> None:
     """Write `best.toml`, and print it."""
-    text, path = toml_of(best_overrides(found)), folder.path / "best.toml"
-    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    print(text)
-    print(f"{how_to_call('sweep')} … --overrides {quoted(path)} takes these")
+    if best := best_overrides(found):
+        text, path = toml_of(best), folder.path / "best.toml"
+        replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        print(text)
+        print(f"{how_to_call('sweep')} … --overrides {quoted(path)} takes these")
+
+
+def _all_found(found: Sequence[Candidate]) -> bool:
+    """Whether each agent, task and normalizer has best settings; those that have none are named."""
+    for kind in (missing := without_best(found)):
+        print(f"{kind} has no best settings: learning broke down with all that were tried", file=sys.stderr)
+    return not missing
 
 
 def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) -> int:
@@ -208,8 +216,11 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
     table = write_scores(folder, trials)
     if table is not None:
         print(table.as_text())
+    broken, complete = [trial.name for trial in trials if folder.breakdown_of(trial) is not None], True
     if settings.tune:
-        _write_best(folder, candidates(trials, final_scores(folder, trials), [*space_of(settings.tune)]))
+        found = candidates(trials, final_scores(folder, trials), [*space_of(settings.tune)], broken)
+        _write_best(folder, found)
+        complete = _all_found(found)
     left = [trial for trial in trials if not folder.finished(trial)]
     if left:
         print(
@@ -217,12 +228,10 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
             f"{folder.output_of(left[0])}. The same command goes on",
             file=sys.stderr,
         )
-    if broken := [trial for trial in trials if folder.breakdown_of(trial) is not None]:
-        print(
-            f"in {len(broken)} of {len(trials)} runs, {broken[0].name} for example, learning broke down: they count "
-            "from there on with their lowest score",
-            file=sys.stderr,
-        )
+    if broken:
+        which = f"learning broke down in {len(broken)} of {len(trials)} runs, {broken[0]} for example"
+        counted = "and no run has a score" if table is None else "from there on counted with the lowest score of all"
+        print(f"{which}, {counted}", file=sys.stderr)
     if table is not None:
         print(f"{how_to_call('report')} {quoted(folder.runs)} compares them")
-    return 1 if left else 0
+    return 1 if left or not complete or (broken and table is None) else 0

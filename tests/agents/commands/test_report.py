@@ -125,6 +125,31 @@ def test_runs_of_other_settings_are_refused_and_drawn_apart_or_together(report, 
     assert (tmp_path / "report" / "figures" / "learning-rate-Task.svg").is_file()
 
 
+def test_runs_whose_learning_broke_down_count(report, runs):
+    write_run(runs / "none-3", curve([1]), seed=3, broke_down=150, steps=300)
+    code, _, err = report("runs", *QUICK)
+    assert code == 0
+    assert err == (
+        "note: Task: learning broke down in 1 run, from there on counted with the lowest score of all, 1: "
+        "runs/none-3 at step 150\n"
+    )
+    code, _, err = report("runs", "--score", "time/time_elapsed", *QUICK)
+    assert code == 0
+    assert "all curves end at 100, where runs/none-3 does" in err
+    assert "counted" not in err
+    _, _, err = report("runs", "--score", "time/time_elapsed", "--min-steps", 200, *QUICK)
+    assert "runs/none-3 is left out: it ends at step 100" in err
+
+
+def test_nothing_but_a_run_whose_learning_broke_down(report, tmp_path):
+    write_run(tmp_path / "runs" / "a", [{"step": 20, "train/loss": 1.0}], broke_down=150, steps=300)
+    code, _, err = report("runs", *QUICK)
+    assert code == 2
+    assert (
+        "no run is left: runs/a is left out: its learning broke down at step 150, and no run on Task has a score" in err
+    )
+
+
 def test_ctrl_c(report, runs, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt

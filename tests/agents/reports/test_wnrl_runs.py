@@ -82,3 +82,5 @@ def test_where_learning_broke_down(tmp_path):
     assert (run.broke_down, run.planned) == (150, 900)
     run = read_wnrl_run(write_run(tmp_path / "b", curve([5])), [])
     assert (run.broke_down, run.planned) == (None, 0)
+    for steps, planned in [(1000.0, 1000), ("many", 0), (-1, 0), (10**400, 0), (float("inf"), 0)]:
+        assert read_wnrl_run(write_run(tmp_path / "c", curve([5]), steps=steps), []).planned == planned

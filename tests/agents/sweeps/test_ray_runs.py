@@ -15,6 +15,7 @@ from ray import tune
 
 from agents.sweeps.live_table import LiveTable
 from agents.sweeps.ray_runs import Resources, ShownTrials, configuration, connect, fit
+from agents.sweeps.search import WORST
 from agents.sweeps.sweep_folder import SweepFolder
 from tests.agents.sweeps.made_up import a_trial
 
@@ -109,6 +110,8 @@ def test_tunes_events_reach_the_table():
     shown.on_trial_complete(1, [], tuned("a"))
     assert calls == [("started", "a"), ("progressed", "a", 100, 7.0), ("progressed", "a", 200, None), ("finished", "a")]
     calls.clear()
+    shown.on_trial_result(1, [], tuned("a"), {"step": 70, "score": WORST})
+    assert calls.pop() == ("progressed", "a", 70, None)
     shown.on_trial_complete(1, [], tuned("a", result={"step": 300, "broke_down": False}))
     shown.on_trial_complete(1, [], tuned("b", result={"step": 70, "broke_down": True}))
     assert calls == [("finished", "a"), ("broke_down", "b", 70)]

@@ -319,6 +319,7 @@ def test_where_learning_broke_down_is_noted_until_the_run_goes_on(tmp_path):
     assert (tmp_path / "config.json").read_bytes() == before
     assert broke_down(directory.config) is None
     directory.note_breakdown(700)
+    directory.note_breakdown(900)
     assert broke_down(directory.config) == 700
     directory.note_breakdown(None)
     assert broke_down(directory.config) is None
@@ -326,3 +327,11 @@ def test_where_learning_broke_down_is_noted_until_the_run_goes_on(tmp_path):
     directory.go_on(500, CONFIG["settings"])
     assert broke_down(directory.config) is None
     assert [start.get("broke_down") for start in directory.config["starts"]] == [800, None]
+
+
+@pytest.mark.parametrize("step", [-1, 10**16, True, "7", 2.5])
+def test_a_damaged_note_of_a_breakdown(tmp_path, step):
+    config = {**CONFIG, "starts": [{"first_step": 0, "broke_down": step}]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"config\.json is damaged: broke_down is"):
+        RunDirectory.open(tmp_path).config  # noqa: B018

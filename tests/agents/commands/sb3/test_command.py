@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.commands.sb3 import sb3_run
+from agents.commands.sb3 import command, sb3_run
 from agents.commands.sb3.command import main, parse_sb3
 from agents.settings.task import TaskSettings
 from agents.training.run_directory import RunDirectory, broke_down
@@ -132,12 +132,13 @@ def test_a_signal_ends_the_run_with_everything_saved(at, events, number, code, m
     ("at", "finite", "events", "said"),
     [
         ("learn", True, ["learn", "save_finite", "close"], "; the model of that step is in place/model.zip"),
-        ("learn", False, ["learn", "save_finite", "close"], ""),
+        ("learn", False, ["learn", "save_finite", "close"], command._NOT_FINITE),
     ],
 )
 def test_a_fault_of_an_environment_is_one_line_and_the_model_is_saved(at, finite, events, said, monkeypatch, capsys):
     run = Run(at, EnvironmentFault(1, "returned a reward of nan"), steps=7)
     run.finite = finite
+    monkeypatch.setattr(RunDirectory, "note_breakdown", lambda *_: None)
     with pytest.raises(SystemExit) as end:
         call(monkeypatch, run)
     assert end.value.code == 1
@@ -165,13 +166,22 @@ def test_any_other_error_leaves_the_model_too(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("steps", "noted"), [(7, 7), (0, None)])
-def test_an_error_that_comes_of_a_policy_that_is_not_finite_is_noted(steps, noted, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError("a draw from NaN"), EnvironmentFault(0, "returned a reward of nan")])
+def test_an_error_that_comes_of_a_policy_that_is_not_finite_is_noted(error, steps, noted, tmp_path, monkeypatch):
     """But for one before the first step, whose folder is removed."""
-    run = Run("learn", RuntimeError("a draw from NaN"), steps=steps)
+    run = Run("learn", error, steps=steps)
     run.finite, run.directory = False, RunDirectory.create(tmp_path, {"agent": "ppo", "settings": {}}, resumable=False)
-    with pytest.raises(RuntimeError, match="a draw"):
+    with pytest.raises((RuntimeError, SystemExit)):
         call(monkeypatch, run)
     assert broke_down(run.directory.config) == noted
+
+
+def test_a_note_that_cannot_be_written_hides_no_error(monkeypatch, capsys):
+    run = Run("learn", RuntimeError("a draw from NaN"), steps=7)
+    run.finite = False
+    with pytest.raises(RuntimeError, match="a draw"):
+        call(monkeypatch, run)
+    assert "that learning broke down is not noted: there is no file place/config.json" in capsys.readouterr().err
 
 
 def test_a_second_signal_stops_at_once(monkeypatch):

@@ -86,9 +86,41 @@ def test_runs_whose_learning_broke_down_are_an_outcome(sweep, tmp_path):
     assert code == 0
     assert "3 runs of 1 kinds, 3 of them finished" in out
     assert err == (
-        "in 2 of 3 runs, dqn-CartPole-v1-none-s1 for example, learning broke down: they count from there on with their "
-        "lowest score\n"
+        "learning broke down in 2 of 3 runs, dqn-CartPole-v1-none-s1 for example, from there on counted with the "
+        "lowest score of all\n"
     )
+
+
+def test_a_sweep_in_which_nothing_has_a_score(sweep, tmp_path):
+    pytest.importorskip("ray")
+    arguments = ["--agents", "dqn", *BASE, "--norms", "none", "--seeds", "1"]
+    folder, trials = SweepFolder(tmp_path / "sweep"), read_sweep("", arguments)[1].trials()
+    folder.record(trials)
+    break_down(folder, trials[0], [], step=50)
+    code, _, err = sweep(*arguments)
+    assert (code, err) == (
+        1,
+        "learning broke down in 1 of 1 runs, dqn-CartPole-v1-none-s0 for example, and no run has a score\n",
+    )
+
+
+def test_a_search_in_which_learning_breaks_down(sweep, tmp_path):
+    """With some settings of `weight`, and with all of `none`: it has none to take, which is said."""
+    pytest.importorskip("ray")
+    arguments = ["--agents", "dqn", *BASE, "--seeds", "1", "--tune", "learning_rate=1e9,1e-3"]
+    folder, trials = SweepFolder(tmp_path / "sweep"), read_sweep("", arguments)[1].trials()
+    folder.record(trials)
+    for trial in trials:
+        if trial.norm == "weight" and trial.settings["learning_rate"] == "1e-3":
+            finish(folder, trial, [1, 1, 1])
+        else:
+            break_down(folder, trial, [1, 1], step=250)
+    code, _, err = sweep(*arguments)
+    assert code == 1
+    assert "dqn CartPole-v1 none has no best settings: learning broke down with all that were tried\n" in err
+    assert (tmp_path / "sweep" / "best.toml").read_text().splitlines()[1:] == [
+        *('agent = "dqn"', 'env = "CartPole-v1"', 'norm = "weight"', 'learning_rate = "1e-3"')
+    ]
 
 
 def test_a_scaled_sweep(sweep, measured):
