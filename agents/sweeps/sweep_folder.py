@@ -68,6 +68,10 @@ class SweepFolder:
         except (OSError, CheckpointError) as error:
             raise ValueError(f"cannot write the sweep to {self.path}: {error}") from error
 
+    def others(self, trials: Sequence[Trial]) -> int:
+        """How many trials earlier commands have recorded beside these."""
+        return len(self._recorded().keys() - {trial.name for trial in trials})
+
     def _recorded(self) -> dict[str, list[str]]:
         file = self.path / "sweep.json"
         if not file.exists():

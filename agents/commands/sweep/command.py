@@ -233,5 +233,7 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
         counted = "and no run has a score" if table is None else "from there on counted with the lowest score of all"
         print(f"{which}, {counted}", file=sys.stderr)
     if table is not None:
-        print(f"{how_to_call('report')} {quoted(folder.runs)} compares them")
+        others = folder.others(trials)
+        more = f", and {others} of earlier commands, which trials.csv and scores.csv leave out" if others else ""
+        print(f"{how_to_call('report')} {quoted(folder.runs)} compares them{more}")
     return 1 if left or not complete or (broken and table is None) else 0

@@ -69,6 +69,9 @@ def test_a_sweep_that_has_finished_shows_its_scores_again(sweep, tmp_path):
     assert out.startswith("4 runs of 2 kinds, 4 of them finished, in sweep\nmethod")
     assert out.endswith("report.py sweep/runs compares them\n")
     assert (tmp_path / "sweep" / "scores.csv").read_text().count("\n") == 3
+    out = sweep("--agents", "dqn", *BASE, "--seeds", 2, "--norms", "none")[1]
+    last = "report.py sweep/runs compares them, and 2 of earlier commands, which trials.csv and scores.csv leave out\n"
+    assert out.endswith(last)
     refused = sweep("--agents", "dqn", *BASE, "--seeds", 2, "--gamma", 0.5)
     assert refused[0] == 2
     assert "had the agent's default, now it would have --gamma 0.5: choose another --out" in refused[2]
