@@ -15,6 +15,7 @@ from agents.reports.bootstrap import (
     estimate,
     iqm,
     mean,
+    mean_difference,
     median,
     optimality_gap,
     probability_of_improvement,
@@ -264,16 +265,16 @@ def _improvements(
             value = estimate(tasks, probability_of_improvement, resamples)
             paired = None
             if name in both:
-                paired = _difference(results[name, method], results[name, baseline], resamples)
+                paired = _difference(results[name, method], results[name, baseline])
             found.append(Improvement(name, method, baseline, value, paired))
     return found
 
 
-def _difference(result: CurveResult, baseline: CurveResult, resamples: int) -> Estimate | None:
+def _difference(result: CurveResult, baseline: CurveResult) -> Estimate | None:
     """Mean difference of final scores, paired by seed."""
     one, other = _by_seed(result), _by_seed(baseline)
     pairs = [one[seed] - other[seed] for seed in one if seed in other]
-    return estimate([np.array(pairs)], mean, resamples) if pairs else None
+    return mean_difference(np.array(pairs)) if pairs else None
 
 
 def _by_seed(result: CurveResult) -> dict[int, float]:

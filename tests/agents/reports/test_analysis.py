@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from agents.reports.analysis import Choices, analyse, first_step, score_tag, seconds_at
 from agents.reports.curves import group
@@ -138,7 +139,8 @@ def test_differences_are_paired_by_seed():
     (found,) = study(runs).improvements
     assert found.difference is not None
     assert float(found.difference.value) == pytest.approx(2)
-    assert 1 <= float(found.difference.low) < 2 < float(found.difference.high) <= 3
+    low, high = ttest_rel([13, 202, 3001], [10, 200, 3000]).confidence_interval(0.95)
+    assert (float(found.difference.low), float(found.difference.high)) == pytest.approx((low, high))
     unpaired = [a_run([1, 1], seed=s, norm=norm) for s, norm in ((0, "none"), (1, "weight"), (None, "layer"))]
     assert [one.difference for one in study(unpaired).improvements] == [None, None]
 

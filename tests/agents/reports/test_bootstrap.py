@@ -7,6 +7,7 @@ from agents.reports.bootstrap import (
     estimate,
     iqm,
     mean,
+    mean_difference,
     median,
     optimality_gap,
     probability_of_improvement,
@@ -154,3 +155,18 @@ def test_draws_are_the_same_again_and_in_batches_too(monkeypatch):
 def test_equal_scores_have_an_interval_without_width():
     found = estimate([np.full(5, 2.0)], iqm, 100)
     assert (found.low, found.value, found.high) == (2, 2, 2)
+
+
+def test_students_interval_of_five_differences_holds_the_truth_19_times_in_20():
+    """The bootstrap's, of which `mean_difference` says that it is too narrow, does so 17 times."""
+    draws = RNG.normal(1.0, 3.0, size=(600, 5))
+    student = [mean_difference(five) for five in draws]
+    drawn = estimate([draws], mean, 500)
+    assert np.mean([found.low <= 1 <= found.high for found in student]) == pytest.approx(0.95, abs=0.025)
+    assert ((drawn.low <= 1) & (drawn.high >= 1)).mean() < 0.88
+    assert student[0].value == draws[0].mean()
+
+
+def test_two_differences_have_no_interval():
+    found = mean_difference(np.array([1.0, 3.0]))
+    assert (found.value, found.has_interval) == (2, False)
