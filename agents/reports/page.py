@@ -123,8 +123,8 @@ def markdown(title: str, analysis: Analysis, tables: Mapping[str, Table], notes:
 IMPROVEMENT_TEXT = (
     "The probability that a run of the method scores higher than a run of the baseline, ties counted half; 0.5 is "
     "chance. An interval that holds 0.5 shows no difference; one without width says that all draws of few seeds agree, "
-    "not that nothing is uncertain. Differences are of final scores, each run from the baseline's of the same seed, with "
-    "Student's interval."
+    "not that nothing is uncertain. Differences are of final scores, each run from the baseline's run of the same "
+    "seed, with Student's interval."
 )
 
 
