@@ -199,13 +199,10 @@ def run_table(analysis: Analysis) -> Table:
                 points, clock = run.metrics[analysis.tag], run.clock.values
                 minutes = number(float(clock[-1]) / 60) if len(clock) else "–"
                 names = (run.name, env.env, str(result.curve.method), "–" if run.seed is None else str(run.seed))
-                ends = [f"{points.steps[-1]:,.0f}", *[_step(run.broke_down)] * broke_down]
+                step = "" if run.broke_down is None else number(run.broke_down)
+                ends = [f"{points.steps[-1]:,.0f}", *[step] * broke_down]
                 rows.append((*names, *ends, minutes, number(float(final)), number(float(best))))
     return Table("runs", "Runs", tuple(head), tuple(rows))
-
-
-def _step(step: float | None) -> str:
-    return "" if step is None else f"{step:,.0f}"
 
 
 def curve_table(analysis: Analysis) -> Table:

@@ -114,9 +114,9 @@ def progress_of(folder: Path) -> Progress | None:
 
 def end_of(folder: Path, steps: int) -> Progress:
     """What the run of that length in a folder has come to; where learning broke down, to no score."""
-    step, last = breakdown_of(folder), progress_of(folder)
-    if step is not None:
+    if (step := breakdown_of(folder)) is not None:
         return Progress(step, None, broke_down=True)
+    last = progress_of(folder)
     return Progress(steps, None if last is None else last.score)
 
 

@@ -54,8 +54,11 @@ def _train(run: SB3Run, stop: StopSignal) -> int:
         run.learn()
     except EnvironmentFault as fault:
         fault.step = run.steps
-        kept = f"; the model of that step is in {path / 'model.zip'}"
-        fail(f"{fault}{kept if _saved(run) else _NOT_FINITE if run.steps else ''}", code=1)
+        if _saved(run):
+            kept = f"; the model of that step is in {path / 'model.zip'}"
+        else:
+            kept = _NOT_FINITE if run.steps else ""
+        fail(f"{fault}{kept}", code=1)
     except Exception:  # of a callback, of the device, of the library
         if _saved(run):
             print(f"the run broke off at step {run.steps:,}: its model is {path / 'model.zip'}", file=sys.stderr)
