@@ -28,6 +28,7 @@ class LiveTable:
     Args:
         trials: all of the sweep.
         finished: those that an earlier command has finished.
+        broken: those of them whose learning broke down.
         stream: where it is shown.
         clock: seconds.
     """
@@ -37,6 +38,7 @@ class LiveTable:
         trials: Sequence[Trial],
         finished: Sequence[Trial],
         *,
+        broken: Sequence[Trial] = (),
         stream: IO[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -45,6 +47,7 @@ class LiveTable:
         self._labels = labels(trials)
         self._steps = {trial.name: 0 for trial in trials} | {trial.name: trial.steps for trial in finished}
         self._state = {trial.name: "waits" for trial in trials} | {trial.name: "done" for trial in finished}
+        self._state |= {trial.name: "broke down" for trial in broken}
         self._scores: dict[str, float] = {}
         self._begun, self._before = clock(), sum(self._steps.values())
         self._drawn, self._lines = -math.inf, 0

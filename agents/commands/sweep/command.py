@@ -129,7 +129,8 @@ def sweep(settings: SweepSettings, trials: Sequence[Trial]) -> int:
             with under_ray(settings) as (resources, stop):
                 from agents.sweeps.ray_runs import run_trials
 
-                table = LiveTable(trials, finished)
+                broken = [trial for trial in finished if folder.breakdown_of(trial) is not None]
+                table = LiveTable(trials, finished, broken=broken)
                 try:
                     run_trials(folder, left, resources, table, partial(check_stop, stop))
                 finally:

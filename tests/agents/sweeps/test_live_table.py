@@ -49,6 +49,14 @@ def test_a_trial_whose_learning_broke_down_has_ended():
     assert shown.rows(10)[-1].startswith("[1/4]")
 
 
+def test_a_trial_whose_learning_broke_down_under_an_earlier_command():
+    shown = LiveTable(TRIALS, TRIALS[:2], broken=TRIALS[:1], stream=io.StringIO())
+    assert shown.rows(10)[1:3] == [
+        "none        1/2     0     50%             1 broke down",
+        "weight      1/2     0     50%           ",
+    ]
+
+
 def test_lines_without_a_terminal():
     stream = io.StringIO()
     shown, _ = table(stream)
