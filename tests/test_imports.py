@@ -60,12 +60,13 @@ MAY_IMPORT = {
     "wnrl/sb3": {"wnrl", "envs"},
     "envs": {"envs"},
     "agents": {"agents", "wnrl", "envs"},
-    "scripts": {"agents", "noise_study", "paper", "rate_study", "wnrl"},
+    "scripts": {"agents", "comparison_study", "noise_study", "paper", "rate_study", "wnrl"},
+    "scripts/comparison_study": {"comparison_study", "rate_study", "agents"},
     "scripts/noise_study": {"noise_study", "rate_study", "agents", "wnrl"},
     "scripts/paper": {"paper", "rate_study", "agents", "envs", "wnrl"},
     "scripts/rate_study": {"rate_study", "agents", "wnrl"},
 }
-PROJECT = {"wnrl", "envs", "agents", "scripts", "noise_study", "paper", "rate_study", "tests"}
+PROJECT = {"wnrl", "envs", "agents", "scripts", "comparison_study", "noise_study", "paper", "rate_study", "tests"}
 PACKAGES = ("wnrl", "envs", "agents", "scripts")
 MODULE = re.compile(r"(agents|envs|wnrl)(\.\w+)*(?=:\w+$|$)")  # a string, as importlib and python -m take it
 

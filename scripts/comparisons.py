@@ -1,0 +1,50 @@
+"""A normalizer beside none over many comparisons: python scripts/comparisons.py docs/studies/comparisons.csv"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from wnrl.distribution import checked_packages
+
+with checked_packages():
+    from comparison_study.comparison import read_comparisons
+    from comparison_study.comparison_tables import comparison_table, overall_table
+    from comparison_study.forest import make_figure
+    from rate_study.figure import check_matplotlib, save
+
+    from agents.commands.parser import fail, read
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """What is compared, and the figure."""
+
+    comparisons: Annotated[Path, tyro.conf.Positional]
+    """CSV file with a line for each comparison: agent, task, and the table of its runs."""
+    norm: str = "weight"
+    """The normalizer that is compared with none."""
+    figure: Path | None = None
+    """PNG or SVG file with a row for each comparison; by default none is drawn."""
+
+
+def main() -> int:
+    """Print the tables and draw the figure; returns the exit code."""
+    try:
+        arguments = read(Comparisons, __doc__ or "")
+        comparisons = read_comparisons(arguments.comparisons)
+        text = f"{comparison_table(comparisons, arguments.norm)}\n\n{overall_table(comparisons)}"
+        if arguments.figure is not None:
+            check_matplotlib()
+            save(make_figure(comparisons, arguments.norm), arguments.figure)
+    except ValueError as error:
+        fail(error)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
