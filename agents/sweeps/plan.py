@@ -38,6 +38,11 @@ class Override:
             )
         return cls(where, settings)
 
+    @property
+    def condition(self) -> str:
+        """Of which trials it is, in words."""
+        return " and ".join(f"{name} {' or '.join(values)}" for name, values in self.where.items())
+
     def holds(self, agent: str, task: str, norm: str) -> bool:
         """Whether it is for trials of these."""
         found = {"agent": agent, "env": task, "game": task, "norm": norm}
@@ -81,7 +86,7 @@ class Plan:
                 raise ValueError(f"{name} has no values")
         for override in self.overrides:
             if not any(override.holds(*kind) for kind in self._kinds()):
-                raise ValueError(f"no run has {_told(override.where)}, which an override is for")
+                raise ValueError(f"no run has {override.condition}, which an override is for")
         for agent in self.agents:
             settings_of(agent)
             for setting in self.axes:
@@ -135,10 +140,6 @@ def _words(agent: str, name: str, value: Any) -> Any:
 
 _BETWEEN = {"hyperparams": r",(?=\w+:)", "env_kwargs": r",(?=\w+=)"}
 """Where the words of settings end whose words may have commas."""
-
-
-def _told(where: Mapping[str, tuple[str, ...]]) -> str:
-    return " and ".join(f"{name} {' or '.join(values)}" for name, values in where.items())
 
 
 def _several(values: Any) -> tuple[str, ...]:

@@ -38,7 +38,8 @@ def read_sweep(description: str, argv: Sequence[str] | None = None) -> tuple[Swe
     settings = read(SweepSettings, description, own, written)
     overrides = _applying(found.overrides, settings, written)
     if settings.overrides is not None:
-        overrides += read_sweep_file(settings.overrides, set(FLAGS) - {"file"}).overrides
+        further = read_sweep_file(settings.overrides, set(FLAGS) - {"file"}).overrides
+        overrides += _applying_of(settings.overrides, further, settings)
     return settings, _plan(settings, {**preset.get("axes", {}), **found.axes, **axes}, overrides)
 
 
@@ -53,6 +54,21 @@ def _applying(overrides: Sequence[Override], settings: SweepSettings, written: S
         for override in overrides
         if any(override.holds(*kind) for kind in asked) or not any(override.holds(*kind) for kind in left_out)
     )
+
+
+def _applying_of(file: Path, overrides: Sequence[Override], settings: SweepSettings) -> tuple[Override, ...]:
+    """The overrides of a file, such as that of a search over more normalizers, but for those of no run here.
+
+    These are named on stderr; where all of them are, they stay, and the plan refuses them.
+    """
+    asked = kinds(settings.agents, (*settings.envs, *settings.games), settings.norms)
+    found = tuple(override for override in overrides if any(override.holds(*kind) for kind in asked))
+    if not found:
+        return tuple(overrides)
+    for override in overrides:
+        if override not in found:
+            print(f"{file}: no run has {override.condition}, which an override is for: left out", file=sys.stderr)
+    return found
 
 
 def _defaults(description: str, file: Path | None, values: Mapping[str, Any]) -> SweepSettings:

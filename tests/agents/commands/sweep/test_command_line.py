@@ -75,3 +75,19 @@ def test_the_seeds_of_searches_are_those_of_no_comparison():
     assert plan.axes == {"gamma": ("0.9", "0.99")}
     drawn = read_sweep("", ["--agents", "dqn", *BASE, "--tune", "gamma=0.9:0.99", "--samples", "3"])[1]
     assert drawn.axes == {}
+
+
+def test_a_file_of_overrides_may_be_of_more_runs_but_not_of_none(tmp_path, capsys):
+    best = tmp_path / "best.toml"
+    best.write_text(
+        '[[override]]\nagent = "dqn"\nnorm = "layer"\ngamma = 0.5\n[[override]]\nnorm = "weight"\ngamma = 0.6\n'
+    )
+    words = ["--agents", "dqn", *BASE, "--overrides", str(best)]
+    plan = read_sweep("", words)[1]
+    assert {(trial.norm, trial.settings.get("gamma")) for trial in plan.trials()} == {("none", None), ("weight", 0.6)}
+    line = f"{best}: no run has agent dqn and norm layer, which an override is for: left out\n"
+    assert capsys.readouterr() == ("", line)
+    assert len(read_sweep("", [*words, "--norms", "weight", "layer"])[1].overrides) == 2
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(ValueError, match="no run has agent dqn and norm layer, which an override is for"):
+        read_sweep("", [*words, "--norms", "none"])
