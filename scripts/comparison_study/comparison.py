@@ -98,6 +98,8 @@ def _scores(path: Path, task: str) -> dict[str, dict[int, float]]:
             seed, score = int(line["seed"]), float(line["final score"])
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
+        if not np.isfinite(score):
+            raise ValueError(f"{path}: the final score of {task} with {line['norm']} and seed {seed} is {score}")
         of_norm = found.setdefault(line["norm"], {})
         if seed in of_norm:
             raise ValueError(f"{path} has two runs of {task} with {line['norm']} and seed {seed}")
@@ -107,12 +109,12 @@ def _scores(path: Path, task: str) -> dict[str, dict[int, float]]:
 
 def _lines(path: Path, columns: Iterable[str]) -> Iterable[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = csv.DictReader(file)
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.DictReader(file, restval="")
             if missing := sorted(set(columns) - set(lines.fieldnames or ())):
                 raise ValueError(f"{path} has no column {', '.join(missing)}")
             yield from lines
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text: {error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table: {error}") from error

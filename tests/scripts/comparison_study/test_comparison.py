@@ -71,12 +71,15 @@ def test_names_are_without_link_namespace_and_version():
         ("X,A-v1,runs.csv,bad.csv", "bad.csv has no column final score, norm, seed"),
         ("X,A-v1,twice.csv,", "twice.csv has two runs of A-v1 with none and seed 0"),
         ("X,A-v1,words.csv,", "words.csv: .*could not convert string to float: 'high'"),
+        ("X,A-v1,nan.csv,", "nan.csv: the final score of A-v1 with none and seed 0 is nan"),
+        ("X,A-v1", "cannot read"),
     ],
 )
 def test_what_is_not_there_is_named(folder, line, says):
     (folder / "bad.csv").write_text("task,score\nA-v1,3\n")
     (folder / "twice.csv").write_text(RUNS + "x,A-v1,none,0,9,5\n")
     (folder / "words.csv").write_text(RUNS.replace("1.0", "high"))
+    (folder / "nan.csv").write_text(RUNS.replace("1.0", "nan"))
     with pytest.raises(ValueError, match=says):
         comparisons(folder, line)
 
@@ -87,5 +90,10 @@ def test_a_list_must_have_lines_and_columns(folder):
     with pytest.raises(ValueError, match=r"runs.csv has no column none, runs"):
         read_comparisons(folder / "runs.csv")
     (folder / "bytes.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"bytes.csv is no text"):
+    with pytest.raises(ValueError, match=r"bytes.csv is no table"):
         read_comparisons(folder / "bytes.csv")
+
+
+def test_a_mark_of_byte_order_and_missing_last_cells_are_taken(folder):
+    (folder / "list.csv").write_text("\ufeff" + LIST + "X,A-v1,runs.csv\n\n", encoding="utf-8")
+    assert [comparison.agent for comparison in read_comparisons(folder / "list.csv")] == ["X"]
