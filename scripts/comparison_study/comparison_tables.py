@@ -5,76 +5,78 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from comparison_study.comparison import BASELINE, Comparison
+from comparison_study.comparison import Comparison
 from rate_study.report import markdown
 
 from agents.reports.bootstrap import FEWEST, Estimate, iqm, mean_difference
 
 
 def comparison_table(comparisons: Sequence[Comparison], norm: str) -> str:
-    """A Markdown table of a normalizer beside none: IQMs, difference by seed, probability of improvement."""
-    head = ["agent", "task", "seeds", f"`{BASELINE}`", f"`{norm}`", "mean difference by seed", "better"]
+    """A Markdown table of a normalizer beside the baseline: IQMs, difference by seed, probability of improvement."""
     rows, agent = [], None
-    for comparison in with_norm(comparisons, norm):
+    for comparison in comparable(comparisons, norm):
+        ours, theirs = comparison.finals(norm)
         rows.append(
             [
                 "" if comparison.agent == agent else comparison.agent,
                 comparison.task_name,
-                str(len(comparison.differences(norm))),
-                *(number(float(iqm(comparison.finals(one)))) for one in (BASELINE, norm)),
+                str(len(ours)),
+                *(number(float(iqm(scores))) for scores in (theirs, ours)),
                 with_interval(comparison.mean_difference(norm)),
                 f"{comparison.probability(norm):.2f}",
             ]
         )
         agent = comparison.agent
-    return markdown(head, rows)
+    names = [f"`{name}`" for name in (comparisons[0].baseline, norm)]
+    return markdown(["agent", "task", "seeds", *names, "mean difference by seed", "better (ties half)"], rows)
 
 
 def overall_table(comparisons: Sequence[Comparison]) -> str:
-    """A Markdown table of how often each normalizer is better than none, over all comparisons that have it."""
-    rows = []
-    for norm in dict.fromkeys(norm for comparison in comparisons for norm in comparison.scores if norm != BASELINE):
+    """A Markdown table of how often each normalizer is better than the baseline, over all comparisons that have it."""
+    rows, baseline = [], comparisons[0].baseline
+    for norm in dict.fromkeys(norm for comparison in comparisons for norm in comparison.scores if norm != baseline):
         if having := _having(comparisons, norm):
-            ahead, behind = (str(len(differing(having, norm, sign))) for sign in (1, -1))
+            intervals = [comparison.mean_difference(norm) for comparison in having]
+            ahead, behind = sum(each.low > 0 for each in intervals), sum(each.high < 0 for each in intervals)
             better = with_interval(overall(having, norm), decimals=2)
-            rows.append([f"`{norm}`", str(len(having)), ahead, behind, better])
-    return markdown(["normalizer", "comparisons", "ahead", "behind", f"better than `{BASELINE}`"], rows)
+            rows.append([f"`{norm}`", str(len(having)), str(ahead), str(behind), better])
+    head = ["normalizer", "comparisons", "ahead", "behind", f"better than `{baseline}` (ties half)"]
+    return markdown(head, rows)
 
 
 def overall(comparisons: Sequence[Comparison], norm: str) -> Estimate:
     """The mean over comparisons of the probability of improvement, with Student's interval over the comparisons.
 
     It is one for comparisons like these, if they are taken as drawn by chance from some larger number; how much a
-    single one varies with its seeds is in it.
+    single one varies with its seeds is in it. The interval is cut at 0 and 1.
     """
-    return mean_difference(np.array([comparison.probability(norm) for comparison in with_norm(comparisons, norm)]))
+    found = mean_difference(np.array([comparison.probability(norm) for comparison in comparable(comparisons, norm)]))
+    return Estimate(*(np.clip(each, 0, 1) for each in found))
 
 
-def differing(comparisons: Sequence[Comparison], norm: str, sign: int) -> list[Comparison]:
-    """The comparisons whose interval by seed is above 0 (`sign` 1) or below (−1)."""
-    found = []
-    for comparison in with_norm(comparisons, norm):
-        value = comparison.mean_difference(norm)
-        if min(sign * value.low, sign * value.high) > 0:
-            found.append(comparison)
-    return found
-
-
-def with_norm(comparisons: Sequence[Comparison], norm: str) -> list[Comparison]:
-    """The comparisons with enough runs of the normalizer for an interval.
+def comparable(comparisons: Sequence[Comparison], norm: str) -> list[Comparison]:
+    """The comparisons with enough seeds of the normalizer and the baseline for an interval.
 
     Raises:
         ValueError: there are none.
     """
     found = _having(comparisons, norm)
-    if not found:
-        raise ValueError(f"no comparison has {FEWEST} seeds with {norm} and with {BASELINE}")
+    baseline = comparisons[0].baseline
+    if norm == baseline or not found:
+        names = dict.fromkeys(name for comparison in comparisons for name in comparison.scores if name != baseline)
+        others = ", ".join(name for name in names if _having(comparisons, name)) or "none"
+        raise ValueError(f"no comparison of {norm!r} with {baseline!r} has {FEWEST} seeds; there are {others}")
     return found
 
 
+def left_out(comparisons: Sequence[Comparison], norm: str) -> list[Comparison]:
+    """The comparisons that have the normalizer, but not enough seeds of it and the baseline."""
+    found = _having(comparisons, norm)
+    return [comparison for comparison in comparisons if norm in comparison.scores and comparison not in found]
+
+
 def _having(comparisons: Sequence[Comparison], norm: str) -> list[Comparison]:
-    having = [comparison for comparison in comparisons if norm in comparison.scores]
-    return [comparison for comparison in having if comparison.mean_difference(norm).has_interval]
+    return [comparison for comparison in comparisons if len(comparison.finals(norm)[0]) >= FEWEST]
 
 
 def number(value: float) -> str:

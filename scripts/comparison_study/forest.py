@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comparison_study.comparison import BASELINE, Comparison
-from comparison_study.comparison_tables import overall, with_interval, with_norm
+from comparison_study.comparison import Comparison
+from comparison_study.comparison_tables import comparable
 
 from agents.reports.normalizer_styles import style_of
 
@@ -18,10 +18,10 @@ WIDEST = 4.0
 
 
 def make_figure(comparisons: Sequence[Comparison], norm: str) -> Figure:
-    """Differences by seed between a normalizer and none, in standard deviations over seeds, with their intervals."""
+    """Differences by seed from the baseline, in standard deviations over seeds, with their intervals."""
     from matplotlib.figure import Figure
 
-    rows = with_norm(comparisons, norm)
+    rows = comparable(comparisons, norm)
     figure = Figure(figsize=(8, 1.3 + 0.24 * len(rows)), layout="constrained")
     axes = figure.subplots()
     colour, marker = style_of(norm)
@@ -36,10 +36,8 @@ def make_figure(comparisons: Sequence[Comparison], norm: str) -> Figure:
     axes.axvline(0, color="#888888", lw=0.8, ls="--", zorder=0)
     axes.set_yticks(range(len(rows)), [_name(comparison, norm) for comparison in rows])
     axes.set(xlim=(-WIDEST, WIDEST), ylim=(len(rows) - 0.5, -0.5))
-    axes.set_xlabel("by seed, in standard deviations over seeds (95 %)")
-    chance = with_interval(overall(comparisons, norm), decimals=2)
-    title = f"{norm} − {BASELINE}; {norm} is the better with a probability of {chance}"
-    figure.suptitle(title, size="medium", x=0.01, ha="left")
+    axes.set_xlabel("mean difference by seed and its 95 % interval, in standard deviations over seeds", size="small")
+    figure.suptitle(f"{norm} − {rows[0].baseline}", size="medium", x=0.01, ha="left")
     axes.grid(axis="x", color="#d9dce1", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -47,4 +45,4 @@ def make_figure(comparisons: Sequence[Comparison], norm: str) -> Figure:
 
 
 def _name(comparison: Comparison, norm: str) -> str:
-    return f"{comparison.agent_name}, {comparison.task_name} ({len(comparison.differences(norm))} seeds)"
+    return f"{comparison.agent_name}, {comparison.task_name} ({len(comparison.finals(norm)[0])} seeds)"

@@ -2,7 +2,9 @@ import pytest
 from comparison_study.comparison import Comparison
 from comparison_study.forest import WIDEST, make_figure
 
-from tests.scripts.comparison_study.test_comparison_tables import AHEAD, BEHIND, EQUAL
+from tests.scripts.comparison_study.test_comparison_tables import AHEAD, BEHIND, compared
+
+INSIDE = compared("DQN", "A-v1", [0, 10, 20, 30, 40], weight=[6, 12, 30, 35, 47])
 
 
 def lines_at(axes, height):
@@ -10,12 +12,15 @@ def lines_at(axes, height):
 
 
 def test_a_row_has_its_name_its_interval_and_its_mean():
-    (axes,) = make_figure([EQUAL], "weight").axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["DQN, A (3 seeds)"]
-    bar, marker, *_ = lines_at(axes, 0)
-    value = EQUAL.effect("weight")
-    assert marker.get_xdata()[0] == pytest.approx(float(value.value))
-    assert list(bar.get_xdata()) == pytest.approx([max(-WIDEST, float(value.low)), min(WIDEST, float(value.high))])
+    figure = make_figure([INSIDE], "weight")
+    (axes,) = figure.axes
+    assert figure.get_suptitle() == "weight − none"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["DQN, A (5 seeds)"]
+    bar, marker = lines_at(axes, 0)
+    deviation = ((250 + 283.5) / 2) ** 0.5  # variances of [0, 10, …] and of [6, 12, 30, 35, 47]
+    half = 2.7764 * 2.9155 / 5**0.5  # t(0.975, 4), deviation of 6, 2, 10, 5, 7
+    assert marker.get_xdata()[0] == pytest.approx(6 / deviation)
+    assert list(bar.get_xdata()) == pytest.approx([(6 - half) / deviation, (6 + half) / deviation], abs=1e-4)
 
 
 def test_what_is_beyond_the_axis_ends_in_an_arrow():
@@ -30,8 +35,3 @@ def test_rows_without_a_spread_are_at_0():
     same = Comparison("X", "A-v1", {norm: {0: 5.0, 1: 5.0, 2: 5.0} for norm in ("none", "weight")})
     (axes,) = make_figure([same], "weight").axes
     assert [list(line.get_xdata()) for line in lines_at(axes, 0)] == [[0, 0], [0]]
-
-
-def test_the_title_has_the_probability_over_all():
-    figure = make_figure([AHEAD, BEHIND, EQUAL], "weight")
-    assert figure.get_suptitle() == "weight − none; weight is the better with a probability of 0.50 (−0.74 to 1.74)"
