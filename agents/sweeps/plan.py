@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,10 @@ class Override:
         found = {"agent": agent, "env": task, "game": task, "norm": norm}
         return all(found[name] in values for name, values in self.where.items())
 
+    def holds_any(self, combinations: Iterable[tuple[str, str, str]]) -> bool:
+        """Whether it is for trials of one of these, see `kinds`."""
+        return any(self.holds(*combination) for combination in combinations)
+
 
 def kinds(agents: Sequence[str], tasks: Sequence[str], norms: Sequence[str]) -> list[tuple[str, str, str]]:
     """The combinations of agents, tasks and normalizers, as `Override.holds` takes them."""
@@ -85,7 +89,7 @@ class Plan:
             if not values:
                 raise ValueError(f"{name} has no values")
         for override in self.overrides:
-            if not any(override.holds(*kind) for kind in self._kinds()):
+            if not override.holds_any(self._kinds()):
                 raise ValueError(f"no run has {override.condition}, which an override is for")
         for agent in self.agents:
             settings_of(agent)

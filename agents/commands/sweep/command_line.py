@@ -49,11 +49,7 @@ def _applying(overrides: Sequence[Override], settings: SweepSettings, written: S
     asked = kinds(settings.agents, tasks, settings.norms)
     in_file = kinds(written.agents or settings.agents, (*written.envs, *written.games) or tasks, written.norms)
     left_out = [kind for kind in in_file if kind not in asked]
-    return tuple(
-        override
-        for override in overrides
-        if any(override.holds(*kind) for kind in asked) or not any(override.holds(*kind) for kind in left_out)
-    )
+    return tuple(override for override in overrides if override.holds_any(asked) or not override.holds_any(left_out))
 
 
 def _applying_of(file: Path, overrides: Sequence[Override], settings: SweepSettings) -> tuple[Override, ...]:
@@ -62,7 +58,7 @@ def _applying_of(file: Path, overrides: Sequence[Override], settings: SweepSetti
     These are named on stderr; where all of them are, they stay, and the plan refuses them.
     """
     asked = kinds(settings.agents, (*settings.envs, *settings.games), settings.norms)
-    found = tuple(override for override in overrides if any(override.holds(*kind) for kind in asked))
+    found = tuple(override for override in overrides if override.holds_any(asked))
     if not found:
         return tuple(overrides)
     for override in overrides:
