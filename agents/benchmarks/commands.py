@@ -1,4 +1,4 @@
-"""The measurements of `scripts/benchmark.py`: a dataclass of arguments each."""
+"""The measurements of `scripts/benchmark.py` that are no race: a dataclass of arguments each."""
 
 from __future__ import annotations
 
@@ -12,144 +12,16 @@ import tyro
 from agents.benchmarks.checkpoint_stops import checkpoint_stops, stop_table
 from agents.benchmarks.emulation_rates import emulation_rates
 from agents.benchmarks.growth import environment_growth, fill_growth, growth_table, rollout_growth
+from agents.benchmarks.measurement import Figures, Measurement, Timing, rate_table
 from agents.benchmarks.norm_costs import norm_costs, norm_table
-from agents.benchmarks.profiling import profile_run, profile_table
-from agents.benchmarks.races import RACES, WARMUP, RaceTask, our_side, our_trainer, sb3_side
+from agents.benchmarks.races import RaceTask
 from agents.benchmarks.replay_costs import replay_costs, replay_table
 from agents.benchmarks.sb3_atari import learning_rates, playing_rates, score_table
 from agents.benchmarks.startup import start_table, start_times
-from agents.benchmarks.timing import in_turn, medians, rate
 from agents.benchmarks.update_calls import calls_table, update_calls
 from agents.benchmarks.update_times import update_table, update_times
-from agents.runtime.devices import Precision, resolve_dtype
+from agents.runtime.devices import resolve_dtype
 from wnrl import NORMALIZERS
-
-Figures = tuple[dict[str, Any], str]  # what --json writes, and a table
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Options of every measurement."""
-
-    threads: int = 0
-    """Threads of torch; 0 leaves its default. A small network of ours has one, as in a run."""
-    precision: Precision = "auto"
-    """Precision of our networks' products; auto: bfloat16 for images where the hardware has it."""
-    device: str = "auto"
-    """cpu, cuda, or auto (CUDA where available)."""
-    json: Path | None = None
-    """File to write the figures to."""
-
-    images: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "steps", "batch_size", "calls", "num_envs", "capacity", "updates"):
-            if getattr(self, name, 1) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-    def set_threads(self) -> None:
-        """Set the number of torch's threads, if one was given."""
-        if self.threads:
-            torch.set_num_threads(self.threads)
-
-    def measure(self, device: torch.device) -> Figures:
-        """The figures, and a table of them."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Timing(Measurement):
-    """A measurement of time."""
-
-    rounds: int = 7
-    """Timings per side; the sides take turns."""
-
-
-@dataclass(frozen=True)
-class Racing(Timing):
-    """Steps per second of one of our agents and of stable-baselines3's, with equal settings."""
-
-    game: str = "Breakout"
-    """Atari game."""
-    env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
-    """Any other Gymnasium id with discrete actions, instead of --game."""
-    steps: int = 1_024
-    """Steps per timing."""
-    profile: bool = False
-    """Also profile our agents, over as many steps again."""
-
-    race: ClassVar[str]
-
-    @property
-    def images(self) -> bool:  # type: ignore[override]
-        """Whether observations are images."""
-        return self.env is None
-
-    def measure(self, device: torch.device) -> Figures:
-        """Steps per second of stable-baselines3, and of our agent without and with weight norm."""
-        race, task = RACES[self.race], RaceTask(None if self.env else self.game, self.env, self.device, self.precision)
-        trainers = {name: our_trainer(race, task, **changes) for name, changes in self._ours().items()}
-        sides = {"stable-baselines3": sb3_side(race, task)}
-        sides |= {name: our_side(trainer) for name, trainer in trainers.items()}
-        for advance in sides.values():
-            advance(WARMUP)
-        rates = in_turn({name: rate(advance, self.steps) for name, advance in sides.items()}, self.rounds)
-        figures, table = {"steps_per_second": rates, "summary": medians(rates)}, rate_table(medians(rates))
-        if not self.profile:
-            return figures, table
-        profiles = {name: profile_run(trainer, self.rounds * self.steps) for name, trainer in trainers.items()}
-        return {**figures, "profile": profiles}, f"{table}\n\n{profile_table(profiles)}"
-
-    def _ours(self) -> dict[str, dict[str, Any]]:
-        """Our sides by name: the settings in which they differ."""
-        return {f"wnrl {norm}": {"norm": norm} for norm in ("none", "weight")}
-
-
-@dataclass(frozen=True)
-class OnPolicyRacing(Racing):
-    """A race of an agent that learns from rollouts."""
-
-    overlap_rollouts: bool = False
-    """Also our agent with weight norm and rollouts that overlap; a timing ends with a wait, so take many --steps."""
-
-    def _ours(self) -> dict[str, dict[str, Any]]:
-        overlapping = {"wnrl weight, overlap": {"norm": "weight", "overlap_rollouts": True}}
-        return super()._ours() | (overlapping if self.overlap_rollouts else {})
-
-
-@dataclass(frozen=True)
-class RaceDQN(Racing):
-    """DQN: 8 environments, one update of 32 per 4 steps."""
-
-    race: ClassVar[str] = "dqn"
-
-
-@dataclass(frozen=True)
-class RaceQRDQN(Racing):
-    """QR-DQN of sb3-contrib: 200 quantiles, 8 environments, one update of 32 per 4 steps."""
-
-    race: ClassVar[str] = "qrdqn"
-
-
-@dataclass(frozen=True)
-class RacePPO(OnPolicyRacing):
-    """PPO: 8 environments by 128 steps, 4 epochs of minibatches of 256."""
-
-    race: ClassVar[str] = "ppo"
-
-
-@dataclass(frozen=True)
-class RaceRecurrentPPO(Racing):
-    """RecurrentPPO of sb3-contrib: an LSTM of 256, 8 environments by 128 steps, 4 epochs of minibatches of 256."""
-
-    race: ClassVar[str] = "ppo-recurrent"
-
-
-@dataclass(frozen=True)
-class RaceA2C(OnPolicyRacing):
-    """A2C: 16 environments by 5 steps."""
-
-    race: ClassVar[str] = "a2c"
 
 
 @dataclass(frozen=True)
@@ -404,10 +276,3 @@ class UpdateTimes(Timing):
         sides = self.agents, self.norms, self.batch_sizes, self.modes
         figures = update_times(task, *sides, rounds=self.rounds, updates=self.updates, device=device)
         return figures, update_table(figures)
-
-
-def rate_table(rows: dict[str, dict[str, float]]) -> str:
-    """Table of steps per second and ratios."""
-    width = max(24, 1 + max(map(len, rows)))
-    lines = [f"{name:{width}}{row['median']:10.0f}{row['ratio']:8.2f}" for name, row in rows.items()]
-    return "\n".join([f"{'':{width}}{'steps/s':>10}{'ratio':>8}", *lines])

@@ -9,18 +9,18 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents.benchmarks import commands
+from agents.benchmarks import commands, race_commands
 from agents.benchmarks.timing import machine, machine_line
 from agents.commands.parser import fail, read
 from agents.runtime.devices import resolve_device, resolve_dtype
 from envs.faults import EnvironmentFault
 
 Benchmark = (
-    Annotated[commands.RaceDQN, tyro.conf.subcommand("dqn")]
-    | Annotated[commands.RaceQRDQN, tyro.conf.subcommand("qrdqn")]
-    | Annotated[commands.RacePPO, tyro.conf.subcommand("ppo")]
-    | Annotated[commands.RaceRecurrentPPO, tyro.conf.subcommand("ppo-recurrent")]
-    | Annotated[commands.RaceA2C, tyro.conf.subcommand("a2c")]
+    Annotated[race_commands.RaceDQN, tyro.conf.subcommand("dqn")]
+    | Annotated[race_commands.RaceQRDQN, tyro.conf.subcommand("qrdqn")]
+    | Annotated[race_commands.RacePPO, tyro.conf.subcommand("ppo")]
+    | Annotated[race_commands.RaceRecurrentPPO, tyro.conf.subcommand("ppo-recurrent")]
+    | Annotated[race_commands.RaceA2C, tyro.conf.subcommand("a2c")]
     | Annotated[commands.Replays, tyro.conf.subcommand("replay")]
     | Annotated[commands.Growth, tyro.conf.subcommand("growth")]
     | Annotated[commands.CheckpointStops, tyro.conf.subcommand("checkpoint")]

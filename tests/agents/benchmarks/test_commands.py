@@ -1,4 +1,4 @@
-"""agents.benchmarks.commands: what the benchmark can measure."""
+"""agents.benchmarks.commands: what the benchmark can measure beside races."""
 
 import pytest
 import torch
@@ -8,10 +8,7 @@ from agents.benchmarks import commands
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [(commands.RacePPO, "steps"), (commands.Replays, "capacity"), (commands.Emulation, "num_envs")],
-)
+@pytest.mark.parametrize(("kind", "name"), [(commands.Replays, "capacity"), (commands.Emulation, "num_envs")])
 def test_numbers_below_1_are_refused(kind, name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         kind(**{name: 0})
@@ -21,25 +18,6 @@ def test_numbers_below_1_are_refused(kind, name):
 def test_groups_that_cannot_be(groups):
     with pytest.raises(ValueError, match=r"^groups must be from 1 to num_envs, 8, got \("):
         commands.Emulation(groups=groups)
-
-
-def test_a_race_has_a_side_of_the_host_and_two_of_ours():
-    figures, table = commands.RaceA2C(env="CartPole-v1", steps=16, rounds=2, device="cpu").measure(CPU)
-    assert [*figures["summary"]] == ["stable-baselines3", "wnrl none", "wnrl weight"]
-    assert all(len(rates) == 2 for rates in figures["steps_per_second"].values())
-    assert table.splitlines()[0].split() == ["steps/s", "ratio"]
-    assert "profile" not in figures
-
-
-def test_rollouts_that_overlap_are_another_side():
-    race = commands.RaceA2C(env="CartPole-v1", steps=16, rounds=1, device="cpu", overlap_rollouts=True)
-    assert [*race.measure(CPU)[0]["summary"]][2:] == ["wnrl weight", "wnrl weight, overlap"]
-
-
-def test_a_profile_is_of_both_of_ours():
-    figures, table = commands.RaceA2C(env="CartPole-v1", steps=16, rounds=1, device="cpu", profile=True).measure(CPU)
-    assert figures["profile"].keys() == {"wnrl none", "wnrl weight"}
-    assert "emulation" in table
 
 
 def test_replays_are_measured():
