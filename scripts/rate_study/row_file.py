@@ -34,7 +34,7 @@ class RowFile(Generic[Row]):
             for line in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
                 row = self.from_line(line)
                 self.rows[self.key(row)] = row
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(f"{path} was made by something else: choose another folder ({error!r})") from error
         except OSError as error:
             raise ValueError(f"cannot read {path}: {error.strerror}") from error

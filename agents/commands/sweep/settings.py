@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -67,8 +68,8 @@ class SweepSettings:
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale must be above 0 and at most 1, got {self.scale}")
         for name in ("cpus_per_trial", "gpus_per_trial"):
-            if (value := getattr(self, name)) is not None and value < 0:
-                raise ValueError(f"{name} must not be negative, got {value}")
+            if (value := getattr(self, name)) is not None and not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
         if self.first_seed < 0 or self.retries < 0:
             raise ValueError("first_seed and retries must not be negative")
         if self.samples is not None and (self.samples < 1 or not self.tune):
