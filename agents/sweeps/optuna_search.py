@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
+import warnings
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from agents.sweeps.search import FIRST_SEED, Candidate, Range, Space
 from agents.sweeps.sweep_folder import SweepFolder
 from agents.sweeps.trials import Trial
 from envs.atari import usable_cores
+from wnrl.checkpoints.files import replace_file
 
 REDUCTION = 3
 """Of each rung of ASHA the best third goes on."""
@@ -30,6 +34,8 @@ GRACE = 9
 """The first rung is at this part of a run."""
 SEEDS = 1_000_000
 """Seeds of a search."""
+REPEAT = "repeat of these settings"
+"""Beside the settings of a proposal: how often they were made before."""
 
 
 def search(
@@ -61,11 +67,12 @@ def search(
             "evaluated_rewards": [score for _, score in known],
         }
         sampler = optuna.samplers.TPESampler(seed=len(known), n_startup_trials=max(4, samples // 3))
-        proposes = OptunaSearch(
+        proposes = Proposals(
             {name: distribution(values) for name, values in space.items()},
             metric="score",
             mode="max",
             sampler=sampler,
+            tried=[settings for settings, _ in known],
             **(points if known else {}),
         )
         at_once = max(1, int(usable_cores() / max(resources.cpus, 1e-9)))
@@ -83,6 +90,7 @@ def search(
         )
         worker = tune.with_parameters(sampled_trial, base=dataclasses.asdict(base), path=str(folder.path.absolute()))
         table = table_of(base, samples, len(known))
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)  # of a rung whose runs have no score yet
         try:
             fit(folder, {}, resources, [Recorded(record, table, base, check)], config, worker)
         finally:
@@ -90,7 +98,34 @@ def search(
     return [Candidate(base, settings, score) for settings, score in record.read()]
 
 
-def distribution(values: Range | tuple[str, ...]) -> Any:
+class Proposals(OptunaSearch):
+    """Optuna's proposals, which say how often each was made before: values that are listed are drawn again.
+
+    Args:
+        space: Optuna's distribution of each setting.
+        tried: the settings of the samples so far.
+        options: of `OptunaSearch`.
+    """
+
+    def __init__(self, space: Mapping[str, Any], tried: Sequence[Mapping[str, Any]], **options: Any) -> None:
+        super().__init__({**space}, **options)
+        self._proposed = Counter(map(_text, tried))
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The settings of the next sample, and as `REPEAT` how often they were proposed before."""
+        found = super().suggest(trial_id)
+        if not isinstance(found, dict):
+            return found
+        text = _text(found)
+        self._proposed[text] += 1
+        return {**found, REPEAT: self._proposed[text] - 1}
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
+
+
+def distribution(values: Range | tuple[Any, ...]) -> Any:
     """Optuna's distribution of a range, or of values."""
     if not isinstance(values, Range):
         return CategoricalDistribution([*values])
@@ -99,16 +134,23 @@ def distribution(values: Range | tuple[str, ...]) -> Any:
     return FloatDistribution(values.low, values.high, log=values.log)
 
 
-def sample_of(base: Trial, settings: Mapping[str, Any]) -> Trial:
-    """The trial with drawn settings, and a seed of its own."""
-    number = zlib.crc32(json.dumps([base.group, settings], sort_keys=True).encode())
+def sample_of(base: Trial, settings: Mapping[str, Any], repeat: int = 0) -> Trial:
+    """The trial with drawn settings, and a seed of its own.
+
+    Args:
+        base: the trial without them.
+        settings: that were drawn.
+        repeat: how often they have been drawn before.
+    """
+    number = zlib.crc32(json.dumps([base.group, settings, repeat], sort_keys=True).encode())
     together = {**base.settings, **settings}
     return dataclasses.replace(base, settings=together, varied=(*settings,), seed=FIRST_SEED + number % SEEDS)
 
 
 def sampled_trial(config: Mapping[str, Any], base: Mapping[str, Any], path: str) -> None:
     """A sample in a worker of Ray."""
-    trial = sample_of(Trial(**base), config)
+    settings = {name: value for name, value in config.items() if name != REPEAT}
+    trial = sample_of(Trial(**base), settings, config[REPEAT])
     tuned_trial({"trial": configuration(SweepFolder(Path(path)), trial, 1)})
 
 
@@ -124,7 +166,7 @@ def table_of(base: Trial, samples: int, known: int) -> LiveTable:
 
 
 class Samples:
-    """The samples of a search in a CSV file.
+    """The samples of a search in a CSV file; an incomplete last line is none.
 
     Args:
         path: of the file.
@@ -135,24 +177,33 @@ class Samples:
         self._path, self._names = path, [*names]
 
     def read(self) -> list[tuple[dict[str, Any], float]]:
-        """Settings and score of each."""
-        if not self._path.exists():
-            return []
-        with open(self._path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        """Settings and score of each.
+
+        Raises:
+            ValueError: the file is another one, damaged, or cannot be read.
+        """
         try:
+            rows = list(csv.DictReader(self._lines()))
             return [({name: json.loads(row[name]) for name in self._names}, float(row["score"])) for row in rows]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self._path} is of another search, or damaged ({error}): remove it") from error
 
+    def _lines(self) -> list[str]:
+        try:
+            text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+        except OSError as error:
+            raise ValueError(f"{self._path} cannot be read: {error.strerror}") from error
+        return text[: text.rfind("\n") + 1].splitlines(keepends=True)
+
     def add(self, settings: Mapping[str, Any], step: int, score: float) -> None:
-        """Append one."""
-        new = not self._path.exists()
-        with open(self._path, "a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if new:
-                writer.writerow([*self._names, "steps", "score"])
-            writer.writerow([*(json.dumps(settings[name]) for name in self._names), step, repr(score)])
+        """Append one, with the file written anew."""
+        added = io.StringIO()
+        writer = csv.writer(added, lineterminator="\n")
+        if not (lines := self._lines()):
+            writer.writerow([*self._names, "steps", "score"])
+        writer.writerow([*(json.dumps(settings[name]) for name in self._names), step, repr(score)])
+        text = "".join([*lines, added.getvalue()])
+        replace_file(self._path, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 class Recorded(ShownTrials):

@@ -83,8 +83,8 @@ class Plan:
         if not self.envs and not self.games:
             raise ValueError("name the tasks: --envs CartPole-v1, or --games Breakout for Atari")
         for name, values in {**vars(self), **self.axes}.items():
-            if isinstance(values, tuple) and (twice := [value for value in values if values.count(value) > 1]):
-                raise ValueError(f"--{name.replace('_', '-')} has {twice[0]} twice")
+            if isinstance(values, tuple) and (twice := _given_twice(values)):
+                raise ValueError(f"--{name.replace('_', '-')} has {' and '.join(twice)}")
         for name, values in self.axes.items():
             if not values:
                 raise ValueError(f"{name} has no values")
@@ -94,14 +94,14 @@ class Plan:
         for agent in self.agents:
             settings_of(agent)
             for setting in self.axes:
-                _check_setting(agent, setting)
+                check_setting(agent, setting)
             for override in self.overrides:
                 if agent in override.where.get("agent", self.agents):
                     self._check_override(agent, override)
 
     def _check_override(self, agent: str, override: Override) -> None:
         for setting in override.settings:
-            _check_setting(agent, setting)
+            check_setting(agent, setting)
             if len(self.axes.get(setting, ())) > 1:
                 raise ValueError(f"{setting} is an axis with {len(self.axes[setting])} values, and in an override")
 
@@ -124,7 +124,27 @@ class Plan:
         return found
 
 
-def _check_setting(agent: str, setting: str) -> None:
+def _given_twice(values: Sequence[Any]) -> list[str]:
+    """The first value that others repeat, in words, also as another text: 1e-3 and 0.001; empty where none does."""
+    meanings: dict[Any, Any] = {}
+    for value in values:
+        first = meanings.setdefault(_meaning(value), value)
+        if first is not value and str(first) != str(value):
+            return [str(first), f"{value}, which is the same"]
+        if sum(str(other) == str(value) for other in values) > 1:
+            return [f"{value} twice"]
+    return []
+
+
+def _meaning(value: Any) -> Any:
+    """A number for what is one."""
+    try:
+        return float(value) if isinstance(value, (str, float, int)) and not isinstance(value, bool) else str(value)
+    except ValueError:
+        return value
+
+
+def check_setting(agent: str, setting: str) -> None:
     """Raise ValueError where an agent has no such setting, or a sweep gives it its value."""
     if setting in OF_A_TRIAL:
         advice = {"env": "--envs", "game": "--games", "norm": "--norms", "seed": "--seeds", "algo": "--agents sb3-ppo"}

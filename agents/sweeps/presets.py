@@ -33,6 +33,7 @@ PAPER_SCORES: dict[str, dict[str, float]] = {
 """Highest evaluation score of one run, by game and normalizer (Salimans & Kingma 2016, table 2)."""
 IN_STEPS = (
     "steps",
+    "schedule_steps",
     "log_interval",
     "eval_interval",
     "eval_steps",
@@ -41,6 +42,7 @@ IN_STEPS = (
     "replay_size",
     "epsilon_steps",
     "epsilon_off",
+    "target_interval",
 )
 """Settings that are counted in steps, and shrink with the length of a run."""
 LEAST = {"log_interval": 100, "eval_interval": 100, "replay_size": 1_000}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +116,11 @@ def fit(
     callbacks: Sequence[tune.Callback],
     config: tune.TuneConfig | None = None,
     trainable: Callable[[Mapping[str, Any]], None] | None = None,
-) -> tune.ResultGrid:
-    """Run Tune, whose records are removed afterwards: the runs' own folders hold everything."""
+) -> None:
+    """Run Tune, whose records are removed afterwards: the runs' own folders hold everything.
+
+    Where it cannot keep its records, as on a full disk, it ends early, with a line on stderr.
+    """
     storage = folder.ray.absolute()
     shutil.rmtree(storage, ignore_errors=True)
     work = tune.with_resources(trainable or tuned_trial, {"cpu": resources.cpus, "gpu": resources.gpus})
@@ -127,7 +132,9 @@ def fit(
         verbose=0,
     )
     try:
-        return tune.Tuner(work, param_space={**space}, tune_config=config, run_config=run_config).fit()
+        tune.Tuner(work, param_space={**space}, tune_config=config, run_config=run_config).fit()
+    except (OSError, EOFError, pickle.PickleError) as error:
+        print(f"Ray cannot keep its records in {storage}: {error}", file=sys.stderr)
     finally:
         shutil.rmtree(storage, ignore_errors=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from agents.sweeps.plan import Override
+from agents.sweeps.plan import Override, values_of
 from agents.sweeps.trials import Trial
 
 FIRST_SEED = 1_000_000
@@ -33,7 +33,7 @@ class Range(NamedTuple):
         return self.low > 0 and self.high / self.low >= DECADE
 
 
-Space = dict[str, "Range | tuple[str, ...]"]
+Space = dict[str, "Range | tuple[Any, ...]"]
 """What is searched, by setting: a range, or values."""
 
 
@@ -49,7 +49,7 @@ def space_of(texts: Sequence[str]) -> Space:
         name = name.strip("-").replace("-", "_")
         if not name or not values or name in space:
             raise ValueError(f"--tune takes NAME=LOW:HIGH or NAME=A,B,C, each name once, got {text!r}")
-        space[name] = _range(text, values) if ":" in values else tuple(values.split(","))
+        space[name] = _range(text, values) if ":" in values else values_of(values.split(","))
     return space
 
 
@@ -63,7 +63,7 @@ def _range(text: str, values: str) -> Range:
     return Range(low, high, all(end.lstrip("-").isdecimal() for end in values.split(":")))
 
 
-def grid_of(space: Space) -> dict[str, tuple[str, ...]]:
+def grid_of(space: Space) -> dict[str, tuple[Any, ...]]:
     """The axes of an exhaustive search.
 
     Raises:
@@ -126,7 +126,7 @@ def best_overrides(found: Sequence[Candidate]) -> list[Override]:
     """
     best: dict[tuple[str, str, str], Candidate] = {}
     for one in found:
-        key = _kind(one)
+        key = _kind(one.trial)
         if one.score > WORST and (key not in best or one.score > best[key].score):
             best[key] = one
     return [
@@ -137,14 +137,19 @@ def best_overrides(found: Sequence[Candidate]) -> list[Override]:
     ]
 
 
-def without_best(found: Sequence[Candidate]) -> list[str]:
-    """The agents, tasks and normalizers, as one text each, with all of whose settings learning broke down."""
-    worked = {_kind(one) for one in found if one.score > WORST}
-    return [" ".join(kind) for kind in dict.fromkeys(map(_kind, found)) if kind not in worked]
+def without_best(trials: Sequence[Trial], found: Sequence[Candidate]) -> dict[str, bool]:
+    """The agents, tasks and normalizers of a search, as one text each, for which no settings are the best.
+
+    Returns:
+        Of each, whether some of its settings were tried to the end: with all of these learning broke down.
+    """
+    tried = {_kind(one.trial) for one in found}
+    worked = {_kind(one.trial) for one in found if one.score > WORST}
+    return {" ".join(kind): kind in tried for kind in dict.fromkeys(map(_kind, trials)) if kind not in worked}
 
 
-def _kind(one: Candidate) -> tuple[str, str, str]:
-    return one.trial.agent, one.trial.task, one.trial.norm
+def _kind(trial: Trial) -> tuple[str, str, str]:
+    return trial.agent, trial.task, trial.norm
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def read_sweep_file(path: Path, known: Collection[str]) -> SweepFile:
         ValueError: it cannot be read, or has what no sweep has; the line is named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         table = tomllib.loads(text)
     except FileNotFoundError as error:
         raise ValueError(f"there is no file {path}: check the path") from error

@@ -49,10 +49,17 @@ class SweepFolder:
     def record(self, trials: Sequence[Trial]) -> None:
         """Write the trials' commands into `sweep.json`, after those of an earlier command that had others.
 
+        A trial that the earlier command named otherwise, since its axes had fewer values or more, keeps its run.
+
         Raises:
             ValueError: a trial there had other settings, the folder holds something else, or cannot be written to.
         """
         known, file = self._recorded(), self.path / "sweep.json"
+        names = {trial.name for trial in trials}
+        others = {tuple(arguments): name for name, arguments in known.items() if name not in names}
+        renamed = [(others[same], trial) for trial in trials if (same := tuple(trial.arguments)) in others]
+        for name, _ in renamed:
+            del known[name]
         for trial in trials:
             before = known.setdefault(trial.name, trial.arguments)
             if before != trial.arguments:
@@ -63,10 +70,21 @@ class SweepFolder:
                 )
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
+            for name, trial in renamed:
+                self._rename(name, trial)
             text = json.dumps({"trials": known}, indent=1) + "\n"
             replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
         except (OSError, CheckpointError) as error:
             raise ValueError(f"cannot write the sweep to {self.path}: {error}") from error
+
+    def _rename(self, name: str, trial: Trial) -> None:
+        """Give a trial what lies under another name of it; what lies under its own stays."""
+        for old, new in (
+            (self.runs / name, self.run_of(trial)),
+            (self.path / "output" / f"{name}.txt", self.output_of(trial)),
+        ):
+            if old.exists() and not new.exists():
+                old.rename(new)
 
     def others(self, trials: Sequence[Trial]) -> int:
         """How many trials earlier commands have recorded beside these."""

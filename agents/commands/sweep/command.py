@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from agents.commands.sweep.command_line import checked, read_sweep, settings_of_
 from agents.commands.sweep.settings import SweepSettings
 from agents.runtime.output_text import make_output_safe
 from agents.runtime.signals import StopSignal, leaving_within
+from agents.sweeps.plan import check_setting
 from agents.sweeps.search import Candidate, best_overrides, candidates, ends_of, space_of, without_best
 from agents.sweeps.sweep_file import toml_of
 from agents.sweeps.trials import Trial, combinations
@@ -30,6 +32,7 @@ MEASURED = 10.0
 
 PATIENCE = 20.0
 """Seconds within which Ray has to return after a signal."""
+NO_SCORE = "no run has a score: each ended before a game and a row of metrics did (--log-interval)"
 STOPPED = "stopped: each run leaves a checkpoint, and the same command goes on"
 
 
@@ -147,6 +150,8 @@ def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
 
     assert settings.samples is not None
     space = space_of(settings.tune)
+    for agent, name in itertools.product(settings.agents, space):
+        check_setting(agent, name)
     bases = [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
     for base in bases:  # an end of a range that the agent refuses is refused before anything runs
         for ends in ends_of(space):
@@ -155,12 +160,15 @@ def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     try:
         folder.record(bases)
         found: list[Candidate] = []
+        complete = True
         with under_ray(settings) as (resources, stop):
             for number, base in enumerate(bases, 1):
                 print(f"{base.group}: search {number} of {len(bases)}, {settings.samples} samples", flush=True)
-                found += search(folder, base, space, settings.samples, resources, partial(check_stop, stop))
+                drawn = search(folder, base, space, settings.samples, resources, partial(check_stop, stop))
+                found += drawn
+                complete &= _all_drawn(folder, base, settings.samples - len(drawn))
                 _write_best(folder, found)
-        return 0 if _all_found(found) else 1
+        return 0 if _all_found(bases, found) and complete else 1
     finally:
         folder.release()
 
@@ -203,10 +211,22 @@ def _write_best(folder: SweepFolder, found: Sequence[Candidate]) -> None:
         print(f"{how_to_call('sweep')} … --overrides {quoted(path)} takes these")
 
 
-def _all_found(found: Sequence[Candidate]) -> bool:
+def _all_drawn(folder: SweepFolder, base: Trial, missing: int) -> bool:
+    """Whether no sample is missing; else says so."""
+    if missing > 0:
+        print(
+            f"{base.group}: {missing} samples have no score: they failed, or ended before a game and a row of metrics "
+            f"did (--log-interval). {folder.output_of(base).parent} has what they printed; the same command goes on",
+            file=sys.stderr,
+        )
+    return missing <= 0
+
+
+def _all_found(trials: Sequence[Trial], found: Sequence[Candidate]) -> bool:
     """Whether each agent, task and normalizer has best settings; those that have none are named."""
-    for kind in (missing := without_best(found)):
-        print(f"{kind} has no best settings: learning broke down with all that were tried", file=sys.stderr)
+    for kind, tried in (missing := without_best(trials, found)).items():
+        why = "learning broke down with all that were tried" if tried else "none has a score from all its runs"
+        print(f"{kind} has no best settings: {why}", file=sys.stderr)
     return not missing
 
 
@@ -221,7 +241,7 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
     if settings.tune:
         found = candidates(trials, final_scores(folder, trials), [*space_of(settings.tune)], broken)
         _write_best(folder, found)
-        complete = _all_found(found)
+        complete = _all_found(trials, found)
     left = [trial for trial in trials if not folder.finished(trial)]
     if left:
         print(
@@ -233,8 +253,11 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
         which = f"learning broke down in {len(broken)} of {len(trials)} runs, {broken[0]} for example"
         counted = "and no run has a score" if table is None else "from there on counted with the lowest score of all"
         print(f"{which}, {counted}", file=sys.stderr)
+    elif table is None and not left:
+        print(NO_SCORE, file=sys.stderr)
     if table is not None:
         others = folder.others(trials)
         more = f", and {others} of earlier commands, which trials.csv and scores.csv leave out" if others else ""
-        print(f"{how_to_call('report')} {quoted(folder.runs)} compares them{more}")
-    return 1 if left or not complete or (broken and table is None) else 0
+        by = "".join(f" {name}" for name in trials[0].varied)
+        print(f"{how_to_call('report')} {quoted(folder.runs)}{by and f' --by{by}'} compares them{more}")
+    return 1 if left or not complete or table is None else 0

@@ -10,7 +10,16 @@ pytest.importorskip("optuna")
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from agents.sweeps.live_table import LiveTable
-from agents.sweeps.optuna_search import Recorded, Samples, distribution, numbered, sample_of, table_of
+from agents.sweeps.optuna_search import (
+    REPEAT,
+    Proposals,
+    Recorded,
+    Samples,
+    distribution,
+    numbered,
+    sample_of,
+    table_of,
+)
 from agents.sweeps.search import space_of
 from tests.agents.sweeps.made_up import a_trial
 
@@ -23,6 +32,7 @@ from tests.agents.sweeps.made_up import a_trial
         ("epochs=2:10", IntDistribution(2, 10)),
         ("width=16:256", IntDistribution(16, 256, log=True)),
         ("norm_eps=1e-4,1e-3", CategoricalDistribution(["1e-4", "1e-3"])),
+        ("double=True,False", CategoricalDistribution([True, False])),
     ],
 )
 def test_what_optuna_draws_from(text, found):
@@ -37,6 +47,7 @@ def test_a_sample_is_a_trial_with_a_seed_of_its_own():
     assert one.settings == {"gamma": 0.9, "learning_rate": 1e-3}
     assert one.name.startswith("dqn-CartPole-v1-weight-learning_rate=0.001-s1")
     assert one.seed != other.seed
+    assert len({sample_of(base, {"learning_rate": 1e-3}, repeat).seed for repeat in range(3)}) == 3
     assert min(one.seed, other.seed) >= 1_000_000  # comparisons have seeds below
     assert sample_of(a_trial(norm="none"), {"learning_rate": 1e-3}).seed != one.seed
 
@@ -61,6 +72,7 @@ def test_samples_are_kept(tmp_path):
         "epochs,steps,score\n3,300,1.0\n",
         "learning_rate,steps,score\nx,300,1.0\n",
         "learning_rate,steps,score\n0.1,300\n",
+        "learning_rate,steps,score\n,300,1.0\n",
     ],
 )
 def test_samples_of_another_search(tmp_path, text):
@@ -68,6 +80,34 @@ def test_samples_of_another_search(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"a\.samples\.csv is of another search, or damaged .*remove it"):
         Samples(path, ["learning_rate"]).read()
+
+
+@pytest.mark.parametrize("cut", ["0.1,300,1", '"""0.002"""', '"0.', ""])
+def test_a_sample_that_was_cut_off_is_none(tmp_path, cut):
+    path = tmp_path / "a.samples.csv"
+    path.write_text("learning_rate,steps,score\n0.3,300,1.0\n" + cut)
+    samples = Samples(path, ["learning_rate"])
+    assert samples.read() == [({"learning_rate": 0.3}, 1.0)]
+    samples.add({"learning_rate": 0.2}, 300, 2.0)
+    assert path.read_text() == "learning_rate,steps,score\n0.3,300,1.0\n0.2,300,2.0\n"
+
+
+def test_a_folder_in_place_of_the_samples(tmp_path):
+    with pytest.raises(ValueError, match=r"^/.* cannot be read: Is a directory"):
+        Samples(tmp_path, ["learning_rate"]).read()
+
+
+def test_settings_that_are_drawn_again_are_another_run():
+    """Of two values there are more samples than values: each has a seed of its own, also after a stop."""
+    space = {"double": CategoricalDistribution([True, False])}
+    tried = [{"double": True}, {"double": True}]
+    found = Proposals(space, tried, metric="score", mode="max")
+    drawn = [found.suggest(str(number)) for number in range(9)]
+    for value, first in ((True, 2), (False, 0)):
+        repeats = [one[REPEAT] for one in drawn if one["double"] is value]
+        assert repeats == [*range(first, first + len(repeats))]
+    base = a_trial()
+    assert len({sample_of(base, {"double": one["double"]}, one[REPEAT]).seed for one in drawn}) == 9
 
 
 def ended(name, rate, **result):

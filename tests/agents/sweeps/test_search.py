@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.sweeps.search import Range, best_overrides, candidates, grid_of, space_of
+from agents.sweeps.search import WORST, Candidate, Range, best_overrides, candidates, grid_of, space_of, without_best
 from tests.agents.sweeps.made_up import a_trial
 
 
@@ -16,6 +16,7 @@ def test_spaces():
     }
     assert [space[name].log for name in ("learning_rate", "epochs", "tau")] == [True, False, False]
     assert grid_of(space_of(["a=1,2", "b=3"])) == {"a": ("1", "2"), "b": ("3",)}
+    assert space_of(["double=True,False"]) == {"double": (True, False)}
     with pytest.raises(ValueError, match="learning_rate has a range: add --samples 20"):
         grid_of(space)
 
@@ -50,3 +51,11 @@ def test_the_best_of_each():
         ({"agent": ("dqn",), "env": ("CartPole-v1",), "norm": ("none",)}, {"gamma": "0.99"}),
         ({"agent": ("dqn",), "env": ("CartPole-v1",), "norm": ("weight",)}, {"gamma": "0.9"}),
     ]
+
+
+def test_what_has_no_best_settings():
+    """`none` broke down with all settings, `layer` has no run that was tried to its end."""
+    trials = [a_trial(norm=norm, seed=seed) for norm in ("none", "weight", "layer") for seed in range(2)]
+    found = [Candidate(trials[0], {}, WORST), Candidate(trials[2], {}, WORST), Candidate(trials[2], {}, -9.0)]
+    assert without_best(trials, found) == {"dqn CartPole-v1 none": True, "dqn CartPole-v1 layer": False}
+    assert without_best(trials[2:4], found) == {}

@@ -126,11 +126,51 @@ def test_a_search_in_which_learning_breaks_down(sweep, tmp_path):
     ]
 
 
+def test_a_search_whose_runs_are_too_short(sweep, tmp_path):
+    """Each has ended, none has a score: which is said, and is no success."""
+    pytest.importorskip("ray")
+    arguments = ["--agents", "dqn", *BASE, "--norms", "none", "--seeds", "1", "--tune", "learning_rate=1e-2,1e-3"]
+    folder, trials = SweepFolder(tmp_path / "sweep"), read_sweep("", arguments)[1].trials()
+    folder.record(trials)
+    for trial in trials:
+        finish(folder, trial, [])
+    code, out, err = sweep(*arguments)
+    assert (code, err.splitlines()) == (
+        1,
+        [
+            "dqn CartPole-v1 none has no best settings: none has a score from all its runs",
+            "no run has a score: each ended before a game and a row of metrics did (--log-interval)",
+        ],
+    )
+    assert "report" not in out
+
+
+def test_a_value_more_keeps_the_runs_of_the_others(sweep, tmp_path):
+    """Names have the settings that vary: a run that is the same takes its new name, and the report is told by what."""
+    pytest.importorskip("ray")
+    folder = SweepFolder(tmp_path / "sweep")
+    arguments = ["--agents", "dqn", *BASE, "--norms", "none", "--seeds", "1", "--learning-rate"]
+    one, several = (read_sweep("", [*arguments, *rates])[1].trials() for rates in (["1e-3"], ["1e-3", "3e-3"]))
+    folder.record(one)
+    finish(folder, one[0], [1, 2, 3])
+    folder.record(several)
+    assert [folder.finished(trial) for trial in several] == [True, False]
+    assert [run.name for run in folder.runs.iterdir()] == ["dqn-CartPole-v1-none-learning_rate=1e-3-s0"]
+    finish(folder, several[1], [1, 2, 3])
+    code, out, err = sweep(*arguments, "1e-3", "3e-3")
+    assert (code, err) == (0, "")
+    assert out.endswith("report.py sweep/runs --by learning_rate compares them\n")
+    out = sweep(*arguments, "1e-3")[1]
+    assert "1 runs of 1 kinds, 1 of them finished" in out
+    assert "report.py sweep/runs compares them, and 1 of earlier commands" in out
+
+
 def test_a_scaled_sweep(sweep, measured):
     out = sweep("--paper", "--scale", 0.01, "--games", "Breakout", "--norms", "none", "--seeds", 1, "--dry-run")[1]
     line = out.splitlines()[0]
     assert "--preset paper" in line
-    for text in ("--steps 500000", "--learning-starts 500", "--replay-size 10000", "--eval-interval 2500"):
+    sizes = "--steps 500000", "--learning-starts 500", "--replay-size 10000", "--eval-interval 2500"
+    for text in (*sizes, "--target-interval 400"):
         assert text in line
 
 
@@ -154,6 +194,10 @@ def test_a_scaled_sweep(sweep, measured):
         (["--agents", "dqn", *BASE, "--first-seed", 999_999, "--seeds", 2], "those of searches"),
         (["--agents", "dqn", *BASE, "--samples", 3], "--samples is for a search by --tune"),
         (["--agents", "dqn", *BASE, "--tune", "gamma=0.9:1"], "gamma has a range: add --samples 20"),
+        (["--agents", "dqn", *BASE, "--gamma", "0.9", "0.90"], "--gamma has 0.9 and 0.90, which is the same"),
+        (["--agents", "dqn", *BASE, "--gamma", "0.9", "0.9"], "--gamma has 0.9 twice"),
+        (["--agents", "dqn", *BASE, "--tune", "norm=none,weight", "--samples", 2], "a sweep sets norm itself: --norms"),
+        (["--agents", "dqn", *BASE, "--tune", "gama=0.9,1", "--samples", 2], "no setting 'gama': did you mean gamma?"),
         (["--agents", "dqn", *BASE, "--tune", "gamma=0.9,1", "--gamma", 1], "gamma is searched by --tune, and given"),
         (["--paper", "--atari-5"], "two sweeps: choose one"),
         (["--paper", "--scale", 2], "scale must be above 0 and at most 1"),
