@@ -90,7 +90,7 @@ def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
     return Analysis(
         tag,
         tuple(environments),
-        tuple(_reached(result.curve, env, tag) for env in environments for result in env.curves if env.threshold),
+        tuple(_reached(result, env, tag) for env in environments for result in env.curves if env.threshold),
         tuple(_blocks(environments, methods, by_method, choices.resamples)),
         tuple(_improvements(environments, methods, by_method, baseline, choices.resamples)),
         tuple(notes),
@@ -165,24 +165,24 @@ def _curve(curve: Curve, tag: str, end: float, resamples: int) -> CurveResult:
     points = [run.metrics[tag] for run in curve.runs]
     first = max(curve.runs, key=lambda run: run.metrics[tag].steps[0])
     start = float(first.metrics[tag].steps[0])
-    if start > end:
+    if _SHORT * start > end:
         raise ValueError(
             f"runs on {curve.env} share no steps: one ends at {end:,.0f}, and {first.name} has its first {tag} at "
             f"{start:,.0f}; leave one out, or with --min-steps those that ended early"
         )
-    grid = np.linspace(start, end, GRID) if end > start else np.array([end])
+    grid = np.linspace(start, end, GRID) if end > start else np.array([start])  # rows of one interval count as one
     values = np.stack([np.interp(grid, *each) for each in points], axis=-1)  # [P, N]
     finals = values[grid >= (1 - LAST) * end].mean(0)
-    own = [each.up_to(end).values.max() for each in points]
+    own = [each.up_to(float(grid[-1])).values.max() for each in points]
     bests = np.maximum(own, values.max(0))
     band = estimate([values], iqm, resamples)
     return CurveResult(curve, grid, band, finals, bests, estimate([finals], iqm, resamples))
 
 
-def _reached(curve: Curve, env: EnvironmentResult, tag: str) -> ThresholdResult:
+def _reached(result: CurveResult, env: EnvironmentResult, tag: str) -> ThresholdResult:
     assert env.threshold is not None
     threshold, source = env.threshold
-    end = float(env.curves[0].steps[-1])
+    curve, end = result.curve, float(result.steps[-1])
     steps = [first_step(run.metrics[tag].up_to(end), threshold) for run in curve.runs]
     seconds = [seconds_at(run.clock, step) for run, step in zip(curve.runs, steps, strict=True)]
     reached = sum(math.isfinite(step) for step in steps)

@@ -68,7 +68,7 @@ class LiveTable:
         """A trial has ended as it should."""
         made, wanted = self._steps[name], self._trials[name].steps
         self._state[name], self._steps[name] = "done", wanted
-        score = f", score {self._scores[name]:.4g}" if name in self._scores else ""
+        score = f", last return {self._scores[name]:.4g}" if name in self._scores else ""
         end = f"has its {wanted:,} steps" if made == wanted else f"was stopped at step {made:,}"
         self._show(f"{self._count()} {name} {end}{score}")
 
@@ -122,7 +122,7 @@ class LiveTable:
         ranked = sorted(groups.items(), key=lambda item: self._rank(item[1]))
         width = max(len("trials"), *(len(group) for group in groups))
         width = min(width, max(16, columns - OTHERS))
-        lines = [f"{'trials':{width}}  {'done':>7}  {'runs':>4}  {'steps':>6}  {'score':>9}"]
+        lines = [f"{'trials':{width}}  {'done':>7}  {'runs':>4}  {'steps':>6}  {'return':>9}"]
         for group, names in ranked[: max(1, most - 2)]:
             lines.append(f"{shortened(group, width):{width}}  {self._row(names)}")
         if (hidden := len(groups) - max(1, most - 2)) > 0:

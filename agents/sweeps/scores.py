@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.reports.analysis import SCORES, Choices, analyse
@@ -53,9 +53,25 @@ def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
 
     Returns:
         The statistics; None where no trial has finished.
+
+    Raises:
+        ValueError: the runs cannot be compared; then `trials.csv` has no scores.
     """
-    analysis = analysis_of(folder, trials)
-    finals = _by_trial(analysis)
+    try:
+        analysis = analysis_of(folder, trials)
+    except ValueError:
+        _write_trials(folder, trials, {})
+        raise
+    _write_trials(folder, trials, _by_trial(analysis))
+    if analysis is None:
+        return None
+    table = score_table(analysis)
+    _write(folder.path / "scores.csv", [table.head, *table.rows])
+    return table._replace(title=f"final scores, the mean of {analysis.tag} over the last tenth of the steps")
+
+
+def _write_trials(folder: SweepFolder, trials: Sequence[Trial], finals: Mapping[str, tuple[float, float]]) -> None:
+    """Write `trials.csv`, with the final and the highest scores that there are."""
     varied = sorted({name for trial in trials for name in trial.varied})
     head = ["agent", "task", "norm", *varied, "seed", "steps", "broke down", "final score", "highest score"]
     rows = []
@@ -66,11 +82,6 @@ def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
         steps = [str(folder.steps_of(trial)), "" if broke_down is None else str(broke_down)]
         rows.append([*about, str(trial.seed), *steps, *scores])
     _write(folder.path / "trials.csv", [head, *rows])
-    if analysis is None:
-        return None
-    table = score_table(analysis)
-    _write(folder.path / "scores.csv", [table.head, *table.rows])
-    return table
 
 
 def _write(path: Path, rows: Sequence[Sequence[str]]) -> None:

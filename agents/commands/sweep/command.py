@@ -114,7 +114,7 @@ def _need_ray() -> None:
         import ray.tune  # noqa: F401
     except ImportError as error:
         raise ValueError(
-            f'a sweep runs under Ray Tune, which is missing ({error}): python -m pip install "ray[tune]" optuna'
+            f'a sweep runs under Ray Tune, which is missing ({error}): python -m pip install "wnrl[sweep]"'
         ) from error
 
 
@@ -236,7 +236,7 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
 
     table = write_scores(folder, trials)
     if table is not None:
-        print(table.as_text())
+        print(f"{table.title}:\n{table.as_text()}")
     broken, complete = [trial.name for trial in trials if folder.breakdown_of(trial) is not None], True
     if settings.tune:
         found = candidates(trials, final_scores(folder, trials), [*space_of(settings.tune)], broken)

@@ -66,6 +66,17 @@ def test_runs_that_share_no_steps_are_refused():
         study([a_run([1, 2], name="early"), late])
 
 
+def test_single_rows_of_one_interval_are_one_point():
+    """Runs of one row each, whose last games before it ended some steps apart."""
+    runs = [a_run([1], seed=seed, norm=norm) for seed in range(2) for norm in ("none", "weight")]
+    for run, step, score in zip(runs, (2000, 2006, 2003, 2001), (10, 20, 30, 40), strict=True):
+        run.metrics["rollout/ep_rew_mean"] = Points.of([(step, score)])
+    found = {result.curve.method.norm: result for result in study(runs).environments[0].curves}
+    assert found["none"].finals.tolist() == [10, 30]
+    assert found["weight"].finals.tolist() == [20, 40]
+    assert [found[norm].steps.tolist() for norm in ("none", "weight")] == [[2003], [2006]]
+
+
 def test_one_point_a_run_is_enough():
     ((result,),) = [env.curves for env in study([a_run([4.0], seed=s) for s in range(3)]).environments]
     assert (result.steps.tolist(), result.finals.tolist()) == ([100], [4, 4, 4])

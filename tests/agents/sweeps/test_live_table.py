@@ -26,7 +26,7 @@ def test_the_rows():
     shown.progressed(TRIALS[1].name, 150, 20.0)
     now[0] = 60.0
     assert shown.rows(10) == [
-        "trials     done  runs   steps      score",
+        "trials     done  runs   steps     return",
         "weight      0/2     1     25%         20",
         "none        1/2     0     50%           ",
         "[1/4] 38%, about 5 minutes left",
@@ -69,7 +69,7 @@ def test_lines_without_a_terminal():
     shown.progressed(third, 100, None)
     shown.finished(third)
     assert stream.getvalue().splitlines() == [
-        f"[1/4] {first} has its 300 steps, score 20.25",
+        f"[1/4] {first} has its 300 steps, last return 20.25",
         f"{second} broke off and starts again: exit code 1: no",
         f"{second} failed: exit code 1: no",
         f"[2/4] {third} was stopped at step 100",

@@ -66,7 +66,9 @@ def test_a_sweep_that_has_finished_shows_its_scores_again(sweep, tmp_path):
         finish(folder, trial, [1, 2, 3])
     code, out, err = sweep("--agents", "dqn", *BASE, "--seeds", 2)
     assert (code, err) == (0, "")
-    assert out.startswith("4 runs of 2 kinds, 4 of them finished, in sweep\nmethod")
+    assert out.startswith(
+        "4 runs of 2 kinds, 4 of them finished, in sweep\nfinal scores, the mean of rollout/ep_rew_mean over"
+    )
     assert out.endswith("report.py sweep/runs compares them\n")
     assert (tmp_path / "sweep" / "scores.csv").read_text().count("\n") == 3
     out = sweep("--agents", "dqn", *BASE, "--seeds", 2, "--norms", "none")[1]
@@ -249,7 +251,7 @@ def test_without_ray(sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     code, _, err = sweep("--agents", "dqn", *BASE)
     assert code == 2
-    assert 'python -m pip install "ray[tune]" optuna' in err
+    assert 'python -m pip install "wnrl[sweep]"' in err
 
 
 def test_what_a_trial_gets(monkeypatch):
