@@ -105,13 +105,20 @@ def _game(env: str) -> str:
         return env
 
 
-def _with_mean_return(scalars: Mapping[str, Points]) -> dict[str, Points]:
+def _with_mean_return(scalars: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Points]:
     """The metrics, with the mean return of the last 100 games where the log has each game's return."""
-    metrics = {tag: points for tag, points in scalars.items() if len(points.steps)}
-    episodes = next((metrics[tag] for tag in _EPISODES if tag in metrics), None)
-    if episodes is not None and RETURN not in metrics:
-        sums = np.cumsum(np.concatenate([[0.0], episodes.values]))
-        ends = np.arange(1, len(sums))
-        starts = np.maximum(ends - _WINDOW, 0)
-        metrics[RETURN] = Points(episodes.steps, (sums[ends] - sums[starts]) / (ends - starts))
+    metrics = {tag: points for tag, pairs in scalars.items() if len((points := Points.of(pairs)).steps)}
+    games = next((scalars[tag] for tag in _EPISODES if tag in metrics), None)
+    if games is not None and RETURN not in metrics:
+        metrics[RETURN] = _mean_return(games)
     return metrics
+
+
+def _mean_return(games: Sequence[tuple[float, float]]) -> Points:
+    """The mean return of the last 100 games that ended by a step, of which any number end at one."""
+    finite = [game for game in games if np.isfinite(game[1])]
+    steps, returns = zip(*sorted(finite, key=lambda game: game[0]), strict=True)
+    sums = np.cumsum([0.0, *returns])
+    ends = np.arange(1, len(sums))
+    starts = np.maximum(ends - _WINDOW, 0)
+    return Points.of(zip(steps, (sums[ends] - sums[starts]) / (ends - starts), strict=True))

@@ -54,7 +54,7 @@ def test_logs_of_other_libraries_are_compared_with_ours(report, runs, tmp_path):
     for seed in range(3):
         points = [("rollout/ep_rew_mean", step, 9.0) for step in (100, 300)]
         write_events(tmp_path / "sb3" / "none" / "Task" / f"PPO_{seed}" / "events.out.tfevents.1", points)
-        points = [("charts/episodic_return", step, 5.0) for step in range(100, 301, 50)]
+        points = [("charts/episodic_return", step, r) for step in range(100, 301, 50) for r in (1.0, 4.0, 10.0)]
         table = {"exp_name": "clean", "env_id": "Task", "seed": seed}
         write_events(tmp_path / "clean" / f"Task__clean__{seed}" / "events.out.tfevents.1", points, table)
     code, out, _ = report("runs", "sb3", "clean", *QUICK)
