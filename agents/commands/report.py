@@ -125,8 +125,8 @@ def _by_env(flag: str, texts: tuple[str, ...], count: int) -> dict[str, tuple[fl
             numbers = ()
         if not env or len(numbers) != count or not all(map(math.isfinite, numbers)):
             raise ValueError(f"--{flag} takes ENV={'LOW:HIGH' if count == 2 else 'SCORE'}, got {text!r}")
-        if count == 2 and numbers[0] == numbers[1]:
-            raise ValueError(f"--{flag} needs two different scores, got {text!r}")
+        if count == 2 and numbers[0] >= numbers[1]:
+            raise ValueError(f"--{flag} needs a HIGH above LOW, got {text!r}")
         found[env] = numbers
     return found
 

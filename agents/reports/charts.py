@@ -58,16 +58,18 @@ def _curve_painter(
     dashes = dashes_of([result.curve.method for result in results])
 
     def paint(axes: Axes) -> None:
+        lines = []
         for index, result in enumerate(results):
             method, n = result.curve.method, len(result.finals)
             label = f"{method} ({n} seed{'s' * (n > 1)})"
-            draw_line(axes, result.steps, result.band, method, dashes, label, _markers(result.steps, index))
+            every = _markers(result.steps, index)
+            lines.append(draw_line(axes, result.steps, result.band, method, dashes, label, every))
         low, high = _limits(env)
         if env.threshold is not None and low <= env.threshold[0] <= high:
             axes.axhline(env.threshold[0], color="#888888", lw=0.8, ls=":", zorder=0)
         axes.set(title=title, xlabel="steps", ylabel=tag, ylim=(low, high))
         axes.xaxis.set_major_formatter(_short_number)
-        legend(axes)
+        legend(axes, lines)
 
     return paint
 
@@ -130,13 +132,14 @@ def _profile_painter(block: Block, aggregates: Sequence[Aggregate], title: str) 
     dashes = dashes_of([aggregate.method for aggregate in aggregates])
 
     def paint(axes: Axes) -> None:
+        lines = []
         for index, aggregate in enumerate(aggregates):
             label = f"{aggregate.method} ({aggregate.runs} run{'s' * (aggregate.runs > 1)})"
             every = _markers(block.scores, index)
-            draw_line(axes, block.scores, aggregate.profile, aggregate.method, dashes, label, every)
+            lines.append(draw_line(axes, block.scores, aggregate.profile, aggregate.method, dashes, label, every))
         score = "final score τ" if len(block.envs) == 1 else "final score τ on each environment's scale"
         axes.set(title=title, xlabel=score, ylabel="share of runs above τ", ylim=(-0.02, 1.02))
-        legend(axes)
+        legend(axes, lines)
 
     return paint
 

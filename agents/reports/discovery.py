@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
 
 def find_runs(folders: Sequence[Path], pattern: re.Pattern[str] | None = None) -> Found:
-    """The runs in these folders and in those under them.
+    """The runs in these folders and in those under them, links to folders followed.
 
     A folder with `config.json` and `progress.csv` of this library is a run, and so is any other with event files.
 
@@ -43,20 +43,35 @@ def find_runs(folders: Sequence[Path], pattern: re.Pattern[str] | None = None) -
         if not root.is_dir():
             raise ValueError(f"there is no folder {root}: name one that holds runs")
         before = len(runs)
-        for path, names, files in os.walk(root):
-            names[:] = sorted(name for name in names if not _NO_RUNS.fullmatch(name))
-            if (run := _run(Path(path), root, files, pattern, notes)) is not None:
+        for folder, files in _folders(root):
+            if (run := _run(folder, root, files, pattern, notes)) is not None:
                 runs.append(run)
         if len(runs) == before:
             raise ValueError(_nothing(root, notes))
     return Found(_once(runs), notes)
 
 
-def _run(
-    root_of_run: Path, root: Path, files: list[str], pattern: re.Pattern[str] | None, notes: list[str]
-) -> Run | None:
+def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """The folders under one, with the names of their files: linked ones last, each real folder once.
+
+    A link to a folder that this one is in is not followed.
+    """
+    seen = set(root.resolve().parents)
+    waiting = [root]
+    for top in waiting:  # which grows by the links
+        for path, names, files in os.walk(top):
+            folder = Path(path)
+            if (real := folder.resolve()) in seen:
+                names.clear()
+                continue
+            seen.add(real)
+            names[:] = sorted(name for name in names if not _NO_RUNS.fullmatch(name))
+            waiting += [folder / name for name in names if (folder / name).is_symlink()]
+            yield folder, files
+
+
+def _run(folder: Path, root: Path, files: list[str], pattern: re.Pattern[str] | None, notes: list[str]) -> Run | None:
     """The run in a folder; None where there is none, or one that cannot be read, which is noted."""
-    folder = root_of_run
     logs = [folder / name for name in sorted(files) if name.startswith(PATTERN.rstrip("*"))]
     try:
         if "config.json" in files and is_run(read_config(folder / "config.json")):

@@ -15,8 +15,8 @@ _FRAME = 16  # bytes around a record: its length and two checksums
 class Events(NamedTuple):
     """What the event files of a folder hold."""
 
-    scalars: dict[str, Points]
-    """By tag."""
+    scalars: dict[str, list[tuple[float, float]]]
+    """By tag (step, value) each, as they were written: those of games that ended at one step all have it."""
     texts: dict[str, str]
     """The last one by tag."""
     clock: Points
@@ -51,7 +51,7 @@ def read_events(paths: Sequence[Path], notes: list[str]) -> Events:
                     clock.append((float(event.step), offset + max(event.wall_time - first, 0.0)))
                 elif value.WhichOneof("value") == "tensor" and value.tensor.string_val:
                     texts[value.tag] = value.tensor.string_val[0].decode("utf-8", "replace")
-    return Events({tag: Points.of(points) for tag, points in scalars.items()}, texts, Points.of(clock))
+    return Events(scalars, texts, Points.of(clock))
 
 
 def _events(path: Path, notes: list[str]) -> list[Any]:

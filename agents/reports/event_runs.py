@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def event_run(folder: Path, root: Path, events: Events, pattern: re.Pattern[str]
     from the folders as stable-baselines3 makes them: ENVIRONMENT/ALGORITHM_NUMBER.
 
     Args:
-        folder: of the events.
+        folder: of the events, in `root` by its path.
         root: the folder that was searched.
         events: as `read_events` gives them.
         pattern: as `folder_pattern` gives it.
@@ -56,13 +57,13 @@ def event_run(folder: Path, root: Path, events: Events, pattern: re.Pattern[str]
         ValueError: the folder does not match the pattern, or a seed is no number.
     """
     parameters = _parameters(events.texts.get("hyperparameters/text_summary", ""))
-    named = _named(folder, root, pattern)
-    parent = folder.parent.name if folder != root and folder.parent != root else root.resolve().name
-    env = named.pop("env", parameters.get("env_id", parent))
+    place = Path(Path(os.path.abspath(root)).name, folder.relative_to(root))  # by the links' names
+    named = _named(folder, place, pattern)
+    env = named.pop("env", parameters.get("env_id", place.parent.name or place.name))
     seed = named.pop("seed", parameters.get("seed"))
     if seed is not None and not re.fullmatch(r"-?\d+", seed):
         raise ValueError(f"the seed of {folder} is {seed!r}, which is no whole number")
-    agent = named.pop("agent", parameters.get("exp_name", re.sub(r"_\d+$", "", folder.resolve().name)))
+    agent = named.pop("agent", parameters.get("exp_name", re.sub(r"_\d+$", "", place.name)))
     norm = named.pop("norm", parameters.get("norm", UNKNOWN))
     settings = {**parameters, **named}
     return Run(
@@ -78,11 +79,10 @@ def event_run(folder: Path, root: Path, events: Events, pattern: re.Pattern[str]
     )
 
 
-def _named(folder: Path, root: Path, pattern: re.Pattern[str] | None) -> dict[str, str]:
+def _named(folder: Path, place: Path, pattern: re.Pattern[str] | None) -> dict[str, str]:
     if pattern is None:
         return {}
-    path = folder.resolve().relative_to(root.resolve().parent).as_posix()
-    if (found := pattern.search(path)) is None:
+    if (found := pattern.search(place.as_posix())) is None:
         raise ValueError(f"{folder} does not match --folders")
     return found.groupdict()
 
@@ -105,13 +105,20 @@ def _game(env: str) -> str:
         return env
 
 
-def _with_mean_return(scalars: Mapping[str, Points]) -> dict[str, Points]:
+def _with_mean_return(scalars: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Points]:
     """The metrics, with the mean return of the last 100 games where the log has each game's return."""
-    metrics = {tag: points for tag, points in scalars.items() if len(points.steps)}
-    episodes = next((metrics[tag] for tag in _EPISODES if tag in metrics), None)
-    if episodes is not None and RETURN not in metrics:
-        sums = np.cumsum(np.concatenate([[0.0], episodes.values]))
-        ends = np.arange(1, len(sums))
-        starts = np.maximum(ends - _WINDOW, 0)
-        metrics[RETURN] = Points(episodes.steps, (sums[ends] - sums[starts]) / (ends - starts))
+    metrics = {tag: points for tag, pairs in scalars.items() if len((points := Points.of(pairs)).steps)}
+    games = next((scalars[tag] for tag in _EPISODES if tag in metrics), None)
+    if games is not None and RETURN not in metrics:
+        metrics[RETURN] = _mean_return(games)
     return metrics
+
+
+def _mean_return(games: Sequence[tuple[float, float]]) -> Points:
+    """The mean return of the last 100 games that ended by a step, of which any number end at one."""
+    finite = [game for game in games if np.isfinite(game[1])]
+    steps, returns = zip(*sorted(finite, key=lambda game: game[0]), strict=True)
+    sums = np.cumsum([0.0, *returns])
+    ends = np.arange(1, len(sums))
+    starts = np.maximum(ends - _WINDOW, 0)
+    return Points.of(zip(steps, (sums[ends] - sums[starts]) / (ends - starts), strict=True))

@@ -12,6 +12,7 @@ from agents.reports.normalizer_styles import style_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 """Of the first four variants of a figure: agents and settings other than the normalizer."""
@@ -51,20 +52,23 @@ def draw_line(
     dashes: Mapping[str, Any],
     label: str,
     every: tuple[int, int] | None = None,
-) -> None:
+) -> Line2D:
     """A line with its band; a marker at each point, or `every` (first, step)."""
     style = style_of(method.norm)
-    axes.plot(
+    (line,) = axes.plot(
         x, band.value, color=style.colour, marker=style.marker, ms=4.5, markevery=every, lw=1.6,
         ls=dashes[method.variant], label=label,
     )  # fmt: skip
     if band.has_interval:
         axes.fill_between(x, band.low, band.high, color=style.colour, alpha=0.18, lw=0)
+    return line
 
 
-def legend(axes: Axes) -> None:
-    """A legend below the figure."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure = axes.figure
+def legend(axes: Axes, lines: Sequence[Line2D]) -> None:
+    """A legend of these lines below the figure."""
+    labels = [str(line.get_label()) for line in lines]
     columns = 1 if max(map(len, labels)) > 30 or len(labels) == 1 else 2
-    figure.legend(handles, labels, loc="outside lower left", ncols=columns, fontsize=8.5, handlelength=3)
+    places = [str(place) for place in range(len(lines))]  # matplotlib leaves out labels that begin with an underscore
+    made = axes.figure.legend(lines, places, loc="outside lower left", ncols=columns, fontsize=8.5, handlelength=3)
+    for text, label in zip(made.get_texts(), labels, strict=True):
+        text.set_text(label)

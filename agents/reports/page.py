@@ -14,6 +14,13 @@ from agents.reports.tables import Table
 
 GENERATOR = "wnrl report"
 """By which an earlier report is known."""
+UNFINISHED = f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="generator" content="{GENERATOR}"><title>Unfinished report</title></head>
+<body><p>This report is being written, or was not finished: call its command again.</p></body>
+</html>
+"""
+"""The page until there is one."""
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #f4f5f7; --text: #1c1e21; --faint: #5b616b; --line: #d9dce1;

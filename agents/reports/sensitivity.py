@@ -95,16 +95,17 @@ def _painter(lines: Sequence[Sensitivity], title: str, setting: str, tag: str) -
     dashes = dashes_of([line.method for line in lines])
 
     def paint(axes: Axes) -> None:
+        drawn = []
         for line in lines:
             label = f"{line.method} ({line.seeds} seed{'s' * (line.seeds > 1)})"
-            draw_line(axes, line.values, line.scores, line.method, dashes, label)
+            drawn.append(draw_line(axes, line.values, line.scores, line.method, dashes, label))
         values = sorted({value for line in lines for value in line.values})
         axes.set(title=title, xlabel=setting, ylabel=f"final {tag}")
         if values[0] > 0 and values[-1] >= _WIDE * values[0]:
             axes.set_xscale("log")
             axes.minorticks_off()
         axes.set_xticks(values, [f"{value:g}" for value in values])
-        legend(axes)
+        legend(axes, drawn)
 
     return paint
 

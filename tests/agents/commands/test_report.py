@@ -54,7 +54,7 @@ def test_logs_of_other_libraries_are_compared_with_ours(report, runs, tmp_path):
     for seed in range(3):
         points = [("rollout/ep_rew_mean", step, 9.0) for step in (100, 300)]
         write_events(tmp_path / "sb3" / "none" / "Task" / f"PPO_{seed}" / "events.out.tfevents.1", points)
-        points = [("charts/episodic_return", step, 5.0) for step in range(100, 301, 50)]
+        points = [("charts/episodic_return", step, r) for step in range(100, 301, 50) for r in (1.0, 4.0, 10.0)]
         table = {"exp_name": "clean", "env_id": "Task", "seed": seed}
         write_events(tmp_path / "clean" / f"Task__clean__{seed}" / "events.out.tfevents.1", points, table)
     code, out, _ = report("runs", "sb3", "clean", *QUICK)
@@ -100,7 +100,9 @@ def test_what_was_left_out_is_said_and_stands_on_the_page(report, runs, tmp_path
         (["runs", "--threshold", "Task=nan"], "--threshold takes ENV=SCORE, got 'Task=nan'"),
         (["runs", "--threshold", "Tusk=3"], "there are no runs on Tusk here: choose from Task"),
         (["runs", "--score-range", "Task=3"], "--score-range takes ENV=LOW:HIGH, got 'Task=3'"),
-        (["runs", "--score-range", "Task=3:3"], "--score-range needs two different scores"),
+        (["runs", "--score-range", "Task=3:3"], "--score-range needs a HIGH above LOW, got 'Task=3:3'"),
+        (["runs", "--score-range", "Task=1:0"], "--score-range needs a HIGH above LOW, got 'Task=1:0'"),
+        (["runs", "--score-range", "Task=0:nan"], "--score-range takes ENV=LOW:HIGH, got 'Task=0:nan'"),
         (["runs", "--baseline", "layer"], "no run has the normalizer layer: --baseline takes none, weight"),
         (["runs", "--folders", "x"], "--folders takes names in braces"),
         (["runs", "--min-steps", "-1"], "min_steps must not be negative, got -1"),

@@ -57,6 +57,13 @@ def test_curves_have_the_normalizers_colour_and_the_agents_dash(analysis):
     assert axes.get_ylim() == pytest.approx((-2, 42))
 
 
+def test_an_agent_whose_name_begins_with_an_underscore_is_in_the_legends():
+    found = charts(study([a_run([1, 2], agent=agent) for agent in ("_PPO", "dqn")], thresholds={"Task": 1.5}))
+    for chart in (*found["curves"], *found["profiles"]):
+        (legend,) = axes_of(chart).figure.legends
+        assert [text.get_text()[:9] for text in legend.get_texts()] == ["_PPO none", "dqn none "]
+
+
 def test_more_agents_than_dashes_have_figures_of_their_own():
     runs = [a_run([1, 2], agent=f"agent{i}") for i in range(len(DASHES) + 1)]
     assert [chart.name for chart in charts(study(runs))["curves"]] == [f"curve-Task--agent{i}" for i in range(5)]

@@ -3,6 +3,7 @@
 import pytest
 
 from agents.reports.discovery import find_runs
+from agents.reports.event_runs import folder_pattern
 from tests.agents.reports.hand_made import curve, write_events, write_run
 
 LOG = "events.out.tfevents.1.host"
@@ -19,6 +20,33 @@ def test_runs_are_found_at_any_depth_and_once(tmp_path):
     assert [run.agent for run in runs] == ["dqn", "PPO"]
     assert notes == []
     assert [run.name for run in find_runs([tmp_path / "a" / "b" / "run"]).runs] == [f"{tmp_path}/a/b/run"]
+
+
+def test_links_are_followed_and_each_run_is_there_once(tmp_path):
+    scalars = [("rollout/ep_rew_mean", 1, 1.0)]
+    write_events(tmp_path / "disk" / "job7" / LOG, scalars)
+    write_events(tmp_path / "disk" / "job8" / "Pong" / "PPO_1" / LOG, scalars)
+    write_events(tmp_path / "logs" / "Task" / "PPO_1" / LOG, scalars)
+    write_events(tmp_path / "elsewhere" / "PPO_1" / LOG, scalars)  # which only a link out of the folder leads to
+    links = {"Task/DQN_3": "disk/job7", "more": "disk/job8", "Task/A2C_1": "logs/Task/PPO_1"}
+    links |= {"Task/loop": "logs", "Task/up": ".", "more/same": "disk/job8/Pong", "nowhere": "nothing"}
+    for link, target in links.items():
+        (tmp_path / "logs" / link).symlink_to(tmp_path / target)
+    pattern = folder_pattern("logs/{where}/{agent}_{seed}")
+    expected = {("Task/PPO_1", "PPO", "Task"), ("Task/DQN_3", "DQN", "Task"), ("more/Pong/PPO_1", "PPO", "Pong")}
+    runs, notes = find_runs([tmp_path / "logs"])
+    assert {(run.name.partition("logs/")[2], run.agent, run.env) for run in runs} == expected
+    assert (len(runs), notes) == (3, [])
+    (tmp_path / "logs" / "more").unlink()
+    named = find_runs([tmp_path / "logs"], pattern).runs
+    assert {(run.agent, run.seed, run.settings["where"]) for run in named} == {("PPO", 1, "Task"), ("DQN", 3, "Task")}
+
+
+def test_a_folder_that_is_a_link_has_the_links_name(tmp_path):
+    write_events(tmp_path / "job7" / "PPO_1" / LOG, [("rollout/ep_rew_mean", 1, 1.0)])
+    (tmp_path / "Task").symlink_to("job7")
+    (run,) = find_runs([tmp_path / "Task"]).runs
+    assert (run.agent, run.env) == ("PPO", "Task")
 
 
 def test_what_cannot_be_read_is_left_out_and_noted(tmp_path):

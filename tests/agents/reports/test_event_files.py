@@ -9,13 +9,22 @@ from tests.agents.reports.hand_made import write_events
 SCALARS = [("a", 1, 10.0), ("b", 1, 5.0), ("a", 2, 20.0), ("a", 3, 30.0)]
 
 
+def values(events):
+    return {tag: [value for _, value in pairs] for tag, pairs in events.scalars.items()}
+
+
 def test_scalars_texts_and_clock(tmp_path):
     notes = []
     events = read_events([write_events(tmp_path / "e", SCALARS, {"seed": 4})], notes)
     assert notes == []
-    assert {tag: points.values.tolist() for tag, points in events.scalars.items()} == {"a": [10, 20, 30], "b": [5]}
+    assert events.scalars == {"a": [(1, 10), (2, 20), (3, 30)], "b": [(1, 5)]}
     assert events.texts == {"hyperparameters/text_summary": "|param|value|\n|-|-|\n|seed|4|\n"}
     assert (events.clock.steps.tolist(), events.clock.values.tolist()) == ([1, 2, 3], [1, 2, 3])
+
+
+def test_all_values_of_a_step_are_there(tmp_path):
+    path = write_events(tmp_path / "e", [("a", step, value) for step in (1, 2) for value in (3.0, 1.0)])
+    assert read_events([path], []).scalars == {"a": [(1, 3), (1, 1), (2, 3), (2, 1)]}
 
 
 def test_torchs_writer_is_read(tmp_path):
@@ -27,7 +36,7 @@ def test_torchs_writer_is_read(tmp_path):
         writer.add_text("hyperparameters", "|param|value|\n|-|-|\n|lr|0.1|")
         writer.add_histogram("h", np.array([1.0, 2.0]), 10)
     events = read_events(sorted(tmp_path.iterdir()), [])
-    assert {tag: points.values.tolist() for tag, points in events.scalars.items()} == {"a": [1.5], "b": [2.5]}
+    assert values(events) == {"a": [1.5], "b": [2.5]}
     assert events.texts["hyperparameters/text_summary"].endswith("|lr|0.1|")
 
 
@@ -38,7 +47,7 @@ def test_of_a_truncated_file_the_readable_part_is_used_and_noted(tmp_path, lost)
     path.write_bytes(whole[:-lost])
     notes = []
     events = read_events([path], notes)
-    assert events.scalars["a"].values.tolist() == [10, 20]
+    assert values(events)["a"] == [10, 20]
     record = len(whole) - len(write_events(tmp_path / "less", SCALARS[:-1]).read_bytes())
     assert notes == [
         f"{path} is truncated or damaged: 4 events in {len(whole) - record:,} of {len(whole) - lost:,} bytes are used"
@@ -69,6 +78,5 @@ def test_a_resumed_run_holds_from_where_it_was_resumed(tmp_path):
     first = write_events(tmp_path / "1", [("a", step, 1.0) for step in (1, 2, 3, 4)], start=0)
     second = write_events(tmp_path / "2", [("a", step, 2.0) for step in (3, 5)], start=9999)
     events = read_events([first, second], [])
-    assert events.scalars["a"].steps.tolist() == [1, 2, 3, 5]
-    assert events.scalars["a"].values.tolist() == [1, 1, 2, 2]
+    assert events.scalars["a"] == [(1, 1), (2, 1), (3, 2), (5, 2)]
     assert events.clock.values[-1] == 4  # 3 s, then 1 s, not the time between

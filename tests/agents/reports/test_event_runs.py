@@ -1,5 +1,6 @@
 """agents.reports.event_runs"""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from agents.reports.run import Points
 
 def events(tag="rollout/ep_rew_mean", values=(1.0, 2.0), parameters=None):
     text = "|param|value|\n|-|-|\n" + "\n".join(f"|{name}|{value}|" for name, value in (parameters or {}).items())
-    points = Points.of((10 * (i + 1), value) for i, value in enumerate(values))
-    return Events({tag: points}, {"hyperparameters/text_summary": text} if parameters else {}, points)
+    pairs = [(10.0 * (i + 1), value) for i, value in enumerate(values)]
+    return Events({tag: pairs}, {"hyperparameters/text_summary": text} if parameters else {}, Points.of(pairs))
 
 
 def test_a_log_of_stable_baselines3_is_named_by_its_folders():
@@ -52,3 +53,16 @@ def test_the_returns_of_games_become_the_mean_of_the_last_100():
     run = event_run(Path("runs/a"), Path("runs"), events("charts/episodic_return", values), None)
     found = run.metrics["rollout/ep_rew_mean"].values
     assert found == pytest.approx([values[max(0, i - 99) : i + 1].mean() for i in range(250)])
+
+
+def test_all_games_that_end_at_a_step_count():
+    pairs = [(800.0 * k, score) for k in range(1, 51) for score in (0.0, 10.0, math.nan, 20.0, 300.0)]
+    read = Events({"charts/episodic_return": pairs[::-1]}, {}, Points.of([]))
+    steps, means = event_run(Path("runs/a"), Path("runs"), read, None).metrics["rollout/ep_rew_mean"]
+    assert steps.tolist() == [800 * k for k in range(1, 51)]
+    assert means == pytest.approx([82.5] * 50)
+
+
+def test_a_log_whose_returns_are_not_finite_has_no_mean():
+    run = event_run(Path("runs/a"), Path("runs"), events("charts/episodic_return", [math.nan, math.inf]), None)
+    assert run.metrics == {}

@@ -1,9 +1,10 @@
 """agents.reports.lines"""
 
 import pytest
+from matplotlib.figure import Figure
 
 from agents.reports.curves import Method
-from agents.reports.lines import DASHES, MOST, dashes_of, lines_height, parts, titled
+from agents.reports.lines import DASHES, MOST, dashes_of, legend, lines_height, parts, titled
 
 
 def methods(agents, norms):
@@ -31,3 +32,12 @@ def test_variants_have_dashes_whatever_the_normalizer():
 
 def test_a_line_of_the_legend_holds_two_entries():
     assert lines_height(1) == lines_height(2) < lines_height(3)
+
+
+def test_a_legend_names_all_its_lines():
+    axes = Figure(layout="constrained").subplots()
+    axes.axhline(3)
+    names = ["_PPO none (1 seed)", "$dqn$ none (1 seed)", "_child0"]
+    legend(axes, [axes.plot([0, 1], label=name)[0] for name in names])
+    (made,) = axes.figure.legends
+    assert [text.get_text() for text in made.get_texts()] == names

@@ -1,11 +1,16 @@
 """agents.reports.report_folder"""
 
+import errno
+from contextlib import contextmanager
+
 import pytest
 
+from agents.reports import report_folder
 from agents.reports.drawing import Chart
 from agents.reports.report_folder import check_folder, write_report
 from tests.agents.reports.hand_made import a_run, undrawn
 from tests.agents.reports.test_analysis import study
+from wnrl.checkpoints.files import replacing
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +38,62 @@ def test_a_report_is_written_and_replaced(tmp_path):
     assert "Second" in page.read_text()
     assert "figures/curve-A.png" not in files(out)
     assert "figures/curve-B.png" in files(out)
+
+
+@pytest.mark.parametrize("written", [0, 1, 4])
+def test_after_a_full_disk_the_same_folder_can_be_written(tmp_path, monkeypatch, written):
+    """By the number of files that were written before."""
+    out = tmp_path / "report"
+    two = study([a_run([1, 2], env=env) for env in "AB"])
+    places = iter(range(written))
+
+    @contextmanager
+    def filling(path):
+        with replacing(path) as temporary:
+            yield temporary
+            if next(places, None) is None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report_folder, "replacing", filling)
+        with pytest.raises(ValueError, match=r"cannot write the report to .*: No space left on device"):
+            write_report(out, "First", two, [])
+    assert len(files(out)) == written
+    check_folder(out)
+    write_report(out, "Second", two, [])
+    write_report(tmp_path / "other", "Second", two, [])
+    assert files(out) == files(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "left", [".index.html.0123abcd.tmp", "figures/.curve-A.png.0123abcd.tmp", "tables/.curves.csv.0123abcd.tmp"]
+)
+def test_what_a_killed_report_left_is_removed(tmp_path, left):
+    (tmp_path / left).parent.mkdir(exist_ok=True)
+    (tmp_path / left).write_bytes(b"half")
+    check_folder(tmp_path)
+    write_report(tmp_path, "T", study([a_run([1, 2])]), [])
+    check_folder(tmp_path)
+    assert left not in files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "mine", ["figures/curve-A.png", "report.md", ".notes.md.0123abcd.tmp", "figures/.a.png.tmp", "figures/a/b.png"]
+)
+def test_files_without_a_page_are_of_no_report(tmp_path, mine):
+    (tmp_path / mine).parent.mkdir(exist_ok=True, parents=True)
+    (tmp_path / mine).touch()
+    with pytest.raises(ValueError, match=f"holds {mine}, which is of no report"):
+        check_folder(tmp_path)
+
+
+def test_nothing_is_written_where_a_link_leads(tmp_path):
+    out = tmp_path / "report"
+    write_report(out, "T", study([a_run([1, 2])]), [])
+    (out / "figures").rename(tmp_path / "pictures")
+    (out / "figures").symlink_to(tmp_path / "pictures")
+    with pytest.raises(ValueError, match="holds figures, which is of no report"):
+        check_folder(out)
 
 
 def test_what_is_no_report_is_left_alone(tmp_path):
