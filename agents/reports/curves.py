@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -105,8 +105,14 @@ def _check_settings(curve: Curve, allowed: Collection[str]) -> None:
     names = " ".join(wrong)
     raise ValueError(
         f"the runs of {curve} differ in {'; '.join(told)}{more}: "
-        f"--by {names} draws a curve for each, --across {names} takes them for one"
+        f"--by {_separating(wrong) or names} draws a curve for each, --across {names} takes them for one"
     )
+
+
+def _separating(settings: Mapping[str, Sequence[str]]) -> str | None:
+    """The first of these settings by whose values alone runs are told apart as by all together; None if none does."""
+    together = len(set(zip(*settings.values(), strict=True)))
+    return next((name for name, values in settings.items() if len(set(values)) == together), None)
 
 
 def _told(name: str, values: Sequence[str], runs: Sequence[Run]) -> str:

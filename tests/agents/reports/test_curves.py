@@ -31,6 +31,17 @@ def test_runs_of_different_settings_are_refused_by_name():
     )
 
 
+@pytest.mark.parametrize(("epochs", "by"), [("4", "learning_rate"), ("3", "learning_rate epochs")])
+def test_the_advice_names_no_more_settings_than_tell_the_runs_apart(epochs, by):
+    """Here the learning rate alone, or of three runs with two values each neither."""
+    pairs = [("3", "1"), (epochs, "2"), ("4", "2")]
+    runs = [a_run([1], seed=0, settings={"epochs": e, "learning_rate": rate}, name=e + rate) for e, rate in pairs]
+    with pytest.raises(ValueError, match="differ in") as refused:
+        group(runs)
+    advice = f"--by {by} draws a curve for each, --across learning_rate epochs takes them for one"
+    assert str(refused.value).endswith(advice)
+
+
 def test_a_setting_may_have_curves_of_its_own_or_be_taken_for_one():
     curves = group(rates(), by=["learning-rate"])
     assert [str(curve.method) for curve in curves] == ["dqn none, learning_rate 1", "dqn none, learning_rate 2"]
