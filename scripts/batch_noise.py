@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,11 @@ with checked_packages():
     from noise_study.noise_settings import NoiseSettings
     from noise_study.noise_table import Study, table
     from rate_study.figure import check_matplotlib
+    from rate_study.report import write
+    from rate_study.row_file import held
 
     from agents.commands.parser import fail, read
+    from agents.learner.finite import NonFiniteError
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,22 @@ def main() -> int:
     try:
         arguments = read(BatchNoise, __doc__ or "")
         check_matplotlib()
-        rows = NoiseRows(arguments.out / "noise.csv")
-        study = Study(complete(rows, arguments.plans(), arguments.jobs))
-        text = table(study)
-        (arguments.out / "noise.md").write_text(text + "\n")
-        draw(study, arguments.out / "noise.png")
+        plans = arguments.plans()
+        with held(arguments.out):
+            rows = NoiseRows(arguments.out / "noise.csv")
+            study = Study(complete(rows, plans, arguments.jobs))
+            text = table(study)
+            write(text, arguments.out / "noise.md")
+            draw(study, arguments.out / "noise.png")
     except (ValueError, OSError) as error:
         fail(error)
+    except NonFiniteError as error:
+        fail(error, 1)
     except KeyboardInterrupt:
         print("stopped: the same command goes on")
         return 130
+    for norm in study.broken:
+        print(f"learning broke down with {norm}: Q values are no numbers, or the same in all states", file=sys.stderr)
     print(text)
     return 0
 

@@ -9,8 +9,9 @@ from wnrl.distribution import checked_packages
 
 with checked_packages():
     from rate_study.figure import check_matplotlib, draw
-    from rate_study.report import Comparison, tables
+    from rate_study.report import Comparison, tables, write
     from rate_study.results import Results, complete
+    from rate_study.row_file import held
     from rate_study.study import Study
 
     from agents.commands.parser import fail, read
@@ -38,12 +39,14 @@ def main() -> int:
     try:
         arguments = read(LearningRates, __doc__ or "")
         check_matplotlib()
-        results = Results(arguments.out / "runs.csv")
-        comparison = Comparison(complete(results, arguments.runs(), arguments.jobs))
-        text = tables(comparison, arguments.progress)
-        (arguments.out / f"{arguments.task}.md").write_text(text + "\n")
-        draw(comparison, arguments.progress[0], arguments.out / f"{arguments.task}.png")
-    except ValueError as error:
+        with held(arguments.out):
+            results = Results(arguments.out / "runs.csv")
+            comparison = Comparison(complete(results, arguments.runs(), arguments.jobs))
+            text = tables(comparison, arguments.progress)
+            page = arguments.out / f"{arguments.task}.md"
+            write(text, page)
+            draw(comparison, arguments.progress[0], page.with_suffix(".png"))
+    except (ValueError, OSError) as error:
         fail(error)
     except KeyboardInterrupt:
         print("stopped: the same command goes on")

@@ -75,7 +75,8 @@ def read_comparisons(path: Path, baseline: str = NONE) -> list[Comparison]:
         baseline: the normalizer that the others are compared with.
 
     Raises:
-        ValueError: a file is missing or is not one, runs are there twice, or a comparison is.
+        ValueError: a file is missing or is not one, runs are there twice, or a comparison is, or a seed is no whole
+            number.
     """
     found: list[Comparison] = []
     for line in _lines(path, {"agent", "task", "runs", "none"}):
@@ -102,14 +103,22 @@ def _scores(path: Path, task: str) -> dict[str, dict[int, float]]:
         if line["task"] != task:
             continue
         agents.add(line.get("agent", ""))
-        seed, score = _number(path, line, "seed"), _number(path, line, "final score")
+        seed, score = _seed(path, line), _number(path, line, "final score")
         of_norm = found.setdefault(line["norm"], {})
         if seed in of_norm:
-            raise ValueError(f"{path} has two runs of {task} with {line['norm']} and seed {seed:g}")
-        of_norm[int(seed)] = score
+            raise ValueError(f"{path} has two runs of {task} with {line['norm']} and seed {seed}")
+        of_norm[seed] = score
     if len(agents) > 1:
         raise ValueError(f"{path} has runs of {' and '.join(sorted(agents))}: give each agent a table of its own")
     return found
+
+
+def _seed(path: Path, line: dict[str, str]) -> int:
+    seed = _number(path, line, "seed")
+    if not seed.is_integer():
+        run = f"{line['task']} with {line['norm']}"
+        raise ValueError(f"{path}: a run of {run} has the seed {line['seed']!r}, which is no whole number")
+    return int(seed)
 
 
 def _number(path: Path, line: dict[str, str], column: str) -> float:

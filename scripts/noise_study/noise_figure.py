@@ -68,24 +68,23 @@ def make_figure(study: Study) -> Figure:
 def _draw_by_size(axes: Axes, study: Study, figure_of: Callable[[NoiseRow], float], step: int) -> None:
     from matplotlib.ticker import LogLocator
 
-    silent = []
+    absent: dict[str, list[str]] = {"0": [], "no number": []}  # from a logarithmic axis
     for norm in study.norms:
         ranges = [study.range(figure_of, norm, step, size) for size in study.batch_sizes]
-        if all(each.high == 0 for each in ranges):
-            silent.append(norm)
-        else:
+        if any(each.high > 0 for each in ranges):
             _draw_line(axes, study.batch_sizes, ranges, norm)
+        else:
+            absent["0" if all(each.high == 0 for each in ranges) else "no number"].append(norm)
     axes.set_xscale("log", base=2)
     axes.set_xticks(study.batch_sizes, [str(size) for size in study.batch_sizes])
     axes.set(xlabel=f"batch size, at step {step:,}", ylabel="noise")
-    if len(silent) < len(study.norms):
+    if sum(map(len, absent.values())) < len(study.norms):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
         axes.axvline(study.learning_batch, color="#888888", lw=0.8, ls="--", zorder=0)
-    if silent:
-        text = f"0: {', '.join(silent)}"
+    if text := "; ".join(f"{value}: {', '.join(norms)}" for value, norms in absent.items() if norms):
         axes.text(0.02, 0.03, text, transform=axes.transAxes, size="small", color="#555555")
 
 

@@ -47,6 +47,16 @@ class Study:
         self.learning_batch = min(self.batch_sizes, key=lambda size: abs(math.log(size / rows[0].agents_batch)))
         """The measured size that is next to that with which the agent learns."""
 
+    @property
+    def broken(self) -> list[str]:
+        """The norms whose Q values have, at the last step and some batch size, no noise in any run."""
+        last = self.steps[-1]
+        return [
+            norm
+            for norm in self.norms
+            if any(math.isnan(self.range(q_noise, norm, last, size).median) for size in self.batch_sizes)
+        ]
+
     def range(self, figure: Callable[[NoiseRow], float], norm: str, step: int, batch_size: int) -> Range:
         """A figure over the seeds."""
         return Range.of(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from rate_study.digits import TASKS
 from rate_study.study import Outcome
+
+from wnrl.checkpoints.files import replace_file
 
 
 class Spread(NamedTuple):
@@ -124,3 +127,12 @@ def _range(rates: Sequence[float]) -> str:
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def write(text: str, path: Path) -> None:
+    """Write tables into a file.
+
+    Raises:
+        ValueError: it cannot be written; what was there before is untouched.
+    """
+    replace_file(path, lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))

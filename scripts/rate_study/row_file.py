@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from agents.training.run_lock import RunLock
 from wnrl.checkpoints.files import replacing
 
 Row = TypeVar("Row")
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """A context in which no other process writes into a study's folder, which is created.
+
+    Raises:
+        ValueError: another process does (the message names it), or nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write the study to {folder}: {error.strerror}") from error
+    lock = RunLock(folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class RowFile(Generic[Row]):
     """The rows so far; the file is written anew, as a whole, with each addition. Subclasses say what a row is.
+
+    What another process adds meanwhile would be lost: whoever adds reads the file and writes it in one `held` folder.
 
     Args:
         path: of the file, which the first addition creates. An incomplete last line is dropped.

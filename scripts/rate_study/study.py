@@ -29,6 +29,8 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 """By name, with torch's defaults; the learning rate is constant."""
+LARGEST_RATE = 1e37
+"""Adam's first step multiplies the rate by 10, and torch raises an error where that is more than float32 holds."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class Study:
             raise ValueError(f"norm {unknown[0]!r} is not compared in {self.task}: choose from {', '.join(task.norms)}")
         if not self.rates or not all(0 < rate < math.inf for rate in self.rates):
             raise ValueError(f"rates must be positive, got {' '.join(f'{rate:g}' for rate in self.rates) or 'none'}")
+        if max(self.rates) > LARGEST_RATE:
+            raise ValueError(f"rates must be at most {LARGEST_RATE:g}, got {max(self.rates):g}")
         if self.seeds < 1 or self.epochs < 0:
             raise ValueError(f"there must be a seed and no negative epochs, got {self.seeds} and {self.epochs}")
 

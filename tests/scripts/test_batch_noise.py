@@ -1,6 +1,8 @@
 import sys
 from functools import partial
 
+from rate_study.row_file import held
+
 from tests.scripts.processes import call, refused_by
 
 refused = partial(refused_by, "batch_noise")
@@ -31,6 +33,36 @@ def test_ctrl_c_leaves_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("noise_study.noise_rows.train", interrupt)
     result = call("batch_noise", *TINY, "--out", tmp_path)
     assert (result.code, result.out) == (130, "stopped: the same command goes on\n")
+
+
+def test_a_second_command_in_a_folder_is_refused(tmp_path):
+    with held(tmp_path):
+        refused(*TINY, "--out", tmp_path, saying=[f"{tmp_path} is being written by process"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "noise.md").mkdir()
+    result = call("batch_noise", *TINY, "--out", tmp_path)
+    assert result.code == 2
+    assert result.err.startswith(f"batch_noise.py: error: cannot write {tmp_path}/noise.md (")
+    assert result.err.count("\n") == 1
+
+
+def test_where_learning_broke_down_a_line_says_so_and_the_table_is_printed(tmp_path):
+    result = call("batch_noise", *TINY, "--learning-rates", "batch=1e30", "--out", tmp_path)
+    assert result.code == 0
+    assert result.err == "learning broke down with batch: Q values are no numbers, or the same in all states\n"
+    assert "| `batch` | – | – | – |" in result.out
+    assert (tmp_path / "noise.png").is_file()
+
+
+def test_a_run_that_breaks_down_before_it_is_measured_is_one_line(tmp_path):
+    long = [*TINY, "--steps", 2_500, "--measure-at", 2_500, "--learning-rates", "batch=1e30"]
+    result = call("batch_noise", *long, "--out", tmp_path)
+    assert result.code == 1
+    assert result.err.startswith("batch_noise.py: error: learning broke down before step ")
+    assert result.err.count("\n") == 1
 
 
 def test_bad_input_is_one_line(tmp_path, monkeypatch):

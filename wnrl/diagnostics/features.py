@@ -1,10 +1,12 @@
 """Metrics of what a network has learned to tell apart: its features, its greedy actions, its values.
 
-Functions of tensors, 0-dim results; nothing waits for the device, and no gradient passes.
+Functions of tensors of any dtype, 0-dim results; nothing waits for the device, and no gradient passes. Where a tensor
+holds NaN, and where nothing can be said of an infinite entry, the result is NaN.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -37,13 +39,17 @@ def dormant_ratio(activations: Tensor, tau: float = 0.025) -> Tensor:
             convolution, is averaged over too.
         tau: τ, 0 or more; 0 counts units that are never active.
 
+    Returns:
+        From 0 to 1; NaN where an activation is not finite.
+
     Raises:
-        ValueError: fewer than two dimensions, or a negative `tau`.
+        ValueError: fewer than two dimensions, no observation or no unit, or `tau` is below 0.
     """
-    if activations.ndim < 2 or tau < 0:
+    if activations.ndim < 2 or not activations.numel() or not tau >= 0:
         raise ValueError(f"activations must be [B, units, ...] and tau 0 or more, got {[*activations.shape]} and {tau}")
     score = activations.abs().transpose(0, 1).flatten(1).to(torch.float32).mean(1)
-    return (score <= tau * score.mean()).float().mean()
+    mean = score.mean()
+    return torch.where(mean.isfinite(), (score <= tau * mean).float().mean(), torch.nan)
 
 
 @torch.no_grad()
@@ -55,7 +61,7 @@ def effective_rank(features: Tensor, delta: float = DELTA) -> Tensor:
         delta: δ, between 0 and 1.
 
     Returns:
-        int64, from 1 to min(B, F); 0 for features that are all 0.
+        A whole number as float64, from 1 to min(B, F); 0 for features that are all 0, NaN where one is not finite.
 
     Raises:
         ValueError: `features` has another number of dimensions, or `delta` is out of range.
@@ -67,7 +73,7 @@ def effective_rank(features: Tensor, delta: float = DELTA) -> Tensor:
 
 @torch.no_grad()
 def stable_rank(features: Tensor) -> Tensor:
-    """‖Φ‖²_F/‖Φ‖²₂ of features Φ `[B, F]`, from 1 to their rank; 0 for features that are all 0.
+    """‖Φ‖²_F/‖Φ‖²₂ of features Φ `[B, F]`, from 1 to their rank; 0 where all are 0, NaN where one is not finite.
 
     Raises:
         ValueError: `features` has another number of dimensions.
@@ -93,8 +99,10 @@ def gram_matrix(features: Tensor) -> Tensor:
 def ranks_of_gram(gram: Tensor, delta: float = DELTA) -> tuple[float, float]:
     """`effective_rank` and `stable_rank` of the features whose `gram_matrix` this is, `[n, n]` on the host.
 
-    Singular values below 10⁻⁸ of the largest are rounding errors.
+    Singular values below 10⁻⁸ of the largest are rounding errors. Both are NaN where an entry is not finite.
     """
+    if not gram.isfinite().all():
+        return math.nan, math.nan
     values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
     return float(_effective_rank(values, delta)), float(_stable_rank(values))
 
@@ -108,14 +116,18 @@ def action_gap(q_values: Tensor) -> Tensor:
     """
     if q_values.shape[-1] < 2:
         raise ValueError(f"an action gap needs two actions or more, got {q_values.shape[-1]}")
-    best = q_values.topk(2, -1).values
+    best = q_values.topk(2, -1).values.to(torch.float64)
     return (best[..., 0] - best[..., 1]).mean()
 
 
 @torch.no_grad()
 def policy_churn(before: Tensor, after: Tensor) -> Tensor:
-    """The share of states whose greedy action differs between two sets of values `[B, A]` (Schaul et al. 2022)."""
-    return (before.argmax(-1) != after.argmax(-1)).float().mean()
+    """The share of states whose greedy action differs between two sets of values `[B, A]` (Schaul et al. 2022).
+
+    NaN where a value is NaN, or there is no state.
+    """
+    unknown = before.isnan().any() | after.isnan().any()
+    return torch.where(unknown, torch.nan, (before.argmax(-1) != after.argmax(-1)).float().mean())
 
 
 @torch.no_grad()
@@ -135,29 +147,35 @@ def overestimation(values: Tensor, returns: Tensor) -> Tensor:
         values: `[B]`, of the actions taken.
         returns: `[B]`, discounted as the values are, of the policy that they are of.
 
+    Returns:
+        float64, whatever the arguments are; NaN where there is no state.
+
     Raises:
         ValueError: they have different shapes.
     """
     if values.shape != returns.shape:
         raise ValueError(f"values and returns must have one shape, got {[*values.shape]} and {[*returns.shape]}")
-    return (values - returns).mean()
+    return (values.to(torch.float64) - returns.to(torch.float64)).mean()
 
 
 def _effective_rank(values: Tensor, delta: float) -> Tensor:
     """Of singular values, largest first."""
-    share = values.cumsum(0) / values.sum()
-    enough = share >= 1 - delta - 1e-12  # NaN where all are 0
-    return torch.where(values.sum() > 0, (~enough).sum() + 1, 0).clamp(max=len(values))
+    total = values.sum()
+    enough = values.cumsum(0) / total >= 1 - delta - 1e-12  # 0/0 where all are 0
+    rank = ((~enough).sum() + 1).clamp(max=len(values)).to(values.dtype)
+    return torch.where(total == 0, 0.0, torch.where(total.isnan(), torch.nan, rank))
 
 
 def _stable_rank(values: Tensor) -> Tensor:
     """Of singular values, largest first."""
-    return torch.where(values[0] > 0, (values / values[0]).square().sum(), 0.0)
+    return torch.where(values[0] == 0, 0.0, (values / values[0]).square().sum())
 
 
 def _singular_values(features: Tensor) -> Tensor:
-    """Of a matrix `[B, F]`, in float64, largest first."""
-    return torch.linalg.svdvals(_checked(features).to(torch.float64))
+    """Of a matrix `[B, F]`, in float64, largest first; all NaN where an entry is not finite, which has none."""
+    matrix = _checked(features).to(torch.float64)
+    finite = matrix.isfinite().all()
+    return torch.where(finite, torch.linalg.svdvals(torch.where(finite, matrix, 0.0)), torch.nan)
 
 
 def _checked(features: Tensor) -> Tensor:

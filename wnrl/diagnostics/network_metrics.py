@@ -73,16 +73,16 @@ class NetworkDiagnostics:
             - since the last reading: `diagnostics/weight_change`, of all effective weights together (see
               `wnrl.diagnostics.relative_change`), and `diagnostics/policy_churn`, of the greedy actions of Q values or
               of the logits of a policy.
+
+            Shares are NaN where what they are of is not finite.
         """
         if len(obs) > OBSERVATIONS:
             obs = obs[torch.randperm(len(obs), generator=generator, device=obs.device)[:OBSERVATIONS]]
         now, before = self._spare or _Copy(self._network), self._before
         outputs, seen = now.read(obs, self._forward), now.seen
         metrics: dict[str, Tensor] = {}
-        if seen.activations:
-            units = [activations.shape[1] for activations in seen.activations]
-            dormant = [number * dormant_ratio(each) for number, each in zip(units, seen.activations, strict=True)]
-            metrics[f"{GROUP}/dormant_ratio"] = torch.stack(dormant).sum() / sum(units)
+        if seen.dormant:
+            metrics[f"{GROUP}/dormant_ratio"] = torch.stack(seen.dormant).sum() / seen.units
         if isinstance(now.network, QNetwork) and outputs.shape[-1] > 1:
             metrics[f"{GROUP}/action_gap"] = action_gap(outputs)
         if before is not None:
@@ -108,20 +108,29 @@ class NetworkDiagnostics:
 
 
 class _Seen:
-    """What is kept of a forward pass through a network, to which hooks are attached."""
+    """What is kept of a forward pass through a network, to which hooks are attached.
+
+    Nothing of it changes with what the pass does in place to a tensor afterwards.
+    """
 
     def __init__(self, network: nn.Module) -> None:
-        self.activations: list[Tensor] = []  # [examples, units] of each layer
+        self.units = 0  # of all layers
+        self.dormant: list[Tensor] = []  # number of dormant units of each layer
         self.features: dict[nn.Module, Tensor] = {}  # by output layer, its inputs [..., F]
-        watch(network, lambda name, activations: self.activations.append(activations))
+        watch(network, self._count)
         for layer in getattr(getattr(network, "policy", network), "output_layers", ()):
             layer.register_forward_pre_hook(self._keep)
 
+    def _count(self, name: str, activations: Tensor) -> None:  # [examples, units]
+        self.units += activations.shape[1]
+        self.dormant.append(activations.shape[1] * dormant_ratio(activations))
+
     def _keep(self, layer: nn.Module, inputs: Any) -> None:
-        self.features[layer] = inputs[0]
+        self.features[layer] = inputs[0].clone()
 
     def clear(self) -> None:
-        self.activations.clear()
+        self.units = 0
+        self.dormant.clear()
         self.features.clear()
 
 

@@ -118,6 +118,15 @@ def test_figures_are_means_since_the_last_reading():
     assert "a" not in learner.metrics(0, None, torch.Generator())
 
 
+def test_what_cannot_be_measured_stops_no_learner():
+    learner = make()
+    for _ in range(2):
+        learner.update(loss_of(learner), {})
+        figures = learner.metrics(0, torch.full_like(OBS, torch.nan), torch.Generator().manual_seed(0))
+    assert np.isnan([figures["diagnostics/dormant_ratio"], figures["diagnostics/policy_churn"]]).all()
+    assert np.isfinite([figures["train/loss"], figures["diagnostics/weight_change"]]).all()
+
+
 @pytest.mark.parametrize("norm", NORMALIZERS)
 def test_a_learner_whose_figures_are_read_learns_the_same(norm):
     read, unread = make(norm), make(norm)

@@ -79,6 +79,7 @@ def test_names_are_without_link_namespace_and_version():
         ("X,B-v1,runs.csv,", "runs.csv has no run of B-v1 with none"),
         ("X,A-v1,runs.csv,bad.csv", "bad.csv has no column final score, norm, seed"),
         ("X,A-v1,twice.csv,", "twice.csv has two runs of A-v1 with none and seed 0"),
+        ("X,A-v1,halves.csv,", "halves.csv: a run of A-v1 with none has the seed '0.5', which is no whole number"),
         ("X,A-v1,agents.csv,", "agents.csv has runs of x and y: give each agent a table of its own"),
         ("X,A-v1,words.csv,", "words.csv: a run of A-v1 with none and seed 0 has the final score 'high'"),
         ("X,A-v1,nan.csv,", "nan.csv: a run of A-v1 with none and seed 0 has the final score 'nan'"),
@@ -91,6 +92,7 @@ def test_names_are_without_link_namespace_and_version():
 def test_what_is_wrong_is_named(folder, line, says):
     (folder / "bad.csv").write_text("task,score\nA-v1,3\n")
     (folder / "twice.csv").write_text(RUNS + "x,A-v1,none,0,9,5\n")
+    (folder / "halves.csv").write_text(HEAD + "x,A-v1,none,0.5,9,1\nx,A-v1,none,0.7,9,2\n")
     (folder / "agents.csv").write_text(RUNS + "y,A-v1,none,7,9,5\n")
     (folder / "words.csv").write_text(RUNS.replace("1.0", "high"))
     (folder / "nan.csv").write_text(RUNS.replace("1.0", "nan"))
@@ -113,3 +115,9 @@ def test_a_list_must_have_lines_and_columns(folder):
 def test_a_mark_of_byte_order_spaces_and_missing_or_further_cells_are_taken(folder):
     (folder / "list.csv").write_text("\ufeff" + LIST + "X, A-v1,runs.csv\n\nY,A-v1,runs.csv,,more\n", encoding="utf-8")
     assert [comparison.agent for comparison in read_comparisons(folder / "list.csv")] == ["X", "Y"]
+
+
+def test_a_seed_may_be_written_as_a_table_program_does(folder):
+    (folder / "floats.csv").write_text(HEAD + "x,A-v1,none,0.0,9,1\nx,A-v1,none,1.0,9,2\n")
+    (comparison,) = comparisons(folder, "X,A-v1,floats.csv,")
+    assert comparison.scores == {"none": {0: 1, 1: 2}}

@@ -1,4 +1,7 @@
+import math
+
 import pytest
+from noise_study.companies import Deviation
 from noise_study.noise_figure import draw, make_figure
 from noise_study.noise_table import Study
 
@@ -23,6 +26,20 @@ def test_medians_are_lines_in_the_colours_of_their_normalizers():
 def test_a_study_without_noise_is_drawn():
     q, *_ = make_figure(Study(rows_of("none", "weight", strength=0.0))).axes
     assert [text.get_text() for text in q.texts] == ["0: none, weight"]
+
+
+def test_a_study_without_a_number_is_drawn(tmp_path):
+    draw(Study(rows_of("batch", strength=math.nan)), tmp_path / "noise.png")
+    q, targets, *_ = make_figure(Study(rows_of("none", "batch", strength=math.nan))).axes
+    for axes in (q, targets):
+        assert [text.get_text() for text in axes.texts] == ["0: none; no number: batch"]
+        assert axes.get_yscale() == "linear"
+
+
+def test_targets_alone_may_have_no_number(tmp_path):
+    lost = Deviation(math.nan, math.nan)
+    rows = [row._replace(noise=row.noise._replace(target=lost)) for row in rows_of("batch")]
+    draw(Study(rows), tmp_path / "noise.png")
 
 
 def test_both_files_are_written(tmp_path):

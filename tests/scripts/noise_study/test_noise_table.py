@@ -43,6 +43,14 @@ def test_a_study_has_its_rows_by_norm_step_and_batch_size():
     assert study.range(score, "none", 1_000, 8) == (2_000, 1_000, 3_000)
 
 
+def test_norms_without_a_number_at_the_last_step_are_broken():
+    broken = [row for row in rows_of("batch", strength=math.nan) if row.step == STEPS[-1]]
+    before = [row for row in rows_of("batch") if row.step == STEPS[0]]
+    assert Study(rows_of("none") + before + broken).broken == ["batch"]
+    assert Study(rows_of("none", "batch")).broken == []
+    assert Study(rows_of("batch", seeds=1) + broken[len(SIZES) :]).broken == []  # one of two seeds has numbers
+
+
 def test_the_table_is_of_the_last_step():
     lines = table(Study(rows_of("none", "batch"))).splitlines()
     assert lines[0] == "| norm | Q, 8 | Q, 64 | Q, 512 | targets, 64 | score |"

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from rate_study.report import Comparison, Spread, around, tables
+from rate_study.report import Comparison, Spread, around, tables, write
 from rate_study.study import Outcome, StudyRun
 
 CHANCE = math.log(10)
@@ -97,3 +97,12 @@ def test_tables(comparison):
     ]
     assert "works (99 %)" in second
     assert "Uniform guess: 2.3; 0.9 of the way: 0.32, 0.99 of the way: 0.122." in note
+
+
+def test_tables_are_written_whole_or_refused(tmp_path):
+    write("| – |", tmp_path / "table.md")
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == "| – |\n"
+    (tmp_path / "folder.md").mkdir()
+    with pytest.raises(ValueError, match=f"^cannot write {tmp_path}/folder.md "):
+        write("| – |", tmp_path / "folder.md")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.md", "table.md"]

@@ -1,7 +1,9 @@
 """rate_study.row_file: a table that is written anew with each addition, here of weights by name."""
 
 import pytest
-from rate_study.row_file import RowFile
+from rate_study.row_file import RowFile, held
+
+from agents.training.run_lock import RunLock
 
 
 class Weights(RowFile):
@@ -67,3 +69,22 @@ def test_a_path_that_cannot_be_read_or_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=f"^cannot write {tmp_path}/file/weights.csv: "):
         Weights(tmp_path / "file" / "weights.csv").add([("ant", 1.0)])
+
+
+def test_a_folder_is_held_by_one_process(tmp_path):
+    with held(tmp_path / "new" / "folder"):
+        with pytest.raises(ValueError, match="is being written by"), held(tmp_path / "new" / "folder"):
+            pass
+        with pytest.raises(ValueError, match="is being written by"):
+            RunLock(tmp_path / "new" / "folder")
+    with pytest.raises(KeyboardInterrupt), held(tmp_path / "new" / "folder"):
+        raise KeyboardInterrupt
+    with held(tmp_path / "new" / "folder"):
+        pass
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ValueError, match=f"^cannot write the study to {tmp_path}/file: File exists$"),
+        held(tmp_path / "file"),
+    ):
+        pass

@@ -6,6 +6,7 @@ import torch
 from rate_study import study
 from rate_study.digits import TASKS, Examples
 from rate_study.study import (
+    LARGEST_RATE,
     OPTIMIZERS,
     Outcome,
     Study,
@@ -122,6 +123,11 @@ def test_a_run_that_diverges_ends_and_says_so():
     assert len(outcome.curve) < 5
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_largest_rate_diverges_with_every_optimizer(name):
+    assert train_once(replace(RUN, rate=LARGEST_RATE, optimizer=name)).diverged
+
+
 @pytest.mark.parametrize("lost", [{"curve": (1.0, math.nan)}, {"curve": (math.inf, 1.0)}, {"full_loss": math.nan}])
 def test_what_is_not_finite_has_diverged(lost):
     good = Outcome(RUN, (2.0, 1.0), full_loss=0.9, test_loss=1.0, test_error=0.1, seconds=1.0)
@@ -159,6 +165,7 @@ def test_a_study_is_each_norm_at_each_rate_with_each_seed():
         ({"rates": (0.1, 0.0)}, "positive, got 0.1 0"),
         ({"rates": ()}, "got none"),
         ({"rates": (math.nan,)}, "got nan"),
+        ({"rates": (0.1, 1e38)}, r"at most 1e\+37, got 1e\+38"),
         ({"seeds": 0}, "got 0 and 0"),
         ({"epochs": -1}, "got 5 and -1"),
     ],

@@ -43,6 +43,15 @@ def test_positions_of_a_convolution_are_averaged_over():
     assert dormant_ratio(maps.flatten(2).mean(2)).item() == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_of_activations_that_are_not_finite_no_share_is_known(broken, dtype):
+    one = torch.ones(4, 3, dtype=dtype)
+    one[1, 2] = broken
+    assert math.isnan(dormant_ratio(one).item())
+    assert math.isnan(dormant_ratio(torch.full((4, 3, 2), broken, dtype=dtype)).item())
+
+
 def diagonal(*values):
     """A matrix with these singular values, in a random basis."""
     torch.manual_seed(0)
@@ -75,6 +84,14 @@ def test_features_that_are_zero_have_no_rank():
     assert stable_rank(torch.zeros(4, 3)).item() == 0
 
 
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_the_rank_of_features_that_are_not_finite_is_unknown(broken):
+    matrix = torch.tensor([[1.0, broken], [1.0, 2.0]])
+    assert math.isnan(effective_rank(matrix).item())
+    assert math.isnan(stable_rank(matrix).item())
+    assert all(map(math.isnan, ranks_of_gram(gram_matrix(matrix))))
+
+
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
 def test_the_ranks_of_a_gram_matrix_are_those_of_its_features(shape):
     for zeros in (0, 2):
@@ -95,10 +112,23 @@ def test_the_action_gap_is_that_of_the_best_two():
     assert action_gap(torch.tensor([[1.0, 5.0, 3.0], [2.0, 2.0, 0.0]])).item() == 1.0
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int64])
+def test_the_action_gap_does_not_depend_on_the_dtype(dtype):
+    assert action_gap(torch.tensor([[60_000, -60_000], [0, 0]]).to(dtype)).item() == 60_000
+
+
 def test_churn_is_the_share_of_states_with_another_greedy_action():
     before = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     after = torch.tensor([[2.0, 1.0], [2.0, 1.0], [3.0, 1.0], [0.0, 0.1]])
     assert policy_churn(before, after).item() == 0.25
+    assert policy_churn(before, torch.tensor([[-math.inf, 0.0]])).item() == 0.5  # an action that is ruled out
+
+
+def test_the_churn_of_values_that_are_no_numbers_is_unknown():
+    known, broken = torch.zeros(3, 2), torch.zeros(3, 2)
+    broken[2, 1] = math.nan
+    for pair in ((known, broken), (broken, known), (broken, broken), (known[:0], known[:0])):
+        assert math.isnan(policy_churn(*pair).item())
 
 
 def test_the_change_is_of_all_tensors_together():
@@ -112,11 +142,20 @@ def test_overestimation_is_the_mean_difference():
     assert overestimation(torch.tensor([3.0, 1.0]), torch.tensor([1.0, 2.0])).item() == 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int32, torch.int64, torch.float64])
+def test_overestimation_does_not_depend_on_the_dtype(dtype):
+    values = torch.full((4,), 60_000).to(dtype)
+    assert overestimation(values, -values).item() == 120_000
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
         (lambda: dormant_ratio(torch.zeros(3)), r"got \[3\] and 0.025"),
         (lambda: dormant_ratio(torch.zeros(3, 2), -1.0), "tau 0 or more"),
+        (lambda: dormant_ratio(torch.zeros(3, 2), math.nan), "tau 0 or more"),
+        (lambda: dormant_ratio(torch.zeros(0, 2)), r"got \[0, 2\]"),
+        (lambda: dormant_ratio(torch.zeros(2, 0)), r"got \[2, 0\]"),
         (lambda: effective_rank(torch.zeros(3)), r"features must be \[B, F\], got \[3\]"),
         (lambda: effective_rank(torch.zeros(3, 2), 1.0), "delta must be from 0 to below 1, got 1.0"),
         (lambda: stable_rank(torch.zeros(0, 2)), r"got \[0, 2\]"),

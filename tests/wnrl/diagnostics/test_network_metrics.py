@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -100,6 +101,54 @@ def test_a_reading_changes_and_draws_nothing(norm):
     assert torch.equal(generator, torch.get_rng_state())
     assert [module.training for module in network.modules()] == modes
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+class InPlace(nn.Module):
+    """Half of the hidden units are dead; what follows changes their activations and the features."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.hidden, self.act, self.output, self._in_place = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2), in_place
+        with torch.no_grad():
+            self.hidden.weight.zero_()
+            self.hidden.bias.copy_(torch.tensor([1.0, 2.0, -1.0, -1.0]))
+
+    @property
+    def output_layers(self):
+        return (self.output,)
+
+    def forward(self, obs):
+        h = self.act(self.hidden(obs))
+        h = h.add_(1.0) if self._in_place else h + 1.0
+        outputs = self.output(h)
+        if self._in_place:
+            h.zero_()
+        return outputs
+
+
+def test_what_is_changed_in_place_afterwards_was_read_before():
+    torch.manual_seed(0)
+    changing, same = InPlace(in_place=True), InPlace(in_place=False)
+    same.load_state_dict(changing.state_dict())
+    read = [NetworkDiagnostics(network) for network in (changing, same)]
+    for _ in range(2):  # each copy
+        ours, theirs = (figures(diagnostics.read(OBS)) for diagnostics in read)
+        assert ours == theirs
+        assert ours["diagnostics/dormant_ratio"] == 0.5
+        assert ours["diagnostics/effective_rank"] == 1
+
+
+def test_of_observations_that_are_no_numbers_nothing_is_known():
+    _, diagnostics = make()
+    for _ in range(2):
+        read = figures(diagnostics.read(torch.full_like(OBS, torch.nan)))
+    assert {name for name, value in read.items() if math.isnan(value)} == {
+        "diagnostics/dormant_ratio",
+        "diagnostics/action_gap",
+        "diagnostics/policy_churn",
+    }
+    assert not {"diagnostics/effective_rank", "diagnostics/stable_rank"} & read.keys()
+    assert not any(map(math.isnan, figures(diagnostics.read(OBS)).values()))  # the last one is of these alone
 
 
 def test_a_reading_does_not_wait_for_the_device():
