@@ -56,16 +56,17 @@ class SweepFolder:
         """
         known, file = self._recorded(), self.path / "sweep.json"
         names = {trial.name for trial in trials}
-        others = {tuple(arguments): name for name, arguments in known.items() if name not in names}
-        renamed = [(others[same], trial) for trial in trials if (same := tuple(trial.arguments)) in others]
+        others = {_words(arguments): name for name, arguments in known.items() if name not in names}
+        new = [trial for trial in trials if trial.name not in known]
+        renamed = [(others[same], trial) for trial in new if (same := _words(trial.arguments)) in others]
         for name, _ in renamed:
             del known[name]
         for trial in trials:
             before = known.setdefault(trial.name, trial.arguments)
-            if before != trial.arguments:
-                old, new = _changed(before, trial.arguments)
+            if _words(before) != _words(trial.arguments):
+                was, would_be = _changed(before, trial.arguments)
                 raise ValueError(
-                    f"{self.path} holds a sweep in which {trial.name} had {old}, now it would have {new}: choose "
+                    f"{self.path} holds a sweep in which {trial.name} had {was}, now it would have {would_be}: choose "
                     "another --out"
                 )
         try:
@@ -127,11 +128,12 @@ class SweepFolder:
 
 def _changed(before: Sequence[str], now: Sequence[str]) -> tuple[str, str]:
     """What is on either command line alone."""
-    old, new = (_flags(arguments) for arguments in (before, now))
-    gone, come = (" ".join(sorted(mine - others)) for mine, others in ((old, new), (new, old)))
+    old, new = _words(before), _words(now)
+    gone, come = (" ".join(sorted(words)) for words in (old - new, new - old))
     return gone or "the agent's default", come or "the agent's default"
 
 
-def _flags(arguments: Sequence[str]) -> set[str]:
-    """Each flag with its values, as one text."""
-    return {f"--{part.strip()}" for part in f" {' '.join(arguments)}".split(" --")[1:]}
+def _words(arguments: Sequence[str]) -> frozenset[str]:
+    """What comes before the flags, and each flag with its values, as one text: their order means nothing."""
+    first, *flags = f" {' '.join(arguments)}".split(" --")
+    return frozenset([first.strip(), *(f"--{flag.strip()}" for flag in flags)])

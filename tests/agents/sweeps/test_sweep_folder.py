@@ -25,6 +25,45 @@ def test_a_sweep_may_grow_and_its_trials_may_not_change(folder):
             folder.record([a_trial(settings=settings)])
 
 
+def test_the_order_of_settings_means_nothing(folder):
+    folder.record([a_trial(settings={"gamma": 0.9, "tau": 0.1})])
+    folder.record([a_trial(settings={"tau": 0.1, "gamma": 0.9})])
+    with pytest.raises(ValueError, match=r"had --gamma 0\.9, now it would have --gamma 0\.8: choose another --out"):
+        folder.record([a_trial(settings={"tau": 0.1, "gamma": 0.8})])
+
+
+def named_by(*varied, rate="1e-3", seed=0):
+    return a_trial(seed=seed, settings={"learning_rate": rate}, varied=varied)
+
+
+def test_a_run_that_gets_another_name_keeps_what_it_has(folder):
+    """As where an axis gets a second value: the run goes along, what it printed too, and back again."""
+    plain, longer = named_by(), named_by("learning_rate")
+    folder.record([plain, named_by(seed=1)])
+    finish(folder, plain, [1, 2, 3])
+    folder.output_of(plain).parent.mkdir()
+    folder.output_of(plain).write_text("text")
+    for before, after in ((plain, longer), (longer, plain)):
+        folder.record([after, named_by("learning_rate", rate="3e-3")])
+        assert folder.finished(after)
+        assert folder.output_of(after).read_text() == "text"
+        assert not folder.run_of(before).exists()
+        assert not folder.output_of(before).exists()
+
+
+def test_a_run_that_has_its_name_keeps_it(folder):
+    """Another of the same settings, from a version that trained it twice, is still known as one of earlier commands."""
+    plain, longer = named_by(), named_by("learning_rate")
+    folder.record([plain])
+    both = {trial.name: trial.arguments for trial in (plain, longer)}
+    (folder.path / "sweep.json").write_text(json.dumps({"trials": both}))
+    for trial in (plain, longer):
+        finish(folder, trial, [1, 2, 3])
+    folder.record([longer])
+    assert all(folder.finished(trial) for trial in (plain, longer))
+    assert folder.others([longer]) == 1
+
+
 @pytest.mark.parametrize("text", ["[]", "{", '{"trials": []}'])
 def test_damaged_records(folder, text):
     folder.record([a_trial()])
