@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import json
 import warnings
 import zlib
@@ -20,13 +19,13 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
+from agents.sweeps.csv_file import write_csv
 from agents.sweeps.live_table import LiveTable
 from agents.sweeps.ray_runs import Resources, ShownTrials, configuration, fit, tuned_trial
 from agents.sweeps.search import FIRST_SEED, Candidate, Range, Space
 from agents.sweeps.sweep_folder import SweepFolder
 from agents.sweeps.trials import Trial
 from envs.atari import usable_cores
-from wnrl.checkpoints.files import replace_file
 
 REDUCTION = 3
 """Of each rung of ASHA the best third goes on."""
@@ -62,18 +61,13 @@ def search(
     known = record.read()
     if len(known) < samples:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        points: dict[str, Any] = {
-            "points_to_evaluate": [s for s, _ in known],
-            "evaluated_rewards": [score for _, score in known],
-        }
         sampler = optuna.samplers.TPESampler(seed=len(known), n_startup_trials=max(4, samples // 3))
         proposes = Proposals(
             {name: distribution(values) for name, values in space.items()},
+            known,
             metric="score",
             mode="max",
             sampler=sampler,
-            tried=[settings for settings, _ in known],
-            **(points if known else {}),
         )
         at_once = max(1, int(usable_cores() / max(resources.cpus, 1e-9)))
         config = tune.TuneConfig(
@@ -103,12 +97,14 @@ class Proposals(OptunaSearch):
 
     Args:
         space: Optuna's distribution of each setting.
-        tried: the settings of the samples so far.
+        known: settings and score of the samples so far.
         options: of `OptunaSearch`.
     """
 
-    def __init__(self, space: Mapping[str, Any], tried: Sequence[Mapping[str, Any]], **options: Any) -> None:
-        super().__init__({**space}, **options)
+    def __init__(self, space: Mapping[str, Any], known: Sequence[tuple[dict[str, Any], float]], **options: Any) -> None:
+        tried, scores = [settings for settings, _ in known], [score for _, score in known]
+        points: dict[str, Any] = {"points_to_evaluate": tried, "evaluated_rewards": scores} if known else {}
+        super().__init__({**space}, **points, **options)
         self._proposed = Counter(map(_text, tried))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -182,8 +178,9 @@ class Samples:
         Raises:
             ValueError: the file is another one, damaged, or cannot be read.
         """
+        lines = self._lines()
         try:
-            rows = list(csv.DictReader(self._lines()))
+            rows = list(csv.DictReader(lines))
             return [({name: json.loads(row[name]) for name in self._names}, float(row["score"])) for row in rows]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self._path} is of another search, or damaged ({error}): remove it") from error
@@ -197,13 +194,9 @@ class Samples:
 
     def add(self, settings: Mapping[str, Any], step: int, score: float) -> None:
         """Append one, with the file written anew."""
-        added = io.StringIO()
-        writer = csv.writer(added, lineterminator="\n")
-        if not (lines := self._lines()):
-            writer.writerow([*self._names, "steps", "score"])
-        writer.writerow([*(json.dumps(settings[name]) for name in self._names), step, repr(score)])
-        text = "".join([*lines, added.getvalue()])
-        replace_file(self._path, lambda path: path.write_text(text, encoding="utf-8"))
+        rows = list(csv.reader(self._lines())) or [[*self._names, "steps", "score"]]
+        added = [*(json.dumps(settings[name]) for name in self._names), step, repr(score)]
+        write_csv(self._path, [*rows, added])
 
 
 class Recorded(ShownTrials):

@@ -84,7 +84,7 @@ class Plan:
             raise ValueError("name the tasks: --envs CartPole-v1, or --games Breakout for Atari")
         for name, values in {**vars(self), **self.axes}.items():
             if isinstance(values, tuple) and (twice := _given_twice(values)):
-                raise ValueError(f"--{name.replace('_', '-')} has {' and '.join(twice)}")
+                raise ValueError(f"--{name.replace('_', '-')} has {twice}")
         for name, values in self.axes.items():
             if not values:
                 raise ValueError(f"{name} has no values")
@@ -124,24 +124,23 @@ class Plan:
         return found
 
 
-def _given_twice(values: Sequence[Any]) -> list[str]:
-    """The first value that others repeat, in words, also as another text: 1e-3 and 0.001; empty where none does."""
-    meanings: dict[Any, Any] = {}
+def _given_twice(values: Sequence[Any]) -> str | None:
+    """The first value that one before it means too, in words, also as another text: 1e-3 and 0.001."""
+    known: dict[Any, Any] = {}
     for value in values:
-        first = meanings.setdefault(_meaning(value), value)
-        if first is not value and str(first) != str(value):
-            return [str(first), f"{value}, which is the same"]
-        if sum(str(other) == str(value) for other in values) > 1:
-            return [f"{value} twice"]
-    return []
+        if (meaning := _meaning(value)) in known:
+            first = known[meaning]
+            return f"{first} twice" if str(first) == str(value) else f"{first} and {value}, which is the same"
+        known[meaning] = value
+    return None
 
 
 def _meaning(value: Any) -> Any:
-    """A number for what is one."""
+    """A number for the text of one; else a text."""
     try:
-        return float(value) if isinstance(value, (str, float, int)) and not isinstance(value, bool) else str(value)
-    except ValueError:
-        return value
+        return str(value) if isinstance(value, bool) or str(value).lower() == "nan" else float(value)
+    except (TypeError, ValueError):
+        return str(value)
 
 
 def check_setting(agent: str, setting: str) -> None:

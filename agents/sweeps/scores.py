@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from agents.reports.curves import group
 from agents.reports.findings import Analysis
 from agents.reports.tables import Table, score_table
 from agents.reports.wnrl_runs import read_wnrl_run
+from agents.sweeps.csv_file import write_csv
 from agents.sweeps.sweep_folder import SweepFolder
 from agents.sweeps.trials import Trial
-from wnrl.checkpoints.files import replace_file
 
 RESAMPLES = 2_000
 
@@ -66,7 +65,7 @@ def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
     if analysis is None:
         return None
     table = score_table(analysis)
-    _write(folder.path / "scores.csv", [table.head, *table.rows])
+    write_csv(folder.path / "scores.csv", [table.head, *table.rows])
     return table._replace(title=f"final scores, the mean of {analysis.tag} over the last tenth of the steps")
 
 
@@ -81,12 +80,4 @@ def _write_trials(folder: SweepFolder, trials: Sequence[Trial], finals: Mapping[
         broke_down = folder.breakdown_of(trial)
         steps = [str(folder.steps_of(trial)), "" if broke_down is None else str(broke_down)]
         rows.append([*about, str(trial.seed), *steps, *scores])
-    _write(folder.path / "trials.csv", [head, *rows])
-
-
-def _write(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    def write(temporary: Path) -> None:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-
-    replace_file(path, write)
+    write_csv(folder.path / "trials.csv", [head, *rows])

@@ -55,11 +55,8 @@ class SweepFolder:
             ValueError: a trial there had other settings, the folder holds something else, or cannot be written to.
         """
         known, file = self._recorded(), self.path / "sweep.json"
-        names = {trial.name for trial in trials}
-        others = {_words(arguments): name for name, arguments in known.items() if name not in names}
-        new = [trial for trial in trials if trial.name not in known]
-        renamed = [(others[same], trial) for trial in new if (same := _words(trial.arguments)) in others]
-        for name, _ in renamed:
+        renamed = _renamed(known, trials)
+        for name in renamed:
             del known[name]
         for trial in trials:
             before = known.setdefault(trial.name, trial.arguments)
@@ -71,7 +68,7 @@ class SweepFolder:
                 )
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
-            for name, trial in renamed:
+            for name, trial in renamed.items():
                 self._rename(name, trial)
             text = json.dumps({"trials": known}, indent=1) + "\n"
             replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
@@ -124,6 +121,14 @@ class SweepFolder:
     def steps_of(self, trial: Trial) -> int:
         """The step of the model that a trial has left; 0 where there is none yet."""
         return model_step(self.run_of(trial))
+
+
+def _renamed(known: Mapping[str, Sequence[str]], trials: Sequence[Trial]) -> dict[str, Trial]:
+    """Those of the trials that are recorded under another name alone, by that name."""
+    names = {trial.name for trial in trials}
+    others = {_words(arguments): name for name, arguments in known.items() if name not in names}
+    new = [trial for trial in trials if trial.name not in known]
+    return {others[words]: trial for trial in new if (words := _words(trial.arguments)) in others}
 
 
 def _changed(before: Sequence[str], now: Sequence[str]) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from agents.commands.sweep.command_line import checked, read_sweep, settings_of_
 from agents.commands.sweep.settings import SweepSettings
 from agents.runtime.output_text import make_output_safe
 from agents.runtime.signals import StopSignal, leaving_within
-from agents.sweeps.plan import check_setting
 from agents.sweeps.search import Candidate, best_overrides, candidates, ends_of, space_of, without_best
 from agents.sweeps.sweep_file import toml_of
 from agents.sweeps.trials import Trial, combinations
@@ -150,8 +148,6 @@ def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
 
     assert settings.samples is not None
     space = space_of(settings.tune)
-    for agent, name in itertools.product(settings.agents, space):
-        check_setting(agent, name)
     bases = [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
     for base in bases:  # an end of a range that the agent refuses is refused before anything runs
         for ends in ends_of(space):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -14,7 +15,7 @@ from agents.commands.sb3.command import parse_sb3
 from agents.commands.sweep.settings import FLAGS, SweepSettings
 from agents.registry import AGENTS
 from agents.settings.flat import names_of_types, to_flat
-from agents.sweeps.plan import Override, Plan, kinds, seed_range, values_of
+from agents.sweeps.plan import Override, Plan, check_setting, kinds, seed_range, values_of
 from agents.sweeps.presets import SWEEPS, scaled
 from agents.sweeps.search import FIRST_SEED, grid_of, space_of
 from agents.sweeps.sweep_file import SweepFile, read_sweep_file
@@ -94,7 +95,11 @@ def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Overri
         if both := space.keys() & axes.keys():
             raise ValueError(f"{min(both)} is searched by --tune, and given: leave one of them out")
         seeds = tuple(FIRST_SEED + seed for seed in seeds)
-        axes = axes if settings.samples else axes | grid_of(space)
+        if settings.samples:  # what is drawn is no axis, which the plan would check
+            for agent, name in itertools.product(settings.agents, space):
+                check_setting(agent, name)
+        else:
+            axes = axes | grid_of(space)
     return Plan(settings.agents, settings.envs, settings.games, settings.norms, seeds, settings.steps, axes, overrides)
 
 
