@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,7 +50,8 @@ class SweepFolder:
     def record(self, trials: Sequence[Trial]) -> None:
         """Write the trials' commands into `sweep.json`, after those of an earlier command that had others.
 
-        A trial that the earlier command named otherwise, since its axes had fewer values or more, keeps its run.
+        A trial that the earlier command named otherwise, since its axes had fewer values or more, keeps its run; one
+        that gets more steps goes on in it, where its schedules end at a step that both commands name.
 
         Raises:
             ValueError: a trial there had other settings, the folder holds something else, or cannot be written to.
@@ -60,11 +62,14 @@ class SweepFolder:
             del known[name]
         for trial in trials:
             before = known.setdefault(trial.name, trial.arguments)
-            if _words(before) != _words(trial.arguments):
+            if _is_longer(trial, before) and "schedule_steps" in trial.settings:
+                known[trial.name] = trial.arguments
+            elif _words(before) != _words(trial.arguments):
                 was, would_be = _changed(before, trial.arguments)
+                advice = ", or give both commands one --schedule-steps" if _is_longer(trial, before) else ""
                 raise ValueError(
                     f"{self.path} holds a sweep in which {trial.name} had {was}, now it would have {would_be}: choose "
-                    "another --out"
+                    f"another --out{advice}"
                 )
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
@@ -129,6 +134,13 @@ def _renamed(known: Mapping[str, Sequence[str]], trials: Sequence[Trial]) -> dic
     others = {_words(arguments): name for name, arguments in known.items() if name not in names}
     new = [trial for trial in trials if trial.name not in known]
     return {others[words]: trial for trial in new if (words := _words(trial.arguments)) in others}
+
+
+def _is_longer(trial: Trial, before: Sequence[str]) -> bool:
+    """Whether a trial that can go on has more steps than in an earlier command, and nothing else is different."""
+    was, now = _changed(before, trial.arguments)
+    both = re.fullmatch(r"--steps (\d+) --steps (\d+)", f"{was} {now}")
+    return trial.resumable and both is not None and int(both[1]) < int(both[2])
 
 
 def _changed(before: Sequence[str], now: Sequence[str]) -> tuple[str, str]:

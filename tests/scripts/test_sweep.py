@@ -74,6 +74,17 @@ def test_a_killed_sweep_ends_with_the_same_table(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_sweep_that_gets_more_steps_ends_as_one_that_had_them(tmp_path):
+    arguments = ["--agents", "ppo", "--seeds", 1, "--schedule-steps", 4_000, *SMALL]
+    for out, steps in (("longer", 2_000), ("longer", 4_000), ("whole", 4_000)):
+        assert ended(start(tmp_path / out, *arguments, "--steps", steps))[0] == 0
+    printed = (tmp_path / "longer" / "output" / "ppo-CartPole-v1-weight-s0.txt").read_text()
+    assert "resuming at step 2,0" in printed
+    for name in ("trials.csv", "scores.csv", "runs/ppo-CartPole-v1-weight-s0/model.safetensors"):
+        assert (tmp_path / "longer" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_sweep_leaves_checkpoints(tmp_path, number):
     """Also where no checkpoint was due yet."""

@@ -32,6 +32,35 @@ def test_the_order_of_settings_means_nothing(folder):
         folder.record([a_trial(settings={"tau": 0.1, "gamma": 0.8})])
 
 
+def test_more_steps_where_schedules_end_at_a_step_of_their_own(folder):
+    """The run that there is goes on, and what it was before is not finished any more."""
+    before, after = (a_trial(steps=steps, settings={"schedule_steps": 900}) for steps in (300, 600))
+    folder.record([before])
+    finish(folder, before, [1.0])
+    folder.record([after])
+    assert folder.finished(before)
+    assert not folder.finished(after)
+    assert json.loads((folder.path / "sweep.json").read_text())["trials"] == {after.name: after.arguments}
+    with pytest.raises(ValueError, match=r"had --steps 600, now it would have --steps 300: choose another --out$"):
+        folder.record([before])
+    with pytest.raises(ValueError, match=r"had --schedule-steps 900 --steps 600, now it would have .*another --out$"):
+        folder.record([a_trial(steps=900, settings={"schedule_steps": 901})])
+
+
+def test_more_steps_where_schedules_have_ended(folder):
+    """A run that goes on then is another than one that had the steps from the start, as that of another seed has."""
+    folder.record([a_trial(steps=300)])
+    with pytest.raises(ValueError, match="--steps 600: choose another --out, or give both commands one --schedule-st"):
+        folder.record([a_trial(steps=600)])
+    assert json.loads((folder.path / "sweep.json").read_text())["trials"][a_trial().name] == a_trial().arguments
+
+
+def test_more_steps_where_a_run_cannot_go_on(folder):
+    folder.record([a_trial(agent="sb3-dqn", steps=300)])
+    with pytest.raises(ValueError, match=r"--steps 600: choose another --out$"):
+        folder.record([a_trial(agent="sb3-dqn", steps=600)])
+
+
 def named_by(*varied, rate="1e-3", seed=0):
     return a_trial(seed=seed, settings={"learning_rate": rate}, varied=varied)
 
