@@ -139,8 +139,9 @@ def _usable(runs: list[Run], settings: ReportSettings, notes: list[str]) -> list
     for run in runs:
         end = max((points.steps[-1] for points in run.metrics.values()), default=0.0)
         if end < settings.min_steps:
+            broke = ", where its learning broke down" if run.broke_down is not None else ""
             notes.append(
-                f"{run.name} is left out: it ends at step {end:,.0f}, before --min-steps {settings.min_steps:,}"
+                f"{run.name} is left out: it ends at step {end:,.0f}{broke}, before --min-steps {settings.min_steps:,}"
             )
         elif settings.score is None and not any(tag in run.metrics for tag in SCORES):
             why = f"it has neither {SCORES[0]} nor {SCORES[1]}; --score names another metric"

@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from statistics import fmean
 
 import numpy as np
 
 from agents.reports.bootstrap import (
-    Estimate,
     estimate,
     iqm,
     mean,
@@ -21,6 +19,7 @@ from agents.reports.bootstrap import (
     probability_of_improvement,
     profile,
 )
+from agents.reports.cautions import cautions
 from agents.reports.curves import Curve, Method
 from agents.reports.findings import (
     Aggregate,
@@ -87,11 +86,13 @@ def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
     environments = [_environment([c for c in curves if c.env == env], tag, choices, notes) for env in envs]
     methods = sorted({curve.method for curve in curves}, key=[curve.method for curve in curves].index)
     by_method = {(env.env, result.curve.method): result for env in environments for result in env.curves}
+    blocks = _blocks(environments, methods, by_method, choices.resamples)
+    notes += cautions(environments, blocks, baseline)
     return Analysis(
         tag,
         tuple(environments),
         tuple(_reached(result, env, tag) for env in environments for result in env.curves if env.threshold),
-        tuple(_blocks(environments, methods, by_method, choices.resamples)),
+        tuple(blocks),
         tuple(_improvements(environments, methods, by_method, baseline, choices.resamples)),
         tuple(notes),
         choices.against,
@@ -263,24 +264,13 @@ def _improvements(
         for name, envs in [*((env, [env]) for env in both), *([("all", both)] if len(both) > 1 else [])]:
             tasks = [results[env, one].finals for one in (method, baseline) for env in envs]
             value = estimate(tasks, probability_of_improvement, resamples)
-            paired = None
-            if name in both:
-                paired = _difference(results[name, method], results[name, baseline])
-            found.append(Improvement(name, method, baseline, value, paired))
+            pairs = _pairs(results[name, method], results[name, baseline]) if name in both else np.array([])
+            difference = mean_difference(pairs) if len(pairs) else None
+            found.append(Improvement(name, method, baseline, value, difference, len(pairs)))
     return found
 
 
-def _difference(result: CurveResult, baseline: CurveResult) -> Estimate | None:
-    """Mean difference of final scores, paired by seed."""
-    one, other = _by_seed(result), _by_seed(baseline)
-    pairs = [one[seed] - other[seed] for seed in one if seed in other]
-    return mean_difference(np.array(pairs)) if pairs else None
-
-
-def _by_seed(result: CurveResult) -> dict[int, float]:
-    """Final scores by seed; of several runs with one seed, which may be taken together, their mean."""
-    scores: dict[int, list[float]] = {}
-    for run, score in zip(result.curve.runs, result.finals, strict=True):
-        if run.seed is not None:
-            scores.setdefault(run.seed, []).append(float(score))
-    return {seed: fmean(values) for seed, values in scores.items()}
+def _pairs(result: CurveResult, baseline: CurveResult) -> Numbers:
+    """Differences of final scores, for each seed that both have."""
+    one, other = result.by_seed, baseline.by_seed
+    return np.array([one[seed] - other[seed] for seed in one if seed in other])

@@ -14,7 +14,7 @@ _KEPT = "run_dir resume config trust wandb log_interval checkpoint_interval trac
 _KEPT += " capture_video save_model upload_model hf_entity"
 _WATCHED = "eval_interval eval_episodes eval_steps eval_wait"
 _COMPUTED = "device compile overlap graphs emulator_threads env_groups vectorization cuda torch_deterministic"
-_LENGTH = "steps schedule_steps total_timesteps num_iterations num_updates"  # curves take what they share
+_LENGTH = "steps total_timesteps num_iterations num_updates"  # curves take what they share
 _NAMED = "seed game env norm algo exp_name env_id"
 FREE = frozenset(f"{_KEPT} {_WATCHED} {_COMPUTED} {_LENGTH} {_NAMED}".split())
 """Settings that runs in one curve may differ in."""

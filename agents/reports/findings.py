@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple
 
 from agents.reports.bootstrap import Estimate
@@ -26,6 +27,15 @@ class CurveResult(NamedTuple):
     """Best score of each run, [N]."""
     final: Estimate
     """IQM of `finals`."""
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """Final scores by seed; of several runs with one seed, which may be taken together, their mean."""
+        scores: dict[int, list[float]] = {}
+        for run, score in zip(self.curve.runs, self.finals, strict=True):
+            if run.seed is not None:
+                scores.setdefault(run.seed, []).append(float(score))
+        return {seed: fmean(values) for seed, values in scores.items()}
 
 
 class EnvironmentResult(NamedTuple):
@@ -83,6 +93,8 @@ class Improvement(NamedTuple):
     difference: Estimate | None
     """Mean difference of final scores, each seed's run from the baseline's of that seed; None without a seed in common,
     and over several environments."""
+    pairs: int
+    """Seeds in common; 0 over several environments."""
 
 
 @dataclass(frozen=True)

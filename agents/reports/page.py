@@ -10,6 +10,7 @@ from agents.reports.analysis import LAST
 from agents.reports.bootstrap import FEWEST
 from agents.reports.drawing import Drawn
 from agents.reports.findings import Analysis
+from agents.reports.score_scales import RELATIVE
 from agents.reports.tables import Table
 
 GENERATOR = "wnrl report"
@@ -131,7 +132,7 @@ IMPROVEMENT_TEXT = (
     "The probability that a run of the method scores higher than a run of the baseline, ties counted half; 0.5 is "
     "chance. An interval that holds 0.5 shows no difference; one without width says that all draws of few seeds agree, "
     "not that nothing is uncertain. Differences are of final scores, each run from the baseline's run of the same "
-    "seed, with Student's interval."
+    "seed, with Student's interval: one of twenty leaves 0 out by chance."
 )
 
 
@@ -179,9 +180,11 @@ def scales_text(analysis: Analysis) -> str:
         for env in analysis.environments
         if env.env in used
     )
+    relative = any(env.scale.source == RELATIVE for env in analysis.environments if env.env in used)
+    moves = f" One {RELATIVE} is another with other runs."
     return (
         "Statistics over the environments in which each of the methods has runs. Scores on a scale of each "
-        f"environment: {scales}. The bootstrap draws seeds of each environment apart."
+        f"environment: {scales}.{moves if relative else ''} The bootstrap draws seeds of each environment apart."
     )
 
 

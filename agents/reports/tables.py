@@ -123,12 +123,12 @@ def aggregate_table(analysis: Analysis) -> Table:
 
 def improvement_table(analysis: Analysis) -> Table:
     """Probabilities of improvement."""
-    difference = ("mean difference by seed", "95 % interval of the difference")
+    difference = ("mean difference by seed", "95 % interval of the difference", "pairs")
     head = ("method", "over", "environment", "probability", "95 % interval", *difference)
-    rows = [
-        (str(one.method), str(one.baseline), one.env, *_with_interval(one.probability), *_with_interval(one.difference))
-        for one in analysis.improvements
-    ]
+    rows = []
+    for one in analysis.improvements:
+        values = [*_with_interval(one.probability), *_with_interval(one.difference), str(one.pairs or "–")]
+        rows.append((str(one.method), str(one.baseline), one.env, *values))
     return Table("improvement", "Probability of improvement", head, tuple(rows))
 
 

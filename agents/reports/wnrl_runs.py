@@ -107,6 +107,8 @@ def _settings(config: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(hyperparams := config.get("hyperparams"), dict):
         stored.pop("hyperparams", None)
         stored |= {f"hyperparams.{name}": value for name, value in hyperparams.items()}
+    if not config.get("library") and stored.get("schedule_steps") is None:
+        stored["schedule_steps"] = stored.get("steps")
     return {name: as_text(value) for name, value in stored.items()}
 
 

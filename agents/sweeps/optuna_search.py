@@ -19,10 +19,11 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
+from agents.reports.cautions import FIRST_SEARCHED
 from agents.sweeps.csv_file import write_csv
 from agents.sweeps.live_table import LiveTable
 from agents.sweeps.ray_runs import Resources, ShownTrials, configuration, fit, tuned_trial
-from agents.sweeps.search import FIRST_SEED, Candidate, Range, Space
+from agents.sweeps.search import Candidate, Range, Space
 from agents.sweeps.sweep_folder import SweepFolder
 from agents.sweeps.trials import Trial
 from envs.atari import usable_cores
@@ -140,7 +141,7 @@ def sample_of(base: Trial, settings: Mapping[str, Any], repeat: int = 0) -> Tria
     """
     number = zlib.crc32(json.dumps([base.group, settings, repeat], sort_keys=True).encode())
     together = {**base.settings, **settings}
-    return dataclasses.replace(base, settings=together, varied=(*settings,), seed=FIRST_SEED + number % SEEDS)
+    return dataclasses.replace(base, settings=together, varied=(*settings,), seed=FIRST_SEARCHED + number % SEEDS)
 
 
 def sampled_trial(config: Mapping[str, Any], base: Mapping[str, Any], path: str) -> None:

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 from agents.sweeps.plan import Override, values_of
 from agents.sweeps.trials import Trial
 
-FIRST_SEED = 1_000_000
-"""Of the runs of searches; comparisons have seeds below."""
 DECADE = 10.0
 """A range whose ends differ by this factor is searched in the logarithm."""
 

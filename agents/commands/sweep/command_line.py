@@ -14,10 +14,11 @@ from agents.commands.parser import parse, read
 from agents.commands.sb3.command import parse_sb3
 from agents.commands.sweep.settings import FLAGS, SweepSettings
 from agents.registry import AGENTS
+from agents.reports.cautions import FIRST_SEARCHED
 from agents.settings.flat import names_of_types, to_flat
 from agents.sweeps.plan import Override, Plan, check_setting, kinds, seed_range, values_of
 from agents.sweeps.presets import SWEEPS, scaled
-from agents.sweeps.search import FIRST_SEED, grid_of, space_of
+from agents.sweeps.search import grid_of, space_of
 from agents.sweeps.sweep_file import SweepFile, read_sweep_file
 from agents.sweeps.trials import SB3, Trial, as_flag, combinations
 
@@ -94,7 +95,7 @@ def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Overri
         space = space_of(settings.tune)
         if both := space.keys() & axes.keys():
             raise ValueError(f"{min(both)} is searched by --tune, and given: leave one of them out")
-        seeds = tuple(FIRST_SEED + seed for seed in seeds)
+        seeds = tuple(FIRST_SEARCHED + seed for seed in seeds)
         if settings.samples:  # what is drawn is no axis, which the plan would check
             for agent, name in itertools.product(settings.agents, space):
                 check_setting(agent, name)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from agents.sweeps.search import FIRST_SEED
+from agents.reports.cautions import FIRST_SEARCHED
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class SweepSettings:
             raise ValueError("first_seed and retries must not be negative")
         if self.samples is not None and (self.samples < 1 or not self.tune):
             raise ValueError(f"--samples is for a search by --tune and at least 1, got {self.samples}")
-        if self.first_seed + self.seeds > FIRST_SEED:
-            raise ValueError(f"seeds from {FIRST_SEED:,} are those of searches: choose another first_seed")
+        if self.first_seed + self.seeds > FIRST_SEARCHED:
+            raise ValueError(f"seeds from {FIRST_SEARCHED:,} are those of searches: choose another first_seed")
 
 
 FLAGS = tuple(field.name for field in dataclasses.fields(SweepSettings))

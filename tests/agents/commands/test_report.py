@@ -128,7 +128,8 @@ def test_runs_of_other_settings_are_refused_and_drawn_apart_or_together(report, 
 
 
 def test_runs_whose_learning_broke_down_count(report, runs):
-    write_run(runs / "none-3", curve([1]), seed=3, broke_down=150, steps=300)
+    write_run(runs / "none-3", curve([1]), seed=3, broke_down=150)
+    write_run(runs / "weight-3", curve([1, 1, 1]), seed=3, norm="weight")
     code, _, err = report("runs", *QUICK)
     assert code == 0
     assert err == (
@@ -140,7 +141,7 @@ def test_runs_whose_learning_broke_down_count(report, runs):
     assert "all curves end at 100, where runs/none-3 does" in err
     assert "counted" not in err
     _, _, err = report("runs", "--score", "time/time_elapsed", "--min-steps", 200, *QUICK)
-    assert "runs/none-3 is left out: it ends at step 100" in err
+    assert "runs/none-3 is left out: it ends at step 100, where its learning broke down, before --min-steps 200" in err
 
 
 def test_nothing_but_a_run_whose_learning_broke_down(report, tmp_path):

@@ -6,7 +6,15 @@ import struct
 from agents.reports.drawing import Drawn
 from agents.reports.run import Points, Run
 
-SETTINGS = {"env": "Task", "game": None, "norm": "none", "seed": 0, "learning_rate": 0.001, "run_dir": "x"}
+SETTINGS = {
+    "env": "Task",
+    "game": None,
+    "norm": "none",
+    "seed": 0,
+    "learning_rate": 0.001,
+    "run_dir": "x",
+    "steps": 300,
+}
 
 
 def write_run(folder, rows, games=(), agent="dqn", broke_down=None, **settings):

@@ -74,8 +74,17 @@ def test_a_version_that_lacked_a_setting_is_compared_by_what_it_did():
     assert len(group([a_run([1], before={"stack": "null"}), new])) == 1
 
 
+def test_runs_whose_schedules_end_at_other_steps_are_no_seeds_of_one_curve():
+    """At step 200 the rate of one is 0, and of the other half of what it began with."""
+    runs = [a_run([1], seed=s, settings={"steps": str(n), "schedule_steps": str(n)}) for s, n in enumerate((200, 400))]
+    with pytest.raises(ValueError, match=r"in schedule_steps \(200 in 1, .*; 400 in 1, .*--across schedule_steps"):
+        group(runs)
+    longer = [a_run([1], seed=s, settings={"steps": str(n), "schedule_steps": "900"}) for s, n in enumerate((200, 400))]
+    assert len(group(longer)) == 1
+
+
 def test_what_may_change_when_a_run_is_resumed_is_free():
-    assert {name for name in RESUMABLE if name not in FREE} == {"eval_epsilon"}  # which changes the score
+    assert {name for name in RESUMABLE if name not in FREE} == {"eval_epsilon", "schedule_steps"}  # these change scores
     assert OF_NOTE < FREE
 
 

@@ -73,7 +73,7 @@ def test_thresholds_and_improvement(analysis):
     assert column(table, "median minutes") == ["not reached", "0.03333"]
     (row,) = improvement_table(analysis).rows
     assert row[:5] == ("dqn weight", "dqn none", "Task", "1", "–")
-    assert row[5:] == ("3.5", "–")  # (5 − 1 + 5 − 2) / 2
+    assert row[5:] == ("3.5", "–", "2")  # (5 − 1 + 5 − 2) / 2
 
 
 def test_aggregates():

@@ -31,6 +31,13 @@ def test_a_setting_that_came_later_has_the_value_that_it_had_before(tmp_path):
     assert "env_groups" not in run.settings
 
 
+def test_schedules_end_with_the_steps_where_nothing_else_is_set(tmp_path):
+    """As in runs from before there was such a setting; stable-baselines3's algorithms have none."""
+    for settings, end in (({}, "900"), ({"schedule_steps": None}, "900"), ({"schedule_steps": 500}, "500")):
+        run = read_wnrl_run(write_run(tmp_path / "run", curve([5]), steps=900, **settings), [])
+        assert run.value("schedule_steps") == end
+
+
 def test_wall_time_goes_on_after_a_resume(tmp_path):
     rows = [{"step": s, "time/time_elapsed": t, "rollout/ep_rew_mean": 1} for s, t in [(10, 4), (20, 9), (30, 2)]]
     assert read_wnrl_run(write_run(tmp_path / "run", rows), []).clock.values.tolist() == [4, 9, 11]
@@ -81,6 +88,6 @@ def test_where_learning_broke_down(tmp_path):
     run = read_wnrl_run(write_run(tmp_path / "a", curve([5]), broke_down=150, steps=900), [])
     assert (run.broke_down, run.planned) == (150, 900)
     run = read_wnrl_run(write_run(tmp_path / "b", curve([5])), [])
-    assert (run.broke_down, run.planned) == (None, 0)
+    assert (run.broke_down, run.planned) == (None, 300)
     for steps, planned in [(1000.0, 1000), ("many", 0), (-1, 0), (10**400, 0), (float("inf"), 0)]:
         assert read_wnrl_run(write_run(tmp_path / "c", curve([5]), steps=steps), []).planned == planned

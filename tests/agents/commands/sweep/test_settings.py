@@ -5,7 +5,7 @@ import re
 import pytest
 
 from agents.commands.sweep.settings import FLAGS, SweepSettings
-from agents.sweeps.search import FIRST_SEED
+from agents.reports.cautions import FIRST_SEARCHED
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,10 @@ from agents.sweeps.search import FIRST_SEED
         ({"retries": -1}, "first_seed and retries must not be negative"),
         ({"samples": 4}, "--samples is for a search by --tune and at least 1, got 4"),
         ({"samples": 0, "tune": ("gamma=0.9:0.99",)}, "--samples is for a search by --tune and at least 1, got 0"),
-        ({"first_seed": FIRST_SEED - 4}, f"seeds from {FIRST_SEED:,} are those of searches: choose another first_seed"),
+        (
+            {"first_seed": FIRST_SEARCHED - 4},
+            f"seeds from {FIRST_SEARCHED:,} are those of searches: choose another first_seed",
+        ),
     ],
 )
 def test_settings_that_cannot_be(wrong, line):
@@ -37,7 +40,7 @@ def test_settings_that_cannot_be(wrong, line):
         {"scale": 1.0},
         {"cpus_per_trial": 0.0, "gpus_per_trial": 0.0},
         {"samples": 1, "tune": ("gamma=0.9:0.99",)},
-        {"first_seed": FIRST_SEED - 5},
+        {"first_seed": FIRST_SEARCHED - 5},
         {"retries": 0},
     ],
 )
