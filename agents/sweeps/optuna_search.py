@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -90,7 +90,18 @@ def search(
             fit(folder, {}, resources, [Recorded(record, table, base, check)], config, worker)
         finally:
             table.close()
-    return [Candidate(base, settings, score) for settings, score in record.read()]
+    return [Candidate(base, one.settings, one.score, one.steps >= base.steps) for one in record.read()]
+
+
+class Sample(NamedTuple):
+    """A run of a search that has ended."""
+
+    settings: dict[str, Any]
+    """Of those that are searched."""
+    steps: int
+    """Fewer than the search has where it was stopped early, or its learning broke down."""
+    score: float
+    """After these steps."""
 
 
 class Proposals(OptunaSearch):
@@ -98,12 +109,12 @@ class Proposals(OptunaSearch):
 
     Args:
         space: Optuna's distribution of each setting.
-        known: settings and score of the samples so far.
+        known: the samples so far.
         options: of `OptunaSearch`.
     """
 
-    def __init__(self, space: Mapping[str, Any], known: Sequence[tuple[dict[str, Any], float]], **options: Any) -> None:
-        tried, scores = [settings for settings, _ in known], [score for _, score in known]
+    def __init__(self, space: Mapping[str, Any], known: Sequence[Sample], **options: Any) -> None:
+        tried, scores = [one.settings for one in known], [one.score for one in known]
         points: dict[str, Any] = {"points_to_evaluate": tried, "evaluated_rewards": scores} if known else {}
         super().__init__({**space}, **points, **options)
         self._proposed = Counter(map(_text, tried))
@@ -173,16 +184,18 @@ class Samples:
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self._path, self._names = path, [*names]
 
-    def read(self) -> list[tuple[dict[str, Any], float]]:
-        """Settings and score of each.
+    def read(self) -> list[Sample]:
+        """All of them, as they ended.
 
         Raises:
             ValueError: the file is another one, damaged, or cannot be read.
         """
         lines = self._lines()
         try:
-            rows = list(csv.DictReader(lines))
-            return [({name: json.loads(row[name]) for name in self._names}, float(row["score"])) for row in rows]
+            return [
+                Sample({name: json.loads(row[name]) for name in self._names}, int(row["steps"]), float(row["score"]))
+                for row in csv.DictReader(lines)
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self._path} is of another search, or damaged ({error}): remove it") from error
 
@@ -193,10 +206,10 @@ class Samples:
             raise ValueError(f"{self._path} cannot be read: {error.strerror}") from error
         return text[: text.rfind("\n") + 1].splitlines(keepends=True)
 
-    def add(self, settings: Mapping[str, Any], step: int, score: float) -> None:
+    def add(self, settings: Mapping[str, Any], steps: int, score: float) -> None:
         """Append one, with the file written anew."""
         rows = list(csv.reader(self._lines())) or [[*self._names, "steps", "score"]]
-        added = [*(json.dumps(settings[name]) for name in self._names), step, repr(score)]
+        added = [*(json.dumps(settings[name]) for name in self._names), steps, repr(score)]
         write_csv(self._path, [*rows, added])
 
 

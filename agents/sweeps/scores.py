@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from agents.reports.analysis import SCORES, Choices, analyse
 from agents.reports.breakdowns import with_breakdowns
-from agents.reports.curves import group
+from agents.reports.curves import Method, group
 from agents.reports.findings import Analysis
+from agents.reports.run import ABSENT
 from agents.reports.tables import Table, score_table
 from agents.reports.wnrl_runs import read_wnrl_run
 from agents.sweeps.csv_file import write_csv
 from agents.sweeps.sweep_folder import SweepFolder
-from agents.sweeps.trials import Trial
+from agents.sweeps.trials import Trial, combinations
 
 RESAMPLES = 2_000
+OUTCOMES = ("broke down", "missing")
+"""Columns of `scores.csv`: how many runs' learning broke down, and how many runs of the plan have no score."""
 
 
 def analysis_of(folder: SweepFolder, trials: Sequence[Trial]) -> Analysis | None:
@@ -51,7 +55,7 @@ def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
     The same trials give the same files, however often the sweep was stopped on the way.
 
     Returns:
-        The statistics; None where no trial has finished.
+        The statistics, with the columns of `OUTCOMES` where one of them is not 0; None where no trial has finished.
 
     Raises:
         ValueError: the runs cannot be compared; then `trials.csv` has no scores.
@@ -64,9 +68,37 @@ def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
     _write_trials(folder, trials, _by_trial(analysis))
     if analysis is None:
         return None
-    table = score_table(analysis)
-    write_csv(folder.path / "scores.csv", [table.head, *table.rows])
-    return table._replace(title=f"final scores, the mean of {analysis.tag} over the last tenth of the steps")
+    scores = score_table(analysis)
+    whole = _with_outcomes(scores, analysis, folder, trials)
+    write_csv(folder.path / "scores.csv", [whole.head, *whole.rows])
+    shown = whole if any(count != "0" for row in whole.rows for count in row[-len(OUTCOMES) :]) else scores
+    return shown._replace(title=f"final scores, the mean of {analysis.tag} over the last tenth of the steps")
+
+
+def _with_outcomes(table: Table, analysis: Analysis, folder: SweepFolder, trials: Sequence[Trial]) -> Table:
+    """The table of scores with the columns of `OUTCOMES`, and a row for each group of trials that all lack a score."""
+    outcomes = _outcomes(folder, trials, _by_trial(analysis))
+    group_of = {trial.name: trial.group for trial in trials}
+    curves = [result.curve for env in analysis.environments for result in env.curves]
+    groups = [group_of[Path(curve.runs[0].name).name] for curve in curves]
+    rows = [(*row, *outcomes[name]) for row, name in zip(table.rows, groups, strict=True)]
+    for trial in combinations(trials):
+        if trial.group not in groups:
+            rows.append((*_row_without_scores(trial, table.head), *outcomes[trial.group]))
+    return table._replace(head=(*table.head, *OUTCOMES), rows=tuple(rows))
+
+
+def _outcomes(folder: SweepFolder, trials: Sequence[Trial], scored: Collection[str]) -> dict[str, tuple[str, str]]:
+    """The cells of `OUTCOMES` by group of trials."""
+    broke_down = Counter(trial.group for trial in trials if folder.breakdown_of(trial) is not None)
+    missing = Counter(trial.group for trial in trials if trial.name not in scored)
+    return {trial.group: (str(broke_down[trial.group]), str(missing[trial.group])) for trial in trials}
+
+
+def _row_without_scores(trial: Trial, head: Sequence[str]) -> list[str]:
+    method = Method(trial.agent, trial.norm, tuple((name, trial.shown(name)) for name in trial.varied))
+    known = {"method": str(method), "environment": trial.task, "seeds": "0"}
+    return [known.get(name, ABSENT) for name in head]
 
 
 def _write_trials(folder: SweepFolder, trials: Sequence[Trial], finals: Mapping[str, tuple[float, float]]) -> None:

@@ -89,6 +89,8 @@ class Candidate(NamedTuple):
     """Of those that are searched."""
     score: float
     """Mean over its runs."""
+    complete: bool = True
+    """Whether its runs made all the steps of the search, and none was stopped early."""
 
 
 def candidates(
@@ -120,12 +122,13 @@ def candidates(
 def best_overrides(found: Sequence[Candidate]) -> list[Override]:
     """The best settings of each agent, task and normalizer, as a sweep takes them; of equal ones the first.
 
-    With none of them learning breaks down.
+    With none of them learning breaks down. Those whose runs were stopped early are taken only where no others are left:
+    their score is that of fewer steps.
     """
     best: dict[tuple[str, str, str], Candidate] = {}
     for one in found:
         key = _kind(one.trial)
-        if one.score > WORST and (key not in best or one.score > best[key].score):
+        if one.score > WORST and (key not in best or _rank(one) > _rank(best[key])):
             best[key] = one
     return [
         Override(
@@ -133,6 +136,10 @@ def best_overrides(found: Sequence[Candidate]) -> list[Override]:
         )
         for (agent, task, norm), one in best.items()
     ]
+
+
+def _rank(one: Candidate) -> tuple[bool, float]:
+    return one.complete, one.score
 
 
 def without_best(trials: Sequence[Trial], found: Sequence[Candidate]) -> dict[str, bool]:

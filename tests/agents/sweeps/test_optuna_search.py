@@ -14,13 +14,17 @@ from agents.sweeps.optuna_search import (
     REPEAT,
     Proposals,
     Recorded,
+    Sample,
     Samples,
     distribution,
     numbered,
     sample_of,
+    search,
     table_of,
 )
-from agents.sweeps.search import space_of
+from agents.sweeps.ray_runs import Resources
+from agents.sweeps.search import best_overrides, space_of
+from agents.sweeps.sweep_folder import SweepFolder
 from tests.agents.sweeps.made_up import a_trial
 
 
@@ -57,11 +61,11 @@ def test_samples_are_kept(tmp_path):
     samples = Samples(path, ["learning_rate", "epochs", "optimizer"])
     assert samples.read() == []
     rows = [
-        ({"learning_rate": 1 / 3, "epochs": 2, "optimizer": "sgd"}, 1 / 7),
-        ({"learning_rate": 1e-5, "epochs": 9, "optimizer": "adam"}, -500.0),
+        Sample({"learning_rate": 1 / 3, "epochs": 2, "optimizer": "sgd"}, 300, 1 / 7),
+        Sample({"learning_rate": 1e-5, "epochs": 9, "optimizer": "adam"}, 33, -500.0),
     ]
-    for settings, score in rows:
-        Samples(path, ["learning_rate", "epochs", "optimizer"]).add(settings, 300, score)
+    for row in rows:
+        Samples(path, ["learning_rate", "epochs", "optimizer"]).add(*row)
     assert samples.read() == rows
     assert path.read_text().count("score") == 1
 
@@ -73,6 +77,8 @@ def test_samples_are_kept(tmp_path):
         "learning_rate,steps,score\nx,300,1.0\n",
         "learning_rate,steps,score\n0.1,300\n",
         "learning_rate,steps,score\n,300,1.0\n",
+        "learning_rate,steps,score\n0.1,x,1.0\n",
+        "learning_rate,score\n0.1,1.0\n",
     ],
 )
 def test_samples_of_another_search(tmp_path, text):
@@ -87,7 +93,7 @@ def test_a_sample_that_was_cut_off_is_none(tmp_path, cut):
     path = tmp_path / "a.samples.csv"
     path.write_text("learning_rate,steps,score\n0.3,300,1.0\n" + cut)
     samples = Samples(path, ["learning_rate"])
-    assert samples.read() == [({"learning_rate": 0.3}, 1.0)]
+    assert samples.read() == [({"learning_rate": 0.3}, 300, 1.0)]
     samples.add({"learning_rate": 0.2}, 300, 2.0)
     assert path.read_text() == "learning_rate,steps,score\n0.3,300,1.0\n0.2,300,2.0\n"
 
@@ -100,7 +106,7 @@ def test_a_folder_in_place_of_the_samples(tmp_path):
 def test_settings_that_are_drawn_again_are_another_run():
     """Of two values there are more samples than values: each has a seed of its own, also after a stop."""
     space = {"double": CategoricalDistribution([True, False])}
-    known = [({"double": True}, 1.0), ({"double": True}, 2.0)]
+    known = [Sample({"double": True}, 300, 1.0), Sample({"double": True}, 300, 2.0)]
     found = Proposals(space, known, metric="score", mode="max")
     drawn = [found.suggest(str(number)) for number in range(9)]
     for value, first in ((True, 2), (False, 0)):
@@ -128,11 +134,23 @@ def test_each_sample_that_ends_is_recorded(tmp_path, capsys):
     for trial in trials:
         recorded.on_trial_complete(1, [], trial)
     assert samples.read() == [
-        ({"learning_rate": 0.5}, 1.0),
-        ({"learning_rate": 0.1}, 5.0),
-        ({"learning_rate": 0.2}, 2.0),
+        ({"learning_rate": 0.5}, 300, 1.0),
+        ({"learning_rate": 0.1}, 300, 5.0),
+        ({"learning_rate": 0.2}, 33, 2.0),
     ]
     assert [recorded.name_of(trial) for trial in trials] == [numbered(base, number).name for number in (1, 2, 3)]
+
+
+def test_a_sample_that_was_stopped_early_is_not_the_best(tmp_path):
+    """Whatever its score was then; nothing runs, since there are all samples."""
+    base = a_trial(steps=300)
+    samples = Samples(tmp_path / "dqn-CartPole-v1-weight.samples.csv", ["learning_rate"])
+    for rate, steps, score in ((0.1, 300, 5.0), (0.2, 33, 9.0), (0.3, 304, 7.0), (0.4, 100, 8.0)):
+        samples.add({"learning_rate": rate}, steps, score)
+    space = space_of(["learning_rate=0.1:0.4"])
+    found = search(SweepFolder(tmp_path), base, space, 4, Resources(1, 0, 0, None))
+    assert [one.complete for one in found] == [True, False, True, False]
+    assert [one.settings for one in best_overrides(found)] == [{"learning_rate": "0.3"}]
 
 
 def test_the_table_of_a_search_goes_on_where_it_was(capsys):

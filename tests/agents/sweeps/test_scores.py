@@ -40,6 +40,8 @@ def test_tables(folder):
     assert found[-1][5:] == ["0", "", "", ""]
     assert len(table.rows) == 4
     assert rows(folder.path / "scores.csv") == [list(table.head), *map(list, table.rows)]
+    assert table.head[-2:] == ("broke down", "missing")
+    assert [row[-2:] for row in table.rows] == [("0", "0")] * 3 + [("0", "1")]
     assert "dqn none, gamma 0.5" in table.as_text()
     before = [(folder.path / name).read_bytes() for name in ("trials.csv", "scores.csv")]
     write_scores(folder, trials)
@@ -74,6 +76,41 @@ def test_a_trial_whose_learning_broke_down_counts(folder):
     assert rows(folder.path / "trials.csv")[3] == ["dqn", "CartPole-v1", "weight", "2", "0", "250", "2.0", "4.0"]
     scores = dict(zip(table.head, table.rows[0], strict=True))
     assert (scores["seeds"], scores["lowest"], scores["steps"]) == ("3", "2", "300")
+    assert (scores["broke down"], scores["missing"]) == ("1", "0")
+
+
+def test_a_table_of_runs_that_all_ended_well_is_shown_without_their_number(folder):
+    """The file has the same columns in any case, for those who read it by program."""
+    finish(folder, a_trial(), [1, 2, 3])
+    table = write_scores(folder, [a_trial()])
+    head, row = rows(folder.path / "scores.csv")
+    assert head == [*table.head, "broke down", "missing"]
+    assert row == [*table.rows[0], "0", "0"]
+
+
+def test_a_normalizer_of_whose_runs_none_has_a_score_is_in_the_table(folder):
+    """One run failed, one ended before it had a score, and the learning of one broke down before."""
+    trials = [
+        a_trial(norm=norm, task=task, seed=seed, settings={"gamma": 0.5}, varied=("gamma",))
+        for task in ("Acrobot-v1", "CartPole-v1")
+        for norm in ("none", "weight")
+        for seed in range(3)
+    ]
+    for trial in trials[:6]:
+        finish(folder, trial, [3, 3, 3])
+    for trial in trials[6:9]:
+        finish(folder, trial, [], step=100)
+    finish(folder, trials[10], [])
+    break_down(folder, trials[11], [], step=50)
+    write_scores(folder, trials)
+    head, *found = rows(folder.path / "scores.csv")
+    about = [head.index(name) for name in ("method", "environment", "IQM", "seeds", "broke down", "missing")]
+    assert [[row[place] for place in about] for row in found] == [
+        ["dqn none, gamma 0.5", "Acrobot-v1", "3", "3", "0", "0"],
+        ["dqn weight, gamma 0.5", "Acrobot-v1", "3", "3", "0", "0"],
+        ["dqn none, gamma 0.5", "CartPole-v1", "–", "0", "0", "3"],
+        ["dqn weight, gamma 0.5", "CartPole-v1", "–", "0", "1", "3"],
+    ]
 
 
 def test_nothing_but_breakdowns_without_a_score(folder):

@@ -53,6 +53,24 @@ def test_the_best_of_each():
     ]
 
 
+def test_the_best_is_one_that_made_all_its_steps():
+    """A score at a rung is of another length. `none` has no run that came to the end, but for one that broke down."""
+    weight, none = a_trial(norm="weight"), a_trial(norm="none")
+    found = [
+        Candidate(weight, {"tau": 1}, 50.0, complete=False),
+        Candidate(weight, {"tau": 2}, 10.0),
+        Candidate(weight, {"tau": 3}, 30.0),
+        Candidate(weight, {"tau": 4}, 40.0, complete=False),
+        Candidate(none, {"tau": 5}, 1.0, complete=False),
+        Candidate(none, {"tau": 6}, 2.0, complete=False),
+        Candidate(none, {"tau": 7}, WORST),
+    ]
+    assert [(one.where["norm"], one.settings) for one in best_overrides(found)] == [
+        (("weight",), {"tau": "3"}),
+        (("none",), {"tau": "6"}),
+    ]
+
+
 def test_what_has_no_best_settings():
     """`none` broke down with all settings, `layer` has no run that was tried to its end."""
     trials = [a_trial(norm=norm, seed=seed) for norm in ("none", "weight", "layer") for seed in range(2)]

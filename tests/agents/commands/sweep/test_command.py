@@ -70,6 +70,8 @@ def test_a_sweep_that_has_finished_shows_its_scores_again(sweep, tmp_path):
         "4 runs of 2 kinds, 4 of them finished, in sweep\nfinal scores, the mean of rollout/ep_rew_mean over"
     )
     assert out.endswith("report.py sweep/runs compares them\n")
+    assert "missing" not in out
+    assert "broke down" not in out
     assert (tmp_path / "sweep" / "scores.csv").read_text().count("\n") == 3
     out = sweep("--agents", "dqn", *BASE, "--seeds", 2, "--norms", "none")[1]
     last = "report.py sweep/runs compares them, and 2 of earlier commands, which trials.csv and scores.csv leave out\n"
@@ -90,6 +92,7 @@ def test_runs_whose_learning_broke_down_are_an_outcome(sweep, tmp_path):
     code, out, err = sweep(*arguments)
     assert code == 0
     assert "3 runs of 1 kinds, 3 of them finished" in out
+    assert [line.split()[-2:] for line in out.splitlines()[2:4]] == [["down", "missing"], ["2", "0"]]
     assert err == (
         "learning broke down in 2 of 3 runs, dqn-CartPole-v1-none-s1 for example, from there on counted with the "
         "lowest score of all\n"
