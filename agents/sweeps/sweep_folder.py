@@ -47,11 +47,15 @@ class SweepFolder:
             self._lock.release()
             self._lock = None
 
-    def record(self, trials: Sequence[Trial]) -> None:
+    def record(self, trials: Sequence[Trial], *, longer: bool = True) -> None:
         """Write the trials' commands into `sweep.json`, after those of an earlier command that had others.
 
         A trial that the earlier command named otherwise, since its axes had fewer values or more, keeps its run; one
         that gets more steps goes on in it, where its schedules end at a step that both commands name.
+
+        Args:
+            trials: of this command.
+            longer: whether they may have more steps than before, which samples of a search may not.
 
         Raises:
             ValueError: a trial there had other settings, the folder holds something else, or cannot be written to.
@@ -62,11 +66,12 @@ class SweepFolder:
             del known[name]
         for trial in trials:
             before = known.setdefault(trial.name, trial.arguments)
-            if _is_longer(trial, before) and "schedule_steps" in trial.settings:
+            more = longer and _is_longer(trial, before)
+            if more and "schedule_steps" in trial.settings:
                 known[trial.name] = trial.arguments
             elif _words(before) != _words(trial.arguments):
                 was, would_be = _changed(before, trial.arguments)
-                advice = ", or give both commands one --schedule-steps" if _is_longer(trial, before) else ""
+                advice = ", or give both commands one --schedule-steps" if more else ""
                 raise ValueError(
                     f"{self.path} holds a sweep in which {trial.name} had {was}, now it would have {would_be}: choose "
                     f"another --out{advice}"

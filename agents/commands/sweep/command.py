@@ -154,7 +154,7 @@ def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
             settings_of_run(sample_of(base, ends))
     folder = opened(settings.out)
     try:
-        folder.record(bases)
+        folder.record(bases, longer=False)
         found: list[Candidate] = []
         complete = True
         with under_ray(settings) as (resources, stop):

@@ -55,10 +55,13 @@ def test_more_steps_where_schedules_have_ended(folder):
     assert json.loads((folder.path / "sweep.json").read_text())["trials"][a_trial().name] == a_trial().arguments
 
 
-def test_more_steps_where_a_run_cannot_go_on(folder):
-    folder.record([a_trial(agent="sb3-dqn", steps=300)])
+@pytest.mark.parametrize(("agent", "longer"), [("sb3-dqn", True), ("dqn", False)])
+def test_more_steps_where_runs_cannot_go_on(folder, agent, longer):
+    """Those of stable-baselines3's algorithms, and the samples of a search."""
+    before, after = (a_trial(agent=agent, steps=steps, settings={"schedule_steps": 900}) for steps in (300, 600))
+    folder.record([before])
     with pytest.raises(ValueError, match=r"--steps 600: choose another --out$"):
-        folder.record([a_trial(agent="sb3-dqn", steps=600)])
+        folder.record([after], longer=longer)
 
 
 def named_by(*varied, rate="1e-3", seed=0):
