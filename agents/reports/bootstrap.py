@@ -69,6 +69,22 @@ def mean_difference(pairs: Numbers) -> Estimate:
     return Estimate(value, np.asarray(value - half), np.asarray(value + half))
 
 
+def unpaired_difference(one: Numbers, other: Numbers) -> Estimate:
+    """The difference of two means, of runs [N] and [M], with Welch's t interval, which knows no pairs."""
+    value = np.asarray(one.mean() - other.mean())
+    if min(len(one), len(other)) < FEWEST:
+        return Estimate(value, np.asarray(np.nan), np.asarray(np.nan))
+    from scipy.stats import t
+
+    squares = [runs.var(ddof=1) / len(runs) for runs in (one, other)]
+    total = sum(squares)
+    if not total:
+        return Estimate(value, value, value)
+    freedom = total**2 / sum(square**2 / (len(runs) - 1) for square, runs in zip(squares, (one, other), strict=True))
+    half = t.ppf(0.975, freedom) * total**0.5
+    return Estimate(value, np.asarray(value - half), np.asarray(value + half))
+
+
 def iqm(*tasks: Numbers, axis: int = -1) -> Numbers:
     """Interquartile mean of all tasks' runs together: the mean without the lowest and the highest quarter."""
     from scipy.stats import trim_mean

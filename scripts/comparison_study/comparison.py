@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.reports.bootstrap import Estimate, mean_difference, probability_of_improvement
+from agents.reports.bootstrap import Estimate, mean_difference, probability_of_improvement, unpaired_difference
 from agents.reports.run import Numbers
 
 NONE = "none"
@@ -49,6 +49,10 @@ class Comparison(NamedTuple):
         """Score with the normalizer less that with the baseline, by seed, with Student's interval."""
         ours, theirs = self.finals(norm)
         return mean_difference(ours - theirs)
+
+    def unpaired_difference(self, norm: str) -> Estimate:
+        """The same difference, with Welch's interval, which takes the runs with one seed for no pair."""
+        return unpaired_difference(*self.finals(norm))
 
     def effect(self, norm: str) -> Estimate:
         """`mean_difference` and its bounds over the standard deviation of a score over seeds, pooled of both.

@@ -36,19 +36,24 @@ def overall_table(comparisons: Sequence[Comparison]) -> str:
     rows, baseline = [], comparisons[0].baseline
     for norm in dict.fromkeys(norm for comparison in comparisons for norm in comparison.scores if norm != baseline):
         if having := _having(comparisons, norm):
-            intervals = [comparison.mean_difference(norm) for comparison in having]
-            ahead, behind = sum(each.low > 0 for each in intervals), sum(each.high < 0 for each in intervals)
+            paired = _outside_0([comparison.mean_difference(norm) for comparison in having])
+            unpaired = _outside_0([comparison.unpaired_difference(norm) for comparison in having])
             better = with_interval(overall(having, norm), decimals=2)
-            rows.append([f"`{norm}`", str(len(having)), str(ahead), str(behind), better])
-    head = ["normalizer", "comparisons", "ahead", "behind", f"better than `{baseline}` (ties half)"]
+            rows.append([f"`{norm}`", str(len(having)), *paired, better, ", ".join(unpaired)])
+    head = ["normalizer", "comparisons", "ahead", "behind", f"better than `{baseline}` (ties half)", "unpaired"]
     return markdown(head, rows)
+
+
+def _outside_0(intervals: Sequence[Estimate]) -> list[str]:
+    """How many intervals are above 0, and how many below."""
+    return [str(sum(each.low > 0 for each in intervals)), str(sum(each.high < 0 for each in intervals))]
 
 
 def overall(comparisons: Sequence[Comparison], norm: str) -> Estimate:
     """The mean over comparisons of the probability of improvement, with Student's interval over the comparisons.
 
-    It is one for comparisons like these, if they are taken as drawn by chance from some larger number; how much a
-    single one varies with its seeds is in it. The interval is cut at 0 and 1.
+    It is one for comparisons like these, if they are taken as drawn by chance from some larger number, independently of
+    each other; how much a single one varies with its seeds is in it. The interval is cut at 0 and 1.
     """
     found = mean_difference(np.array([comparison.probability(norm) for comparison in comparable(comparisons, norm)]))
     return Estimate(*(np.clip(each, 0, 1) for each in found))

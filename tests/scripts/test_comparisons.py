@@ -23,9 +23,15 @@ def test_the_tables_of_the_docs_are_what_the_command_prints():
 def test_what_the_page_says_of_other_baselines_is_what_the_command_prints():
     page = (DOCS / "comparisons.md").read_text()
     same_rate = call("comparisons", LIST.with_name("comparisons-ppo-3e-3.csv"))
+    own = call("comparisons", LIST.with_name("comparisons-own.csv"))
     against_weight = call("comparisons", LIST, "--norm", "layer", "--baseline", "weight")
-    assert (same_rate.code, against_weight.code) == (0, 0)
-    for result, norms in ((same_rate, ["`weight`", "`layer`", "`layer+projected`"]), (against_weight, ["`layer`"])):
+    assert (same_rate.code, own.code, against_weight.code) == (0, 0, 0)
+    said = (
+        (same_rate, ["`weight`", "`layer`", "`layer+projected`"]),
+        (own, ["`weight`"]),
+        (against_weight, ["`layer`"]),
+    )
+    for result, norms in said:
         found = {row[0]: row[4] for row in tables(result.out)[1]}
         assert [norm for norm in norms if found[norm] not in page] == []
 

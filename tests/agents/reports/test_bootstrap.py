@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind
 
 from agents.reports.bootstrap import (
     estimate,
@@ -13,6 +14,7 @@ from agents.reports.bootstrap import (
     probability_of_improvement,
     profile,
     share,
+    unpaired_difference,
 )
 
 RNG = np.random.default_rng(0)
@@ -170,3 +172,13 @@ def test_students_interval_of_five_differences_holds_the_truth_19_times_in_20():
 def test_two_differences_have_no_interval():
     found = mean_difference(np.array([1.0, 3.0]))
     assert (found.value, found.has_interval) == (2, False)
+
+
+def test_an_unpaired_difference_is_welch_s():
+    one, other = np.array([1.0, 4.0, 2.0, 8.0]), np.array([0.0, 0.5, -3.0])
+    theirs = ttest_ind(one, other, equal_var=False).confidence_interval()
+    assert np.array(unpaired_difference(one, other)) == pytest.approx(
+        [one.mean() - other.mean(), theirs.low, theirs.high]
+    )
+    assert [*unpaired_difference(np.full(3, 5.0), np.full(4, 3.0))] == [2, 2, 2]
+    assert not unpaired_difference(one, other[:2]).has_interval

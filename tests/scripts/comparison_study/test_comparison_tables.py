@@ -45,11 +45,17 @@ def test_over_all_each_comparison_counts_once_and_the_interval_is_over_compariso
 
 def test_ahead_and_behind_are_intervals_that_leave_0_out_and_probabilities_end_at_0_and_1():
     assert overall_table([AHEAD, BEHIND, EQUAL, FEW]).splitlines() == [
-        "| normalizer | comparisons | ahead | behind | better than `none` (ties half) |",
-        "| --- | --- | --- | --- | --- |",
-        "| `weight` | 3 | 1 | 1 | 0.50 (0.00 to 1.00) |",
-        "| `layer` | 1 | 0 | 0 | 0.50 |",
+        "| normalizer | comparisons | ahead | behind | better than `none` (ties half) | unpaired |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| `weight` | 3 | 1 | 1 | 0.50 (0.00 to 1.00) | 1, 1 |",
+        "| `layer` | 1 | 0 | 0 | 0.50 | 0, 0 |",
     ]
+
+
+def test_what_pairs_show_alone():
+    """Runs of one seed that rise and fall together: paired ahead, unpaired within the spread."""
+    together = compared("PPO", "A-v1", [1, 20, 40], weight=[2, 21.1, 41])
+    assert overall_table([together]).splitlines()[2] == "| `weight` | 1 | 1 | 0 | 0.67 | 0, 0 |"
 
 
 def test_tables_are_of_any_baseline():
