@@ -58,21 +58,28 @@ def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
         The statistics, with the columns of `OUTCOMES` where one of them is not 0; None where no trial has finished.
 
     Raises:
-        ValueError: the runs cannot be compared; then `trials.csv` has no scores.
+        ValueError: the runs cannot be compared; then `trials.csv` has no scores, and there is no `scores.csv`.
     """
     try:
         analysis = analysis_of(folder, trials)
     except ValueError:
         _write_trials(folder, trials, {})
+        _remove_statistics(folder)
         raise
     _write_trials(folder, trials, _by_trial(analysis))
     if analysis is None:
+        _remove_statistics(folder)
         return None
     scores = score_table(analysis)
     whole = _with_outcomes(scores, analysis, folder, trials)
     write_csv(folder.path / "scores.csv", [whole.head, *whole.rows])
     shown = whole if any(count != "0" for row in whole.rows for count in row[-len(OUTCOMES) :]) else scores
     return shown._replace(title=f"final scores, the mean of {analysis.tag} over the last tenth of the steps")
+
+
+def _remove_statistics(folder: SweepFolder) -> None:
+    """Those of an earlier command, which would stand beside the trials of this one."""
+    (folder.path / "scores.csv").unlink(missing_ok=True)
 
 
 def _with_outcomes(table: Table, analysis: Analysis, folder: SweepFolder, trials: Sequence[Trial]) -> Table:

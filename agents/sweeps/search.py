@@ -125,17 +125,26 @@ def best_overrides(found: Sequence[Candidate]) -> list[Override]:
     With none of them learning breaks down. Those whose runs were stopped early are taken only where no others are left:
     their score is that of fewer steps.
     """
+    return [
+        Override(
+            {"agent": (agent,), "game" if one.trial.game else "env": (task,), "norm": (norm,)}, _plain(one.settings)
+        )
+        for (agent, task, norm), one in _best(found).items()
+    ]
+
+
+def stopped_best(found: Sequence[Candidate]) -> list[str]:
+    """The agents, tasks and normalizers, as one text each, whose best settings are of a run that was stopped early."""
+    return [" ".join(kind) for kind, one in _best(found).items() if not one.complete]
+
+
+def _best(found: Sequence[Candidate]) -> dict[tuple[str, str, str], Candidate]:
     best: dict[tuple[str, str, str], Candidate] = {}
     for one in found:
         key = _kind(one.trial)
         if one.score > WORST and (key not in best or _rank(one) > _rank(best[key])):
             best[key] = one
-    return [
-        Override(
-            {"agent": (agent,), "game" if one.trial.game else "env": (task,), "norm": (norm,)}, _plain(one.settings)
-        )
-        for (agent, task, norm), one in best.items()
-    ]
+    return best
 
 
 def _rank(one: Candidate) -> tuple[bool, float]:

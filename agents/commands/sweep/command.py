@@ -16,7 +16,7 @@ from agents.commands.sweep.command_line import checked, read_sweep, settings_of_
 from agents.commands.sweep.settings import SweepSettings
 from agents.runtime.output_text import make_output_safe
 from agents.runtime.signals import StopSignal, leaving_within
-from agents.sweeps.search import Candidate, best_overrides, candidates, ends_of, space_of, without_best
+from agents.sweeps.search import Candidate, best_overrides, candidates, ends_of, space_of, stopped_best, without_best
 from agents.sweeps.sweep_file import toml_of
 from agents.sweeps.trials import Trial, combinations
 from wnrl.checkpoints.files import replace_file
@@ -164,6 +164,11 @@ def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
                 found += drawn
                 complete &= _all_drawn(folder, base, settings.samples - len(drawn))
                 _write_best(folder, found)
+        for kind in stopped_best(found):
+            print(
+                f"{kind}: no sample made all steps and worked, so that the best is one that was stopped",
+                file=sys.stderr,
+            )
         return 0 if _all_found(bases, found) and complete else 1
     finally:
         folder.release()

@@ -48,15 +48,25 @@ def test_tables(folder):
     assert [(folder.path / name).read_bytes() for name in ("trials.csv", "scores.csv")] == before
 
 
+def test_statistics_of_an_earlier_command_do_not_stay(folder):
+    finish(folder, a_trial(), [1, 2, 3])
+    write_scores(folder, [a_trial()])
+    assert (folder.path / "scores.csv").is_file()
+    assert write_scores(folder, [a_trial(seed=1)]) is None
+    assert not (folder.path / "scores.csv").exists()
+
+
 def test_trials_that_cannot_be_compared_are_listed(folder):
     trials = [a_trial(seed=seed) for seed in range(2)]
     for trial in trials:
         finish(folder, trial, [1, 2, 3])
+    write_scores(folder, trials)
     late = folder.run_of(trials[1]) / "progress.csv"
     late.write_text(late.read_text().replace("100,", "9100,").replace("200,", "9200,").replace("300,", "9300,"))
     with pytest.raises(ValueError, match="share no steps"):
         write_scores(folder, trials)
     assert [row[4:] for row in rows(folder.path / "trials.csv")[1:]] == [["300", "", "", ""]] * 2
+    assert not (folder.path / "scores.csv").exists()
 
 
 def test_nothing_has_finished(folder):

@@ -2,7 +2,17 @@
 
 import pytest
 
-from agents.sweeps.search import WORST, Candidate, Range, best_overrides, candidates, grid_of, space_of, without_best
+from agents.sweeps.search import (
+    WORST,
+    Candidate,
+    Range,
+    best_overrides,
+    candidates,
+    grid_of,
+    space_of,
+    stopped_best,
+    without_best,
+)
 from tests.agents.sweeps.made_up import a_trial
 
 
@@ -69,6 +79,7 @@ def test_the_best_is_one_that_made_all_its_steps():
         (("weight",), {"tau": "3"}),
         (("none",), {"tau": "6"}),
     ]
+    assert stopped_best(found) == ["dqn CartPole-v1 none"]
 
 
 def test_what_has_no_best_settings():
