@@ -268,7 +268,8 @@ class Algorithm:
     @named_arguments
     def player(self, *, deterministic: bool = False) -> Player:
         """A player of games, which keeps the state of a recurrent network; `deterministic` as in `predict`."""
-        player = Player(lambda: self._policy(deterministic), self._rows, self._probed.probe().actions)
+        draws = generator(self.settings.run.seed, Purpose.GAMES_POLICY, 1)  # goes on from game to game
+        player = Player(lambda: self._policy(deterministic, draws), self._rows, self._probed.probe().actions)
         self._players.add(player)
         return player
 

@@ -79,9 +79,10 @@ class EpisodeStorage:
         self._played = np.zeros(self._num_envs, np.int64)
 
     def read(self) -> Rollout:
-        """All rows."""
+        """All rows that are written in both parts."""
+        number = len(self._rows["valid"])
         stacked = {
-            name: to_device(np.stack(rows), self._device) if name in _HOST else torch.stack(rows)
+            name: to_device(np.stack(rows[:number]), self._device) if name in _HOST else torch.stack(rows[:number])
             for name, rows in self._rows.items()
         }
         return Rollout(**stacked)
@@ -91,15 +92,17 @@ class EpisodeStorage:
         return torch.cat(list(self._recent)) if len(self._recent) * self._num_envs > 1 else None
 
     def get_state(self) -> dict[str, Any]:
-        """The rows so far."""
-        rows = self.read()._asdict() if len(self) else {}
+        """The rows so far, without one whose step failed."""
+        rows = self.read()._asdict() if self._rows["valid"] else {}
         seen = torch.stack(list(self._recent)) if self._recent else None
         return {"rows": rows, "running": self._running.copy(), "played": self._played.copy(), "seen": seen}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from such a state."""
+        number = min(map(len, state["rows"].values()), default=0)  # one more in part in files of earlier versions
         for name, values in state["rows"].items():
-            self._rows[name] = list(values.cpu().numpy() if name in _HOST else values.to(self._device))
+            rows = values[:number]
+            self._rows[name] = list(rows.cpu().numpy() if name in _HOST else rows.to(self._device))
         self._running, self._played = state["running"].copy(), state["played"].copy()
         self._recent.clear()
         self._recent.extend([] if state["seen"] is None else state["seen"].to(self._device))

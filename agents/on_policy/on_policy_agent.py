@@ -254,7 +254,7 @@ class OnPolicyAgent(ByRows):
         return copy.deepcopy(self.get_state())
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from such a state."""
+        """Continue from such a state; a rollout in whose update an error came is given up."""
         self.settle()
         self._before_row = None
         self.learner.set_state(state["learner"])
@@ -262,6 +262,9 @@ class OnPolicyAgent(ByRows):
         self._generator.set_state(state["generator"].cpu())
         self._waits_for_data = state["waits_for_data"]
         self._began, self._learned = state.get("began"), state.get("learned", 0)
+        if self.storage.full:
+            self.storage.clear()
+            self._began = None
         for graphs in (self._graphs, self._acting_graphs):
             graphs.forget()
         self._folded_copy.refresh()

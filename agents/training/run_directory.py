@@ -16,7 +16,10 @@ from agents.training.provenance import provenance
 from agents.training.run_lock import GUARD, NAME, RunLock
 from wnrl.checkpoints.files import read_json, replace_file, saved_steps, sweep
 
-PARTS = ("config.json", "progress.csv", "events.out.tfevents.*", "checkpoints", "model.*", "best.*", "videos")
+PARTS = (
+    *("config.json", "progress.csv", "evaluations.csv", "events.out.tfevents.*", "wandb", "wandb_run"),
+    *("checkpoints", "model.*", "best.*", "videos"),
+)
 """What a run writes into its folder."""
 _OF_A_START = ("command", "versions", "git_commit", "started")
 """What earlier versions noted at the first start alone, next to the settings."""

@@ -517,6 +517,53 @@ class Failing(Signal):
         return super().step(action)
 
 
+class Once(torch.nn.Module):
+    """A network that fails in one of its passes with gradients, as where a device is full."""
+
+    left = 0
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 8)
+
+    def forward(self, obs):
+        if torch.is_grad_enabled():
+            Once.left -= 1
+            if Once.left == 0:
+                raise torch.OutOfMemoryError("no memory is left")
+        return self.layer(obs).relu()
+
+
+@pytest.mark.parametrize("kind", [PPO, PQN, Reinforce])
+@pytest.mark.parametrize("within", ["a step", "an update"])
+def test_a_run_that_an_error_broke_off_goes_on(tmp_path, kind, within):
+    Failing.steps_made, Once.left = 0, 0
+    task, error = (Signal, torch.OutOfMemoryError) if within == "an update" else (Failing, EnvironmentFault)
+    Once.left = 7 if within == "an update" else 0
+    with pytest.raises(error):
+        kind(env=task, network=Once(), **SMALL).learn(400, run_dir=tmp_path / "run")
+    broken = Checkpoints(tmp_path / "run" / "checkpoints").last_step
+    agent = load(tmp_path / "run", env=Signal, network=Once())
+    assert agent.steps == broken > 0
+    assert agent.learn(broken + 200).steps >= broken + 200
+
+
+def test_a_player_draws_on_from_game_to_game():
+    """Those of a player that is made anew are the same games again."""
+    agent, obs = PPO(env=Signal, **SMALL).learn(20), np.zeros(2, np.float32)
+
+    def games(player):
+        found = []
+        for _ in range(3):
+            player.reset()
+            found.append([int(player(obs)) for _ in range(20)])
+        return found
+
+    first, second, third = games(agent.player())
+    assert len({str(game) for game in (first, second, third)}) == 3
+    assert games(agent.player()) == [first, second, third]
+
+
 def test_a_run_that_broke_off_within_a_step_does_not_go_on_with_parts_of_it():
     Failing.steps_made = 0
     agent = PPO(env=Failing, **SMALL)

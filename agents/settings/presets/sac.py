@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from agents.settings.presets.base import REPLAY_VECTOR, Values, check_preset
 
 
-def sac_preset(name: str, *, images: bool, norm: str, flags: Collection[str] = ()) -> Values:
+def sac_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] = {}) -> Values:
     """Defaults of a run of discrete SAC.
 
     Args:
         name: `fast`.
         images: whether the task shows images, as Atari games do.
         norm: the normalizer.
-        flags: names of the flags that are given; a temperature leaves the settings of the automatic one out.
+        flags: the flags that are given, as text by name; a fixed temperature has no use for the settings of the
+            automatic one.
 
     Raises:
         ValueError: an unknown name.
     """
     check_preset(name, ("fast",))
-    automatic = {} if "temperature" in flags else (AUTOMATIC_ATARI if images else AUTOMATIC_VECTOR)
+    automatic = AUTOMATIC_ATARI if images else AUTOMATIC_VECTOR
+    if flags.get("temperature", "auto") != "auto":
+        automatic = {}
     return {"preset": name, **(SAC_ATARI if images else SAC_VECTOR), **automatic}
 
 

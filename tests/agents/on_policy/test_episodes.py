@@ -116,6 +116,21 @@ def test_goes_on_from_its_state():
     assert differences(rest.read()._asdict(), other.read()._asdict()) == []
 
 
+def test_a_row_whose_step_failed_is_none():
+    """What was written of it before the step, also as it stands in files of earlier versions."""
+    play, other = Play(2, 5), EpisodeStorage(1, 2)
+    play.step()
+    before = play.storage.get_state()
+    play.storage.add(play.timestep, SampledAction(torch.zeros(2), torch.zeros(2), torch.zeros(2)))
+    assert differences(play.storage.get_state()["rows"], before["rows"]) == []
+    longer = {name: rows.repeat(2, *[1] * (rows.ndim - 1)) for name, rows in before["rows"].items()}
+    other.set_state({**before, "rows": {**longer, "valid": before["rows"]["valid"]}})
+    assert differences(other.get_state()["rows"], before["rows"]) == []
+    first = EpisodeStorage(1, 2)
+    first.add(play.timestep, SampledAction(torch.zeros(2), torch.zeros(2), torch.zeros(2)))
+    assert first.get_state()["rows"] == {}
+
+
 def test_an_empty_storage_has_a_state_too():
     storage = EpisodeStorage(1, 2)
     storage.set_state(EpisodeStorage(1, 2).get_state())

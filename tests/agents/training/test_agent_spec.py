@@ -4,6 +4,7 @@ import pytest
 
 from agents.registry import AGENTS
 from agents.settings.flat import from_flat, to_flat
+from agents.settings.keywords import as_flags
 from agents.settings.task import OF_GAMES, TaskSettings
 from agents.training.agent_spec import AgentSpec
 
@@ -41,6 +42,21 @@ def test_small_images_have_the_width_of_minatar(spec):
     assert hidden == {"game": (512,), "image": (512,), "small image": (128,)}
     assert spec.defaults({"torso": "impala"}, observation="small image").run.network.hidden == (512,)
     assert spec.defaults({"torso": "minatar"}, observation="image").run.network.hidden == (128,)
+
+
+@pytest.mark.parametrize(
+    ("agent", "observation", "preset"),
+    [
+        *((agent, kind, "fast") for agent in AGENTS for kind in ("vector", "game")),
+        *(("dqn", "game", preset) for preset in ("rainbow", "btr", "nature")),
+    ],
+)
+def test_a_flag_that_names_its_own_default_changes_nothing(agent, observation, preset):
+    def given(**values):
+        return to_flat(AGENTS[agent].defaults(as_flags({"preset": preset, **values}), observation=observation))
+
+    default = given()
+    assert {name for name, value in default.items() if given(**{name: value}) != default} == set()
 
 
 def test_rainbow_on_images_has_the_support_of_unclipped_returns():

@@ -257,7 +257,7 @@ def test_a_half_made_run_is_set_aside_and_other_files_stay(tmp_path):
     path = tmp_path / "run"
     for number in (1, 2):
         RunDirectory.create(path, {**CONFIG, "number": number}, again=True)
-        for name in ("progress.csv", "best.json", "events.out.tfevents.1", "job.log"):
+        for name in ("progress.csv", "evaluations.csv", "best.json", "events.out.tfevents.1", "wandb_run", "job.log"):
             (path / name).write_text(str(number))
     directory = RunDirectory.create(path, {**CONFIG, "number": 3}, again=True)
     assert directory.config["number"] == 3
@@ -270,7 +270,7 @@ def test_a_half_made_run_is_set_aside_and_other_files_stay(tmp_path):
     }
     for number, name in ((1, "unfinished"), (2, "unfinished-2")):
         assert json.loads((path / name / "config.json").read_text())["number"] == number
-        for part in ("progress.csv", "best.json", "events.out.tfevents.1"):
+        for part in ("progress.csv", "evaluations.csv", "best.json", "events.out.tfevents.1", "wandb_run"):
             assert (path / name / part).read_text() == str(number)
 
 

@@ -105,7 +105,7 @@ def _without_conflicts(values: Values, flags: Mapping[str, str], epsilon_end: fl
         unused.add("shared_bias")
     if flags.get("torso", "impala") != "impala":
         unused |= {"impala_width", "impala_blocks", "impala_pool", "norm_layers"}
-    if "norm" in flags:
+    if flags.get("norm", values.get("norm")) != values.get("norm"):
         unused.add("norm_layers")  # of the preset's own normalizer
     changes: Values = {}
     if on("noisy") and not values.get("noisy", False):

@@ -40,7 +40,7 @@ def test_atari_is_as_published():
 
 
 @pytest.mark.parametrize("images", [True, False])
-@pytest.mark.parametrize("flags", [{}, {"temperature": 0.2}])
+@pytest.mark.parametrize("flags", [{}, {"temperature": 0.2}, {"temperature": "auto"}])
 def test_a_fixed_temperature_leaves_no_setting_of_the_automatic_one(images, flags):
     task = {"game": "Pong"} if images else {"env": "Chain"}
     values = {**sac_preset("fast", images=images, norm="none", flags=flags), **task, **flags}

@@ -116,5 +116,6 @@ def test_other_flags_leave_the_fast_preset_as_it_is():
 
 def test_another_normalizer_or_torso_takes_the_place_of_btrs():
     assert dqn_values("btr", norm="weight", flags={"norm": "weight"})["norm_layers"] == "auto"
+    assert dqn_values("btr", norm="spectral", flags={"norm": "spectral"})["norm_layers"] == "residual"
     found = dqn_values("btr", flags={"torso": "nature"})
     assert (found["impala_width"], found["impala_pool"], found["norm_layers"]) == (1, 0, "auto")
