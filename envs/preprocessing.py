@@ -80,7 +80,7 @@ class Preprocessing:
             env = _channels_first(self._smaller(_uint8(env, channels_last=True)))
         if self.stack == 1:
             return env
-        stacked = FrameStackObservation(env, self.stack, padding_type="zero")  # [S, C, H, W]
+        stacked = _stacked(env, self.stack)  # [S, C, H, W]
         frames, channels, *sides = _shape(stacked)
         merged = spaces.Box(0, 255, (frames * channels, *sides), np.uint8)
         return TransformObservation(stacked, lambda obs: obs.reshape(merged.shape), merged)
@@ -110,7 +110,7 @@ class Preprocessing:
             env = FlattenObservation(env)
         if self.stack == 1:
             return env
-        return FlattenObservation(FrameStackObservation(env, self.stack, padding_type="zero"))
+        return FlattenObservation(_stacked(env, self.stack))
 
 
 class RepeatAction(gymnasium.Wrapper):
@@ -182,6 +182,12 @@ def _uint8(env: gymnasium.Env, channels_last: bool = False) -> gymnasium.Env:
 
     images = spaces.Box(0, 255, convert(np.zeros(space.shape, space.dtype)).shape, np.uint8)
     return env if space == images else TransformObservation(env, convert, images)
+
+
+def _stacked(env: gymnasium.Env, frames: int) -> gymnasium.Env:
+    """The environment with stacks of its last observations, oldest first, even if it returns the same array again."""
+    copied = TransformObservation(env, np.array, env.observation_space)  # FrameStackObservation keeps references
+    return FrameStackObservation(copied, frames, padding_type="zero")
 
 
 def _channels_first(env: gymnasium.Env) -> gymnasium.Env:
