@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.makers import describe, one_line
+from envs.preprocessing import stray_value, white_of
 from envs.rows import count_of
 
 
@@ -61,10 +62,14 @@ def _checked(name: str, method: str, returned: tuple[str, ...], call: Callable[[
 
 
 def _check_obs(name: str, method: str, space: spaces.Space, obs: Any) -> None:
+    declared = f"its observation_space is {one_line(space)}"
     fits = count_of(space, obs) == 0
     if isinstance(space, spaces.Box) and fits:
         fits = np.can_cast(np.asarray(obs).dtype, space.dtype, "same_kind")
     if not fits:
         array = obs if isinstance(obs, Mapping | tuple) else np.asarray(obs)
         got = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(obs).__name__
-        raise ValueError(f"{name}: {method}() returns observations {got}, its observation_space is {one_line(space)}")
+        raise ValueError(f"{name}: {method}() returns observations {got}, {declared}")
+    white = white_of(space)
+    if white is not None and (stray := stray_value(np.asarray(obs), white)):
+        raise ValueError(f"{name}: {method}() returns an image with {stray}, {declared}")

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from envs.faults import EnvironmentFault
 from envs.makers import describe, one_line
-from envs.preprocessing import is_image
+from envs.preprocessing import can_stray, stray_value, white_of
 from envs.rows import count_of
 
 _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
@@ -19,8 +19,8 @@ _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int
 class Guard(gymnasium.Wrapper):
     """One environment; whatever it raises, and a reward or an observation of a wrong kind, is an `EnvironmentFault`.
 
-    So is a number that a Discrete or MultiDiscrete space does not have. Numbers that are not finite pass, see
-    `check_finite`, but for those of images, which will be uint8.
+    So is a number that a Discrete or MultiDiscrete space does not have, and a value of an image, which will be uint8,
+    that `envs.preprocessing.stray_value` finds. Other numbers that are not finite pass, see `check_finite`.
 
     Args:
         env: as its maker returns it, before its preprocessing.
@@ -32,7 +32,7 @@ class Guard(gymnasium.Wrapper):
         space = env.observation_space
         self._index, self._space = index, space
         self._shape, self._dtype = space.shape, space.dtype  # of the last observation that was found right
-        self._float_image = is_image(space) and space.dtype is not None and space.dtype.kind == "f"
+        self._white, self._can_stray = white_of(space), False
         self._counted = isinstance(space, spaces.MultiDiscrete)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -49,8 +49,10 @@ class Guard(gymnasium.Wrapper):
         except Exception as error:
             raise EnvironmentFault(self._index, "failed", describe(error)) from error
         other = type(obs) is not np.ndarray or obs.shape != self._shape or obs.dtype is not self._dtype
-        if other or self._float_image or (self._counted and not is_counted(self._space, obs)):
+        if other or (self._counted and not is_counted(self._space, obs)):
             self._check_obs(obs)
+        elif self._can_stray:
+            self._check_image(obs)
         if type(reward) not in _NUMBERS and not _is_number(reward):
             raise EnvironmentFault(self._index, f"returned a reward of {one_line(reward)[:100]}")
         return obs, reward, terminated, truncated, info
@@ -63,14 +65,21 @@ class Guard(gymnasium.Wrapper):
             got = f"an observation of {array.dtype} {list(array.shape)}"
             if fits:
                 self._dtype = array.dtype
-                if self._float_image and not np.isfinite(array).all():
-                    raise EnvironmentFault(self._index, f"returned an image with {_first_non_finite(array)}")
+                self._check_image(array)
         else:
             got = f"an observation of another kind, {one_line(obs)[:100]}"
         if fits and not is_counted(space, obs):
             fits, got = False, f"an observation outside of its space, {one_line(obs)[:100]}"
         if not fits:
             raise EnvironmentFault(self._index, f"returned {got}", f"its observation_space is {one_line(space)}")
+
+    def _check_image(self, array: np.ndarray) -> None:
+        if self._white is None:
+            return
+        self._can_stray = can_stray(array.dtype, self._white)
+        if stray := stray_value(array, self._white):
+            bounds = f"its observation_space is {one_line(self._space)}"
+            raise EnvironmentFault(self._index, f"returned an image with {stray}", bounds)
 
 
 def is_counted(space: spaces.Space, obs: Any) -> bool:

@@ -37,6 +37,17 @@ class FloatImage(Camera):
         return np.zeros((64, 64, 3)), {}
 
 
+class Unscaled(Camera):
+    observation_space = spaces.Box(0, 1, (64, 64, 3), np.float32)
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return obs.astype(np.float32), *rest
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0] / np.float32(255), {}
+
+
 class MissingPart(Parts):
     def reset(self, *, seed=None, options=None):
         return {"gear": 1}, {}
@@ -78,6 +89,7 @@ def test_good_ones(kind):
         ),
         (WrongShapeLater, r"step\(\) returns observations float64 \[3, 1\], its observation_space is Box.*"),
         (FloatImage, r"reset\(\) returns observations float64 \[64, 64, 3\], its observation_space is Box\(0, 255.*"),
+        (Unscaled, r"step\(\) returns an image with 200.0 at \[0, \d+, 0\], its observation_space is Box\(0.0, 1.0.*"),
         (MissingPart, r"reset\(\) returns observations dict, its observation_space is Dict.*"),
         (VectorReward, r"step\(\) must return a number as the reward, got \[0.\]"),
         (Fails, r"reset\(\) fails: RuntimeError: no room \(test_api_check.py, line \d+\)"),

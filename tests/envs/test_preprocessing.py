@@ -46,6 +46,32 @@ def test_images_become_bytes_with_channels_first(space, shape, order):
     assert obs.max() > 200
 
 
+@pytest.mark.parametrize("options", [{}, {"resize": (8, 8)}, {"grey": True}])
+@pytest.mark.parametrize(
+    ("dtype", "values", "expected"),
+    [
+        (np.float32, [1.01, -0.01, 1.5, -0.5, 1, 0.5, 0], [255, 0, 255, 0, 255, 128, 0]),
+        (np.float32, [2, -1, 1, 0], [255, 0, 255, 0]),
+        (np.int64, [2, -1, 1, 0, 256], [255, 0, 255, 0, 255]),
+        (np.uint8, [2, 255, 1, 0], [255, 255, 255, 0]),
+    ],
+)
+def test_values_outside_of_their_bounds_are_clipped(options, dtype, values, expected):
+    class Shows(Own):
+        observation_space = box(8, 8, 3, high=1, dtype=dtype)
+
+        def step(self, action):
+            return np.full((8, 8, 3), values[action], dtype), 0.0, False, False, {}
+
+    env = Preprocessing(**options)(Shows())
+    assert [np.unique(env.step(i)[0]).tolist() for i in range(len(values))] == [[byte] for byte in expected]
+
+
+def test_wider_integers_are_clipped():
+    obs = Preprocessing()(of(box(8, 8, 3))()).observation(np.full((8, 8, 3), 300, np.uint16))
+    assert (obs == 255).all()
+
+
 @pytest.mark.parametrize(
     "space",
     [
