@@ -29,16 +29,19 @@ def check_api(env: gymnasium.Env, name: str) -> None:
     _check_obs(name, "reset", env.observation_space, obs)
     env.action_space.seed(0)
     returned = ("observation", "reward", "terminated", "truncated", "info")
-    obs, reward, *_ = _checked(name, "step", returned, lambda: env.step(env.action_space.sample()))
+    obs, reward, *ends, _ = _checked(name, "step", returned, lambda: env.step(env.action_space.sample()))
     _check_obs(name, "step", env.observation_space, obs)
     if not _is_number(reward):
         raise ValueError(f"{name}: step() must return a number as the reward, got {one_line(reward)}")
+    for which, end in zip(("terminated", "truncated"), ends, strict=True):
+        if not _is_number(end):
+            raise ValueError(f"{name}: step() must return a bool as {which}, got {one_line(end)}")
 
 
-def _is_number(reward: Any) -> bool:
-    """Whether that is one finite number, of Python or of an array library."""
+def _is_number(value: Any) -> bool:
+    """Whether that is one finite number or bool, of Python or of an array library."""
     try:
-        return np.ndim(reward) == 0 and math.isfinite(float(reward))
+        return np.ndim(value) == 0 and math.isfinite(float(value))
     except (TypeError, ValueError):
         return False
 

@@ -17,7 +17,7 @@ _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int
 
 
 class Guard(gymnasium.Wrapper):
-    """One environment; whatever it raises, and a reward or an observation of a wrong kind, is an `EnvironmentFault`.
+    """One environment; whatever it raises, and anything of a wrong kind that it returns, is an `EnvironmentFault`.
 
     So is a number that a Discrete or MultiDiscrete space does not have, and a value of an image, which will be uint8,
     that `envs.preprocessing.stray_value` finds. Other numbers that are not finite pass, see `check_finite`.
@@ -55,6 +55,8 @@ class Guard(gymnasium.Wrapper):
             self._check_image(obs)
         if type(reward) not in _NUMBERS and not _is_number(reward):
             raise EnvironmentFault(self._index, f"returned a reward of {one_line(reward)[:100]}")
+        if type(terminated) not in _NUMBERS or type(truncated) not in _NUMBERS:
+            self._check_ends(terminated=terminated, truncated=truncated)
         return obs, reward, terminated, truncated, info
 
     def _check_obs(self, obs: Any) -> None:
@@ -72,6 +74,11 @@ class Guard(gymnasium.Wrapper):
             fits, got = False, f"an observation outside of its space, {one_line(obs)[:100]}"
         if not fits:
             raise EnvironmentFault(self._index, f"returned {got}", f"its observation_space is {one_line(space)}")
+
+    def _check_ends(self, **ends: Any) -> None:
+        for name, end in ends.items():
+            if not _is_number(end):
+                raise EnvironmentFault(self._index, f"returned {one_line(end)[:100]} as {name}", "it must be a bool")
 
     def _check_image(self, array: np.ndarray) -> None:
         if self._white is None:
@@ -127,8 +134,8 @@ def _first_non_finite(array: np.ndarray) -> str:
     return f"{array[tuple(place)]} at {place}"
 
 
-def _is_number(reward: Any) -> bool:
+def _is_number(value: Any) -> bool:
     try:
-        return np.ndim(reward) == 0 and reward is not None and isinstance(float(reward), float)
+        return np.ndim(value) == 0 and value is not None and isinstance(float(value), float)
     except (TypeError, ValueError):
         return False

@@ -58,6 +58,21 @@ class VectorReward(Own):
         return np.zeros(3), np.zeros(1), False, False, {}
 
 
+class VectorEnd(Own):
+    def step(self, action):
+        return np.zeros(3), 0.0, np.zeros(1, bool), False, {}
+
+
+class NoTruncated(Own):
+    def step(self, action):
+        return np.zeros(3), 0.0, False, None, {}
+
+
+class NumberEnds(Own):
+    def step(self, action):
+        return np.zeros(3), 0.0, 0, np.array(False), {}
+
+
 class Fails(Own):
     def reset(self, *, seed=None, options=None):
         raise RuntimeError("no\nroom")
@@ -69,7 +84,7 @@ class DoublePrecision(Own):
         return obs.astype(np.float64), info
 
 
-@pytest.mark.parametrize("kind", [Own, Paddle, Camera, Parts, DoublePrecision])
+@pytest.mark.parametrize("kind", [Own, Paddle, Camera, Parts, DoublePrecision, NumberEnds])
 def test_good_ones(kind):
     check_api(kind(), "Mine")
 
@@ -92,6 +107,8 @@ def test_good_ones(kind):
         (Unscaled, r"step\(\) returns an image with 200.0 at \[0, \d+, 0\], its observation_space is Box\(0.0, 1.0.*"),
         (MissingPart, r"reset\(\) returns observations dict, its observation_space is Dict.*"),
         (VectorReward, r"step\(\) must return a number as the reward, got \[0.\]"),
+        (VectorEnd, r"step\(\) must return a bool as terminated, got \[False\]"),
+        (NoTruncated, r"step\(\) must return a bool as truncated, got None"),
         (Fails, r"reset\(\) fails: RuntimeError: no room \(test_api_check.py, line \d+\)"),
     ],
 )

@@ -1,3 +1,5 @@
+import re
+
 import gymnasium
 import numpy as np
 import pytest
@@ -64,14 +66,15 @@ def test_nothing_is_wrong_with_what_is_right():
 
 
 class Fixed(gymnasium.Env):
-    def __init__(self, space, obs, reward=1.0):
+    def __init__(self, space, obs, reward=1.0, ends=(False, False)):
         self.observation_space, self.action_space, self.row = space, spaces.Discrete(2), (obs, reward)
+        self.ends = ends
 
     def reset(self, *, seed=None, options=None):
         return self.row[0], {}
 
     def step(self, action):
-        return *self.row, False, False, {}
+        return *self.row, *self.ends, {}
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,27 @@ def test_what_gymnasium_takes_is_taken(space, obs, reward):
     assert guard.reset()[0] is obs
     for _ in range(2):
         assert guard.step(0) == (obs, reward, False, False, {})
+
+
+@pytest.mark.parametrize("end", [True, 0, 1, 1.0, np.bool_(True), np.int8(1), np.array(True), np.array(0)])
+def test_ends_may_be_any_one_number(end):
+    for ends in ((end, False), (False, end)):
+        environment = Gym(Fixed, 2, env_kwargs={"space": BOX, "obs": np.zeros(2), "ends": ends})
+        environment.reset()
+        row = environment.step(np.zeros(2, int))
+        assert row.last.tolist() == [bool(end)] * 2
+        assert row.discount.tolist() == [1.0 - bool(ends[0])] * 2
+
+
+@pytest.mark.parametrize("end", [np.array([False]), [True], np.zeros((1, 1), bool), None, "no", {}])
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_ends_that_are_no_bool_are_named(end, num_envs):
+    for name, ends in (("terminated", (end, False)), ("truncated", (False, end))):
+        environment = Gym(Fixed, num_envs, env_kwargs={"space": BOX, "obs": np.zeros(2), "ends": ends})
+        environment.reset()
+        message = rf"^environment 0 returned {re.escape(str(end))} as {name}: it must be a bool$"
+        with pytest.raises(EnvironmentFault, match=message):
+            environment.step(np.zeros(num_envs, int))
 
 
 @pytest.mark.parametrize("obs", [{"a": np.zeros(2)}, {"a": np.zeros(3), "b": 1}, {"a": np.zeros(2), "b": 0.5}, None])
