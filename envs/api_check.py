@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.makers import describe, one_line
+from envs.preprocessing import stray_value, white_of
 from envs.rows import count_of
 
 
@@ -28,16 +29,19 @@ def check_api(env: gymnasium.Env, name: str) -> None:
     _check_obs(name, "reset", env.observation_space, obs)
     env.action_space.seed(0)
     returned = ("observation", "reward", "terminated", "truncated", "info")
-    obs, reward, *_ = _checked(name, "step", returned, lambda: env.step(env.action_space.sample()))
+    obs, reward, *ends, _ = _checked(name, "step", returned, lambda: env.step(env.action_space.sample()))
     _check_obs(name, "step", env.observation_space, obs)
     if not _is_number(reward):
         raise ValueError(f"{name}: step() must return a number as the reward, got {one_line(reward)}")
+    for which, end in zip(("terminated", "truncated"), ends, strict=True):
+        if not _is_number(end):
+            raise ValueError(f"{name}: step() must return a bool as {which}, got {one_line(end)}")
 
 
-def _is_number(reward: Any) -> bool:
-    """Whether that is one finite number, of Python or of an array library."""
+def _is_number(value: Any) -> bool:
+    """Whether that is one finite number or bool, of Python or of an array library."""
     try:
-        return np.ndim(reward) == 0 and math.isfinite(float(reward))
+        return np.ndim(value) == 0 and math.isfinite(float(value))
     except (TypeError, ValueError):
         return False
 
@@ -61,10 +65,14 @@ def _checked(name: str, method: str, returned: tuple[str, ...], call: Callable[[
 
 
 def _check_obs(name: str, method: str, space: spaces.Space, obs: Any) -> None:
+    declared = f"its observation_space is {one_line(space)}"
     fits = count_of(space, obs) == 0
     if isinstance(space, spaces.Box) and fits:
         fits = np.can_cast(np.asarray(obs).dtype, space.dtype, "same_kind")
     if not fits:
         array = obs if isinstance(obs, Mapping | tuple) else np.asarray(obs)
         got = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(obs).__name__
-        raise ValueError(f"{name}: {method}() returns observations {got}, its observation_space is {one_line(space)}")
+        raise ValueError(f"{name}: {method}() returns observations {got}, {declared}")
+    white = white_of(space)
+    if white is not None and (stray := stray_value(np.asarray(obs), white)):
+        raise ValueError(f"{name}: {method}() returns an image with {stray}, {declared}")

@@ -10,17 +10,17 @@ from gymnasium import spaces
 
 from envs.faults import EnvironmentFault
 from envs.makers import describe, one_line
-from envs.preprocessing import is_image
+from envs.preprocessing import can_stray, stray_value, white_of
 from envs.rows import count_of
 
 _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
 
 
 class Guard(gymnasium.Wrapper):
-    """One environment; whatever it raises, and a reward or an observation of a wrong kind, is an `EnvironmentFault`.
+    """One environment; whatever it raises, and anything of a wrong kind that it returns, is an `EnvironmentFault`.
 
-    So is a number that a Discrete or MultiDiscrete space does not have. Numbers that are not finite pass, see
-    `check_finite`, but for those of images, which will be uint8.
+    So is a number that a Discrete or MultiDiscrete space does not have, and a value of an image, which will be uint8,
+    that `envs.preprocessing.stray_value` finds. Other numbers that are not finite pass, see `check_finite`.
 
     Args:
         env: as its maker returns it, before its preprocessing.
@@ -32,7 +32,7 @@ class Guard(gymnasium.Wrapper):
         space = env.observation_space
         self._index, self._space = index, space
         self._shape, self._dtype = space.shape, space.dtype  # of the last observation that was found right
-        self._float_image = is_image(space) and space.dtype is not None and space.dtype.kind == "f"
+        self._white, self._can_stray = white_of(space), False
         self._counted = isinstance(space, spaces.MultiDiscrete)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -49,10 +49,14 @@ class Guard(gymnasium.Wrapper):
         except Exception as error:
             raise EnvironmentFault(self._index, "failed", describe(error)) from error
         other = type(obs) is not np.ndarray or obs.shape != self._shape or obs.dtype is not self._dtype
-        if other or self._float_image or (self._counted and not is_counted(self._space, obs)):
+        if other or (self._counted and not is_counted(self._space, obs)):
             self._check_obs(obs)
+        elif self._can_stray:
+            self._check_image(obs)
         if type(reward) not in _NUMBERS and not _is_number(reward):
             raise EnvironmentFault(self._index, f"returned a reward of {one_line(reward)[:100]}")
+        if type(terminated) not in _NUMBERS or type(truncated) not in _NUMBERS:
+            self._check_ends(terminated=terminated, truncated=truncated)
         return obs, reward, terminated, truncated, info
 
     def _check_obs(self, obs: Any) -> None:
@@ -63,14 +67,26 @@ class Guard(gymnasium.Wrapper):
             got = f"an observation of {array.dtype} {list(array.shape)}"
             if fits:
                 self._dtype = array.dtype
-                if self._float_image and not np.isfinite(array).all():
-                    raise EnvironmentFault(self._index, f"returned an image with {_first_non_finite(array)}")
+                self._check_image(array)
         else:
             got = f"an observation of another kind, {one_line(obs)[:100]}"
         if fits and not is_counted(space, obs):
             fits, got = False, f"an observation outside of its space, {one_line(obs)[:100]}"
         if not fits:
             raise EnvironmentFault(self._index, f"returned {got}", f"its observation_space is {one_line(space)}")
+
+    def _check_ends(self, **ends: Any) -> None:
+        for name, end in ends.items():
+            if not _is_number(end):
+                raise EnvironmentFault(self._index, f"returned {one_line(end)[:100]} as {name}", "it must be a bool")
+
+    def _check_image(self, array: np.ndarray) -> None:
+        if self._white is None:
+            return
+        self._can_stray = can_stray(array.dtype, self._white)
+        if stray := stray_value(array, self._white):
+            bounds = f"its observation_space is {one_line(self._space)}"
+            raise EnvironmentFault(self._index, f"returned an image with {stray}", bounds)
 
 
 def is_counted(space: spaces.Space, obs: Any) -> bool:
@@ -118,8 +134,8 @@ def _first_non_finite(array: np.ndarray) -> str:
     return f"{array[tuple(place)]} at {place}"
 
 
-def _is_number(reward: Any) -> bool:
+def _is_number(value: Any) -> bool:
     try:
-        return np.ndim(reward) == 0 and reward is not None and isinstance(float(reward), float)
+        return np.ndim(value) == 0 and value is not None and isinstance(float(value), float)
     except (TypeError, ValueError):
         return False

@@ -57,8 +57,8 @@ class Gym(Environment):
         ValueError: an environment that cannot be made, see `envs.makers.Maker`, or spaces or options that do not fit,
             see `envs.preprocessing.Preprocessing`.
         EnvironmentFault: in `reset`, `step`, `send` and `recv`: an environment raises an error, its process dies, or it
-            returns a reward that is no finite number, or an observation of a wrong shape or dtype or with a number that
-            is not finite.
+            returns a reward that is no finite number, or an observation of a wrong shape or dtype, with a number that
+            is not finite, or with a value far outside of an image's bounds, or an end that is no bool.
     """
 
     def __init__(

@@ -30,7 +30,8 @@ class Preprocessing:
     An image is a ``Box`` with sides of at least 3: uint8 or bool ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]`` (channels
     are the shorter axis), or of any dtype ``[H, W, C]`` or ``[C, H, W]`` with bounds 0 and 1; or a stack of uint8 or
     bool images, ``[S, H, W, C]`` or ``[S, C, H, W]``. It becomes uint8 ``[C, H, W]``, a stack ``[S * C, H, W]``, in
-    which 255 stands for True and for a bound of 1. Any other space is flattened to a vector, discrete ones to one-hot.
+    which 255 stands for True and for a bound of 1; values outside of the bounds are clipped to them, see `stray_value`.
+    Any other space is flattened to a vector, discrete ones to one-hot.
 
     Args:
         resize: height and width of images, by area interpolation; None: as they are.
@@ -80,7 +81,7 @@ class Preprocessing:
             env = _channels_first(self._smaller(_uint8(env, channels_last=True)))
         if self.stack == 1:
             return env
-        stacked = FrameStackObservation(env, self.stack, padding_type="zero")  # [S, C, H, W]
+        stacked = _stacked(env, self.stack)  # [S, C, H, W]
         frames, channels, *sides = _shape(stacked)
         merged = spaces.Box(0, 255, (frames * channels, *sides), np.uint8)
         return TransformObservation(stacked, lambda obs: obs.reshape(merged.shape), merged)
@@ -110,7 +111,7 @@ class Preprocessing:
             env = FlattenObservation(env)
         if self.stack == 1:
             return env
-        return FlattenObservation(FrameStackObservation(env, self.stack, padding_type="zero"))
+        return FlattenObservation(_stacked(env, self.stack))
 
 
 class RepeatAction(gymnasium.Wrapper):
@@ -144,6 +145,35 @@ def is_image(space: spaces.Space) -> bool:
     return space.dtype in (np.uint8, np.bool_) or (len(space.shape) == 3 and _is_unit(space))
 
 
+def white_of(space: spaces.Space) -> int | None:
+    """The value that becomes 255 in images, 1 or 255; None: observations of that space are no images."""
+    return (1 if _is_unit(space) else 255) if is_image(space) else None
+
+
+def can_stray(dtype: np.dtype, white: int) -> bool:
+    """Whether images of that dtype can hold other values than 0 to ``white``."""
+    return dtype != np.bool_ and (white == 1 or dtype != np.uint8)
+
+
+def stray_value(image: np.ndarray, white: int) -> str:
+    """The first value of an image that cannot become a byte, and its place: ``"nan at [0, 1]"``; empty: there is none.
+
+    Floats may be outside of 0 and ``white`` by 1, as noise and filters make them, which is clipped; integers may not.
+
+    Args:
+        image: of any shape.
+        white: as `white_of` has it.
+    """
+    if not can_stray(image.dtype, white):
+        return ""
+    excess = 1 if image.dtype.kind == "f" else 0
+    low, high = -excess, white + excess
+    if low <= image.min() and image.max() <= high:  # not of NaN
+        return ""
+    place = np.argwhere(~((image >= low) & (image <= high)))[0].tolist()
+    return f"{image[tuple(place)]} at {place}"
+
+
 def check_actions(space: spaces.Space) -> spaces.Discrete | spaces.Box:
     """Return the action space; raise ValueError if it is neither ``Discrete`` nor a float ``Box`` of one dimension."""
     if isinstance(space, spaces.Discrete):
@@ -167,14 +197,17 @@ def _uint8(env: gymnasium.Env, channels_last: bool = False) -> gymnasium.Env:
     if channels_last and len(space.shape) == 4:
         raise ValueError(f"grey and resize are for single images, got stacks {list(space.shape)}")
     order = _order(space.shape, channels_last)
-    unit, rounds = _is_unit(space), space.dtype.kind == "f"
+    rounds, white = space.dtype.kind == "f", white_of(space)
+    assert white is not None
 
     def convert(obs: Any) -> np.ndarray:
         image = np.asarray(obs)
         if image.ndim == 2:
             image = image[..., None] if channels_last else image[None]
         image = image.transpose(order)
-        if unit:
+        if can_stray(image.dtype, white):
+            image = np.clip(image, 0, white)
+        if white == 1:
             image = np.rint(np.multiply(image, 255.0)) if rounds else image.astype(np.uint8) * np.uint8(255)
         if image.ndim == 4:
             image = image.reshape(-1, *image.shape[2:])
@@ -182,6 +215,12 @@ def _uint8(env: gymnasium.Env, channels_last: bool = False) -> gymnasium.Env:
 
     images = spaces.Box(0, 255, convert(np.zeros(space.shape, space.dtype)).shape, np.uint8)
     return env if space == images else TransformObservation(env, convert, images)
+
+
+def _stacked(env: gymnasium.Env, frames: int) -> gymnasium.Env:
+    """The environment with stacks of its last observations, oldest first, even if it returns the same array again."""
+    copied = TransformObservation(env, np.array, env.observation_space)  # FrameStackObservation keeps references
+    return FrameStackObservation(copied, frames, padding_type="zero")
 
 
 def _channels_first(env: gymnasium.Env) -> gymnasium.Env:

@@ -37,6 +37,17 @@ class FloatImage(Camera):
         return np.zeros((64, 64, 3)), {}
 
 
+class Unscaled(Camera):
+    observation_space = spaces.Box(0, 1, (64, 64, 3), np.float32)
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return obs.astype(np.float32), *rest
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0] / np.float32(255), {}
+
+
 class MissingPart(Parts):
     def reset(self, *, seed=None, options=None):
         return {"gear": 1}, {}
@@ -45,6 +56,21 @@ class MissingPart(Parts):
 class VectorReward(Own):
     def step(self, action):
         return np.zeros(3), np.zeros(1), False, False, {}
+
+
+class VectorEnd(Own):
+    def step(self, action):
+        return np.zeros(3), 0.0, np.zeros(1, bool), False, {}
+
+
+class NoTruncated(Own):
+    def step(self, action):
+        return np.zeros(3), 0.0, False, None, {}
+
+
+class NumberEnds(Own):
+    def step(self, action):
+        return np.zeros(3), 0.0, 0, np.array(False), {}
 
 
 class Fails(Own):
@@ -58,7 +84,7 @@ class DoublePrecision(Own):
         return obs.astype(np.float64), info
 
 
-@pytest.mark.parametrize("kind", [Own, Paddle, Camera, Parts, DoublePrecision])
+@pytest.mark.parametrize("kind", [Own, Paddle, Camera, Parts, DoublePrecision, NumberEnds])
 def test_good_ones(kind):
     check_api(kind(), "Mine")
 
@@ -78,8 +104,11 @@ def test_good_ones(kind):
         ),
         (WrongShapeLater, r"step\(\) returns observations float64 \[3, 1\], its observation_space is Box.*"),
         (FloatImage, r"reset\(\) returns observations float64 \[64, 64, 3\], its observation_space is Box\(0, 255.*"),
+        (Unscaled, r"step\(\) returns an image with 200.0 at \[0, \d+, 0\], its observation_space is Box\(0.0, 1.0.*"),
         (MissingPart, r"reset\(\) returns observations dict, its observation_space is Dict.*"),
         (VectorReward, r"step\(\) must return a number as the reward, got \[0.\]"),
+        (VectorEnd, r"step\(\) must return a bool as terminated, got \[False\]"),
+        (NoTruncated, r"step\(\) must return a bool as truncated, got None"),
         (Fails, r"reset\(\) fails: RuntimeError: no room \(test_api_check.py, line \d+\)"),
     ],
 )

@@ -1,3 +1,5 @@
+import re
+
 import gymnasium
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ WRONG = [
     ("words", BOX, "returned a reward of much", ""),
     ("nan obs", BOX, r"returned an observation with nan at \[1\]", ""),
     ("inf obs", BOX, r"returned an observation with inf at \[1\]", ""),
-    ("nan obs", PICTURE, r"returned an image with nan at \[0, 0, 1\]", ""),
+    ("nan obs", PICTURE, r"returned an image with nan at \[0, 0, 1\]", r": its observation_space is Box\(.*\)"),
     ("shape", BOX, r"returned an observation of float32 \[3, 2\]", r": its observation_space is Box\(.*\)"),
     ("broadcast", BOX, r"returned an observation of float32 \[1\]", r": its observation_space is Box\(.*\)"),
     ("dtype", BOX, r"returned an observation of complex64 \[2\]", r": its observation_space is Box\(.*\)"),
@@ -64,14 +66,15 @@ def test_nothing_is_wrong_with_what_is_right():
 
 
 class Fixed(gymnasium.Env):
-    def __init__(self, space, obs, reward=1.0):
+    def __init__(self, space, obs, reward=1.0, ends=(False, False)):
         self.observation_space, self.action_space, self.row = space, spaces.Discrete(2), (obs, reward)
+        self.ends = ends
 
     def reset(self, *, seed=None, options=None):
         return self.row[0], {}
 
     def step(self, action):
-        return *self.row, False, False, {}
+        return *self.row, *self.ends, {}
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,27 @@ def test_what_gymnasium_takes_is_taken(space, obs, reward):
     assert guard.reset()[0] is obs
     for _ in range(2):
         assert guard.step(0) == (obs, reward, False, False, {})
+
+
+@pytest.mark.parametrize("end", [True, 0, 1, 1.0, np.bool_(True), np.int8(1), np.array(True), np.array(0)])
+def test_ends_may_be_any_one_number(end):
+    for ends in ((end, False), (False, end)):
+        environment = Gym(Fixed, 2, env_kwargs={"space": BOX, "obs": np.zeros(2), "ends": ends})
+        environment.reset()
+        row = environment.step(np.zeros(2, int))
+        assert row.last.tolist() == [bool(end)] * 2
+        assert row.discount.tolist() == [1.0 - bool(ends[0])] * 2
+
+
+@pytest.mark.parametrize("end", [np.array([False]), [True], np.zeros((1, 1), bool), None, "no", {}])
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_ends_that_are_no_bool_are_named(end, num_envs):
+    for name, ends in (("terminated", (end, False)), ("truncated", (False, end))):
+        environment = Gym(Fixed, num_envs, env_kwargs={"space": BOX, "obs": np.zeros(2), "ends": ends})
+        environment.reset()
+        message = rf"^environment 0 returned {re.escape(str(end))} as {name}: it must be a bool$"
+        with pytest.raises(EnvironmentFault, match=message):
+            environment.step(np.zeros(num_envs, int))
 
 
 @pytest.mark.parametrize("obs", [{"a": np.zeros(2)}, {"a": np.zeros(3), "b": 1}, {"a": np.zeros(2), "b": 0.5}, None])
@@ -128,6 +152,61 @@ def test_a_number_of_nothing_is_named(space, inside, outside):
                 EnvironmentFault, match=r"^environment 7 returned an observation outside of its space, .*: its observa"
             ):
                 call()
+
+
+def image(value, dtype, shape=(4, 5, 3)):
+    array = np.zeros(shape, dtype)
+    array[1, 2, 0] = value
+    return array
+
+
+UNIT = {dtype: spaces.Box(0, 1, (4, 5, 3), dtype) for dtype in (np.float32, np.int64, np.uint8, np.bool_)}
+BYTES = spaces.Box(0, 255, (3, 4, 5), np.uint8)  # not converted
+
+
+@pytest.mark.parametrize(
+    ("space", "obs"),
+    [
+        (UNIT[np.float32], image(-1, np.float32)),
+        (UNIT[np.float32], image(2, np.float64)),
+        (UNIT[np.float32], image(1, int)),
+        (UNIT[np.int64], image(1, np.uint8)),
+        (UNIT[np.uint8], image(1, np.uint8)),
+        (UNIT[np.bool_], image(1, np.bool_)),
+        (BYTES, image(255, np.uint16, (3, 4, 5))),
+        (spaces.Box(0, 9, (2,)), np.array([-5, 15.0])),
+    ],
+)
+def test_images_may_be_outside_of_their_bounds_a_little(space, obs):
+    guard = Guard(Fixed(space, obs), 7)
+    assert guard.reset()[0] is obs
+    assert guard.step(0)[0] is obs
+
+
+@pytest.mark.parametrize(
+    ("space", "obs", "value"),
+    [
+        (UNIT[np.float32], image(200.0, np.float32), "200.0"),
+        (UNIT[np.float32], image(-1.5, np.float64), "-1.5"),
+        (UNIT[np.float32], image(-np.inf, np.float32), "-inf"),
+        (UNIT[np.float32], image(2, int), "2"),
+        (UNIT[np.int64], image(2, int), "2"),
+        (UNIT[np.int64], image(-1, int), "-1"),
+        (UNIT[np.uint8], image(255, np.uint8), "255"),
+        (BYTES, image(256, np.uint16, (3, 4, 5)), "256"),
+    ],
+)
+def test_images_far_outside_of_their_bounds_are_refused(space, obs, value):
+    guard = Guard(Fixed(space, obs), 7)
+    message = rf"^environment 7 returned an image with {value} at \[1, 2, 0\]: its observation_space is Box\(.*\)$"
+    with pytest.raises(EnvironmentFault, match=message):
+        guard.reset()
+    guard.unwrapped.row = (np.zeros_like(obs), 0.0)
+    guard.reset()
+    guard.step(0)
+    guard.unwrapped.row = (obs, 0.0)
+    with pytest.raises(EnvironmentFault, match=message):
+        guard.step(0)
 
 
 def test_a_run_names_the_step_of_a_number_of_nothing():

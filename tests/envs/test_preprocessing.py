@@ -46,6 +46,32 @@ def test_images_become_bytes_with_channels_first(space, shape, order):
     assert obs.max() > 200
 
 
+@pytest.mark.parametrize("options", [{}, {"resize": (8, 8)}, {"grey": True}])
+@pytest.mark.parametrize(
+    ("dtype", "values", "expected"),
+    [
+        (np.float32, [1.01, -0.01, 1.5, -0.5, 1, 0.5, 0], [255, 0, 255, 0, 255, 128, 0]),
+        (np.float32, [2, -1, 1, 0], [255, 0, 255, 0]),
+        (np.int64, [2, -1, 1, 0, 256], [255, 0, 255, 0, 255]),
+        (np.uint8, [2, 255, 1, 0], [255, 255, 255, 0]),
+    ],
+)
+def test_values_outside_of_their_bounds_are_clipped(options, dtype, values, expected):
+    class Shows(Own):
+        observation_space = box(8, 8, 3, high=1, dtype=dtype)
+
+        def step(self, action):
+            return np.full((8, 8, 3), values[action], dtype), 0.0, False, False, {}
+
+    env = Preprocessing(**options)(Shows())
+    assert [np.unique(env.step(i)[0]).tolist() for i in range(len(values))] == [[byte] for byte in expected]
+
+
+def test_wider_integers_are_clipped():
+    obs = Preprocessing()(of(box(8, 8, 3))()).observation(np.full((8, 8, 3), 300, np.uint16))
+    assert (obs == 255).all()
+
+
 @pytest.mark.parametrize(
     "space",
     [
@@ -125,6 +151,42 @@ def test_vectors_are_stacked_oldest_first():
     assert first.shape == (6,)
     np.testing.assert_array_equal(first[:4], 0)
     np.testing.assert_array_equal(second[2:4], first[4:])
+
+
+class Counting(gymnasium.Env):
+    """Returns the same array at each step, in which the number of steps is counted."""
+
+    def __init__(self, space):
+        self.observation_space, self.action_space = space, spaces.Discrete(2)
+        self.seen = np.zeros(space.shape, space.dtype)
+
+    def reset(self, *, seed=None, options=None):
+        self.seen[:] = 1
+        return self.seen, {}
+
+    def step(self, action):
+        self.seen += 1
+        return self.seen, 0.0, False, False, {}
+
+
+@pytest.mark.parametrize(("space", "options"), [
+    (spaces.Box(-1, 9, (2,)), {}),
+    (spaces.Box(-1, 9, (2, 2)), {}),
+    (box(8, 9), {}),
+    (box(1, 8, 9), {}),
+    (box(3, 8, 9), {}),
+    (box(8, 9, 3), {}),
+    (box(8, 9), {"resize": (8, 9)}),
+    (box(8, 9, 3), {"grey": True}),
+])  # fmt: skip
+@pytest.mark.parametrize("skip", [1, 2])
+def test_a_stack_keeps_what_was_seen_of_an_array_that_is_used_again(space, options, skip):
+    env = Preprocessing(stack=3, frame_skip=skip, **options)(Counting(space))
+    for _ in range(2):
+        rows = [env.reset()[0], *(env.step(0)[0] for _ in range(3))]
+        frames = [row.reshape(3, -1)[:, 0].tolist() for row in rows]
+        steps = [0, 0, *range(1, 9, skip)]
+        assert frames == [steps[row : row + 3] for row in range(4)]
 
 
 def test_a_repeated_action_adds_rewards_and_stops_at_the_end():
