@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
 
 from wnrl.weight_norm.formula import LEAST_WEIGHTS, effective_weight, is_batched, is_safe, is_transformed
 
@@ -28,7 +29,8 @@ class FormedWeights:
     What a layer has got it uses in its first call by this thread; what is left at the end is dropped.
 
     Args:
-        layers: dense layers of the network; those that are not weight-normalized, or not small, are passed over.
+        layers: dense layers of the network; those that are not weight-normalized, or not small, are passed over, as are
+            those with forward pre-hooks, which may write to v and g.
     """
 
     __slots__ = ("_layers",)
@@ -37,8 +39,8 @@ class FormedWeights:
         self._layers = layers
 
     def __enter__(self) -> None:
-        layers: Any = [layer for layer in self._layers if hasattr(type(layer), "takes_formed_weight")]
-        if layers and _is_grad_enabled():
+        layers: Any = [layer for layer in self._layers if _takes_formed_weight(layer) and not layer._forward_pre_hooks]
+        if layers and _is_grad_enabled() and not torch_modules._global_forward_pre_hooks:
             thread = get_ident()
             for layer, weight in zip(layers, form_weights(layers), strict=True):
                 if weight is not None:
@@ -64,8 +66,12 @@ class FormingSequential(nn.Sequential):
 def form_together(network: nn.Module) -> None:
     """Make each `torch.nn.Sequential` in `network` that has several such layers a `FormingSequential`, in place."""
     for module in network.modules():
-        if type(module) is nn.Sequential and sum(hasattr(type(layer), "takes_formed_weight") for layer in module) > 1:
+        if type(module) is nn.Sequential and sum(map(_takes_formed_weight, module)) > 1:
             module.__class__ = FormingSequential
+
+
+def _takes_formed_weight(layer: nn.Module) -> bool:
+    return hasattr(type(layer), "takes_formed_weight")
 
 
 def form_weights(layers: Sequence[WeightNormLayer]) -> Sequence[Tensor | None]:

@@ -138,6 +138,32 @@ def test_frozen_parameters_get_no_gradient():
             torch.testing.assert_close(own.grad, other.grad)
 
 
+def double(layer, *_):
+    with torch.no_grad():
+        layer.v[0] *= 2
+        layer.g.data *= 2  # of which autograd sees nothing
+
+
+@pytest.mark.parametrize("every", [False, True], ids=["of a layer", "of every module"])
+def test_pre_hooks_may_write_to_v_and_g(every):
+    network, twin = make(), make()
+    double(twin[2])
+    expected = plainly(twin, X)
+    if every:
+        handle = nn.modules.module.register_module_forward_pre_hook(lambda m, _: double(m) if m is network[2] else None)
+    else:
+        handle = network[2].register_forward_pre_hook(double)
+    form_together(nn.ModuleList([network]))
+    try:
+        output = network(X)
+    finally:
+        handle.remove()
+    torch.testing.assert_close(output, expected)
+    dy = torch.randn_like(output)
+    gradients = torch.autograd.grad(expected, list(twin.parameters()), dy)
+    torch.testing.assert_close(torch.autograd.grad(output, list(network.parameters()), dy), gradients)
+
+
 def test_nothing_is_left_for_a_later_pass():
     network = make()
     with FormedWeights(network):
