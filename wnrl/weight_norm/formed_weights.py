@@ -124,14 +124,14 @@ class _FormedWeights(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         pairs, scales, number = ctx.pairs, ctx.scales, len(grads)
-        if ctx.versions != [tensor._version for tensor in pairs]:
+        used = [i for i, dw in enumerate(grads) if dw is not None]
+        if any(pairs[j]._version != ctx.versions[j] for i in used for j in (i, number + i)):
             raise RuntimeError("a v or g was modified by an inplace operation after its weight was used in this graph")
         dv: list[Tensor | None] = [None] * number
         dg: list[Tensor | None] = [None] * number
         graph, scaled = _is_grad_enabled(), []
-        for i, dw in enumerate(grads):
-            if dw is None:
-                continue
+        for i in used:
+            dw = cast(Tensor, grads[i])
             if graph or ctx.gains_and_norms is None or is_batched(dw):
                 dv[i], dg[i] = _general_gradients(pairs[i], pairs[number + i], scales[i], dw)
                 continue

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import wnrl
+from wnrl.networks.actor_critic import actor_critic
 from wnrl.weight_norm.formed_weights import FormedWeights, FormingSequential, form_together, form_weights
 
 X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -116,11 +117,30 @@ def test_losses_of_different_layers_go_backward_one_by_one():
         torch.testing.assert_close(own.grad, other.grad)
 
 
-def test_a_parameter_that_changes_before_the_backward_pass_is_an_error():
+def test_losses_of_different_layers_may_have_optimizers_that_step_between_them():
+    network, twin = (
+        actor_critic((6,), num_actions=3, hidden=(8, 8), norm="weight", normalize_output=True) for _ in range(2)
+    )
+    obs = torch.randn(5, 6)
+    for each in (network, twin):
+        critic = torch.optim.SGD([*each.value_torso.parameters(), *each.value.parameters()], lr=0.1)
+        outputs = each(obs)
+        outputs.value.sum().backward()
+        critic.step()
+        if each is twin:  # as a forward pass of its own
+            outputs = each(obs)
+        outputs.policy.logits.square().sum().backward()
+    for (name, own), other in zip(network.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad, msg=name)
+
+
+@pytest.mark.parametrize("place", [0, 4])
+@pytest.mark.parametrize("which", ["v", "g"])
+def test_a_parameter_that_changes_before_the_backward_pass_is_an_error(place, which):
     network = make()
     output = at_once(network, X)
     with torch.no_grad():
-        network[0].v.mul_(2)
+        getattr(network[place], which).mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
 
