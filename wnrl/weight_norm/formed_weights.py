@@ -16,7 +16,7 @@ from wnrl.weight_norm.formula import LEAST_WEIGHTS, effective_weight, is_batched
 if TYPE_CHECKING:
     from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
-__all__ = ["FormedWeights", "FormingSequential", "form_together", "form_weights"]
+__all__ = ["FormedWeights", "FormingSequential", "form_together", "form_weights", "separate_again"]
 
 _REAL = (torch.float32, torch.float64)
 _is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
@@ -68,6 +68,13 @@ def form_together(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is nn.Sequential and sum(map(_takes_formed_weight, module)) > 1:
             module.__class__ = FormingSequential
+
+
+def separate_again(network: nn.Module) -> None:
+    """Give each `FormingSequential` in `network` without such layers its plain class back, in place."""
+    for module in network.modules():
+        if type(module) is FormingSequential and not any(map(_takes_formed_weight, module)):
+            cast(Any, module).__class__ = nn.Sequential
 
 
 def _takes_formed_weight(layer: nn.Module) -> bool:

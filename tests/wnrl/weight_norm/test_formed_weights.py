@@ -10,6 +10,7 @@ from torch import nn
 
 import wnrl
 from wnrl.networks.actor_critic import actor_critic
+from wnrl.normalizers.folding import make_plain
 from wnrl.weight_norm.formed_weights import FormedWeights, FormingSequential, form_together, form_weights
 
 X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -256,6 +257,18 @@ def test_a_sequential_of_several_layers_forms_them_together():
     with torch.no_grad():
         torch.testing.assert_close(network["several"](X), output)
     assert type(pickle.loads(pickle.dumps(network))["several"]) is FormingSequential
+
+
+def test_plain_layers_are_in_a_plain_sequential_again():
+    network = nn.Sequential(make(), nn.Sequential(make(), nn.Tanh()))
+    form_together(network)
+    expected = network[0](X)
+    for plain in (wnrl.fold(network), wnrl.remove(copy.deepcopy(network)), [wnrl.fold(network[0])]):
+        assert type(plain[0]) is nn.Sequential
+        torch.testing.assert_close(torch.jit.script(plain[0])(X), expected)
+    assert type(network[0]) is type(network[1][0]) is FormingSequential
+    make_plain(network, [network[0][0]])
+    assert type(network[0]) is FormingSequential  # others are normalized still
 
 
 def test_a_layer_that_is_not_called_by_its_own_forward_is_passed_over():
