@@ -230,7 +230,9 @@ def pass_dense(layers: nn.Sequential, x: Tensor) -> Tensor:
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor:
         return layers(x)
     hooks = torch_modules._global_forward_hooks or torch_modules._global_forward_pre_hooks
-    if hooks or not all(map(_is_direct, modules)):
+    if hooks or layers._forward_hooks or layers._forward_pre_hooks or "forward" in layers.__dict__:
+        return layers(x)
+    if type(layers) is not nn.Sequential or not all(map(_is_direct, modules)):
         return layers(x)
     own = False
     for module in modules:

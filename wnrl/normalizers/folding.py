@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wnrl.weight_norm.dense import WeightNormLinear
-from wnrl.weight_norm.formed_weights import form_weights
+from wnrl.weight_norm.formed_weights import form_weights, separate_again
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.wrappers import unregister_stripping
 
@@ -108,6 +108,7 @@ def make_plain(network: nn.Module, layers: Iterable[NormalizedLayer]) -> None:
             name: torch.equal(written.setdefault(holder, plain[name]), plain[name]) for name, holder in holders.items()
         }
         layer.become_plain(plain, [name for name, equal in same.items() if not equal])
+    separate_again(network)
     for module in network.modules():
         if not any(isinstance(part, NormalizedLayer) for part in module.modules()):
             unregister_stripping(module)

@@ -111,8 +111,8 @@ class DataDependentInit(BaseCallback):
 
     def _skip_training(self) -> None:
         """Skip the update after this rollout."""
-        attributes = vars(self.model)
-        attributes["train"] = lambda: attributes.pop("train")
+        skipped = _SkippedUpdate(self.model)
+        vars(self.model).update(train=skipped.train, _excluded_save_params=skipped.excluded)
 
     def _initialize(self, inputs: Inputs) -> None:
         policy = self.model.policy
@@ -123,6 +123,22 @@ class DataDependentInit(BaseCallback):
         self._seen.clear()
         if self.verbose:
             print(f"initialized from {self.batch_size} observations after {self.num_timesteps} steps")
+
+
+class _SkippedUpdate:
+    """Replaces the next update of a model, and keeps this out of files that are saved before it."""
+
+    def __init__(self, model: BaseAlgorithm) -> None:
+        self._model = model
+
+    def train(self) -> None:
+        """Instead of the model's method, once."""
+        for name in ("train", "_excluded_save_params"):
+            vars(self._model).pop(name, None)
+
+    def excluded(self) -> list[str]:
+        """The attributes that the model does not save."""
+        return [*type(self._model)._excluded_save_params(self._model), "train", "_excluded_save_params"]
 
 
 class NormDiagnostics(BaseCallback):

@@ -29,6 +29,7 @@ SUFFIXES = (".safetensors", ".json", ".onnx")
 _NOT_ACTING = ("critic", "lstm_critic", "value_net", "vf_features_extractor")
 _OF_TRAINING = ("optimizer_class", "optimizer_kwargs", "init")  # arguments that do not change how a policy acts
 _CLASSES = {"activation_fn": torch.nn, "features_extractor_class": torch_layers}  # arguments stored as names in these
+_NAMES = {"layers", "outputs"}  # arguments that name layers
 MOST_NUMBERS = 2**26  # of a file that is not trusted
 _SLACK = 2**24  # numbers of critics beyond sixteen times those that act
 _OURS = re.compile(r"(wnrl\.sb3\.\w+)\.(\w+)")
@@ -38,7 +39,8 @@ def save_policy(model: BaseAlgorithm, path: str | Path, about: Mapping[str, Any]
     """Write the acting policy, folded, to ``PATH.safetensors``, and its description to ``PATH.json``, by `write_model`.
 
     The tensors have the policy's names, without critics and targets. The description has the class of the policy and
-    the plain values among its arguments, from which `load_policy` builds it again.
+    the plain values among its arguments, from which `load_policy` builds it again; of a predicate in `layers` the names
+    that it chose.
 
     Args:
         model: of any algorithm of stable-baselines3 or sb3-contrib with a policy network, plain or of `wnrl.sb3`.
@@ -165,7 +167,10 @@ def _description(model: BaseAlgorithm) -> dict[str, Any]:
 
 def _plain_arguments(model: BaseAlgorithm) -> tuple[dict[str, Any], list[str]]:
     """The arguments of the policy that JSON holds, and the names of the others."""
-    arguments = {**getattr(model.policy, "_normalization", {}), **model.policy_kwargs}
+    normalization = getattr(model.policy, "_normalization", {})
+    arguments = {**normalization, **model.policy_kwargs}
+    for name in _NAMES & normalization.keys():
+        arguments[name] = _names(normalization[name])
     if getattr(model, "use_sde", False):
         arguments["use_sde"] = True
     plain: dict[str, Any] = {}
@@ -180,6 +185,13 @@ def _plain_arguments(model: BaseAlgorithm) -> tuple[dict[str, Any], list[str]]:
         else:
             missing.append(name)
     return plain, missing
+
+
+def _names(layers: Any) -> Any:
+    """Names of layers as JSON holds them; None for a predicate, which the policy keeps only if it converts nothing."""
+    if callable(layers):
+        return None
+    return layers if layers is None or isinstance(layers, str) else sorted(layers)
 
 
 def _read_arguments(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
 
 from wnrl.weight_norm.formula import LEAST_WEIGHTS, effective_weight, is_batched, is_safe, is_transformed
 
 if TYPE_CHECKING:
     from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
-__all__ = ["FormedWeights", "FormingSequential", "form_together", "form_weights"]
+__all__ = ["FormedWeights", "FormingSequential", "form_together", "form_weights", "separate_again"]
 
 _REAL = (torch.float32, torch.float64)
 _is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
@@ -28,7 +29,8 @@ class FormedWeights:
     What a layer has got it uses in its first call by this thread; what is left at the end is dropped.
 
     Args:
-        layers: dense layers of the network; those that are not weight-normalized, or not small, are passed over.
+        layers: dense layers of the network; those that are not weight-normalized, or not small, are passed over, as are
+            those with forward pre-hooks, which may write to v and g.
     """
 
     __slots__ = ("_layers",)
@@ -37,8 +39,8 @@ class FormedWeights:
         self._layers = layers
 
     def __enter__(self) -> None:
-        layers: Any = [layer for layer in self._layers if hasattr(type(layer), "takes_formed_weight")]
-        if layers and _is_grad_enabled():
+        layers: Any = [layer for layer in self._layers if _takes_formed_weight(layer) and not layer._forward_pre_hooks]
+        if layers and _is_grad_enabled() and not torch_modules._global_forward_pre_hooks:
             thread = get_ident()
             for layer, weight in zip(layers, form_weights(layers), strict=True):
                 if weight is not None:
@@ -64,8 +66,19 @@ class FormingSequential(nn.Sequential):
 def form_together(network: nn.Module) -> None:
     """Make each `torch.nn.Sequential` in `network` that has several such layers a `FormingSequential`, in place."""
     for module in network.modules():
-        if type(module) is nn.Sequential and sum(hasattr(type(layer), "takes_formed_weight") for layer in module) > 1:
+        if type(module) is nn.Sequential and sum(map(_takes_formed_weight, module)) > 1:
             module.__class__ = FormingSequential
+
+
+def separate_again(network: nn.Module) -> None:
+    """Give each `FormingSequential` in `network` without such layers its plain class back, in place."""
+    for module in network.modules():
+        if type(module) is FormingSequential and not any(map(_takes_formed_weight, module)):
+            cast(Any, module).__class__ = nn.Sequential
+
+
+def _takes_formed_weight(layer: nn.Module) -> bool:
+    return hasattr(type(layer), "takes_formed_weight")
 
 
 def form_weights(layers: Sequence[WeightNormLayer]) -> Sequence[Tensor | None]:
@@ -118,14 +131,14 @@ class _FormedWeights(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         pairs, scales, number = ctx.pairs, ctx.scales, len(grads)
-        if ctx.versions != [tensor._version for tensor in pairs]:
+        used = [i for i, dw in enumerate(grads) if dw is not None]
+        if any(pairs[j]._version != ctx.versions[j] for i in used for j in (i, number + i)):
             raise RuntimeError("a v or g was modified by an inplace operation after its weight was used in this graph")
         dv: list[Tensor | None] = [None] * number
         dg: list[Tensor | None] = [None] * number
         graph, scaled = _is_grad_enabled(), []
-        for i, dw in enumerate(grads):
-            if dw is None:
-                continue
+        for i in used:
+            dw = cast(Tensor, grads[i])
             if graph or ctx.gains_and_norms is None or is_batched(dw):
                 dv[i], dg[i] = _general_gradients(pairs[i], pairs[number + i], scales[i], dw)
                 continue

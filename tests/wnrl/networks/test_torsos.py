@@ -342,3 +342,18 @@ def test_layers_with_more_to_do_are_called(why):
     torch.testing.assert_close(found, layers(x))
     if removed:
         removed.remove()
+
+
+@pytest.mark.parametrize("why", ["hook", "pre-hook", "own forward", "subclass"])
+@torch.no_grad()
+def test_a_sequential_with_more_to_do_is_called(why):
+    layers, x = dense(), torch.randn(3, 6)
+    if why == "hook":
+        layers.register_forward_hook(lambda module, inputs, output: output + 1)
+    elif why == "pre-hook":
+        layers.register_forward_pre_hook(lambda module, inputs: (inputs[0] + 1,))
+    elif why == "own forward":
+        layers.forward = lambda x: layers[1](x)
+    else:
+        layers.__class__ = type("Own", (nn.Sequential,), {"forward": lambda self, x: self[1](x)})
+    torch.testing.assert_close(pass_dense(layers, x), layers(x))

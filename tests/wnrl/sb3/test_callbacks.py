@@ -13,6 +13,7 @@ import torch
 from gymnasium.wrappers import TimeLimit
 from sb3_contrib import CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import FakeImageEnv, IdentityEnv, IdentityEnvBox, SimpleMultiObsEnv
 from stable_baselines3.common.logger import KVWriter, Logger, configure
@@ -197,6 +198,31 @@ def test_on_policy_networks_are_standardized(minibatches):
     model.learn(64, callback=DataDependentInit(20))
     assert_standardized(model.policy, minibatches[0])
     assert "train" not in vars(model)
+
+
+class Saving(BaseCallback):
+    """Saves the model where `DataDependentInit` skips an update."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_end(self):
+        if not self.path.exists():
+            self.model.save(self.path)
+
+
+def test_a_model_that_is_saved_where_an_update_is_skipped_makes_all_of_its_own(tmp_path):
+    model, saving = make_ppo(), Saving(tmp_path / "model.zip")
+    model.learn(48, callback=[DataDependentInit(20), saving])
+    assert model._n_updates == 2  # epochs: the third rollout alone is learned from
+    loaded = PPO.load(tmp_path / "model.zip", env=IdentityEnv(3), device="cpu")
+    assert vars(loaded).keys().isdisjoint({"train", "_excluded_save_params"})
+    loaded.learn(32)
+    assert loaded._n_updates == 4
 
 
 def test_observations_are_those_that_a_normalizing_environment_gives(minibatches):

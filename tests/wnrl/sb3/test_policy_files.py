@@ -221,6 +221,26 @@ def test_arguments_of_the_policy_are_those_of_the_model(policy_kwargs, tmp_path)
     assert policy.activation_fn is policy_kwargs.get("activation_fn", nn.Tanh)
 
 
+@pytest.mark.parametrize("norm", ["weight", "layer", "none"])
+@pytest.mark.parametrize(
+    ("case", "layers"),
+    [
+        ("ppo", lambda name, layer: name.startswith("mlp_extractor")),
+        ("ppo", {"mlp_extractor.policy_net.0", "mlp_extractor.value_net.2"}),
+        ("dqn", lambda name, layer: name == "q_net.q_net.0"),
+    ],
+    ids=["ppo-predicate", "ppo-set", "dqn-predicate"],
+)
+def test_layers_may_be_chosen_by_a_predicate_or_a_set(case, layers, norm, tmp_path):
+    model = learned(case, layers=layers, norm=norm)
+    assert_acts_as(loaded(model, tmp_path), model)
+
+
+def test_outputs_may_be_named_in_a_set(tmp_path):
+    model = learned("ppo", outputs={"action_net", "value_net"})
+    assert_acts_as(loaded(model, tmp_path), model)
+
+
 class Doubled(BaseFeaturesExtractor):
     """A features extractor that no library has."""
 

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 import wnrl
+from wnrl.networks.actor_critic import actor_critic
+from wnrl.normalizers.folding import make_plain
 from wnrl.weight_norm.formed_weights import FormedWeights, FormingSequential, form_together, form_weights
 
 X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -116,11 +118,30 @@ def test_losses_of_different_layers_go_backward_one_by_one():
         torch.testing.assert_close(own.grad, other.grad)
 
 
-def test_a_parameter_that_changes_before_the_backward_pass_is_an_error():
+def test_losses_of_different_layers_may_have_optimizers_that_step_between_them():
+    network, twin = (
+        actor_critic((6,), num_actions=3, hidden=(8, 8), norm="weight", normalize_output=True) for _ in range(2)
+    )
+    obs = torch.randn(5, 6)
+    for each in (network, twin):
+        critic = torch.optim.SGD([*each.value_torso.parameters(), *each.value.parameters()], lr=0.1)
+        outputs = each(obs)
+        outputs.value.sum().backward()
+        critic.step()
+        if each is twin:  # as a forward pass of its own
+            outputs = each(obs)
+        outputs.policy.logits.square().sum().backward()
+    for (name, own), other in zip(network.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad, msg=name)
+
+
+@pytest.mark.parametrize("place", [0, 4])
+@pytest.mark.parametrize("which", ["v", "g"])
+def test_a_parameter_that_changes_before_the_backward_pass_is_an_error(place, which):
     network = make()
     output = at_once(network, X)
     with torch.no_grad():
-        network[0].v.mul_(2)
+        getattr(network[place], which).mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
 
@@ -136,6 +157,32 @@ def test_frozen_parameters_get_no_gradient():
         assert (own.grad is None) == (other.grad is None)
         if own.grad is not None:
             torch.testing.assert_close(own.grad, other.grad)
+
+
+def double(layer, *_):
+    with torch.no_grad():
+        layer.v[0] *= 2
+        layer.g.data *= 2  # of which autograd sees nothing
+
+
+@pytest.mark.parametrize("every", [False, True], ids=["of a layer", "of every module"])
+def test_pre_hooks_may_write_to_v_and_g(every):
+    network, twin = make(), make()
+    double(twin[2])
+    expected = plainly(twin, X)
+    if every:
+        handle = nn.modules.module.register_module_forward_pre_hook(lambda m, _: double(m) if m is network[2] else None)
+    else:
+        handle = network[2].register_forward_pre_hook(double)
+    form_together(nn.ModuleList([network]))
+    try:
+        output = network(X)
+    finally:
+        handle.remove()
+    torch.testing.assert_close(output, expected)
+    dy = torch.randn_like(output)
+    gradients = torch.autograd.grad(expected, list(twin.parameters()), dy)
+    torch.testing.assert_close(torch.autograd.grad(output, list(network.parameters()), dy), gradients)
 
 
 def test_nothing_is_left_for_a_later_pass():
@@ -210,6 +257,18 @@ def test_a_sequential_of_several_layers_forms_them_together():
     with torch.no_grad():
         torch.testing.assert_close(network["several"](X), output)
     assert type(pickle.loads(pickle.dumps(network))["several"]) is FormingSequential
+
+
+def test_plain_layers_are_in_a_plain_sequential_again():
+    network = nn.Sequential(make(), nn.Sequential(make(), nn.Tanh()))
+    form_together(network)
+    expected = network[0](X)
+    for plain in (wnrl.fold(network), wnrl.remove(copy.deepcopy(network)), [wnrl.fold(network[0])]):
+        assert type(plain[0]) is nn.Sequential
+        torch.testing.assert_close(torch.jit.script(plain[0])(X), expected)
+    assert type(network[0]) is type(network[1][0]) is FormingSequential
+    make_plain(network, [network[0][0]])
+    assert type(network[0]) is FormingSequential  # others are normalized still
 
 
 def test_a_layer_that_is_not_called_by_its_own_forward_is_passed_over():
