@@ -114,7 +114,7 @@ class NormalizedPolicy(BasePolicy):
             policy_layers = [layer for layer in roles.policy if not isinstance(layer, NormalizedLayer)]
             accept_other_states(optimizer, added, policy_layers)
         for name, module in self.named_modules():
-            if isinstance(module, WeightNormLayer) and learner_name(self, name) != name:
+            if isinstance(module, NormalizedLayer) and learner_name(self, name) != name:
                 vars(module)["_keeps_no_factors"] = True  # the host averages them through `.data`
         self._built: tuple[nn.Module, ...] | None = tuple(_layers(self).values())
 

@@ -85,6 +85,11 @@ def kept_factors(layer: WeightNormLayer, name: str = "weight") -> Factors | None
 _NONE: dict[str, Factors] = {}
 
 
+def is_compared(tensor: Tensor) -> bool:
+    """Whether values of the tensor are compared from pass to pass: on other devices the host would have to wait."""
+    return tensor.device.type == "cpu"
+
+
 def _make(layer: WeightNormLayer, name: str) -> Factors | None:
     """New factors; None if their changes could not be seen."""
     v, g = layer.pair(name)
@@ -96,7 +101,7 @@ def _make(layer: WeightNormLayer, name: str) -> Factors | None:
     made.v, made.g, made.v_name, made.g_name = v, g, *layer.pair_names(name)
     made.v_storage, made.g_storage, made.held = v.data_ptr(), g.data_ptr(), (v.detach(), g.detach())
     made.array = made.entries = made.g_bytes = made.v_bytes = None
-    if v.device.type == "cpu":
+    if is_compared(v):
         made.array, made.entries = g.detach().numpy(), layer.watched_entries(name).numpy()
     return _computed(layer, name, made)
 
@@ -132,7 +137,7 @@ class Kept:
     def __init__(self, tensors: tuple[Tensor, ...], entries: tuple[Tensor, ...]) -> None:
         self._tensors, self._storages = tensors, [t.data_ptr() for t in tensors]
         self._held = [t.detach() for t in tensors]
-        self._entries = [t.detach() for t in entries] if tensors[0].device.type == "cpu" else []
+        self._entries = [t.detach() for t in entries] if is_compared(tensors[0]) else []
         self._last: Any = None, [], None  # versions, entries and the value; replaced at once, as threads share it
 
     def read(self, compute: Callable[[], Any]) -> Any:
