@@ -249,6 +249,19 @@ def test_targets_follow_soft_updates_where_values_are_not_compared(norm, monkeyp
     check_up_to_date(model.policy)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_learners_keep_factors_where_values_are_not_compared(name, monkeypatch):
+    monkeypatch.setattr(factors, "is_compared", lambda tensor: False)  # as on a GPU
+    model = make(name)
+    network_outputs(model.policy, False)
+    assert keeps_factors(model.policy)
+    model.learn(16)
+    check_up_to_date(model.policy)
+    through_data(model)
+    model.policy.set_training_mode(True)
+    check_up_to_date(model.policy)
+
+
 def test_a_layer_in_the_place_of_another():
     model = make("ppo")
     check_change(model, lambda model: setattr(model.policy, "action_net", nn.Linear(8, 1)))
