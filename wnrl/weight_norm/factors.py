@@ -193,6 +193,12 @@ def keep(
     return kept.read(compute)
 
 
+def drop(layer: nn.Module) -> None:
+    """Compute again, in the next pass, what `keep` returns for the layer."""
+    if not _is_compiling():  # compiled passes count what they write
+        layer.__dict__.pop("_kept", None)
+
+
 def outdate(network: nn.Module) -> None:
     """Make the layers of `network` compute their factors again at their next pass.
 

@@ -307,6 +307,23 @@ def test_nothing_that_was_kept_comes_into_a_graph(norm, not_compared, monkeypatc
     assert not {"_factors", "_kept"} & vars(network[0]).keys()  # nor is anything kept that a graph computes
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+def test_running_statistics_that_training_moves_are_seen(norm, gradients, compiled, not_compared):
+    network, x = normalized(norm), torch.rand(3, 6)
+    keep_on_any_device(network[0])
+    passed = torch.compile(network, backend="aot_eager") if compiled else network
+    for _ in range(2):
+        check(network, (x,))
+        assert "_kept" in vars(network[0])
+        with torch.set_grad_enabled(gradients):
+            network.train()
+            passed(x)
+            network.eval()
+    check(network, (x,))
+
+
 def normalized(norm):
     torch.manual_seed(0)
     return wnrl.normalize(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 5)), norm, normalize_output=False).eval()[:1]
