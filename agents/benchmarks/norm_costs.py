@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from agents.benchmarks.timing import medians, timed_over_builds
 from wnrl.networks.q_network import q_network
-from wnrl.normalizers.folding import fold
+from wnrl.normalizers.folding import fold, normalized_layers
 from wnrl.normalizers.projection import project
+from wnrl.weight_norm.factors import keep_on_any_device
 
 OBS_SHAPE, NUM_ACTIONS = (4, 84, 84), 6
 WARMUP = 5  # calls before the first timing; the first compiles
@@ -99,6 +100,8 @@ def training_step(norm: str, batch: Batch, dtype: torch.dtype, compile_loss: boo
 def acting_step(norm: str, device: torch.device, dtype: torch.dtype, folded: bool = True) -> Callable[[], None]:
     """A function that chooses the greedy action for one state, by a folded network as agents do, or by the network."""
     network = _network(norm, device).eval()
+    for layer in normalized_layers(network).values():
+        keep_on_any_device(layer)  # as in a policy of stable-baselines3
     network = fold(network) if folded else network
     obs = make_batch(1, device).obs
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from wnrl.weight_norm.factors import keep
+from wnrl.weight_norm.factors import drop, keep
 from wnrl.weight_norm.normalized_layer import NormalizedLayer, mix_in
 from wnrl.weight_norm.rows import channel_dim, has_own_forward, rows, scale_rows
 from wnrl.weight_norm.stored_weights import Entries
@@ -264,7 +264,9 @@ class BatchNormalized(_OutputNormalized):
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """As the plain layer."""
         t, norm = self.before_norm(*inputs, **keywords), self.norm
-        if not uses_minibatch(norm):
+        if uses_minibatch(norm):
+            drop(self)  # F.batch_norm moves the statistics, but not their version counters
+        else:
             own = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
             kept = keep(self, own, lambda: own, self._factor_and_shift)
             if kept is not None and kept[0].dtype is t.dtype:

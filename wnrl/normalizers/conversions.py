@@ -47,6 +47,11 @@ class Conversion:
         """Raise ValueError if the layer cannot be converted, so that no other is before it."""
         kind = weight_norm_kind(layer) if self.weight_norm else None
         names = kind.new_names_in(layer) if kind is not None else ()
+        if "forward" in vars(layer) and any(mixin.forward is not nn.Module.forward for mixin in self.mixins):
+            raise ValueError(
+                f"the forward of a {type(layer).__name__} was replaced on the instance, which would pass its "
+                "normalization by: normalize first"
+            )
         if ProjectedBeforeBatchNorm in self.mixins and has_own_forward(type(layer)):
             raise ValueError(
                 f"rows of a {type(layer).__name__} cannot be projected before its batch norm, since nothing is known "

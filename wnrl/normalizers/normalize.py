@@ -19,7 +19,14 @@ from wnrl.normalizers.layer_kinds import (
     policy_modules,
     unknown_name,
 )
-from wnrl.normalizers.refusals import Refusals, can_be_normalized, check_can_be_normalized, check_conversions, quoted
+from wnrl.normalizers.refusals import (
+    Refusals,
+    can_be_normalized,
+    check_can_be_normalized,
+    check_conversions,
+    check_not_distributed,
+    quoted,
+)
 from wnrl.normalizers.stale_optimizers import watch
 from wnrl.normalizers.take_over import TorchWeightNorm, made_plain, torch_weight_norms
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
@@ -75,10 +82,8 @@ def normalize(
     """
     _check_arguments(network, norm, layers)
     check_units(units)
-    if norm != "none" and any(hasattr(parameter, "full_tensor") for parameter in network.parameters()):
-        raise ValueError(
-            "a sharded network cannot be normalized, since FSDP would not know g: do it before fully_shard"
-        )
+    if norm != "none":
+        check_not_distributed(network)
     normalizer = NORMALIZERS[norm]
     before = {module for module in network.modules() if isinstance(module, NormalizedLayer)}
     wrapped = torch_weight_norms(network) if normalizer.takes_over else {}

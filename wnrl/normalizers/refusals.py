@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parallel import DistributedDataParallel
 
 from wnrl.normalizers.conversions import NORMALIZERS, WEIGHT, Conversion, Options
 from wnrl.normalizers.layer_kinds import is_dense, is_embedding, is_recurrent, is_without_weight, weight_norm_kind
@@ -36,6 +37,18 @@ class Refusals:
     def reasons(self) -> dict[nn.Module, str]:
         """Why each was left out, for `describe`."""
         return {layer: str(error) for layer, error in self.errors.items()}
+
+
+def check_not_distributed(network: nn.Module) -> None:
+    """Refuse networks whose parameters were handed on already: what synchronizes them would not know new ones."""
+    if any(hasattr(parameter, "full_tensor") for parameter in network.parameters()):
+        raise ValueError(
+            "a sharded network cannot be normalized, since FSDP would not know g: do it before fully_shard"
+        )
+    if any(isinstance(module, DistributedDataParallel) for module in network.modules()):
+        raise ValueError(
+            "normalize before DistributedDataParallel, which would not synchronize new parameters such as g"
+        )
 
 
 def check_conversions(

@@ -22,7 +22,7 @@ from wnrl.sb3.learner import optimizers
 from wnrl.sb3.loading import accept_other_states, with_own_layout
 from wnrl.sb3.outputs import Roles, find_roles, learner_name
 from wnrl.sb3.parts import normalize_parts
-from wnrl.weight_norm.factors import outdate
+from wnrl.weight_norm.factors import keep_on_any_device, outdate
 from wnrl.weight_norm.formed_weights import form_together
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 from wnrl.weight_norm.units import Units, check_units
@@ -113,9 +113,11 @@ class NormalizedPolicy(BasePolicy):
             _hold_the_new_parameters(optimizer, known, self)
             policy_layers = [layer for layer in roles.policy if not isinstance(layer, NormalizedLayer)]
             accept_other_states(optimizer, added, policy_layers)
-        for name, module in self.named_modules():
-            if isinstance(module, WeightNormLayer) and learner_name(self, name) != name:
-                vars(module)["_keeps_no_factors"] = True  # the host averages them through `.data`
+        for name, layer in normalized_layers(self).items():
+            if learner_name(self, name) != name:
+                vars(layer)["_keeps_no_factors"] = True  # the host averages them through `.data`
+            else:
+                keep_on_any_device(layer)  # its optimizers count their writes
         self._built: tuple[nn.Module, ...] | None = tuple(_layers(self).values())
 
     @property

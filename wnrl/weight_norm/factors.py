@@ -52,7 +52,7 @@ def kept_factors(layer: WeightNormLayer, name: str = "weight") -> Factors | None
 
     It may in passes without gradients that nothing records. A change is seen by another parameter, another storage,
     another version counter and, on the CPU, by other bytes in g or in one entry of each row of v: whole rows that are
-    written through `.data` move no counter.
+    written through `.data` move no counter. On other devices it may only after `keep_on_any_device`.
     """
     if _is_compiling():  # before the attributes are touched: older compilers cannot follow that
         return None
@@ -66,6 +66,8 @@ def kept_factors(layer: WeightNormLayer, name: str = "weight") -> Factors | None
     if kept is None:
         return _make(layer, name)
     parameters, v, g, array = attributes["_parameters"], kept.v, kept.g, kept.array
+    if array is None and not _may_keep(attributes, v):
+        return None
     if (
         parameters.get(kept.v_name) is not v
         or parameters.get(kept.g_name) is not g
@@ -85,18 +87,33 @@ def kept_factors(layer: WeightNormLayer, name: str = "weight") -> Factors | None
 _NONE: dict[str, Factors] = {}
 
 
+def is_compared(tensor: Tensor) -> bool:
+    """Whether values of the tensor are compared from pass to pass: on other devices the host would have to wait."""
+    return tensor.device.type == "cpu"
+
+
+def is_captured(tensor: Tensor) -> bool:
+    """Whether a CUDA graph is being made of operations on the tensor."""
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def _may_keep(attributes: dict[str, Any], tensor: Tensor) -> bool:
+    """Whether a layer with these attributes may keep what it computes from the tensor, and use it."""
+    return is_compared(tensor) or ("_owner_outdates" in attributes and not is_captured(tensor))
+
+
 def _make(layer: WeightNormLayer, name: str) -> Factors | None:
     """New factors; None if their changes could not be seen."""
     v, g = layer.pair(name)
     if not (type(v) is type(g) is nn.Parameter and v.dtype in _READABLE and v.numel()):
         return None
-    if v.is_inference() or g.is_inference() or (v.is_cuda and torch.cuda.is_current_stream_capturing()):
+    if v.is_inference() or g.is_inference() or not _may_keep(layer.__dict__, v):
         return None
     made = Factors()
     made.v, made.g, made.v_name, made.g_name = v, g, *layer.pair_names(name)
     made.v_storage, made.g_storage, made.held = v.data_ptr(), g.data_ptr(), (v.detach(), g.detach())
     made.array = made.entries = made.g_bytes = made.v_bytes = None
-    if v.device.type == "cpu":
+    if is_compared(v):
         made.array, made.entries = g.detach().numpy(), layer.watched_entries(name).numpy()
     return _computed(layer, name, made)
 
@@ -126,21 +143,21 @@ class Kept:
 
     Args:
         tensors: from which the values are computed.
-        entries: those entries of each tensor, as views, that are compared on the CPU.
+        entries: those entries of each tensor, as views, that are compared; none where the host would have to wait.
     """
 
     def __init__(self, tensors: tuple[Tensor, ...], entries: tuple[Tensor, ...]) -> None:
         self._tensors, self._storages = tensors, [t.data_ptr() for t in tensors]
         self._held = [t.detach() for t in tensors]
-        self._entries = [t.detach() for t in entries] if tensors[0].device.type == "cpu" else []
+        self.entries = [t.detach() for t in entries]
         self._last: Any = None, [], None  # versions, entries and the value; replaced at once, as threads share it
 
     def read(self, compute: Callable[[], Any]) -> Any:
         """The value, computed again if a tensor has changed."""
         versions = [t._version for t in self._tensors]
         seen, copies, value = self._last
-        if versions != seen or not all(map(torch.equal, self._entries, copies)):
-            copies = [t.clone() for t in self._entries]
+        if versions != seen or not all(map(torch.equal, self.entries, copies)):
+            copies = [t.clone() for t in self.entries]
             value = compute()
             self._last = versions, copies, value
         return value
@@ -167,19 +184,36 @@ def keep(
     if kept is None or not kept.is_of(tensors):
         if not all(type(t) in (Tensor, nn.Parameter) and t.dtype in _READABLE and t.numel() for t in tensors):
             return None
-        if any(t.is_inference() or (t.is_cuda and torch.cuda.is_current_stream_capturing()) for t in tensors):
+        if any(t.is_inference() for t in tensors) or not _may_keep(attributes, tensors[0]):
             return None
-        kept = Kept(tensors, entries())
+        kept = Kept(tensors, entries() if is_compared(tensors[0]) else ())
         attributes["_kept"] = kept
+    elif not (kept.entries or _may_keep(attributes, tensors[0])):
+        return None
     return kept.read(compute)
+
+
+def drop(layer: nn.Module) -> None:
+    """Compute again, in the next pass, what `keep` returns for the layer."""
+    if not _is_compiling():  # compiled passes count what they write
+        layer.__dict__.pop("_kept", None)
 
 
 def outdate(network: nn.Module) -> None:
     """Make the layers of `network` compute their factors again at their next pass.
 
-    To be called after single entries of `g` or `v` were written through `tensor.data` on the CPU, or anything at all on
-    another device: such writes move no version counter, so that layers which act without gradients would not see them.
+    To be called after single entries of `g` or `v` were written through `tensor.data` on the CPU, which layers that act
+    without gradients may not see. On other devices only the policies of `wnrl.sb3` keep factors, to be outdated after
+    writes that move no version counter: any through `.data`, collectives of `torch.distributed`, replays of a graph.
     """
     for module in network.modules():
         vars(module).pop("_factors", None)
         vars(module).pop("_kept", None)
+
+
+def keep_on_any_device(layer: nn.Module) -> None:
+    """Let `layer` keep its factors off the CPU too, where it sees a change by version counters and storages alone.
+
+    Its owner has to call `outdate` after any other write. Copies and pickles of the layer have to be allowed it again.
+    """
+    vars(layer)["_owner_outdates"] = True

@@ -15,6 +15,7 @@ from wnrl.weight_norm.rows import torch_class
 from wnrl.weight_norm.stored_weights import Entries, Stored, clean, formed, take, weights_in
 
 _KEPT = ("_factors", "_kept", "_formed")  # attributes in which layers keep values that are computed
+_KEEPING = ("_keeps_no_factors", "_owner_outdates")  # those which say where they may
 
 
 class NormalizedLayer(nn.Module):
@@ -87,7 +88,7 @@ class NormalizedLayer(nn.Module):
                 holder.copy_(value)
         for part in self.own_parts:
             del self._modules[part]
-        for name in (*_KEPT, "_keeps_no_factors"):
+        for name in (*_KEPT, *_KEEPING):
             vars(self).pop(name, None)
         self._parameters.clear()
         self.__class__ = self.plain_class  # type: ignore[assignment]
@@ -191,12 +192,12 @@ class NormalizedLayer(nn.Module):
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> Any:
-        """Without what is kept between passes."""
+        """Without what is kept between passes, and without the promise of this layer's owner to outdate it."""
         inherited: Any = getattr(super(), "__getstate__", lambda: vars(self))  # object has it from Python 3.11 on
         state = inherited()
         attributes, *slots = state if isinstance(state, tuple) else (state,)
         attributes = attributes.copy()  # at once, since another thread may be acting
-        for name in _KEPT:
+        for name in (*_KEPT, "_owner_outdates"):
             attributes.pop(name, None)
         return (attributes, *slots) if slots else attributes
 
@@ -278,7 +279,7 @@ def check_names_are_free(layer: nn.Module, kind: type[nn.Module], new: Iterable[
     """
     ours = [cls for cls in kind.__mro__ if issubclass(cls, NormalizedLayer)]
     names = {name for cls in ours for name in (*vars(cls), *inspect.get_annotations(cls)) if name[:2] != "__"}
-    names |= {*_KEPT, "_keeps_no_factors", "_weights", "_effective"}
+    names |= {*_KEPT, *_KEEPING, "_weights", "_effective"}
     names = (names | {*new, *getattr(kind, "own_parts", ())}) - {"bias"}
     taken = sorted(name for name in names if hasattr(layer, name) and not hasattr(torch_class(type(layer)), name))
     taken = [name for name in taken if not (name in layer._parameters and "weight" in name)]

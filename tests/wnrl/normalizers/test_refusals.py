@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -42,6 +43,12 @@ def zero_row():
     return layer
 
 
+def hooked(layer):
+    """As accelerate's `add_hook_to_module` leaves it."""
+    layer.forward = partial(lambda old, x: 2 * old(x), layer.forward)
+    return layer
+
+
 REFUSED = {  # what builds the layer, under which normalizer and with what arguments, and the message
     "spectral norm": (lambda: spectral_norm(nn.Linear(4, 4)), "weight", {}, "layer '2' is parametrized"),
     "torch's weight norm": (lambda: weight_norm(nn.Linear(4, 4)), "batch", {}, "layer '2' is parametrized"),
@@ -51,6 +58,10 @@ REFUSED = {  # what builds the layer, under which normalizer and with what argum
     "zero row": (zero_row, "weight", {"units": "log"}, "zero"),
     "noisy": (lambda: NoisyLinear(4, 4), "layer", {}, "is only one summand"),
     "own forward": (lambda: OwnForward(4, 4), "batch+projected", {}, "OwnForward cannot be projected"),
+    **{
+        f"forward of the instance under {norm}": (lambda: hooked(nn.Linear(4, 4)), norm, {}, "forward of a Linear was")
+        for norm in ("batch", "mean-batch", "layer", "layer-channels", "layer+projected", "batch+projected")
+    },
 }
 
 
@@ -71,6 +82,23 @@ def test_one_layer_is_an_error_and_with_strict_off_left_plain_with_a_warning(cas
     if case != "lazy":
         net(torch.randn(3, 4)).sum().backward()
         assert any(row.reason for row in describe(net).layers if row.name.startswith("2"))
+
+
+def test_spectral_norm_refuses_a_replaced_forward_too():
+    net = nn.Sequential(hooked(nn.Linear(4, 4)), nn.Linear(4, 2))
+    with pytest.raises(ValueError, match=r"replaced on the instance.*: normalize first"):
+        normalize(net, "spectral")
+
+
+@pytest.mark.parametrize("build", [nn.Linear, lambda *sizes: nn.Conv1d(*sizes, 1), nn.GRUCell])
+def test_weight_norm_takes_a_layer_with_a_replaced_forward(build):
+    net, x = nn.Sequential(hooked(build(4, 4))), torch.randn(4, 4)
+    expected = net(x)
+    layer = normalize(net, "weight")[0]
+    torch.testing.assert_close(net(x), expected)
+    with torch.no_grad():
+        layer.pair(layer.weight_names[0])[1].mul_(2.0)
+    assert not torch.allclose(net(x), expected)
 
 
 def test_a_layer_that_is_named_is_an_error_all_the_same():

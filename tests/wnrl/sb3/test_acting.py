@@ -33,6 +33,7 @@ from wnrl.normalizers.conversions import NORMALIZERS
 from wnrl.normalizers.folding import normalized_layers
 from wnrl.sb3 import a2c, crossq, ddpg, dqn, ppo, ppo_mask, ppo_recurrent, qrdqn, sac, td3, tqc, trpo
 from wnrl.sb3.learner import Learner
+from wnrl.weight_norm import factors
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 ON_POLICY = {"n_steps": 8, "batch_size": 4}
@@ -227,6 +228,38 @@ def test_every_algorithm_and_normalizer_after_learning_and_loading(name, norm, t
     for policy in (type(model).load(tmp_path / "model", device="cpu").policy, other.policy):
         torch.testing.assert_close(network_outputs(policy, False), expected, rtol=1e-4, atol=1e-5)
         check_up_to_date(policy)
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMALIZERS if norm != "none"])
+def test_targets_keep_nothing(norm):
+    """Also where the host would not see that they are averaged, as on a GPU, within one call of `train`."""
+    model = make("td3", norm)
+    network_outputs(model.policy, False)
+    layers = [layer for _, target in targets(model.policy) for layer in normalized_layers(target).values()]
+    assert layers
+    assert not any({"_factors", "_kept"} & vars(layer).keys() for layer in layers)
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMALIZERS if norm != "none"])
+def test_targets_follow_soft_updates_where_values_are_not_compared(norm, monkeypatch):
+    monkeypatch.setattr(factors, "is_compared", lambda tensor: False)  # as on a GPU
+    model = make("td3", norm)
+    network_outputs(model.policy, False)
+    by_soft_updates(model)
+    check_up_to_date(model.policy)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_learners_keep_factors_where_values_are_not_compared(name, monkeypatch):
+    monkeypatch.setattr(factors, "is_compared", lambda tensor: False)  # as on a GPU
+    model = make(name)
+    network_outputs(model.policy, False)
+    assert keeps_factors(model.policy)
+    model.learn(16)
+    check_up_to_date(model.policy)
+    through_data(model)
+    model.policy.set_training_mode(True)
+    check_up_to_date(model.policy)
 
 
 def test_a_layer_in_the_place_of_another():

@@ -19,6 +19,7 @@ from torch.testing import assert_close
 
 import wnrl
 from tests.wnrl.weight_norm.normalized_networks import ROWS, gradients, loss, make, state
+from wnrl.normalizers.conversions import NORMALIZERS
 
 pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo")
 FULL = StateDictOptions(full_state_dict=True)
@@ -89,6 +90,18 @@ def test_data_parallel(alone, row):
         assert_close(state(other), state(twin))
     expected = {f"module.{name}": tensor for name, tensor in wnrl.fold(twin).state_dict().items()}
     assert_close(dict(wnrl.fold(wrapped).state_dict()), expected)
+
+
+@pytest.mark.parametrize("norm", NORMALIZERS)
+def test_what_a_wrapped_network_is_too_late_for(alone, norm):
+    wrapped = DistributedDataParallel(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)))
+    for network in (wrapped, nn.Sequential(wrapped, nn.Linear(2, 2))):
+        if norm == "none":
+            wnrl.normalize(network, norm)
+        else:
+            with pytest.raises(ValueError, match=r"^normalize before DistributedDataParallel"):
+                wnrl.normalize(network, norm, strict=False)
+    assert [name for name, _ in wrapped.module[0].named_parameters()] == ["weight", "bias"]
 
 
 def of_row(row):

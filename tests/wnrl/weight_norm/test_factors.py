@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
 import wnrl
 from tests.cuda import nothing_waits
-from wnrl.weight_norm import weight_norm_layer
-from wnrl.weight_norm.factors import kept_factors, outdate
+from wnrl.weight_norm import factors, weight_norm_layer
+from wnrl.weight_norm.factors import keep_on_any_device, kept_factors, outdate
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer
 
 KINDS = {
@@ -231,6 +232,113 @@ def test_the_wrong_answer_without_the_comparison_of_bytes(monkeypatch):
         assert is_stale(layer, inputs)
 
 
+@pytest.fixture
+def not_compared(monkeypatch):
+    """Values are not compared, as on a GPU."""
+    monkeypatch.setattr(factors, "is_compared", lambda tensor: False)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("kind", ["linear", "conv2d", "lstm"])
+def test_where_values_are_not_compared_every_change_is_seen(kind, change, not_compared):
+    layer, inputs = make(kind)
+    for _ in range(2):
+        check(layer, inputs)
+        change(layer)
+    check(layer, inputs)
+    assert "_factors" not in vars(layer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_values_are_not_compared_owners_outdate_layers(kind, not_compared):
+    layer, inputs = make(kind)
+    keep_on_any_device(layer)
+    check(layer, inputs)
+    assert "_factors" in vars(layer)
+    in_place(layer)
+    check(layer, inputs)
+    whole_by_data(layer)
+    assert is_stale(layer, inputs)  # as documented
+    outdate(layer)
+    check(layer, inputs)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_copies_have_no_owner_that_outdates_them(duplicate, not_compared):
+    layer, inputs = make("linear")
+    keep_on_any_device(layer)
+    twin = duplicate(layer)
+    check(twin, inputs)
+    whole_by_data(twin)
+    check(twin, inputs)
+
+
+def test_a_plain_layer_has_no_owner_that_outdates_it():
+    layer, _ = make("linear")
+    keep_on_any_device(layer)
+    assert vars(wnrl.remove(nn.Sequential(layer))[0]).keys() == vars(nn.Linear(6, 5)).keys()
+
+
+NORMS = ["weight", "mean-batch", "batch", "spectral"]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_where_values_are_not_compared_every_normalizer_sees_every_change(norm, not_compared):
+    network, inputs = normalized(norm), (torch.rand(3, 6),)
+    check(network, inputs)
+    for tensor in (*network.parameters(), *network.buffers()):
+        tensor.data.mul_(1.5).add_(0.1)
+    check(network, inputs)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_nothing_that_was_kept_comes_into_a_graph(norm, not_compared, monkeypatch):
+    network, x = normalized(norm), torch.rand(3, 6)
+    for layer in network:
+        keep_on_any_device(layer)
+    with torch.no_grad():
+        kept = network(x)
+        spoil(network)
+        assert not torch.allclose(network(x), kept)
+        monkeypatch.setattr(factors, "is_captured", lambda tensor: True)
+        torch.testing.assert_close(network(x), kept)
+        outdate(network)
+        torch.testing.assert_close(network(x), kept)
+    assert not {"_factors", "_kept"} & vars(network[0]).keys()  # nor is anything kept that a graph computes
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+def test_running_statistics_that_training_moves_are_seen(norm, gradients, compiled, not_compared):
+    network, x = normalized(norm), torch.rand(3, 6)
+    keep_on_any_device(network[0])
+    passed = torch.compile(network, backend="aot_eager") if compiled else network
+    for _ in range(2):
+        check(network, (x,))
+        assert "_kept" in vars(network[0])
+        with torch.set_grad_enabled(gradients):
+            network.train()
+            passed(x)
+            network.eval()
+    check(network, (x,))
+
+
+def normalized(norm):
+    torch.manual_seed(0)
+    return wnrl.normalize(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 5)), norm, normalize_output=False).eval()[:1]
+
+
+def spoil(network):
+    """Make what is kept wrong."""
+    with torch.no_grad():
+        for layer in network:
+            for made in vars(layer).get("_factors", {}).values():
+                made.factor.fill_(1e6)
+            if "_kept" in vars(layer):
+                tree_map(lambda value: value.fill_(1e6), layer._kept._last[2])
+
+
 def test_a_layer_that_keeps_no_factors():
     layer, inputs = make("linear")
     vars(layer)["_keeps_no_factors"] = True  # as in target networks
@@ -402,14 +510,37 @@ def test_a_subclass_acts_with_factors_through_its_parent():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("owned", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_on_a_gpu_by_counters_without_waiting(kind, monkeypatch):
+def test_on_a_gpu_by_counters_without_waiting(kind, owned, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # TF32 has three digits
     layer, inputs = make(kind)
     layer, inputs = layer.cuda(), tuple(x.cuda() for x in inputs)
+    if owned:
+        keep_on_any_device(layer)
     check(layer, inputs)
+    assert ("_factors" in vars(layer)) == owned
     in_place(layer)
     with nothing_waits(), torch.no_grad():
         layer(*inputs)
         layer(*inputs)
     check(layer, inputs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_graph_computes_weights_that_were_kept_before(norm):
+    network, x = normalized(norm).cuda(), torch.rand(3, 6, device="cuda")
+    for layer in network:
+        keep_on_any_device(layer)
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.no_grad():
+        with torch.cuda.stream(stream):
+            network(x)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph, stream=stream):
+            output = network(x)
+    for parameter in network.parameters():
+        parameter.data.mul_(1.5).add_(0.1)
+    graph.replay()
+    torch.testing.assert_close(output, exact(network, (x,))[0])
