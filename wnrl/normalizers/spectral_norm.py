@@ -13,7 +13,7 @@ from wnrl.device import without_autocast
 from wnrl.weight_norm.effective_weight import writable
 from wnrl.weight_norm.factors import keep
 from wnrl.weight_norm.normalized_layer import NormalizedLayer, mix_in, replaced
-from wnrl.weight_norm.rows import rows, watched_entries
+from wnrl.weight_norm.rows import has_own_forward, rows, watched_entries
 from wnrl.weight_norm.stored_weights import Entries, Spectral, Stored, sigma
 
 if TYPE_CHECKING:
@@ -80,14 +80,14 @@ class SpectralNormalized(NormalizedLayer):
         """As the plain layer, with the weight divided by σ."""
         if self.training:
             self._iterate()
-            return super().forward(*inputs, **keywords)
-        own = (self.weight_orig, self.running_u)
-        weight = keep(self, own, lambda: (watched_entries(self, own[0].detach()), own[1]), self.effective_weight)
-        if weight is None:
-            return super().forward(*inputs, **keywords)
-        twin = object.__new__(type(self))  # the layer itself is not changed, since threads may share it
-        vars(twin).update(vars(self), _effective=weight)
-        return super(SpectralNormalized, twin).forward(*inputs, **keywords)
+        elif not (torch.compiler.is_compiling() or has_own_forward(self.plain_class)):
+            own = (self.weight_orig, self.running_u)
+            weight = keep(self, own, lambda: (watched_entries(self, own[0].detach()), own[1]), self.effective_weight)
+            if weight is not None:
+                twin = object.__new__(type(self))  # the layer itself is not changed, since threads may share it
+                vars(twin).update(vars(self), _effective=weight)
+                return super(SpectralNormalized, twin).forward(*inputs, **keywords)
+        return super().forward(*inputs, **keywords)
 
     def reset_parameters(self) -> None:
         """Draw weight and bias again from the plain layer's default initialization, and estimate σ."""

@@ -320,3 +320,25 @@ def test_acting_follows_another_estimate_of_the_norm():
         sigma = layer.weight_orig[0].norm()
         torch.testing.assert_close(layer(x), x @ (layer.weight_orig / sigma).t() + layer.bias)
     assert not torch.allclose(layer(x), before[-1], atol=1e-3)
+
+
+class Counting(nn.Linear):
+    """Its forward pass writes to the layer."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        self.last = super().forward(x)
+        return self.last
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_forward_pass_of_its_own_writes_to_the_layer(gradients, training):
+    layer, x = SpectralNormalized.convert(Counting(4, 3)).train(training), torch.randn(2, 4)
+    with torch.set_grad_enabled(gradients):
+        outputs = [layer(x) for _ in range(3)]
+    assert layer.calls == 3
+    assert layer.last is outputs[-1]
+    torch.testing.assert_close(outputs[-1], nn.functional.linear(x, layer.weight, layer.bias))
