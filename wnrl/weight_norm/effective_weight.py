@@ -47,6 +47,8 @@ def writable(
 ) -> Tensor:
     """`weight` as an `EffectiveWeight`; under torch.compile, export, tracing and torch.func's transforms as it is.
 
+    Writes to what these read are lost: they have to set the layer's parameters themselves.
+
     Args:
         weight: the computed weight, differentiable in the layer's parameters.
         write: called without gradients after a write, with the weight's new values, which it must not keep.

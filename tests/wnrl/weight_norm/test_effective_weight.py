@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn import init
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+import wnrl
 from wnrl.weight_norm.effective_weight import EffectiveWeight, writable
 
 VALUES = torch.linspace(-1.0, 2.0, 30).view(5, 6)
@@ -536,6 +537,21 @@ def test_compiled_functions_take_the_weight_and_write_to_it():
     y = torch.compile(double, backend="eager")(x, w)
     torch.testing.assert_close(layer.weight.detach(), 2 * VALUES)
     torch.testing.assert_close(y, (x + 1) * 2 * VALUES.sum())
+
+
+def test_compiled_functions_that_read_the_weight_set_it_by_set_weight():
+    def halved(layer):
+        layer.set_weight(layer.weight.detach() * 0.5)
+
+    def zeroed(layer):
+        init.zeros_(layer.weight)
+
+    layer = wnrl.WeightNormLinear(6, 5)
+    expected = layer.weight.detach().clone() * 0.5
+    torch.compile(halved, backend="eager")(layer)
+    torch.testing.assert_close(layer.weight.detach(), expected)
+    torch.compile(zeroed, backend="eager")(layer)
+    torch.testing.assert_close(layer.weight.detach(), expected)  # lost, as documented
 
 
 def test_multi_head_attention_with_such_weights():
