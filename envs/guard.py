@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from envs.faults import EnvironmentFault
 from envs.makers import describe, one_line
-from envs.preprocessing import can_stray, stray_value, white_of
+from envs.preprocessing import can_stray, first_where, stray_value, white_of
 from envs.rows import count_of
 
 _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
@@ -126,12 +126,7 @@ def _refuse_rewards(reward: np.ndarray) -> None:
 def _refuse_obs(obs: np.ndarray) -> None:
     for index, row in enumerate(obs):
         if not np.isfinite(row).all():
-            raise EnvironmentFault(index, f"returned an observation with {_first_non_finite(row)}")
-
-
-def _first_non_finite(array: np.ndarray) -> str:
-    place = np.argwhere(~np.isfinite(array))[0].tolist()
-    return f"{array[tuple(place)]} at {place}"
+            raise EnvironmentFault(index, f"returned an observation with {first_where(~np.isfinite(row), row)}")
 
 
 def _is_number(value: Any) -> bool:

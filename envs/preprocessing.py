@@ -170,8 +170,13 @@ def stray_value(image: np.ndarray, white: int) -> str:
     low, high = -excess, white + excess
     if low <= image.min() and image.max() <= high:  # not of NaN
         return ""
-    place = np.argwhere(~((image >= low) & (image <= high)))[0].tolist()
-    return f"{image[tuple(place)]} at {place}"
+    return first_where(~((image >= low) & (image <= high)), image)
+
+
+def first_where(wrong: np.ndarray, array: np.ndarray) -> str:
+    """The first value of an array that is ``wrong``, and its place: ``"nan at [0, 1]"``."""
+    place = np.argwhere(wrong)[0].tolist()
+    return f"{array[tuple(place)]} at {place}"
 
 
 def check_actions(space: spaces.Space) -> spaces.Discrete | spaces.Box:

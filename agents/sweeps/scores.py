@@ -66,12 +66,13 @@ def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
         _write_trials(folder, trials, {})
         _remove_statistics(folder)
         raise
-    _write_trials(folder, trials, _by_trial(analysis))
+    finals = _by_trial(analysis)
+    _write_trials(folder, trials, finals)
     if analysis is None:
         _remove_statistics(folder)
         return None
     scores = score_table(analysis)
-    whole = _with_outcomes(scores, analysis, folder, trials)
+    whole = _with_outcomes(scores, analysis, trials, _outcomes(folder, trials, finals))
     write_csv(folder.path / "scores.csv", [whole.head, *whole.rows])
     shown = whole if any(count != "0" for row in whole.rows for count in row[-len(OUTCOMES) :]) else scores
     return shown._replace(title=f"final scores, the mean of {analysis.tag} over the last tenth of the steps")
@@ -82,9 +83,10 @@ def _remove_statistics(folder: SweepFolder) -> None:
     (folder.path / "scores.csv").unlink(missing_ok=True)
 
 
-def _with_outcomes(table: Table, analysis: Analysis, folder: SweepFolder, trials: Sequence[Trial]) -> Table:
+def _with_outcomes(
+    table: Table, analysis: Analysis, trials: Sequence[Trial], outcomes: Mapping[str, tuple[str, str]]
+) -> Table:
     """The table of scores with the columns of `OUTCOMES`, and a row for each group of trials that all lack a score."""
-    outcomes = _outcomes(folder, trials, _by_trial(analysis))
     group_of = {trial.name: trial.group for trial in trials}
     curves = [result.curve for env in analysis.environments for result in env.curves]
     groups = [group_of[Path(curve.runs[0].name).name] for curve in curves]
