@@ -63,10 +63,7 @@ def mean_difference(pairs: Numbers) -> Estimate:
     count, value = len(pairs), np.asarray(pairs.mean())
     if count < FEWEST:
         return Estimate(value, np.asarray(np.nan), np.asarray(np.nan))
-    from scipy.stats import t
-
-    half = t.ppf(0.975, count - 1) * pairs.std(ddof=1) / count**0.5
-    return Estimate(value, np.asarray(value - half), np.asarray(value + half))
+    return _with_t_interval(value, pairs.std(ddof=1) / count**0.5, count - 1)
 
 
 def unpaired_difference(one: Numbers, other: Numbers) -> Estimate:
@@ -74,14 +71,19 @@ def unpaired_difference(one: Numbers, other: Numbers) -> Estimate:
     value = np.asarray(one.mean() - other.mean())
     if min(len(one), len(other)) < FEWEST:
         return Estimate(value, np.asarray(np.nan), np.asarray(np.nan))
-    from scipy.stats import t
-
     squares = [runs.var(ddof=1) / len(runs) for runs in (one, other)]
     total = sum(squares)
     if not total:
         return Estimate(value, value, value)
     freedom = total**2 / sum(square**2 / (len(runs) - 1) for square, runs in zip(squares, (one, other), strict=True))
-    half = t.ppf(0.975, freedom) * total**0.5
+    return _with_t_interval(value, total**0.5, freedom)
+
+
+def _with_t_interval(value: Numbers, error: float, freedom: float) -> Estimate:
+    """A value with standard error `error` and its interval by Student's t of so many degrees of freedom."""
+    from scipy.stats import t
+
+    half = t.ppf(0.975, freedom) * error
     return Estimate(value, np.asarray(value - half), np.asarray(value + half))
 
 
