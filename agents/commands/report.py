@@ -38,8 +38,8 @@ class ReportSettings:
     """Setting with numbers, learning_rate for example: final scores are drawn against its values too."""
     score: Annotated[str | None, tyro.conf.arg(metavar="TAG")] = None
     """Metric that is compared; by default eval/mean_reward where all runs have it, else rollout/ep_rew_mean."""
-    baseline: Annotated[str | None, tyro.conf.arg(metavar="NORM")] = None
-    """Normalizer that the others are compared with for the probability of improvement; by default none."""
+    baseline: Annotated[str | None, tyro.conf.arg(metavar="NORM|SETTING=VALUE")] = None
+    """Normalizer, or value of a setting of --by or --against, that the others are compared with; by default none."""
     threshold: Annotated[tuple[str, ...], _THRESHOLD] = ()
     """Scores to which steps and wall time are counted; by default a human's on Atari, else Gymnasium's."""
     score_range: Annotated[tuple[str, ...], _RANGE] = ()

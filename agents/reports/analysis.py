@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from agents.reports.baseline import NONE, Baseline, baseline_of
 from agents.reports.bootstrap import (
     estimate,
     iqm,
@@ -56,7 +57,7 @@ class Choices:
 
     Attributes:
         score: tag of the metric; None takes the first of `SCORES` that all runs have.
-        baseline: normalizer to which the others are compared; None takes `none` where there is one.
+        baseline: normalizer, or `SETTING=VALUE`, to which the others are compared; None takes `none`.
         thresholds: scores by environment.
         ranges: (low, high) by environment.
         resamples: of the bootstrap.
@@ -81,10 +82,11 @@ def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
     envs = list(dict.fromkeys(curve.env for curve in curves))
     for env in (*choices.thresholds, *choices.ranges):
         _check_env(env, envs)
-    baseline = _baseline(list(dict.fromkeys(curve.method.norm for curve in curves)), choices.baseline, notes)
+    methods = sorted({curve.method for curve in curves}, key=[curve.method for curve in curves].index)
+    baseline = baseline_of(methods, choices.baseline)
+    notes += _without_baseline(methods, choices.baseline)
     tag = score_tag([run for curve in curves for run in curve.runs], choices.score)
     environments = [_environment([c for c in curves if c.env == env], tag, choices, notes) for env in envs]
-    methods = sorted({curve.method for curve in curves}, key=[curve.method for curve in curves].index)
     by_method = {(env.env, result.curve.method): result for env in environments for result in env.curves}
     blocks = _blocks(environments, methods, by_method, choices.resamples)
     notes += cautions(environments, blocks, baseline)
@@ -122,15 +124,12 @@ def score_tag(runs: Sequence[Run], wanted: str | None) -> str:
     return wanted
 
 
-def _baseline(norms: Sequence[str], wanted: str | None, notes: list[str]) -> str:
-    """The normalizer of that name, which must be among these."""
-    if wanted is not None and wanted not in norms:
-        raise ValueError(f"no run has the normalizer {wanted}: --baseline takes {', '.join(norms)}")
-    if wanted is None and "none" not in norms and len(norms) > 1:
-        notes.append(
-            f"no run has the normalizer none, so none is compared with it: --baseline takes {', '.join(norms)}"
-        )
-    return wanted or "none"
+def _without_baseline(methods: Sequence[Method], wanted: str | None) -> list[str]:
+    """A line where nothing is compared, since there is no `none` and no other baseline was named."""
+    norms = list(dict.fromkeys(method.norm for method in methods))
+    if wanted is not None or NONE in norms or len(norms) == 1:
+        return []
+    return [f"no run has the normalizer none, so none is compared with it: --baseline takes {', '.join(norms)}"]
 
 
 def _check_env(env: str, envs: Sequence[str]) -> None:
@@ -251,13 +250,13 @@ def _improvements(
     environments: Sequence[EnvironmentResult],
     methods: Sequence[Method],
     results: Results,
-    norm: str,
+    against: Baseline,
     resamples: int,
 ) -> list[Improvement]:
-    """Each method against the one of the same agent and settings with the baseline's normalizer."""
+    """Each method against the one that is the same but for the baseline's normalizer or setting."""
     found = []
     for method in methods:
-        baseline = method._replace(norm=norm)
+        baseline = against.of(method)
         both = [env.env for env in environments if {(env.env, method), (env.env, baseline)} <= results.keys()]
         if method == baseline or not both:
             continue

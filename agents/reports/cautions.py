@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from agents.reports.baseline import Baseline
 from agents.reports.curves import Method
 from agents.reports.findings import Block, CurveResult, EnvironmentResult
 
@@ -11,13 +12,13 @@ FIRST_SEARCHED = 1_000_000
 """Seeds from here on are those of a sweep's searches."""
 
 
-def cautions(environments: Sequence[EnvironmentResult], blocks: Sequence[Block], baseline: str) -> list[str]:
+def cautions(environments: Sequence[EnvironmentResult], blocks: Sequence[Block], baseline: Baseline) -> list[str]:
     """Lines on what is compared with nothing, or on fewer runs than there are, or counts more than other runs.
 
     Args:
         environments: with their curves.
         blocks: the statistics over several of them.
-        baseline: the normalizer that the others are compared with.
+        baseline: that with which the others are compared.
     """
     results = [result for env in environments for result in env.curves]
     counts = {(result.curve.env, result.curve.method): len(result.finals) for result in results}
@@ -48,24 +49,24 @@ def _leaning(block: Block, counts: Mapping[tuple[str, Method], int]) -> str:
     return ""
 
 
-def _without_baseline(env: EnvironmentResult, norm: str) -> str:
-    """Where runs with the baseline's normalizer are there, but none with a method's agent and settings."""
+def _without_baseline(env: EnvironmentResult, baseline: Baseline) -> str:
+    """Where runs of the baseline are there, but none that are else as a method."""
     methods = [result.curve.method for result in env.curves]
-    if not any(method.norm == norm for method in methods):
+    if not any(method == baseline.of(method) for method in methods):
         return ""
-    alone = [method for method in methods if method._replace(norm=norm) not in methods]
-    return _counted(env, [f"there is no {norm} with the agent and settings of {method}" for method in alone])
+    alone = [method for method in methods if baseline.of(method) not in methods]
+    return _counted(env, [f"there is no {baseline} with the agent and settings of {method}" for method in alone])
 
 
-def _without_partners(env: EnvironmentResult, norm: str) -> str:
+def _without_partners(env: EnvironmentResult, baseline: Baseline) -> str:
     """Where a method and its baseline do not have the same seeds."""
     by_method = {result.curve.method: result.by_seed.keys() for result in env.curves}
     told = []
     for method, ours in by_method.items():
-        theirs = by_method.get(method._replace(norm=norm), ours)
+        theirs = by_method.get(baseline.of(method), ours)
         if ours != theirs and ours and theirs:
             told.append(
-                f"{method} has {len(ours & theirs)} seeds in common with {norm}, of {len(ours)} and {len(theirs)}: "
+                f"{method} has {len(ours & theirs)} seeds in common with {baseline}, of {len(ours)} and {len(theirs)}: "
                 "differences by seed are of those alone"
             )
     return _counted(env, told)

@@ -96,6 +96,13 @@ class Improvement(NamedTuple):
     pairs: int
     """Seeds in common; 0 over several environments."""
 
+    @property
+    def instead(self) -> str:
+        """The normalizer or the setting's value that the baseline has and the method has not."""
+        if self.baseline.norm != self.method.norm:
+            return self.baseline.norm
+        return ", ".join(f"{name} {value}" for name, value in self.baseline.by if (name, value) not in self.method.by)
+
 
 @dataclass(frozen=True)
 class Analysis:

@@ -14,8 +14,8 @@ from tests.agents.reports.hand_made import a_run
 CHOICES = Choices(None, None, {}, {}, 100)
 
 
-def study(runs, **options):
-    return analyse(group(runs), CHOICES.__class__(**{**CHOICES.__dict__, **options}))
+def study(runs, by=(), **options):
+    return analyse(group(runs, by=by), CHOICES.__class__(**{**CHOICES.__dict__, **options}))
 
 
 def test_a_curve_is_the_iqm_of_its_runs_and_the_final_score_that_of_the_last_tenth():
@@ -141,6 +141,20 @@ def test_improvement_is_over_the_same_agent_with_the_baseline():
     assert float(found[0].probability.value) == pytest.approx((1.5 + 3 + 3) / 9)
     assert float(found[1].probability.value) == 0
     assert [str(one.method) for one in study(runs, baseline="layer").improvements] == ["dqn none", "dqn weight"]
+
+
+def test_improvement_over_a_value_of_a_setting():
+    scores = {"0.001": (1, 2, 3), "0.01": (2, 4, 6), "0.1": (0, 0, 0)}
+    runs = [
+        a_run([v, v], seed=s, settings={"learning_rate": rate})
+        for rate, values in scores.items()
+        for s, v in enumerate(values)
+    ]
+    found = study(runs, by=["learning_rate"], baseline="learning-rate=1e-3").improvements
+    assert [(str(one.method), one.instead, float(one.difference.value)) for one in found] == [
+        ("dqn none, learning_rate 0.01", "learning_rate 0.001", 2),
+        ("dqn none, learning_rate 0.1", "learning_rate 0.001", -2),
+    ]
 
 
 def test_differences_are_paired_by_seed():

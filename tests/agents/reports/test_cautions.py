@@ -39,6 +39,10 @@ def test_methods_without_a_baseline_of_their_settings():
         "Task: there is no none with the agent and settings of dqn weight, learning_rate 0.001 (and 1 more)",
     )
     assert cautions_on(*runs_of(3, norm="weight"), *runs_of(3, norm="layer"), baseline="weight") == ()
+    assert cautions_on(*tuned, by=["learning_rate"], baseline="learning_rate=0.01") == (
+        "Task: there is no learning_rate 0.01 with the agent and settings of dqn weight, learning_rate 0.001 "
+        "(and 1 more)",
+    )
 
 
 def test_seeds_without_a_partner():
