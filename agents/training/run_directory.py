@@ -64,8 +64,8 @@ class RunDirectory:
             config: JSON-able; usually the agent's name and every setting.
             device: that learns, in words.
             resumable: whether the run leaves checkpoints.
-            again: whether the folder may be in use: what a run without a checkpoint has left there is moved to a folder
-                `unfinished` in it, other files stay.
+            again: whether the folder may be in use: what an unfinished run without a checkpoint has left there is moved
+                to a folder `unfinished` in it, other files stay.
             hold: whether no other process may write there, until `release`.
 
         Raises:
@@ -317,10 +317,10 @@ def _set_aside(path: Path) -> None:
     """Move what a run without a checkpoint has left in a folder to `unfinished` in it.
 
     Raises:
-        ValueError: there is a trained model, or a checkpoint.
+        ValueError: there is a model of a finished run, or a checkpoint.
     """
     parts = [part for pattern in PARTS for part in path.glob(pattern)]
-    if finished := next((part for part in (path / "model.json", path / "model.zip") if part.exists()), None):
+    if finished := next((part for part in (path / "model.json", path / "model.zip") if _is_finished(part)), None):
         raise ValueError(f"{path} holds {finished.name} of a run without a checkpoint: choose another --run-dir")
     if RunDirectory(path).last_step is not None:
         raise ValueError(f"{path} already holds a run with a checkpoint: continue it with --resume {path}")
@@ -333,6 +333,16 @@ def _set_aside(path: Path) -> None:
     folder.mkdir()
     for part in parts:
         part.rename(folder / part.name)
+
+
+def _is_finished(model: Path) -> bool:
+    """Whether a model is there, unless it is of before the end of its run, whose first checkpoint was cut short."""
+    if not model.exists():
+        return False
+    try:
+        return bool(read_json(model)["step"] >= read_config(model.parent / "config.json")["settings"]["steps"])
+    except (ValueError, KeyError, TypeError):  # it cannot be known
+        return True
 
 
 def _near(path: Path) -> str:
