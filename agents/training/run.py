@@ -199,9 +199,10 @@ class Run:
             )
         if more is not None:
             self.settings = replace(self.settings, steps=step + more)
-        elif step >= self.settings.run.steps:
-            raise ValueError(f"the run is at step {step} already: ask for more by --steps")
         self._restore(step, state)
+        due = self._ranks.sum(int(self._evaluation.pending))  # the first process alone evaluates
+        if more is None and step >= self.settings.run.steps and not due:
+            raise ValueError(f"the run is at step {step} already: ask for more by --steps")
         if self._trainer.refused:
             self._warn(
                 f"new games begin, the environments' state in the checkpoint does not fit: {self._trainer.refused}"
@@ -238,6 +239,11 @@ class Run:
     def steps(self) -> int:
         """Steps made so far, in all processes."""
         return self._trainer.steps
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has its length, and all of its evaluations."""
+        return self.steps >= self.settings.run.steps and not self._evaluation.pending
 
     @property
     def conditions(self) -> str:

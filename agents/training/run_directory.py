@@ -14,13 +14,16 @@ from typing import Any
 from agents.settings.earlier import FORMAT
 from agents.training.provenance import provenance
 from agents.training.run_lock import GUARD, NAME, RunLock
-from wnrl.checkpoints.files import read_json, replace_file, saved_steps, sweep
+from wnrl.checkpoints.files import open_file, read_json, replace_file, saved_steps, sweep
 
 PARTS = (
     *("config.json", "progress.csv", "evaluations.csv", "events.out.tfevents.*", "wandb", "wandb_run"),
     *("checkpoints", "model.*", "best.*", "videos"),
 )
 """What a run writes into its folder."""
+_PLAYED = re.compile(rb'"/evaluation/played/')
+_LONGEST_HEADER = 100_000_000
+"""Bytes; safetensors' own limit."""
 _OF_A_START = ("command", "versions", "git_commit", "started")
 """What earlier versions noted at the first start alone, next to the settings."""
 _PLACES = ("run_dir", "resume")
@@ -139,6 +142,20 @@ class RunDirectory:
     def last_step(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
         return max(saved_steps(self.checkpoints), default=None)
+
+    @property
+    def owes_evaluation(self) -> bool:
+        """Whether a stop broke off an evaluation that the newest checkpoint has and a resumed run plays."""
+        return self.newest_has(_PLAYED)
+
+    def newest_has(self, name: re.Pattern[bytes]) -> bool:
+        """Whether the newest checkpoint has a tensor of such a name, as its header says; False where there is none."""
+        files = list(saved_steps(self.checkpoints).values())
+        if not files:
+            return False
+        with open_file(files[-1]) as file:
+            length = int.from_bytes(file.read(8), "little")
+            return name.search(file.read(min(length, _LONGEST_HEADER))) is not None
 
     def go_on(self, first_step: int, settings: Mapping[str, Any], device: str | None = None) -> None:
         """Write into `config.json` that the run goes on, with these settings from now on.

@@ -209,6 +209,26 @@ def test_an_evaluation_that_a_stop_broke_off_is_played_by_the_resumed_run_with_t
     assert model(broken, "best")[1]["step"] == 20
 
 
+@pytest.mark.parametrize(("waits", "length"), [(True, 60), (True, 40), (False, 40)])
+def test_an_evaluation_that_a_stop_broke_off_at_its_step_is_that_of_an_unbroken_run(waits, length, settings):
+    """The step may be the run's last one: then the resumed run has nothing else to do."""
+    whole = replace(settings, eval_interval=20, eval_episodes=3, eval_wait=waits, steps=length, log_interval=20)
+    learn(whole)
+    broken = replace(whole, run_dir=settings.run.run_dir.with_name("broken"))
+    stopped = []
+    with Run(DQN, broken) as run:
+        play, run.stop = run._evaluation._play, lambda: bool(stopped)
+        run._evaluation._play = lambda played, *rest: stopped.append(1) if played.step == 40 else play(played, *rest)
+        run.learn()
+        assert (run.steps, run.finished) == (40, False)
+    assert RunDirectory(broken.run.run_dir).owes_evaluation
+    assert learn(replace(broken, resume=broken.run.run_dir)).finished
+    assert not RunDirectory(broken.run.run_dir).owes_evaluation
+    assert games_of(broken) == games_of(whole)
+    assert [row["step"] for row in table(broken)] == [row["step"] for row in table(whole)]
+    assert differences(state(broken)[1]["evaluation"], state(whole)[1]["evaluation"]) == []
+
+
 def test_the_best_score_is_remembered_over_a_resume(settings):
     settings = replace(settings, eval_interval=20, eval_epsilon=1.0)
     learn(settings)
