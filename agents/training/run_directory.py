@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,16 @@ class RunDirectory:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def discard(self) -> None:
+        """Remove what a run has written there, and the folder where it holds nothing else."""
+        for part in [part for pattern in PARTS for part in self.path.glob(pattern)]:
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                part.unlink(missing_ok=True)
+        with suppress(OSError):  # other files
+            self.path.rmdir()
 
     @property
     def config(self) -> dict[str, Any]:
