@@ -70,7 +70,9 @@ def _done_already(resume: Path | None, steps: int) -> str:
         return ""
     directory = RunDirectory(resume)
     made = directory.last_step
-    return "" if made is None or made < steps or directory.owes_evaluation else f"{resume} has its {made:,} steps: nothing to do"
+    if made is None or made < steps or directory.owes_evaluation:
+        return ""
+    return f"{resume} has its {made:,} steps: nothing to do"
 
 
 def _report(run: Run, agent: str, world_size: int, *, stopped: bool) -> None:

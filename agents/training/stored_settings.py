@@ -28,7 +28,7 @@ def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
     """
     directory = RunDirectory.open(path)
     stored = _read(spec, directory.config, directory)
-    if stored["schedule_steps"] is None:
+    if stored["schedule_steps"] is None and directory.last_step != 0:  # at step 0 its length may still change
         stored["schedule_steps"] = stored["steps"]
     return _made(spec, path, {**stored, "resume": path, "run_dir": path})
 
