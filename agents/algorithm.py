@@ -423,7 +423,12 @@ class Algorithm:
         if self._run is not None:
             advice = f"load({str(self.run_dir)!r})" if self.run_dir else "save(FOLDER) it, and load(FOLDER)"
             raise TypeError(f"a {type(self).__name__} that learns or acts cannot be copied or pickled: {advice}")
-        return vars(self)
+        return {name: value for name, value in vars(self).items() if name != "_players"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As it was; its players stay with the other one."""
+        vars(self).update(state)
+        self._players = weakref.WeakSet()
 
     def __enter__(self: Self) -> Self:
         return self

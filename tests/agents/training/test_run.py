@@ -752,7 +752,7 @@ def test_an_error_leaves_a_checkpoint_and_a_model_of_its_step(settings, error):
 def test_learning_that_broke_down_leaves_the_checkpoint_before_it(settings):
     """Its weights may be finite still, where a loss is not."""
     with pytest.raises(NonFiniteError):
-        learn(replace(settings, checkpoint_interval=25), callbacks=[Breaks(50, fails(NonFiniteError("infinite loss")))])
+        learn(replace(settings, checkpoint_interval=25), callbacks=[Breaks(40, fails(NonFiniteError("infinite loss")))])
     assert state(settings)[0] == model(settings)[1]["step"] == 25
 
 
