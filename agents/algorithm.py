@@ -194,7 +194,7 @@ class Algorithm:
             from agents.training.progress import TerminalProgress  # tqdm warns in a notebook without widgets
 
             progress = TerminalProgress()
-        shown = progress or PythonWarnings()
+        shown: Progress = progress or PythonWarnings()
         run = self._begun(steps, run_dir, shown)
         run.progress = shown
         run.set_callbacks(callbacks)
