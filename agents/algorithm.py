@@ -38,7 +38,7 @@ from agents.settings.run import TrainSettings
 from agents.settings.trust import check_trusted
 from agents.training.agent_spec import AgentSpec
 from agents.training.evaluation import Scores, evaluate
-from agents.training.protocols import NullProgress, Progress
+from agents.training.protocols import Progress, PythonWarnings
 from agents.training.run import Run
 from agents.training.run_directory import NAMES, RunDirectory, in_use, run_of_part
 from agents.training.saved_model import SavedModel, find_models, read_saved_model
@@ -174,7 +174,8 @@ class Algorithm:
             run_dir: folder for metrics, checkpoints and models, see `load`; by default nothing is written. That of the
                 first call is used by the next.
             callbacks: during this call.
-            progress: a bar, or lines where there is no terminal; or a display of one's own.
+            progress: a bar, or lines where there is no terminal; or a display of one's own. Without, what goes wrong,
+                such as a checkpoint that cannot be written, is a warning.
 
         Returns:
             The agent itself.
@@ -188,13 +189,15 @@ class Algorithm:
         (steps,) = checked_keywords(self._kind(), {"steps": steps}).values()
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
-        run = self._begun(steps, run_dir)
+        callbacks = _checked(callbacks)
         if progress is True:
             from agents.training.progress import TerminalProgress  # tqdm warns in a notebook without widgets
 
             progress = TerminalProgress()
-        run.progress = progress or NullProgress()
-        run.set_callbacks(_checked(callbacks))
+        shown: Progress = progress or PythonWarnings()
+        run = self._begun(steps, run_dir, shown)
+        run.progress = shown
+        run.set_callbacks(callbacks)
         _warn_of_no_learning(run, run.steps + steps)
         with interrupts() as interrupted:
             run.stop = interrupted
@@ -204,7 +207,7 @@ class Algorithm:
             raise KeyboardInterrupt(f"stopped at step {run.steps:,}{kept}: learn() goes on")
         return self
 
-    def _begun(self, steps: int, run_dir: str | Path | None) -> Run:
+    def _begun(self, steps: int, run_dir: str | Path | None, progress: Progress) -> Run:
         """The run, which the first call makes."""
         path, resume = None if run_dir is None else Path(run_dir), self.settings.run.resume
         self._check_open()
@@ -218,8 +221,10 @@ class Algorithm:
             self._release()
             if resume is None:
                 self.settings = replace(self._settings_for(steps), run_dir=path)
+            elif self.settings.run.schedule_steps is None:  # it was saved before it had begun
+                self.settings = replace(self.settings, schedule_steps=steps)
             keep = path is not None or resume is not None
-            self._run = Run(self.spec, self.settings, task=self.task, keep=keep, more=steps)
+            self._run = Run(self.spec, self.settings, task=self.task, keep=keep, more=steps, progress=progress)
             self._learns, self._model = True, None
             for player in self._players:  # they follow the network that learns from now on
                 player.reset()
@@ -385,7 +390,9 @@ class Algorithm:
         self._check_open()
         if self._run is None:
             kept = self.settings.run.resume is not None
-            self._run = Run(self.spec, self.settings, task=self.task, keep=kept, more=0 if kept else None)
+            self._run = Run(
+                self.spec, self.settings, task=self.task, keep=kept, more=0 if kept else None, progress=PythonWarnings()
+            )
         return self._run
 
     # Its end
@@ -416,7 +423,12 @@ class Algorithm:
         if self._run is not None:
             advice = f"load({str(self.run_dir)!r})" if self.run_dir else "save(FOLDER) it, and load(FOLDER)"
             raise TypeError(f"a {type(self).__name__} that learns or acts cannot be copied or pickled: {advice}")
-        return vars(self)
+        return {name: value for name, value in vars(self).items() if name != "_players"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As it was; its players stay with the other one."""
+        vars(self).update(state)
+        self._players = weakref.WeakSet()
 
     def __enter__(self: Self) -> Self:
         return self
@@ -541,7 +553,11 @@ def load(
     task = Task(settings.run.task, None if env is None else source_of(env)[1])
     task.check_source()
     agent._restore(settings, task)
-    if model == "best" or find_models(path) or not any((path / "checkpoints").glob("*")):
+    found = find_models(path)
+    if found and model not in found:
+        advice = f"learn() longer, or load it with model={found[0]!r}"
+        raise ValueError(f"{path} has no {NAMES[model]}.safetensors yet: {advice}")
+    if model == "best" or found or not any((path / "checkpoints").glob("*")):
         agent._model = read_saved_model(path, model, resolve_device(device), network, trust=trust or env is not None)
         shape, learned = task.probe().obs_shape, tuple(agent._model.description["network"]["obs_shape"])
         if shape != learned:
@@ -559,18 +575,18 @@ def _checked(callbacks: Callback | Sequence[Callback]) -> Sequence[Callback]:
 
 
 def _warn_of_no_learning(run: Run, until: int) -> None:
-    """A warning where all steps are random, or would be learned from with a step size of 0."""
+    """A warning where all steps are random, or would be learned from with a learning rate or clip range of 0."""
     if warm_up := run.warm_up_of(until):
         warnings.warn(
             f"nothing will be learned: all steps until {warm_up:,} are random, see the setting learning_starts",
-            stacklevel=3,
+            stacklevel=4,  # learn, and its wrapper
         )
-    if run.learns_nothing(until):
-        end = run.settings.run.schedule_end
+    if idle := run.learns_nothing(until):
+        end, setting = run.settings.run.schedule_end, idle.removeprefix("the ").replace(" ", "_")
         warnings.warn(
-            f"the learning rate is 0 after step {end:,}, where the schedules ended: make the agent with "
-            'schedule_steps, or with learning_rate_schedule="constant", to learn longer',
-            stacklevel=3,
+            f"{idle} is 0 after step {end:,}, where the schedules ended: make the agent with "
+            f'schedule_steps, or with {setting}_schedule="constant", to learn longer',
+            stacklevel=4,
         )
 
 

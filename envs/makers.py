@@ -88,9 +88,10 @@ class Maker:
         except Exception as error:
             raise ValueError(f"cannot make {self.name}: {describe(error)}") from error
         env = self._checked(env)
-        if env in self._made:
+        made = _made_by(self.source, self._made)
+        if env in made:
             raise ValueError(f"{self.name} returns the same environment again, which all would share: make another one")
-        self._made.add(env)
+        made.add(env)
         return env
 
     def _takes_render_mode(self) -> bool:
@@ -116,6 +117,18 @@ class Maker:
             if not isinstance(getattr(env, name, None), spaces.Space):
                 raise ValueError(f"{self.name} has no {name}: set self.{name} to one of gymnasium.spaces")
         return env
+
+
+_MADE: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""What each class or function has made, in a container that all of its makers share."""
+
+
+def _made_by(source: Source, own: Any) -> Any:
+    """What makers of the source have made: to learn in, to play in, to look at; `own` of an id, whose are new."""
+    try:
+        return _MADE.setdefault(source, own)
+    except TypeError:  # an id, or what no weak reference or dictionary takes
+        return own
 
 
 def describe(error: BaseException) -> str:

@@ -28,7 +28,7 @@ def train(agent: str, description: str) -> int:
 
     Returns:
         The exit code: 0, 1 where the run cannot go on, 2 for a wrong command line, or 128 + the number of the signal
-        that stopped the run.
+        that stopped the run before its end.
     """
     make_output_safe()
     rank = 0
@@ -60,16 +60,19 @@ def train(agent: str, description: str) -> int:
         who = f"process {rank}: " if world_size > 1 else ""
         fail(f"{who}{error}", code=1)
     if not rank:
-        _report(run, agent, world_size, stopped=stop())
-    return stop.exit_code
+        _report(run, agent, world_size, stopped=stop() and not run.finished)
+    return 0 if run.finished else stop.exit_code
 
 
 def _done_already(resume: Path | None, steps: int) -> str:
     """What to say where `--resume auto` finds a run that has its length; empty elsewhere."""
     if resume is None or given_flags(None).get("resume") != "auto":
         return ""
-    made = RunDirectory(resume).last_step
-    return "" if made is None or made < steps else f"{resume} has its {made:,} steps: nothing to do"
+    directory = RunDirectory(resume)
+    made = directory.last_step
+    if made is None or made < steps or directory.owes_evaluation:
+        return ""
+    return f"{resume} has its {made:,} steps: nothing to do"
 
 
 def _report(run: Run, agent: str, world_size: int, *, stopped: bool) -> None:

@@ -219,7 +219,7 @@ class ReplayAgent(ByRows):
         The diagnostics are of observations with a generator of their own, so that learning does not change.
 
         Raises:
-            ValueError: a priority was not finite since the last reading.
+            NonFiniteError: a priority was not finite since the last reading.
         """
         self.sampler.check()
         generator = torch.Generator(self.learner.device).manual_seed(step)

@@ -5,13 +5,15 @@ Several updates are one launch where the device can capture them: what is captur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from agents.learner.finite import NonFiniteError
 from agents.learner.learner import Learner
 from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess, Ranks
@@ -132,12 +134,23 @@ class PrioritizedSampler:
         return Sample(self.replay.at(drawn.numbers), drawn.weights, drawn.indices)
 
     def update_priorities(self, sample: Sample | Drawn, priority: Tensor) -> None:
-        """Give a batch its new priorities `[B]`."""
-        self.replay.update_priorities(sample.indices, priority)
+        """Give a batch its new priorities `[B]`; raises as `check` where that does not wait for a device."""
+        with _breakdowns():
+            self.replay.update_priorities(sample.indices, priority)
 
     def check(self) -> None:
-        """Raise ValueError where a priority was not finite since the last call; waits for the device."""
-        self.replay.check()
+        """Raise NonFiniteError where a priority was not finite since the last call; waits for the device."""
+        with _breakdowns():
+            self.replay.check()
+
+
+@contextmanager
+def _breakdowns() -> Iterator[None]:
+    """A context in which a priority that is not finite is a NonFiniteError."""
+    try:
+        yield
+    except ValueError as error:
+        raise NonFiniteError(f"learning broke down: {error}") from error
 
 
 class BatchLoss(NamedTuple):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from agents.learner.build import obs_dtype
 from agents.on_policy.rollout import RolloutStorage
 from envs import Environment
+from wnrl.device import free_memory
 
 
 def build_rollout_storage(length: int, environment: Environment, device: torch.device) -> RolloutStorage:
@@ -16,7 +19,18 @@ def build_rollout_storage(length: int, environment: Environment, device: torch.d
         length: T, steps of each environment.
         environment: whose rows are stored.
         device: where they are.
+
+    Raises:
+        ValueError: it does not fit in memory.
     """
+    rows = length * environment.num_envs
+    obs = math.prod(environment.obs_shape) * obs_dtype(environment).itemsize
+    needed, free = rows * (obs + max(4 * environment.action_size, 8) + _OF_A_ROW), free_memory(device)
+    if needed > free:
+        raise ValueError(
+            f"a rollout of {length:,} steps in {environment.num_envs} environments needs {needed / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free on {device}: use --rollout-length {length * free // needed} or less"
+        )
     return RolloutStorage(
         length,
         environment.num_envs,
@@ -25,6 +39,10 @@ def build_rollout_storage(length: int, environment: Environment, device: torch.d
         action_size=environment.action_size,
         device=device,
     )
+
+
+_OF_A_ROW = 18
+"""Bytes of its log-probability, value, reward, discount and flags."""
 
 
 def check_minibatches(minibatches: int, most: int, unit: str = "steps") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -136,7 +137,7 @@ class Evaluation(Callback):
     """Plays whole games at an interval with an environment of its own, and keeps the best model.
 
     With a `background` the training goes on meanwhile, until the next one is due or the run ends. One that a stop has
-    broken off is played again after a resume: beside the training with the network that it was begun with.
+    broken off is played again after a resume, with the network that it was begun with.
 
     Args:
         play: plays and returns the scores, or None where it was stopped.
@@ -178,21 +179,35 @@ class Evaluation(Callback):
     def start(self, trainer: Trainer) -> None:
         """Play the one that was broken off."""
         self._end(trainer)  # of a wait that was interrupted
-        if self._played is not None:
-            self._begin(trainer, self._played)
+        if (played := self._played) is None:
+            return
+        if played.model is None:  # the training has waited since: its network is still that of then
+            played = dataclasses.replace(self._freeze(trainer.steps), due=played.due)
+        self._begin(trainer, played)
+        self._begin_due(trainer)  # where the stop came while the one that is due here waited for it
 
     def step(self, trainer: Trainer, before: int) -> None:
         """Evaluate when an interval has passed, and tell what has ended."""
         if self._background is not None and not self._background.works:
             self._end(trainer)
-        if self._clock.ticks(self.done, trainer.steps):
-            self._end(trainer)
-            self._begin(trainer, self._freeze(trainer.steps))
+        self._begin_due(trainer)
 
     def end(self, trainer: Trainer) -> None:
         """Wait for the last one, unless the run is stopped or has failed."""
         self._abort = trainer.failed
         self._end(trainer)
+
+    @property
+    def pending(self) -> bool:
+        """Whether one was begun whose scores are not told."""
+        return self._played is not None
+
+    def _begin_due(self, trainer: Trainer) -> None:
+        """Begin one when an interval has passed, unless a stop has broken off the one before."""
+        if self._clock.ticks(self.done, trainer.steps):
+            self._end(trainer)
+            if not self.pending:
+                self._begin(trainer, self._freeze(trainer.steps))
 
     def _begin(self, trainer: Trainer, played: Played) -> None:
         """Play, and tell the scores if the training waits for them."""
@@ -202,7 +217,7 @@ class Evaluation(Callback):
             self._background.begin(lambda: self._play_beside(played))
             return
         scores = self._play(played, self._message, None)
-        self._played = played if scores is None and played.model is not None else None
+        self._played = played if scores is None else None
         if scores is not None:
             self.done = played.step
             self._tell(trainer, played, scores)

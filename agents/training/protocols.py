@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -117,7 +118,10 @@ class Progress(Protocol):
 
 
 class NullProgress:
-    """Shows nothing."""
+    """Shows nothing.
+
+    A display may have `warn(text)` too, which then gets the lines on what went wrong instead of `message`.
+    """
 
     def start(self, step: int, total_steps: int) -> None:
         """Show nothing."""
@@ -139,3 +143,11 @@ class NullProgress:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class PythonWarnings(NullProgress):
+    """Shows nothing; what went wrong is a warning of Python."""
+
+    def warn(self, text: str) -> None:
+        """Warn."""
+        warnings.warn(text, stacklevel=2)

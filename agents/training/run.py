@@ -99,7 +99,7 @@ class Run:
             self._checkpoints = self._saving.checkpoints
             self.progress: Progress = NullProgress() if progress is None else progress
             self._safe_progress = SafeProgress(lambda: self.progress)
-            self.agent.learner.compiler.say = self._warn
+            self.agent.learner.compiler.say = self._safe_progress.message
             self._own = self._callbacks()
             self._trainer = Trainer(self.agent, environment, seed=settings.run.seed, ranks=ranks)
             self.set_callbacks(callbacks)
@@ -199,9 +199,10 @@ class Run:
             )
         if more is not None:
             self.settings = replace(self.settings, steps=step + more)
-        elif step >= self.settings.run.steps:
-            raise ValueError(f"the run is at step {step} already: ask for more by --steps")
         self._restore(step, state)
+        due = self._ranks.sum(int(self._evaluation.pending))  # the first process alone evaluates
+        if more is None and step >= self.settings.run.steps and not due:
+            raise ValueError(f"the run is at step {step} already: ask for more by --steps")
         if self._trainer.refused:
             self._warn(
                 f"new games begin, the environments' state in the checkpoint does not fit: {self._trainer.refused}"
@@ -232,12 +233,17 @@ class Run:
         return NullProgress() if self._ranks.rank else self._safe_progress
 
     def _warn(self, text: str) -> None:
-        self._safe_progress.message(text)  # in every process
+        self._safe_progress.warn(text)  # in every process
 
     @property
     def steps(self) -> int:
         """Steps made so far, in all processes."""
         return self._trainer.steps
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has its length, and all of its evaluations."""
+        return self.steps >= self.settings.run.steps and not self._evaluation.pending
 
     @property
     def conditions(self) -> str:
@@ -308,11 +314,9 @@ class Run:
         if not self.steps:
             for line in summary(self._spec.name, self.settings, self.agent, self._environment, total_steps):
                 shown.message(line)
-        if self.learns_nothing(total_steps):
+        if idle := self.learns_nothing(total_steps):
             end = self.settings.run.schedule_end
-            shown.message(
-                f"the learning rate is 0 after step {end:,}, where its schedule ended: --schedule-steps N stretches it"
-            )
+            shown.message(f"{idle} is 0 after step {end:,}, where its schedule ended: --schedule-steps N stretches it")
         if warm_up := self.warm_up_of(total_steps):
             shown.message(f"nothing will be learned: all steps until {warm_up:,} are random (--learning-starts)")
         if self._task.remark:
@@ -325,9 +329,13 @@ class Run:
         replay = getattr(self.settings.agent, "replay", None)
         return replay.learning_starts if replay and total_steps <= replay.learning_starts else 0
 
-    def learns_nothing(self, total_steps: int) -> bool:
-        """Whether schedules have ended with a learning rate of 0, so that steps up to `total_steps` change nothing."""
-        return self.steps >= self.settings.run.schedule_end and self.agent.learner.learning_rate(total_steps) == 0
+    def learns_nothing(self, total_steps: int) -> str:
+        """What schedules have ended at 0, so that steps up to `total_steps` change little or nothing; empty if none."""
+        if self.steps < self.settings.run.schedule_end:
+            return ""
+        if self.agent.learner.learning_rate(total_steps) == 0:
+            return "the learning rate"
+        return "the clip range" if getattr(self.settings.agent, "clip_range_schedule", "") == "linear" else ""
 
     def save(self, path: Path | None = None) -> None:
         """Write a checkpoint and the model of now, into the run's folder or into a new one.

@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from agents.settings.earlier import FORMAT
 from agents.training.provenance import provenance
 from agents.training.run_lock import GUARD, NAME, RunLock
-from wnrl.checkpoints.files import read_json, replace_file, saved_steps, sweep
+from wnrl.checkpoints.files import open_file, read_json, replace_file, saved_steps, sweep
 
 PARTS = (
     *("config.json", "progress.csv", "evaluations.csv", "events.out.tfevents.*", "wandb", "wandb_run"),
     *("checkpoints", "model.*", "best.*", "videos"),
 )
 """What a run writes into its folder."""
+_PLAYED = re.compile(rb'"/evaluation/played/')
+_LONGEST_HEADER = 100_000_000
+"""Bytes; safetensors' own limit."""
 _OF_A_START = ("command", "versions", "git_commit", "started")
 """What earlier versions noted at the first start alone, next to the settings."""
 _PLACES = ("run_dir", "resume")
@@ -64,8 +69,8 @@ class RunDirectory:
             config: JSON-able; usually the agent's name and every setting.
             device: that learns, in words.
             resumable: whether the run leaves checkpoints.
-            again: whether the folder may be in use: what a run without a checkpoint has left there is moved to a folder
-                `unfinished` in it, other files stay.
+            again: whether the folder may be in use: what an unfinished run without a checkpoint has left there is moved
+                to a folder `unfinished` in it, other files stay.
             hold: whether no other process may write there, until `release`.
 
         Raises:
@@ -126,6 +131,16 @@ class RunDirectory:
             self._lock.release()
             self._lock = None
 
+    def discard(self) -> None:
+        """Remove what a run has written there, and the folder where it holds nothing else."""
+        for part in [part for pattern in PARTS for part in self.path.glob(pattern)]:
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                part.unlink(missing_ok=True)
+        with suppress(OSError):  # other files
+            self.path.rmdir()
+
     @property
     def config(self) -> dict[str, Any]:
         """The contents of `config.json`.
@@ -139,6 +154,20 @@ class RunDirectory:
     def last_step(self) -> int | None:
         """The step of the newest checkpoint; None where there is none."""
         return max(saved_steps(self.checkpoints), default=None)
+
+    @property
+    def owes_evaluation(self) -> bool:
+        """Whether a stop broke off an evaluation that the newest checkpoint has and a resumed run plays."""
+        return self.newest_has(_PLAYED)
+
+    def newest_has(self, name: re.Pattern[bytes]) -> bool:
+        """Whether the newest checkpoint has a tensor of such a name, as its header says; False where there is none."""
+        files = list(saved_steps(self.checkpoints).values())
+        if not files:
+            return False
+        with open_file(files[-1]) as file:
+            length = int.from_bytes(file.read(8), "little")
+            return name.search(file.read(min(length, _LONGEST_HEADER))) is not None
 
     def go_on(self, first_step: int, settings: Mapping[str, Any], device: str | None = None) -> None:
         """Write into `config.json` that the run goes on, with these settings from now on.
@@ -317,10 +346,10 @@ def _set_aside(path: Path) -> None:
     """Move what a run without a checkpoint has left in a folder to `unfinished` in it.
 
     Raises:
-        ValueError: there is a trained model, or a checkpoint.
+        ValueError: there is a model of a finished run, or a checkpoint.
     """
     parts = [part for pattern in PARTS for part in path.glob(pattern)]
-    if finished := next((part for part in (path / "model.json", path / "model.zip") if part.exists()), None):
+    if finished := next((part for part in (path / "model.json", path / "model.zip") if _is_finished(part)), None):
         raise ValueError(f"{path} holds {finished.name} of a run without a checkpoint: choose another --run-dir")
     if RunDirectory(path).last_step is not None:
         raise ValueError(f"{path} already holds a run with a checkpoint: continue it with --resume {path}")
@@ -333,6 +362,16 @@ def _set_aside(path: Path) -> None:
     folder.mkdir()
     for part in parts:
         part.rename(folder / part.name)
+
+
+def _is_finished(model: Path) -> bool:
+    """Whether a model is there, unless it is of before the end of its run, whose first checkpoint was cut short."""
+    if not model.exists():
+        return False
+    try:
+        return bool(read_json(model)["step"] >= read_config(model.parent / "config.json")["settings"]["steps"])
+    except (ValueError, KeyError, TypeError):  # it cannot be known
+        return True
 
 
 def _near(path: Path) -> str:

@@ -44,6 +44,10 @@ class SafeProgress:
         """Show a line of text."""
         self._show(lambda display: display.message(text))
 
+    def warn(self, text: str) -> None:
+        """Show a line of text on what went wrong, as a warning where the display has those."""
+        self._show(lambda display: getattr(display, "warn", display.message)(text))
+
     def close(self) -> None:
         """Training has stopped."""
         self._show(lambda display: display.close())

@@ -139,6 +139,8 @@ class Saving:
         if at_once or isinstance(error, CheckpointError) or self._directory is None:
             return
         try:
+            if isinstance(error, NonFiniteError):
+                raise error  # the weights may be finite, but learning would break down again
             self._agent.settle()
             self._agent.learner.check_finite(step)
             if self._alone:  # else processes broke off at different steps
@@ -147,16 +149,20 @@ class Saving:
         except NonFiniteError as broken:
             last = self.checkpoints.last_step
             kept = f"that of step {last:,} stays, from which it can go on" if last >= 0 else "there is none before"
-            self._message(f"no checkpoint of step {step:,}, where weights are not finite: {kept}")
+            self._message(f"no checkpoint of step {step:,}, where learning broke down: {kept}")
             if not isinstance(error, NonFiniteError):
                 raise broken from error
         except Exception as problem:  # of the device, or of what has ended the run
             self._message(f"no checkpoint at step {step:,}: {problem}")
 
     def save_to(self, directory: RunDirectory, step: int) -> None:
-        """Write a checkpoint and the model of now into another folder, see `save`."""
-        self._begin(directory, Checkpoints(directory.checkpoints), step)
-        self._background.end()
+        """Write a checkpoint and the model of now into another folder, see `save`; where that fails, nothing stays."""
+        try:
+            self._begin(directory, Checkpoints(directory.checkpoints), step)
+            self._background.end()
+        except Exception:
+            directory.discard()
+            raise
 
     def save_best(self, step: int, score: float, tensors: Mapping[str, Tensor] | None = None) -> None:
         """Write the model of a step as `best`, with its score; raises as `save`.

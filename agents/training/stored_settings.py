@@ -14,7 +14,6 @@ from agents.settings.keywords import checked_keywords
 from agents.settings.run import TrainSettings
 from agents.training.agent_spec import AgentSpec
 from agents.training.run_directory import RunDirectory, made_by, read_config
-from wnrl.checkpoints.files import open_file, saved_steps
 
 
 def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
@@ -29,7 +28,7 @@ def stored_settings(spec: AgentSpec, path: Path) -> TrainSettings[Any]:
     """
     directory = RunDirectory.open(path)
     stored = _read(spec, directory.config, directory)
-    if stored["schedule_steps"] is None:
+    if stored["schedule_steps"] is None and directory.last_step != 0:  # at step 0 its length may still change
         stored["schedule_steps"] = stored["steps"]
     return _made(spec, path, {**stored, "resume": path, "run_dir": path})
 
@@ -60,7 +59,7 @@ def _read(spec: AgentSpec, config: Mapping[str, Any], directory: RunDirectory) -
     names = flat_defaults(TrainSettings[spec.settings]).keys()  # type: ignore[name-defined]
     try:
         form, settings = config.get("format", 0), dict(config["settings"])
-        if form == 0 and settings.get("normalize_output", True) is None and _normalizes_policy_layer(directory):
+        if form == 0 and settings.get("normalize_output", True) is None and directory.newest_has(_POLICY_LAYER):
             settings["normalize_output"] = True
         kept = {name: value for name, value in settings.items() if name not in OF_A_COMMAND}
         stored = migrated(kept, form, names)
@@ -91,20 +90,5 @@ def _short(error: BaseException) -> str:
 
 
 _POLICY_LAYER = re.compile(rb"/network/policy\.[\w.]*\bg\\")
-
-
-def _normalizes_policy_layer(directory: RunDirectory) -> bool:
-    """Whether the newest checkpoint has a g of the policy's layer.
-
-    Before there were formats, `normalize_output` None came to leave that layer out; the settings do not tell.
-    """
-    files = list(saved_steps(directory.checkpoints).values())
-    if not files:
-        return False
-    with open_file(files[-1]) as file:
-        length = int.from_bytes(file.read(8), "little")
-        return _POLICY_LAYER.search(file.read(min(length, _LONGEST_HEADER))) is not None
-
-
-_LONGEST_HEADER = 100_000_000
-"""Bytes; safetensors' own limit."""
+"""A g of the policy's layer. Before there were formats, `normalize_output` None came to leave that layer out; the
+settings do not tell, the newest checkpoint does."""

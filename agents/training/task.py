@@ -33,6 +33,10 @@ class Task:
     settings: TaskSettings
     source: Source | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of copies and pickles: what was found out by a probe is found out again."""
+        return {name: value for name, value in vars(self).items() if name != "_interface"}
+
     @classmethod
     def of(cls, values: Mapping[str, Any], source: Source | None = None) -> Task:
         """The task of those of these settings, by flat name, that are of a task."""

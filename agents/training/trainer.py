@@ -48,7 +48,10 @@ class Callback:
         """Called after an evaluation in which games have ended, with their scores; it may be of an earlier step."""
 
     def end(self, trainer: Trainer) -> None:
-        """Called when training has ended: its length is reached, it was stopped, or an exception is on its way."""
+        """Called when training has ended: its length is reached, it was stopped, or an exception is on its way.
+
+        It is called where that of another callback has failed too.
+        """
 
 
 class Trainer:
@@ -121,7 +124,7 @@ class Trainer:
             raise
         finally:
             self._runs = False
-            self._each("end")
+            self._end()
 
     def stop(self) -> None:
         """Stop after the present vector step; a later `run` goes on."""
@@ -179,6 +182,17 @@ class Trainer:
     def _each(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *arguments)
+
+    def _end(self) -> None:
+        """Let every callback end, then raise the first error that one of them had."""
+        errors = []
+        for callback in self.callbacks:
+            try:
+                callback.end(self)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     @property
     def wall_seconds(self) -> float:

@@ -35,7 +35,7 @@ from tests.agents.contract import differences
 from tests.agents.training.chain_models import chain_model
 from tests.videos import frames_of, needs_ffmpeg
 from wnrl.checkpoints.checkpoints import Checkpoints
-from wnrl.checkpoints.tensor_files import read_model
+from wnrl.checkpoints.tensor_files import CheckpointError, read_model
 from wnrl.networks.own_torso import OwnTorso
 
 KINDS = [DQN, PQN, PPO, A2C, Reinforce, SAC]
@@ -202,6 +202,36 @@ def test_learning_on_with_a_step_size_of_0_comes_with_a_warning():
         chain(learning_rate_schedule="linear", schedule_steps=100).learn(40).learn(20)
 
 
+def test_learning_on_with_a_clip_range_of_0_comes_with_a_warning_at_the_callers_line():
+    short = {"num_envs": 1, "rollout_length": 8, "minibatches": 1, "epochs": 1, "learning_rate_schedule": "constant"}
+    agent = chain(PPO, clip_range_schedule="linear", **short).learn(16)
+    with pytest.warns(UserWarning, match="the clip range is 0 after step 16, .*clip_range_schedule=") as found:
+        agent.learn(8)
+    assert found[0].filename == __file__
+
+
+def test_what_goes_wrong_is_a_warning_where_nothing_is_shown(tmp_path, monkeypatch, capfd):
+    path, save = tmp_path / "run", Checkpoints.save
+
+    def full(self, step, state):
+        if step < 40:
+            raise CheckpointError("no space")
+        return save(self, step, state)
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    with pytest.warns(UserWarning, match="no checkpoint at step 20: no space"):
+        chain(num_envs=1, checkpoint_interval=20, log_interval=10).learn(60, run_dir=path)
+    newest = max((path / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="cannot be used, damaged or not finite: continuing from the one before"):
+        assert load(path, device="cpu").learn(5).steps == 45
+    newest = max((path / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    capfd.readouterr()
+    load(path, device="cpu").learn(5, progress=True)
+    assert "continuing from the one before" in capfd.readouterr().out
+
+
 def test_a_policy_as_other_libraries_take_it_is_refused():
     with pytest.raises(TypeError, match=r"an agent takes one task and no policy: DQN\(env='CartPole-v1', …\)"):
         DQN("MlpPolicy", "CartPole-v1")
@@ -217,9 +247,10 @@ def test_a_run_that_is_all_warm_up_says_that_it_learns_nothing(capfd):
 
 
 @pytest.mark.parametrize("wrong", [print, Callback, [Callback]])
-def test_what_is_no_callback_is_refused(wrong):
+def test_what_is_no_callback_is_refused_before_the_folder_is_made(wrong, tmp_path):
     with pytest.raises(TypeError, match=r"callbacks must be objects of subclasses of agents.Callback, got "):
-        chain().learn(30, callbacks=wrong)
+        chain().learn(30, run_dir=tmp_path / "run", callbacks=wrong)
+    assert not (tmp_path / "run").exists()
 
 
 class Stopping(Callback):
@@ -827,6 +858,30 @@ def test_a_closed_agent_does_not_act_by_its_initial_weights(tmp_path):
     with chain() as unused:
         pass
     assert unused.learn(30).steps >= 30
+
+
+def test_one_environment_for_training_and_evaluation_is_refused():
+    one = Signal()
+    with pytest.raises(ValueError, match="returns the same environment again, which all would share"):
+        DQN(env=lambda: one, **{**SMALL, "num_envs": 1}).learn(10)
+
+
+def test_an_agent_that_has_not_begun_can_be_pickled():
+    agent = DQN(env="CartPole-v1", **SMALL)
+    assert to_flat(pickle.loads(pickle.dumps(agent)).settings) == to_flat(agent.settings)
+
+
+def test_schedules_of_an_agent_that_was_saved_before_it_learned_end_with_its_first_learn(tmp_path):
+    chain(num_envs=1).save(tmp_path / "run")
+    agent = load(tmp_path / "run", device="cpu").learn(30)
+    assert agent.settings.run.schedule_end == 30
+    assert load(tmp_path / "run").settings.run.schedule_end == 30
+
+
+def test_a_missing_models_advice_is_pythons(tmp_path):
+    chain(num_envs=1).learn(30, run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"has no best.safetensors yet: .* load it with model='last'"):
+        load(tmp_path / "run", model="best")
 
 
 def test_an_environment_is_made_to_look_at_once(tmp_path):

@@ -171,6 +171,26 @@ def test_resume_auto_is_one_command_from_the_beginning_to_the_end(tmp_path, monk
     assert (path / "config.json").read_text() == before
 
 
+def test_a_signal_in_the_last_evaluation_loses_nothing(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "run"
+    command = [*FLAGS, "--resume", "auto", "--run-dir", path, "--eval-interval", 60, "--eval-episodes", 30]
+    with monkeypatch.context() as patch:
+        changed(patch, interrupted_in_evaluation)
+        assert call(patch, *command) == 128 + signal.SIGTERM
+    assert last(capsys).startswith("stopped at step 60 with a checkpoint: ")
+    assert call(monkeypatch, *command) == 0
+    assert len((path / "evaluations.csv").read_text().splitlines()) == 31  # a row for each game
+    assert call(monkeypatch, *command) == 0
+    assert last(capsys) == f"{path} has its 60 steps: nothing to do"
+
+
+def test_a_signal_after_the_last_step_finds_a_finished_run(tmp_path, monkeypatch, capsys):
+    save = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", interrupting(save, 1))
+    assert call(monkeypatch, *FLAGS, "--run-dir", tmp_path / "run") == 0
+    assert last(capsys).startswith("finished 60 steps")
+
+
 def test_several_processes_continue_by_torchrun():
     argv = {"python scripts/train_dqn.py": "scripts/train_dqn.py", "wnrl train dqn": "-m wnrl train dqn"}
     for call, program in {**argv, "python -m wnrl train dqn": "-m wnrl train dqn"}.items():

@@ -8,6 +8,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from agents.dqn.dqn import passes_join
+from agents.learner.finite import NonFiniteError
 from agents.learner.network import store_channels_last
 from agents.learner.optimizers import load_optimizer
 from agents.off_policy.update import LAUNCHES, PrioritizedSampler, ReplayUpdates, Sample, UniformSampler
@@ -298,7 +299,7 @@ def test_a_priority_that_is_not_finite_is_found():
     sampler, other = PrioritizedSampler(filled(PrioritizedReplay), lambda step: 1.0), UniformSampler(filled(Replay))
     sampler.anneal(0)
     sample = sampler.sample(4)
-    with pytest.raises(ValueError, match="errors must be finite"):
+    with pytest.raises(NonFiniteError, match="errors must be finite"):
         sampler.update_priorities(sample, torch.tensor([1.0, 2.0, float("nan"), 1.0]))
     for each in (sampler, other):
         each.check()

@@ -17,6 +17,15 @@ def test_the_storage_holds_what_the_environment_gives(environment):
     assert rows["action"].dtype == (torch.float32 if environment.action_size else torch.int64)
 
 
+def test_a_rollout_that_does_not_fit_in_memory_is_refused(monkeypatch):
+    monkeypatch.setattr("agents.on_policy.build.free_memory", lambda device: 10_000)
+    environment = Clockwork(5, obs_shape=(4,))  # a row has 42 bytes
+    assert environment.num_envs == 1
+    build_rollout_storage(238, environment, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"a rollout of 239 steps in 1 env.* use --rollout-length 238 or less"):
+        build_rollout_storage(239, environment, torch.device("cpu"))
+
+
 def test_images_stay_bytes():
     environment = Clockwork(5, obs_shape=(4, 8, 8))
     environment.obs_dtype = np.dtype(np.uint8)

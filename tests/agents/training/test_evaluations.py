@@ -104,8 +104,11 @@ def test_an_interval_of_0_never_fires():
 
 def test_the_best_is_kept_and_one_that_was_stopped_is_made_up_for():
     story = Story([[1.0, 2.0], [5.0], None, [3.0], [4.0], [6.0]], 10)
-    run(Clockwork(1000), 50, story.evaluation)
-    assert story.told == [(10, 1.5), (20, 5), (31, 3), (40, 4), (50, 6)]
+    trainer = run(Clockwork(1000), 30, story.evaluation)  # where a stop breaks it off
+    assert story.told == [(10, 1.5), (20, 5)]
+    assert story.evaluation.get_state()["played"]["step"] == 30
+    trainer.run(50)
+    assert story.told == [(10, 1.5), (20, 5), (30, 3), (40, 4), (50, 6)]
     assert story.best == [(10, 1.5), (20, 5), (50, 6)]
     assert story.lines == []
     assert story.evaluation.get_state() == {"best": 6, "done": 50}
@@ -215,6 +218,21 @@ def test_a_stop_is_heeded_while_the_run_waits_for_it(steps):
     assert time.monotonic() - began < 10
     assert story.told == []
     assert story.evaluation.get_state()["played"]["step"] in (20, 40)
+
+
+def test_a_stop_where_the_next_one_is_due_loses_neither():
+    stopping = threading.Event()
+    story = Story(counted(), 20, beside=True, stopped=stopping.is_set)
+    story.go.clear()
+    trainer = Trainer(Recorder(), Clockwork(1000), seed=3, callbacks=[story.evaluation])
+    look = AfterSteps(lambda trainer, before: trainer.steps == 39 and threading.Timer(0.2, stopping.set).start())
+    trainer.callbacks.append(look)
+    trainer.run(60, stopping.is_set)
+    assert (trainer.steps, story.told) == (40, [])
+    stopping.clear()
+    story.go.set()
+    trainer.run(45)
+    assert [step for step, _ in story.told] == [20, 40]
 
 
 def test_an_error_of_the_training_does_not_wait_for_it():

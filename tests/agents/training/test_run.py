@@ -209,6 +209,26 @@ def test_an_evaluation_that_a_stop_broke_off_is_played_by_the_resumed_run_with_t
     assert model(broken, "best")[1]["step"] == 20
 
 
+@pytest.mark.parametrize(("waits", "length"), [(True, 60), (True, 40), (False, 40)])
+def test_an_evaluation_that_a_stop_broke_off_at_its_step_is_that_of_an_unbroken_run(waits, length, settings):
+    """The step may be the run's last one: then the resumed run has nothing else to do."""
+    whole = replace(settings, eval_interval=20, eval_episodes=3, eval_wait=waits, steps=length, log_interval=20)
+    learn(whole)
+    broken = replace(whole, run_dir=settings.run.run_dir.with_name("broken"))
+    stopped = []
+    with Run(DQN, broken) as run:
+        play, run.stop = run._evaluation._play, lambda: bool(stopped)
+        run._evaluation._play = lambda played, *rest: stopped.append(1) if played.step == 40 else play(played, *rest)
+        run.learn()
+        assert (run.steps, run.finished) == (40, False)
+    assert RunDirectory(broken.run.run_dir).owes_evaluation
+    assert learn(replace(broken, resume=broken.run.run_dir)).finished
+    assert not RunDirectory(broken.run.run_dir).owes_evaluation
+    assert games_of(broken) == games_of(whole)
+    assert [row["step"] for row in table(broken)] == [row["step"] for row in table(whole)]
+    assert differences(state(broken)[1]["evaluation"], state(whole)[1]["evaluation"]) == []
+
+
 def test_the_best_score_is_remembered_over_a_resume(settings):
     settings = replace(settings, eval_interval=20, eval_epsilon=1.0)
     learn(settings)
@@ -729,6 +749,24 @@ def test_an_error_leaves_a_checkpoint_and_a_model_of_its_step(settings, error):
     assert not differences(rest.agent.get_state(), whole.agent.get_state())
 
 
+def test_learning_that_broke_down_leaves_the_checkpoint_before_it(settings):
+    """Its weights may be finite still, where a loss is not."""
+    with pytest.raises(NonFiniteError):
+        learn(replace(settings, checkpoint_interval=25), callbacks=[Breaks(40, fails(NonFiniteError("infinite loss")))])
+    assert state(settings)[0] == model(settings)[1]["step"] == 25
+
+
+def test_a_folder_that_cannot_be_written_whole_is_not_left(settings, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise CheckpointError("no space")
+
+    run, path = learn(settings), tmp_path / "kept"
+    monkeypatch.setattr(Checkpoints, "save", full)
+    with pytest.raises(CheckpointError, match="no space"):
+        run.save(path)
+    assert not path.exists()
+
+
 def test_an_error_in_the_middle_of_a_step_leaves_a_checkpoint_that_goes_on_with_new_games(settings, monkeypatch):
     calls, recv = [], Chain.recv
 
@@ -764,7 +802,7 @@ def test_weights_that_are_not_finite_stop_the_run_at_the_next_row_and_replace_no
     settings = replace(settings, checkpoint_interval=25, log_interval=10)
     said = said_by(settings, NonFiniteError, r"before step 50: train/loss is nan", Breaks(45, spoils))
     assert said[-1] == (
-        "no checkpoint of step 50, where weights are not finite: that of step 25 stays, from which it can go on"
+        "no checkpoint of step 50, where learning broke down: that of step 25 stays, from which it can go on"
     )
     step, kept = state(settings)
     assert step == model(settings)[1]["step"] == 25

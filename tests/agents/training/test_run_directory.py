@@ -284,6 +284,17 @@ def test_what_was_trained_is_never_set_aside(tmp_path, name):
     assert sorted(path.rglob("*")) == before
 
 
+def test_the_model_of_a_run_that_was_killed_in_its_first_checkpoint_is_set_aside(tmp_path):
+    config = {"agent": "dqn", "settings": {"steps": 60}}
+    path = RunDirectory.create(tmp_path / "run", config).path
+    (path / "model.json").write_text('{"step": 59}')
+    RunDirectory.create(path, config, again=True)
+    assert (path / "unfinished" / "model.json").exists()
+    (path / "model.json").write_text('{"step": 60}')
+    with pytest.raises(ValueError, match=r"run holds model\.json of a run without a checkpoint"):
+        RunDirectory.create(path, config, again=True)
+
+
 def test_a_name_of_300_characters(tmp_path, monkeypatch):
     """File systems take 255 bytes: the run's own name is cut, one that was asked for is refused."""
     monkeypatch.chdir(tmp_path)

@@ -224,6 +224,24 @@ def test_a_callback_may_stop_the_run_which_can_go_on(event):
     assert trainer.steps == (5 if event == "step" else 3)
 
 
+def test_every_callback_ends_where_the_end_of_one_fails():
+    ended = []
+
+    class Ends(Callback):
+        def __init__(self, error=None):
+            self.error = error
+
+        def end(self, trainer):
+            ended.append(self.error)
+            if self.error:
+                raise self.error
+
+    errors = [KeyError("first"), KeyError("second"), None]
+    with pytest.raises(KeyError, match="first"):
+        run(Clockwork(5), 3, *map(Ends, errors))
+    assert ended == errors
+
+
 def test_the_end_is_reported_after_an_error_too():
     noted = Noted()
     environment = Clockwork(10)
