@@ -44,6 +44,15 @@ def test_each_game_is_the_one_of_a_single_group():
     assert not np.array_equal(two.reset(4).obs, truth[0].obs)
 
 
+@pytest.mark.parametrize("seed", [0, np.arange(4)])
+def test_a_seed_of_the_first_reset_is_of_all_groups(seed):
+    one, two = (make(game="Breakout", num_envs=4, groups=groups, seed=seed) for groups in (1, 2))
+    for action in (None, np.array([1, 2, 3, 0])):  # the games differ in their no-ops
+        rows = [env.reset() if action is None else env.step(action) for env in (one, two)]
+        assert_same(rows[:1], rows[1:])
+    assert_same([two.reset(5)], [one.reset(5)])
+
+
 def test_a_group_plays_on_while_another_waits():
     env = Groups([Chain(1, length=4), Chain(2, length=4)])
     env.reset(0)
