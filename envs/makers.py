@@ -48,7 +48,9 @@ class Maker:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     render_mode: str | None = None
     warns: bool = True
-    _made: weakref.WeakSet[gymnasium.Env] = field(default_factory=weakref.WeakSet, compare=False, repr=False)
+    _made: weakref.WeakValueDictionary[int, gymnasium.Env] = field(
+        default_factory=weakref.WeakValueDictionary, compare=False, repr=False
+    )  # by `id`: environments may be unhashable
 
     def __post_init__(self) -> None:
         if isinstance(self.source, gymnasium.Env | gymnasium.vector.VectorEnv):
@@ -88,10 +90,14 @@ class Maker:
         except Exception as error:
             raise ValueError(f"cannot make {self.name}: {describe(error)}") from error
         env = self._checked(env)
-        if env in self._made:
+        if self._made.get(id(env)) is env:
             raise ValueError(f"{self.name} returns the same environment again, which all would share: make another one")
-        self._made.add(env)
+        self._made[id(env)] = env
         return env
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Of a pickle, which holds none of the environments that were made."""
+        return type(self), (self.source, self.kwargs, self.render_mode, self.warns)
 
     def _takes_render_mode(self) -> bool:
         """Whether what makes it has that argument; yes, where that cannot be known."""
@@ -137,10 +143,10 @@ def one_line(message: object) -> str:
 
 def refuse_atari(id: str) -> None:
     """Raise ValueError where that is the id of an Atari game, whose environments have a frame skip of their own."""
-    name = id.rpartition(":")[2]  # without the module that registers it
+    module, _, name = id.rpartition(":")  # which registers it
     spec = gymnasium.registry.get(name)
     if spec is None:
-        game = _VARIANT.sub("", name.removeprefix("ALE/"))
+        game = "" if module not in ("", "ale_py") else _VARIANT.sub("", name.removeprefix("ALE/"))
     else:
         game = game_name(spec.kwargs["game"]) if str(spec.entry_point).startswith("ale_py") else ""
     if game in game_names():
