@@ -116,6 +116,6 @@ def _is_toy(env: Source) -> bool:
 def _toy(env: Source, num_envs: int, **options: Any) -> Environment:
     assert isinstance(env, str)
     own = {**(options.pop("env_kwargs", None) or {}), **options}
-    if unknown := own.keys() - inspect.signature(TOYS[env]).parameters.keys():
+    if unknown := own.keys() - (inspect.signature(TOYS[env]).parameters.keys() - {"num_envs"}):
         raise ValueError(f"{env} has no option {', '.join(sorted(unknown))}: leave it out")
     return TOYS[env](num_envs, **own)
