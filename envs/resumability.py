@@ -159,7 +159,7 @@ class _Actions:
     def draw(self) -> Any:
         space = self._space
         if isinstance(space, spaces.Discrete):
-            return space.start + self._rng.integers(space.n)
+            return np.asarray(space.start + self._rng.integers(space.n), space.dtype)[()]
         assert isinstance(space, spaces.Box)
         return np.clip(self._rng.normal(size=space.shape), space.low, space.high).astype(space.dtype)
 
