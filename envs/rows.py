@@ -51,11 +51,12 @@ class Rows:
         if count is not None:
             return np.stack([self._converted(one) for one in iterate(batch_space(self._space, count), obs)]), False
         try:
-            return as_rows(obs, self._shape, self._dtype)
+            array, single = _shaped(obs, self._shape)
         except ValueError as error:
             own = f"with stack {self._stack}, one frame is not enough"
             reason = own if self._stack > 1 else f"nor of the environment's {one_line(self._space)}"
             raise ValueError(f"{error}: {reason}") from None
+        return _cast(array, self._dtype), single
 
     def _is_done(self, obs: Any) -> bool:
         """Whether these are images that only the preprocessing returns."""
@@ -67,19 +68,40 @@ class Rows:
     def _converted(self, obs: Any) -> np.ndarray:
         if not is_counted(self._space, obs):
             raise ValueError(f"observations must be of the environment's {one_line(self._space)}, got {one_line(obs)}")
+        if isinstance(self._space, spaces.Box):
+            _check_cast(np.asarray(obs), self._space.dtype)
         for convert in self._converters:
             obs = convert(obs)
         return np.asarray(obs, self._dtype)
 
 
 def as_rows(obs: Any, shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, bool]:
-    """Observations `[*shape]` or `[N, *shape]` as `[N, *shape]`, and whether it was one; else ValueError."""
+    """Observations `[*shape]` or `[N, *shape]` as `[N, *shape]`, and whether it was one.
+
+    Raises:
+        ValueError: another shape, or a dtype of another kind, for example floats as uint8.
+    """
+    array, single = _shaped(obs, shape)
+    return _cast(array, dtype), single
+
+
+def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    _check_cast(array, dtype)
+    return array.astype(dtype, copy=False)
+
+
+def _check_cast(array: np.ndarray, dtype: np.dtype) -> None:
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise ValueError(f"observations must be {dtype}, got {array.dtype}")
+
+
+def _shaped(obs: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
+    """Observations as `[N, *shape]` of any dtype, and whether it was one; else ValueError."""
     array = np.asarray(obs)
-    single = array.shape == shape
-    if single or (array.shape[1:] == shape and array.ndim == len(shape) + 1):
-        if not np.can_cast(array.dtype, dtype, "same_kind"):
-            raise ValueError(f"observations must be {dtype}, got {array.dtype}")
-        return (array[None] if single else array).astype(dtype, copy=False), single
+    if array.shape == shape:
+        return array[None], True
+    if array.shape[1:] == shape and array.ndim == len(shape) + 1:
+        return array, False
     given = "a structure" if array.dtype == object else str(list(array.shape))
     raise ValueError(f"observations must be {list(shape)} or [N, {str(list(shape))[1:]}, got {given}")
 

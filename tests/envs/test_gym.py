@@ -530,5 +530,5 @@ def test_what_was_made_before_an_error_is_closed():
         Gym(Third, 3)
     assert len(made) == len(closed) == 2
     with pytest.raises(ValueError, match=r"^observations must have a fixed size"):
-        Gym(Third, env_kwargs={"fails": 0, "space": spaces.Text(3)})
+        Gym(Third, env_kwargs={"fails": 0, "space": spaces.Sequence(spaces.Discrete(2))})
     assert len(made) == len(closed) == 3

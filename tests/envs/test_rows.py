@@ -84,8 +84,13 @@ def test_numbers_that_stand_for_nothing_and_other_dtypes_are_refused():
             ValueError, match=r"^observations must be of the environment's Discrete\(16\), got (-1|99|16)$"
         ):
             rows(obs)
-    with pytest.raises(ValueError, match=r"^observations must be uint8, got float32"):
-        rows_of(IMAGE, stack=4)(np.full((12, 8, 9), 0.7, np.float32))
+    for rows, shape in (
+        (rows_of(IMAGE, stack=4), (12, 8, 9)),
+        (rows_of(IMAGE), (3, 8, 9)),
+        (rows_of(IMAGE), (8, 9, 3)),
+    ):
+        with pytest.raises(ValueError, match=r"^observations must be uint8, got float32$"):
+            rows(np.full(shape, 0.7, np.float32))
 
 
 def test_another_shape_is_refused_with_both():
