@@ -258,7 +258,7 @@ def _vectorized(make: _Wrapped, num_envs: int, vectorization: Vectorization) -> 
     if vectorization not in kinds:
         raise ValueError(f"vectorization must be sync or async, got {vectorization!r}")
     try:
-        makers = [replace(make, index=index) for index in range(num_envs)]
+        makers: list[Callable[[], gymnasium.Env]] = [replace(make, index=index) for index in range(num_envs)]
         with _closed_on_error() as kept:
             if vectorization == "sync":
                 makers = [partial(kept, one) for one in makers]
