@@ -76,12 +76,14 @@ def make(
 
 
 def _grouped(game: str | None, env: Source | None, num_envs: int, groups: int, options: dict[str, Any]) -> Groups:
+    seed = None
     if game is not None:
+        seed = options.pop("seed", None)  # of all groups, which draw those of their games from it
         threads = options.get("num_threads") or min(num_envs, usable_cores())
         options = {**options, "num_threads": max(threads // max(groups, 1), 1)}
     elif options.get("vectorization") != "async":
         raise ValueError(f'groups {groups} need environments that step in the background: vectorization="async"')
-    return grouped(lambda number: make(game, env, number, **options), num_envs, groups)
+    return grouped(lambda number: make(game, env, number, **options), num_envs, groups, seed)
 
 
 def probe(game: str | None = None, env: Source | None = None, **options: Any) -> Interface:
@@ -114,6 +116,6 @@ def _is_toy(env: Source) -> bool:
 def _toy(env: Source, num_envs: int, **options: Any) -> Environment:
     assert isinstance(env, str)
     own = {**(options.pop("env_kwargs", None) or {}), **options}
-    if unknown := own.keys() - inspect.signature(TOYS[env]).parameters.keys():
+    if unknown := own.keys() - (inspect.signature(TOYS[env]).parameters.keys() - {"num_envs"}):
         raise ValueError(f"{env} has no option {', '.join(sorted(unknown))}: leave it out")
     return TOYS[env](num_envs, **own)

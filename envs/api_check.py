@@ -41,8 +41,8 @@ def check_api(env: gymnasium.Env, name: str) -> None:
 def _is_number(value: Any) -> bool:
     """Whether that is one finite number or bool, of Python or of an array library."""
     try:
-        return np.ndim(value) == 0 and math.isfinite(float(value))
-    except (TypeError, ValueError):
+        return np.ndim(value) == 0 and not isinstance(value, str | bytes) and math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

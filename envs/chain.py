@@ -65,6 +65,9 @@ class Chain(ToyEnvironment):
         self._position = state["position"].copy()
         self._rng = unpack_generator(state["rng"])
 
+    def _limits(self) -> dict[str, int]:
+        return {"position": self.length}
+
     def _seed(self, seeds: np.ndarray) -> None:
         self._rng = np.random.default_rng(seeds)
 

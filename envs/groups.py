@@ -25,6 +25,7 @@ class Groups(Environment):
 
     Args:
         environments: one of each group, alike but for ``num_envs``, which step in the background.
+        seed: of the first `reset` if that is given none; None lets each group draw its own.
 
     Attributes:
         parts: which of the N environments are in each group.
@@ -33,8 +34,8 @@ class Groups(Environment):
         EnvironmentFault: as the environments do, with the index among the N.
     """
 
-    def __init__(self, environments: Sequence[Environment]) -> None:
-        self.environments = environments
+    def __init__(self, environments: Sequence[Environment], seed: int | np.ndarray | None = None) -> None:
+        self.environments, self._seed = environments, seed
         ends = np.cumsum([environment.num_envs for environment in environments]).tolist()
         self.parts = [slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
         self.num_envs, one = ends[-1], environments[0]
@@ -44,7 +45,8 @@ class Groups(Environment):
         self.render_fps, self.action_meanings = one.render_fps, one.action_meanings
 
     def reset(self, seed: int | np.ndarray | None = None) -> TimeStep:
-        seeds = None if seed is None else environment_seeds(seed, self.num_envs)
+        chosen, self._seed = self._seed if seed is None else seed, None
+        seeds = None if chosen is None else environment_seeds(chosen, self.num_envs)
         rows = []
         for index, part in enumerate(self.parts):
             with self._of(index) as environment:
@@ -98,13 +100,16 @@ class Groups(Environment):
             raise
 
 
-def grouped(make: Callable[[int], Environment], num_envs: int, groups: int) -> Groups:
+def grouped(
+    make: Callable[[int], Environment], num_envs: int, groups: int, seed: int | np.ndarray | None = None
+) -> Groups:
     """N environments in so many groups, whose sizes differ by 1 at most.
 
     Args:
         make: makes the environment of a group from the number of its environments.
         num_envs: N.
         groups: their number.
+        seed: as `Groups` takes it.
 
     Raises:
         ValueError: more groups than environments, or fewer than 1; or as `make`.
@@ -119,7 +124,7 @@ def grouped(make: Callable[[int], Environment], num_envs: int, groups: int) -> G
         for environment in made:
             environment.close()
         raise
-    return Groups(made)
+    return Groups(made, seed)
 
 
 def groups_for(num_envs: int, cores: int) -> int:

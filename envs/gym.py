@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import gymnasium
@@ -12,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
+from envs.faults import EnvironmentFault
 from envs.guard import Guard, check_finite
 from envs.interface import frames_stacked, obs_format
 from envs.makers import Maker, Source, describe
@@ -138,7 +141,10 @@ class Gym(Environment):
             shape = f" {list(np.shape(picture))}" if np.ndim(picture) else ""
             got = "None" if picture is None else type(picture).__name__ + shape
             raise RuntimeError(f"{self._name} cannot be rendered: render() must return a picture [H, W, 3], got {got}")
-        return np.asarray(picture)
+        picture = np.asarray(picture)
+        if picture.dtype.kind not in "iu":
+            raise RuntimeError(f"{self._name} cannot be rendered: its picture must be uint8, got {picture.dtype}")
+        return picture.astype(np.uint8, copy=False)
 
     @property
     def resumable(self) -> bool:
@@ -172,9 +178,10 @@ class Gym(Environment):
         self._env.close()
 
     def _checked(self, action: np.ndarray) -> np.ndarray:
-        """The actions as Gymnasium takes them: ``[N]`` int64 from the space's start on, or ``[N, D]`` in its bounds."""
+        """The actions as Gymnasium takes them: ``[N]`` from the space's start on, or ``[N, D]`` in its bounds."""
         if isinstance(self._actions, spaces.Discrete):
             action = check_action(action, self.num_envs, self.num_actions) + self._actions.start
+            action = action.astype(self._actions.dtype, copy=False)
         else:
             action = clip_action(action, self.num_envs, self._actions.low, self._actions.high)
         if self._last is None:
@@ -219,7 +226,31 @@ class _Wrapped:
     def __call__(self) -> gymnasium.Env:
         if os.getpid() != self.process:
             leave_signals_to_the_run()
-        return self.preprocessing(Guard(self.make(), self.index))
+        env = self.make()
+        try:
+            return self.preprocessing(Guard(env, self.index))
+        except BaseException:
+            with suppress(Exception):
+                env.close()
+            raise
+
+
+@contextmanager
+def _closed_on_error() -> Iterator[Callable[[Callable[[], gymnasium.Env]], gymnasium.Env]]:
+    """A context with a function that makes environments, which an error in the context closes."""
+    made: list[gymnasium.Env] = []
+
+    def make(one: Callable[[], gymnasium.Env]) -> gymnasium.Env:
+        made.append(one())
+        return made[-1]
+
+    try:
+        yield make
+    except BaseException:
+        for env in made:
+            with suppress(Exception):  # the error is that of making
+                env.close()
+        raise
 
 
 def _vectorized(make: _Wrapped, num_envs: int, vectorization: Vectorization) -> SyncVectorEnv | AsyncVectorEnv:
@@ -227,7 +258,12 @@ def _vectorized(make: _Wrapped, num_envs: int, vectorization: Vectorization) -> 
     if vectorization not in kinds:
         raise ValueError(f"vectorization must be sync or async, got {vectorization!r}")
     try:
-        makers = [replace(make, index=index) for index in range(num_envs)]
-        return kinds[vectorization](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        makers: list[Callable[[], gymnasium.Env]] = [replace(make, index=index) for index in range(num_envs)]
+        with _closed_on_error() as kept:
+            if vectorization == "sync":
+                makers = [partial(kept, one) for one in makers]
+            return kinds[vectorization](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+    except EnvironmentFault as fault:
+        raise ValueError(f"{make.make.name}: {fault}") from fault
     except (RuntimeError, EOFError, ConnectionError) as error:
         raise ValueError(f"{make.make.name}: {describe(error)}") from error

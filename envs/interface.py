@@ -110,7 +110,7 @@ def frames_stacked(shape: tuple[int, ...], dtype: np.dtype, stack: int) -> int:
 def to_gymnasium(space: spaces.Discrete | spaces.Box, action: np.ndarray) -> np.ndarray:
     """Our actions as that action space has them, see `Interface.actions`."""
     if isinstance(space, spaces.Discrete):
-        return np.asarray(action) + space.start
+        return (np.asarray(action) + space.start).astype(space.dtype)
     return np.clip(np.asarray(action, space.dtype), space.low, space.high)
 
 

@@ -48,7 +48,7 @@ class Maker:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     render_mode: str | None = None
     warns: bool = True
-    _made: weakref.WeakSet[gymnasium.Env] = field(default_factory=weakref.WeakSet, compare=False, repr=False)
+    _made: _Made = field(default_factory=weakref.WeakValueDictionary, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, gymnasium.Env | gymnasium.vector.VectorEnv):
@@ -89,10 +89,14 @@ class Maker:
             raise ValueError(f"cannot make {self.name}: {describe(error)}") from error
         env = self._checked(env)
         made = _made_by(self.source, self._made)
-        if env in made:
+        if made.get(id(env)) is env:
             raise ValueError(f"{self.name} returns the same environment again, which all would share: make another one")
-        made.add(env)
+        made[id(env)] = env
         return env
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Of a pickle, which holds none of the environments that were made."""
+        return type(self), (self.source, self.kwargs, self.render_mode, self.warns)
 
     def _takes_render_mode(self) -> bool:
         """Whether what makes it has that argument; yes, where that cannot be known."""
@@ -119,11 +123,13 @@ class Maker:
         return env
 
 
-_MADE: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-"""What each class or function has made, in a container that all of its makers share."""
+_Made = weakref.WeakValueDictionary[int, gymnasium.Env]
+"""Environments by their `id`, since they may have no hash."""
+_MADE: weakref.WeakKeyDictionary[Any, _Made] = weakref.WeakKeyDictionary()
+"""What each class or function has made, for all of its makers."""
 
 
-def _made_by(source: Source, own: Any) -> Any:
+def _made_by(source: Source, own: _Made) -> _Made:
     """What makers of the source have made: to learn in, to play in, to look at; `own` of an id, whose are new."""
     try:
         return _MADE.setdefault(source, own)
@@ -150,10 +156,10 @@ def one_line(message: object) -> str:
 
 def refuse_atari(id: str) -> None:
     """Raise ValueError where that is the id of an Atari game, whose environments have a frame skip of their own."""
-    name = id.rpartition(":")[2]  # without the module that registers it
+    module, _, name = id.rpartition(":")  # which registers it
     spec = gymnasium.registry.get(name)
     if spec is None:
-        game = _VARIANT.sub("", name.removeprefix("ALE/"))
+        game = "" if module not in ("", "ale_py") else _VARIANT.sub("", name.removeprefix("ALE/"))
     else:
         game = game_name(spec.kwargs["game"]) if str(spec.entry_point).startswith("ale_py") else ""
     if game in game_names():

@@ -93,7 +93,7 @@ class Preprocessing:
                 raise ValueError(f"grey is for images of 3 colours, got {list(_shape(env))}")
             env = GrayscaleObservation(env, keep_dim=True)
         try:
-            return env if self.resize is None else ResizeObservation(env, self.resize)
+            return env if self.resize is None else _resized(env, self.resize)
         except gymnasium.error.DependencyNotInstalled as error:
             raise ValueError("resize needs OpenCV: pip install opencv-python-headless") from error
 
@@ -226,6 +226,21 @@ def _stacked(env: gymnasium.Env, frames: int) -> gymnasium.Env:
     """The environment with stacks of its last observations, oldest first, even if it returns the same array again."""
     copied = TransformObservation(env, np.array, env.observation_space)  # FrameStackObservation keeps references
     return FrameStackObservation(copied, frames, padding_type="zero")
+
+
+def _resized(env: gymnasium.Env, sides: tuple[int, int]) -> gymnasium.Env:
+    """The environment with images `[H, W, C]` of these sides."""
+    height, width, channels = _shape(env)
+    if channels <= 4:  # OpenCV's area interpolation takes no more
+        return ResizeObservation(env, sides)
+    one = TransformObservation(env, lambda obs: obs[..., :1], spaces.Box(0, 255, (height, width, 1), np.uint8))
+    resize = ResizeObservation(one, sides).observation
+
+    def each(obs: np.ndarray) -> np.ndarray:
+        parts = [resize(np.ascontiguousarray(obs[..., c : c + 1])).reshape(sides) for c in range(channels)]
+        return np.stack(parts, axis=-1)
+
+    return TransformObservation(env, each, spaces.Box(0, 255, (*sides, channels), np.uint8))
 
 
 def _channels_first(env: gymnasium.Env) -> gymnasium.Env:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv
-from gymnasium.vector.async_vector_env import AsyncState
+from gymnasium.vector.async_vector_env import AsyncState, _async_worker
 
 from envs.faults import EnvironmentFault
 from envs.makers import one_line
@@ -26,6 +28,15 @@ class Processes(AsyncVectorEnv):
     after that."""
 
     _died = False
+    _raised: EnvironmentFault | None = None
+
+    def __init__(self, env_fns: Sequence[Callable[[], gymnasium.Env]], **options: Any) -> None:
+        try:
+            super().__init__(env_fns, worker=_work, **options)
+        except BaseException:
+            if hasattr(self, "_state"):  # the processes have begun
+                self.close(terminate=True)
+            raise
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         with self._while_alive():
@@ -58,6 +69,8 @@ class Processes(AsyncVectorEnv):
 
     @contextmanager
     def _while_alive(self) -> Iterator[None]:
+        if self._raised is not None:
+            raise EnvironmentFault(*self._raised.args)
         try:
             yield
         except (EOFError, ConnectionError) as error:
@@ -90,7 +103,24 @@ class Processes(AsyncVectorEnv):
         fault = value if isinstance(value, EnvironmentFault) else None
         if fault is None:
             fault = EnvironmentFault(index, "failed", f"{kind.__name__}: {one_line(value)}")
+        self._raised = fault
         raise fault from RuntimeError(f"in its process:\n{trace}")
+
+
+def _work(
+    index: int, make: Callable[[], Any], pipe: Any, parent_pipe: Any, memory: Any, errors: Any, *rest: Any
+) -> None:
+    """Gymnasium's loop of a process, which reports an environment that it cannot make as other errors."""
+    try:
+        env = make()
+    except Exception as error:
+        parent_pipe.close()
+        pipe.recv()  # the first question, which the parent would otherwise write to a closed pipe
+        fault = EnvironmentFault(index, "cannot be made in its process", one_line(error))
+        errors.put((index, EnvironmentFault, fault, traceback.format_exc()))
+        pipe.send((None, False))
+    else:
+        _async_worker(index, lambda: env, pipe, parent_pipe, memory, errors, *rest)
 
 
 def leave_signals_to_the_run() -> None:

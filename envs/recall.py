@@ -67,6 +67,9 @@ class Recall(ToyEnvironment):
         self._cue = state["cue"].copy()
         self._rngs = [unpack_generator(words) for words in state["rngs"]]
 
+    def _limits(self) -> dict[str, int]:
+        return {"cue": self.cues}
+
     def _seed(self, seeds: np.ndarray) -> None:
         self._rngs = [np.random.default_rng(seed) for seed in seeds.tolist()]
 

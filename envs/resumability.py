@@ -104,6 +104,7 @@ def _continues(one: gymnasium.Env, other: gymnasium.Env, of_run: Graph, number: 
     """What `resumable` returns, for a number of environments of which one is ``of_run``."""
     actions = _Actions(one.action_space)
     one.reset(seed=1)
+    one.reset()  # once more than the other, so that what only resets advance differs where it is not restored
     for _ in range(_BEFORE):
         _, _, terminated, truncated, _ = one.step(actions.draw())
         if terminated or truncated:
@@ -158,7 +159,7 @@ class _Actions:
     def draw(self) -> Any:
         space = self._space
         if isinstance(space, spaces.Discrete):
-            return space.start + self._rng.integers(space.n)
+            return np.asarray(space.start + self._rng.integers(space.n), space.dtype)[()]
         assert isinstance(space, spaces.Box)
         return np.clip(self._rng.normal(size=space.shape), space.low, space.high).astype(space.dtype)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 BITS = 31
 """Bits of an environment's seed: ale-py takes no more, and no Gymnasium environment is known to take fewer."""
 
 
-def environment_seeds(seed: int | np.random.SeedSequence | np.ndarray, num_envs: int) -> np.ndarray:
+def environment_seeds(seed: int | np.random.SeedSequence | np.ndarray | Sequence[int], num_envs: int) -> np.ndarray:
     """The seeds of N environments: ``[N]`` int64 in ``0 … 2³¹ - 1``.
 
     An integer is hashed, so that two integers, consecutive ones too, give unrelated seeds. Environment ``i`` gets the
@@ -19,14 +23,23 @@ def environment_seeds(seed: int | np.random.SeedSequence | np.ndarray, num_envs:
         num_envs: N.
 
     Raises:
-        ValueError: a negative integer, or an array of another shape or dtype or with numbers out of range.
+        ValueError: a negative integer, no integer, or an array of another shape or dtype or with numbers out of range.
     """
-    if isinstance(seed, np.ndarray):
-        return _checked(seed, num_envs)
+    if isinstance(seed, np.ndarray | list | tuple) and np.ndim(seed):
+        return _checked(np.asarray(seed), num_envs)
+    if not isinstance(seed, np.random.SeedSequence):
+        seed = _integer(seed)
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     words = sequence.generate_state(2 * num_envs + 8) >> (32 - BITS)  # more than N, to leave out what comes twice
     _, first = np.unique(words, return_index=True)
     return words[np.sort(first)[:num_envs]].astype(np.int64)
+
+
+def _integer(seed: Any) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError:
+        raise ValueError(f"seed must be an integer or the seeds of each environment, got {seed!r}") from None
 
 
 def _checked(seeds: np.ndarray, num_envs: int) -> np.ndarray:

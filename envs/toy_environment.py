@@ -7,7 +7,7 @@ from abc import abstractmethod
 import numpy as np
 
 from envs.seeds import environment_seeds
-from envs.stream import Environment, TimeStep, check_action, check_num_envs, first_rows
+from envs.stream import Environment, StateError, TimeStep, check_action, check_num_envs, first_rows
 
 
 class ToyEnvironment(Environment):
@@ -79,8 +79,22 @@ class ToyEnvironment(Environment):
         return {"elapsed": self._elapsed.copy(), "last": last}  # `last` is empty before the first reset
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        if state["elapsed"].shape != (self.num_envs,):
-            kind = type(self).__name__
-            raise ValueError(f"state of {len(state['elapsed'])} environments, this {kind} has {self.num_envs}")
+        self._check_state(state)
         self._elapsed = state["elapsed"].copy()
         self._last = state["last"].copy() if len(state["last"]) else None
+
+    def _limits(self) -> dict[str, int]:
+        """Numbers of the state that are from 0 to below these, by name."""
+        return {}
+
+    def _check_state(self, state: dict[str, np.ndarray]) -> None:
+        """Raise StateError where a state does not fit; nothing is set yet."""
+        for name, own in self.get_state().items():
+            found = state.get(name)
+            shapes = [(self.num_envs,), (0,)] if name == "last" else [own.shape]
+            if not isinstance(found, np.ndarray) or found.dtype != own.dtype or found.shape not in shapes:
+                got = f"{found.dtype} {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
+                raise StateError(f"{name} of the state must be {own.dtype} {list(shapes[0])}, got {got}")
+        for name, end in self._limits().items():
+            if state[name].min() < 0 or state[name].max() >= end:
+                raise StateError(f"{name} of the state must be in 0 … {end - 1}, got {state[name].tolist()}")

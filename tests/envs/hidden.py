@@ -151,6 +151,20 @@ class GlobalNumPyDraws(Elsewhere):
         return np.random.rand
 
 
+class DrawnOnReset(Elsewhere):
+    """Shows a number that each reset draws, by a function that it is given."""
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def counter(self):
+        self.drawn = float(self.draw())
+        return self.show
+
+    def show(self):
+        return self.drawn
+
+
 class InSlots(Elsewhere):
     """In an object with slots."""
 

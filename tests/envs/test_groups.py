@@ -5,6 +5,7 @@ import pytest
 
 from envs import Chain, EnvironmentFault, Groups, Gym, make
 from envs.groups import grouped, groups_for, joined
+from envs.seeds import environment_seeds
 from envs.stream import first_rows
 from tests.envs.faulty import Faulty, reset_all
 
@@ -42,6 +43,25 @@ def test_each_game_is_the_one_of_a_single_group():
     assert_same([two.reset(3), *map(two.step, actions)], truth)
     assert_same(in_turn(two, actions, 3), truth)
     assert not np.array_equal(two.reset(4).obs, truth[0].obs)
+
+
+@pytest.mark.parametrize("seed", [0, np.arange(4)])
+def test_a_seed_of_the_first_reset_is_of_all_groups(seed, monkeypatch):
+    class Game(Chain):
+        def __init__(self, game, num_envs, *, num_threads):
+            super().__init__(num_envs)
+
+        def reset(self, seed=None):
+            self.given = seed
+            return super().reset(seed)
+
+    monkeypatch.setattr("envs.Atari", Game)
+    env = make(game="Breakout", num_envs=4, groups=2, seed=seed)
+    env.reset()
+    given = np.concatenate([group.given for group in env.environments])
+    np.testing.assert_array_equal(given, environment_seeds(seed, 4))
+    env.reset()
+    assert [group.given for group in env.environments] == [None, None]
 
 
 def test_a_group_plays_on_while_another_waits():

@@ -18,7 +18,7 @@ WRONG = [
     ("two", BOX, r"returned a reward of \[1.0, 2.0\]", ""),
     ("words", BOX, "returned a reward of much", ""),
     ("nan obs", BOX, r"returned an observation with nan at \[1\]", ""),
-    ("inf obs", BOX, r"returned an observation with inf at \[1\]", ""),
+    ("inf obs", BOX, r"returned an observation with inf at \[1\]", ": infinite, or beyond the range of float32"),
     ("nan obs", PICTURE, r"returned an image with nan at \[0, 0, 1\]", r": its observation_space is Box\(.*\)"),
     ("shape", BOX, r"returned an observation of float32 \[3, 2\]", r": its observation_space is Box\(.*\)"),
     ("broadcast", BOX, r"returned an observation of float32 \[1\]", r": its observation_space is Box\(.*\)"),
@@ -107,7 +107,7 @@ def test_ends_may_be_any_one_number(end):
         assert row.discount.tolist() == [1.0 - bool(ends[0])] * 2
 
 
-@pytest.mark.parametrize("end", [np.array([False]), [True], np.zeros((1, 1), bool), None, "no", {}])
+@pytest.mark.parametrize("end", [np.array([False]), [True], np.zeros((1, 1), bool), None, "no", "0", {}])
 @pytest.mark.parametrize("num_envs", [1, 2])
 def test_ends_that_are_no_bool_are_named(end, num_envs):
     for name, ends in (("terminated", (end, False)), ("truncated", (False, end))):
@@ -129,7 +129,7 @@ def test_observations_of_parts(obs):
 
 
 COUNTED = [
-    (spaces.Discrete(3), [0, 2, np.int64(1)], [3, -1, np.int64(7)]),
+    (spaces.Discrete(3), [0, 2, np.int64(1), np.array(2)], [3, -1, np.int64(7), np.array(-1)]),
     (spaces.Discrete(3, start=-2), [-2, 0], [1, -3]),
     (spaces.MultiDiscrete([2, 4]), [np.array([1, 3]), np.zeros(2, int)], [np.array([2, 0]), np.array([0, -1])]),
     (spaces.MultiDiscrete([2, 4]), [np.array([0, 0], np.uint8)], [np.array([0.5, 0])]),
@@ -207,6 +207,51 @@ def test_images_far_outside_of_their_bounds_are_refused(space, obs, value):
     guard.unwrapped.row = (obs, 0.0)
     with pytest.raises(EnvironmentFault, match=message):
         guard.step(0)
+
+
+@pytest.mark.parametrize("obs", [0, np.array(0)])
+def test_a_number_of_nothing_is_named_in_a_later_step(obs):
+    guard = Guard(Fixed(spaces.Discrete(3), obs), 7)
+    guard.reset()
+    guard.step(0)
+    guard.unwrapped.row = (obs - 1, 0.0)
+    with pytest.raises(EnvironmentFault, match=r"^environment 7 returned an observation outside of its space, -1: its"):
+        guard.step(0)
+
+
+def test_integers_that_would_wrap_around_are_refused():
+    guard = Guard(Fixed(spaces.Box(-9, 9, (2,), np.int8), np.array([127, -128])), 7)
+    guard.reset()
+    guard.step(0)
+    guard.unwrapped.row = (np.array([1, 300]), 0.0)
+    for call in (lambda: guard.step(0), guard.reset):
+        with pytest.raises(
+            EnvironmentFault, match=r"^environment 7 returned an observation with 300 at \[1\]: its obse"
+        ):
+            call()
+
+
+@pytest.mark.parametrize("info", [None, []])
+def test_infos_that_are_no_dict_are_named(info):
+    class Silent(Fixed):
+        def reset(self, *, seed=None, options=None):
+            return self.row[0], info
+
+        def step(self, action):
+            return *self.row, False, False, info
+
+    guard = Guard(Silent(BOX, np.zeros(2)), 7)
+    for call in (guard.reset, lambda: guard.step(0)):
+        with pytest.raises(EnvironmentFault, match=r"^environment 7 returned (None|\[\]) as info: it must be a dict$"):
+            call()
+
+
+@pytest.mark.parametrize("reward", [10**400, -(10**400), "1.5", b"1", np.str_("2")])
+def test_rewards_that_are_no_number_are_named(reward):
+    guard = Guard(Fixed(BOX, np.zeros(2), reward), 7)
+    with pytest.raises(EnvironmentFault, match=r"^environment 7 returned a reward of "):
+        guard.step(0)
+    assert Guard(Fixed(BOX, np.zeros(2), 10**300), 7).step(0)[1] == 10**300
 
 
 def test_a_run_names_the_step_of_a_number_of_nothing():

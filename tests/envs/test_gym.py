@@ -315,6 +315,7 @@ class Painted(Own):
         (None, r"render\(\) must return a picture \[H, W, 3\], got None"),
         ("text", r"render\(\) must return a picture \[H, W, 3\], got str"),
         (np.zeros((4, 5)), r"render\(\) must return a picture \[H, W, 3\], got ndarray \[4, 5\]"),
+        (np.ones((4, 5, 3)), "its picture must be uint8, got float64"),
         (NotImplementedError(), "NotImplementedError"),
         (ZeroDivisionError("by\n0"), r"ZeroDivisionError: by 0 \(test_gym.py, line \d+\)"),
     ],
@@ -501,3 +502,33 @@ def test_processes_have_no_state():
     environment = Gym("CartPole-v1", 2, vectorization="async")
     assert not environment.resumable
     environment.close()
+
+
+def test_actions_have_the_dtype_of_their_space():
+    actions = spaces.Discrete(3, start=-1)
+    actions.dtype = np.dtype(np.int32)  # an argument in later versions of Gymnasium
+    env = gym(2, actions=actions)
+    env.reset()
+    env.step(np.array([0, 2]))
+    assert [one.unwrapped.action.dtype for one in env._env.envs] == [np.int32] * 2
+
+
+def test_what_was_made_before_an_error_is_closed():
+    made, closed = [], []
+
+    class Third(Own):
+        def __init__(self, fails=3, space=Own.observation_space):
+            if len(made) + 1 == fails:
+                raise OSError("port in use")
+            self.observation_space = space
+            made.append(self)
+
+        def close(self):
+            closed.append(self)
+
+    with pytest.raises(ValueError, match=r"^cannot make Third: OSError: port in use"):
+        Gym(Third, 3)
+    assert len(made) == len(closed) == 2
+    with pytest.raises(ValueError, match=r"^observations must have a fixed size"):
+        Gym(Third, env_kwargs={"fails": 0, "space": spaces.Sequence(spaces.Discrete(2))})
+    assert len(made) == len(closed) == 3

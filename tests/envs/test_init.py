@@ -119,4 +119,6 @@ def test_a_probe_of_an_environment():
 def test_options_that_a_built_in_environment_does_not_have(ask):
     with pytest.raises(ValueError, match=r"^Chain has no option resize, stack: leave it out$"):
         ask(env="Chain", stack=2, resize=(3, 3))
+    with pytest.raises(ValueError, match=r"^Chain has no option num_envs: leave it out$"):
+        ask(env="Chain", env_kwargs={"num_envs": 3})
     assert ask(env="Recall-v0", env_kwargs={"cues": 4}).num_actions == 4

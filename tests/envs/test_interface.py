@@ -33,7 +33,9 @@ def test_as_the_environments(source, options):
 def test_of_a_game_and_of_built_in_ones():
     game = game_interface(4)
     assert game[:5] == ((4, 84, 84), np.uint8, None, 0, 4)
-    assert game.rows(np.zeros((4, 84, 84)))[0].dtype == np.uint8
+    assert game.rows(np.zeros((4, 84, 84), np.uint8))[0].dtype == np.uint8
+    with pytest.raises(ValueError, match=r"^observations must be uint8, got float64$"):
+        game.rows(np.full((4, 84, 84), 0.7))
     assert Atari("Pong").obs_shape == game.obs_shape
     chain = interface_of(Chain(3, length=4))
     assert chain[:5] == ((4,), np.float32, 2, 0, 1)
@@ -67,6 +69,9 @@ def test_actions_of_the_environment():
     np.testing.assert_array_equal(continuous(np.array([[2.0, -3.0]])), np.array([[1, 0]], np.float32), strict=True)
     assert continuous(np.array([0.5, 9.0])).tolist() == [0.5, 9.0]
     assert to_gymnasium(spaces.Discrete(2), np.array([1])).dtype == np.int64
+    small = spaces.Discrete(3, start=-1)
+    small.dtype = np.dtype(np.int32)  # an argument in later versions of Gymnasium
+    assert to_gymnasium(small, np.array([1])).dtype == to_gymnasium(small, 2).dtype == np.int32
 
 
 def test_formats():

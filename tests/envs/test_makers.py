@@ -1,5 +1,7 @@
 import functools
+import pickle
 import sys
+from dataclasses import dataclass
 
 import gymnasium
 import numpy as np
@@ -135,6 +137,38 @@ def test_a_module_of_the_current_folder_registers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert type(Maker(f"{name}:WnrlMaze-v0")().unwrapped) is Own
     del gymnasium.registry["WnrlMaze-v0"], sys.modules[name]
+
+
+def test_a_module_of_ones_own_may_have_the_name_of_a_game():
+    assert Maker("tests.envs.own:Othello-v0").name == "tests.envs.own:Othello-v0"
+    for id in ("Othello-v0", "ale_py:Othello-v0"):
+        with pytest.raises(ValueError, match="is an Atari game: use --game Othello"):
+            Maker(id)
+
+
+@dataclass
+class Unhashable(Own):
+    size: int = 1
+
+
+def test_environments_are_compared_by_identity():
+    make = Maker(Unhashable, {"size": 3})
+    one, other = make(), make()
+    assert one == other
+    assert one is not other
+    with pytest.raises(ValueError, match="returns the same environment again"):
+        [make() for make in [Maker(lambda: one)] * 2]
+
+
+def test_a_pickle_holds_no_environment_that_was_made():
+    make = Maker(Own, {"size": 3}, "rgb_array", warns=False)
+    kept = make.source, make.kwargs, make.render_mode, make.warns
+    one = Maker(Own)
+    env = one()
+    env.held = lambda: 0  # which cannot be pickled
+    assert type(pickle.loads(pickle.dumps(one))()) is Own
+    again = pickle.loads(pickle.dumps(make))
+    assert (again.source, again.kwargs, again.render_mode, again.warns) == kept
 
 
 def test_an_error_in_one_line():

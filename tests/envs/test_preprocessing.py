@@ -246,3 +246,16 @@ def test_an_environment_of_vectors_is_not_wrapped():
     env = Own()
     assert Preprocessing()(env) is env
     assert isinstance(wrapped(box(8, 8, 3)), gymnasium.Wrapper)
+
+
+@pytest.mark.parametrize("channels", [4, 5, 9])
+def test_images_of_many_channels_are_resized_channel_by_channel(channels):
+    pytest.importorskip("cv2")
+    space = box(16, 12, channels)
+    env, one = Preprocessing(resize=(8, 6))(of(space)()), ResizeObservation(of(box(16, 12))(), (8, 6))
+    assert env.observation_space == box(channels, 8, 6)
+    several = env.reset(seed=3)[0]
+    space.seed(3)
+    raw = space.sample()
+    for channel, resized in enumerate(several):
+        np.testing.assert_array_equal(resized, one.observation(np.ascontiguousarray(raw[..., channel])))

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import time
@@ -58,8 +59,11 @@ def test_the_first_of_several_errors_is_raised_and_the_rest_can_be_closed():
 
     environment = Gym(Raising, 3, vectorization="async")
     reset_all(environment)
-    with pytest.raises(EnvironmentFault, match=r"^environment 1 failed: ValueError: of 1 \(test_processes.py, line"):
-        environment.step(np.zeros(3, int))
+    for _ in range(2):  # that environment is gone
+        with pytest.raises(
+            EnvironmentFault, match=r"^environment 1 failed: ValueError: of 1 \(test_processes.py, line"
+        ):
+            environment.step(np.zeros(3, int))
     closes(environment)
 
 
@@ -84,6 +88,20 @@ def test_a_process_that_cannot_begin_is_refused():
 
     with pytest.raises(ValueError, match=r"^Unmade: EOFError|^Unmade: ConnectionResetError|^Unmade: BrokenPipeError"):
         Gym(Unmade, 2, vectorization="async", env_kwargs={"pid": os.getpid()})
+
+
+def test_why_a_process_cannot_make_its_environment_is_told():
+    class Port(Faulty):
+        def __init__(self, pid):
+            super().__init__()
+            if os.getpid() != pid:
+                raise OSError("port in use")
+
+    before = set(multiprocessing.active_children())
+    reason = r"^Port: environment 0 cannot be made in its process: cannot make Port: OSError: port in use \(test_proc"
+    with pytest.raises(ValueError, match=reason):
+        Gym(Port, 2, vectorization="async", env_kwargs={"pid": os.getpid()})
+    assert set(multiprocessing.active_children()) <= before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX")

@@ -127,6 +127,19 @@ def test_what_is_kept_elsewhere_is_found(kind):
         environment.set_state({})
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: random.Random(0).random,
+        lambda: np.random.default_rng(3).random,
+        lambda: spaces.Discrete(9, seed=7).sample,
+    ],
+)
+def test_what_only_resets_advance_is_found(draw):
+    assert not Gym(lambda: hidden.DrawnOnReset(draw())).resumable
+    assert Gym(lambda: hidden.DrawnOnReset(int)).resumable
+
+
 def test_the_same_in_an_attribute_is_resumable():
     assert check_continues(lambda: Gym(hidden.Plain, 2), 20, 40) >= 4
 

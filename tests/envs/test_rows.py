@@ -63,6 +63,36 @@ def test_a_stack_takes_its_rows_alone():
         rows(IMAGE.sample())
 
 
+@pytest.mark.parametrize(
+    "space",
+    [spaces.Box(0, 1, (3, 8, 9), np.float32), spaces.Box(0, 1, (10, 10, 10), np.bool_), spaces.Box(0, 1, (8, 9), bool)],
+)
+def test_images_are_converted_once(space):
+    rows = rows_of(space)
+    row, single = rows(space.sample())
+    assert single
+    for obs, one in ((row[0], True), (np.repeat(row, 2, 0), False)):
+        again, single = rows(obs)
+        assert single == one
+        np.testing.assert_array_equal(again[:1], row, strict=True)
+
+
+def test_numbers_that_stand_for_nothing_and_other_dtypes_are_refused():
+    rows = rows_of(spaces.Discrete(16))
+    for obs in (-1, 99, [0, 16]):
+        with pytest.raises(
+            ValueError, match=r"^observations must be of the environment's Discrete\(16\), got (-1|99|16)$"
+        ):
+            rows(obs)
+    for rows, shape in (
+        (rows_of(IMAGE, stack=4), (12, 8, 9)),
+        (rows_of(IMAGE), (3, 8, 9)),
+        (rows_of(IMAGE), (8, 9, 3)),
+    ):
+        with pytest.raises(ValueError, match=r"^observations must be uint8, got float32$"):
+            rows(np.full(shape, 0.7, np.float32))
+
+
 def test_another_shape_is_refused_with_both():
     with pytest.raises(ValueError, match=r"^observations must be \[3\] or \[N, 3\], got \[2\]: nor of the env.* Box"):
         rows_of(BOX)(np.zeros(2))

@@ -34,7 +34,8 @@ def test_a_seed_that_comes_twice_is_left_out():
 
 def test_seeds_of_their_own_are_taken_as_they_are():
     given = np.array([3, 0, 2**31 - 1], np.uint32)
-    np.testing.assert_array_equal(environment_seeds(given, 3), np.array([3, 0, 2**31 - 1], np.int64), strict=True)
+    for seeds in (given, given.tolist(), tuple(given.tolist())):
+        np.testing.assert_array_equal(environment_seeds(seeds, 3), np.array([3, 0, 2**31 - 1], np.int64), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,9 @@ def test_seeds_of_their_own_are_taken_as_they_are():
         (np.array([1, -1, 3]), r"^seeds must be in 0 … 2147483647, got \[1, -1, 3\]$"),
         (np.array([1, 2, 2**31]), r"^seeds must be in 0 … 2147483647, got \[1, 2, 2147483648\]$"),
         (-1, "non-negative"),
+        ([1, 2], r"^seeds must be \[3\] integer, got \[2\] int64$"),
+        (1.5, r"^seed must be an integer or the seeds of each environment, got 1.5$"),
+        ("7", r"^seed must be an integer or the seeds of each environment, got '7'$"),
     ],
 )
 def test_wrong_seeds_are_refused(seeds, message):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from envs import Chain, Recall
+from envs.stream import StateError
 
 each_kind = pytest.mark.parametrize("kind", [Chain, Recall])
 
@@ -24,8 +25,24 @@ def test_state_before_the_first_reset(kind):
 
 @each_kind
 def test_a_state_of_another_size_is_refused(kind):
-    with pytest.raises(ValueError, match=f"state of 2 environments, this {kind.__name__} has 3"):
+    with pytest.raises(StateError, match=r"^(position|cue) of the state must be int64 \[3\], got int64 \[2\]$"):
         kind(3).set_state(kind(2).get_state())
+
+
+@each_kind
+def test_a_state_that_does_not_fit_changes_nothing(kind):
+    env = kind(2)
+    env.reset(seed=1)
+    env.step(np.array([1, 0]))
+    before = env.get_state()
+    limited = next(iter(before))
+    for name, value in [*((name, None) for name in before), (limited, np.array([0, 5])), (limited, np.array([-1, 0]))]:
+        state = {other: array for other, array in before.items() if other != name}
+        if value is not None:
+            state[name] = value
+        with pytest.raises(StateError, match=f"^{name} of the state must be "):
+            env.set_state(state)
+        assert all(np.array_equal(array, before[name]) for name, array in env.get_state().items())
 
 
 @each_kind

@@ -42,7 +42,7 @@ class ReplayLayout:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.frame_rows * self.num_envs >= 2**31:
             raise ValueError(f"capacity must stay below 2**31 rows in all, got {self.capacity}: use a smaller one")
-        if self.stack > 1 and self.obs_shape[:1] != (self.stack,):
+        if self.stack > 1 and tuple(self.obs_shape[:1]) != (self.stack,):
             raise ValueError(f"obs_shape must begin with stack={self.stack}, got {self.obs_shape}")
 
     @property

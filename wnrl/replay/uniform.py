@@ -142,14 +142,16 @@ class Replay:
         """As `get_state`, of now: the state does not change when rows are added.
 
         The frames, which are not copied, are streams for another thread to store; until it has read them, rows that
-        `add` overwrites are copied first.
+        `add` overwrites are copied first. Of these 256 MiB are kept, then `add` waits for the reader: a snapshot has to
+        be read, closed (`frames[0].close()`) or dropped.
         """
         state = self.get_state()
         del state["frames"]
         return {**copy.deepcopy(state), "frames": self._store.frozen_frames(self._added)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that `get_state` or `snapshot` returned; the next samples are the same, bit for bit.
+        """Continue from a state that `get_state` returned, or `snapshot` once its frames were read into tensors, as a
+        checkpoint does; the next samples are the same, bit for bit.
 
         Raises:
             ValueError: the state is of a buffer with other arguments or on another kind of device, or is incomplete.

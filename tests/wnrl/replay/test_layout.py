@@ -34,6 +34,8 @@ def test_obs_shape_must_begin_with_the_stack(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="begin with stack=2"):
         ReplayLayout(8, 1, shape, torch.uint8, stack=2)
     assert ReplayLayout(8, 1, shape, torch.uint8).stack == 1
+    listed: Any = [4, 84, 84]  # as JSON has it
+    assert ReplayLayout(8, 1, listed, torch.uint8, stack=4).frame_size == 84 * 84
 
 
 def test_rows_are_numbered_in_int32() -> None:
