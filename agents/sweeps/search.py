@@ -47,7 +47,8 @@ def space_of(texts: Sequence[str]) -> Space:
         name = name.strip("-").replace("-", "_")
         if not name or not values or name in space:
             raise ValueError(f"--tune takes NAME=LOW:HIGH or NAME=A,B,C, each name once, got {text!r}")
-        space[name] = _range(text, values) if ":" in values else values_of(values.split(","))
+        ranges = ":" in values and name != "hyperparams"  # whose values are NAME:VALUE
+        space[name] = _range(text, values) if ranges else values_of(values.split(","))
     return space
 
 

@@ -233,7 +233,7 @@ def _all_found(trials: Sequence[Trial], found: Sequence[Candidate]) -> bool:
 
 def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) -> int:
     """Write and print the scores, and what comes next; returns the exit code."""
-    from agents.sweeps.scores import final_scores, write_scores
+    from agents.sweeps.scores import final_scores, report_settings, write_scores
 
     table = write_scores(folder, trials)
     if table is not None:
@@ -259,6 +259,6 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
     if table is not None:
         others = folder.others(trials)
         more = f", and {others} of earlier commands, which trials.csv and scores.csv leave out" if others else ""
-        by = "".join(f" {name}" for name in trials[0].varied)
+        by = "".join(f" {name}" for name in report_settings(trials))
         print(f"{how_to_call('report')} {quoted(folder.runs)}{by and f' --by{by}'} compares them{more}")
     return 1 if left or not complete or table is None else 0

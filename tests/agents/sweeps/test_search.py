@@ -27,6 +27,7 @@ def test_spaces():
     assert [space[name].log for name in ("learning_rate", "epochs", "tau")] == [True, False, False]
     assert grid_of(space_of(["a=1,2", "b=3"])) == {"a": ("1", "2"), "b": ("3",)}
     assert space_of(["double=True,False"]) == {"double": (True, False)}
+    assert space_of(["hyperparams=n_steps:128,n_steps:256"]) == {"hyperparams": ("n_steps:128", "n_steps:256")}
     with pytest.raises(ValueError, match="learning_rate has a range: add --samples 20"):
         grid_of(space)
 
