@@ -30,6 +30,12 @@ class Range(NamedTuple):
         """Whether its logarithm is drawn uniformly."""
         return self.low > 0 and self.high / self.low >= DECADE
 
+    def __contains__(self, value: object) -> bool:
+        """Whether it can be drawn; ends that were drawn in the logarithm are rounded."""
+        slack = 1e-12 * max(abs(self.low), abs(self.high))
+        number = isinstance(value, (int, float)) and self.low - slack <= value <= self.high + slack
+        return number and (not self.whole or value == round(value))
+
 
 Space = dict[str, "Range | tuple[Any, ...]"]
 """What is searched, by setting: a range, or values."""
