@@ -32,9 +32,10 @@ class Range(NamedTuple):
 
     def __contains__(self, value: object) -> bool:
         """Whether it can be drawn; ends that were drawn in the logarithm are rounded."""
+        if not isinstance(value, (int, float)):
+            return False
         slack = 1e-12 * max(abs(self.low), abs(self.high))
-        number = isinstance(value, (int, float)) and self.low - slack <= value <= self.high + slack
-        return number and (not self.whole or value == round(value))
+        return self.low - slack <= value <= self.high + slack and (not self.whole or value == round(value))
 
 
 Space = dict[str, "Range | tuple[Any, ...]"]
