@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +33,10 @@ class Measurement:
         for name in ("rounds", "steps", "batch_size", "calls", "num_envs", "capacity", "updates"):
             if getattr(self, name, 1) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.threads < 0:
+            raise ValueError(f"threads must not be negative, got {self.threads}")
+        if self.json and not can_be_written(self.json):
+            raise ValueError(f"cannot write to {self.json}: name a file in a folder that exists, --json figures.json")
 
     def set_threads(self) -> None:
         """Set the number of torch's threads, if one was given."""
@@ -49,6 +54,11 @@ class Timing(Measurement):
 
     rounds: int = 7
     """Timings per side; the sides take turns."""
+
+
+def can_be_written(path: Path) -> bool:
+    """Whether a file can be written there, by what is there now."""
+    return not os.path.isdir(path) and os.access(path if os.path.exists(path) else path.parent, os.W_OK)
 
 
 def rate_table(rows: dict[str, dict[str, float]]) -> str:

@@ -14,6 +14,7 @@ from agents.settings.flat import from_flat
 from agents.settings.run import Precision, TrainSettings
 from agents.training.task import Task
 from agents.training.trainer import Trainer
+from envs.games import game_name
 
 Advance = Callable[[int], int]  # makes at least this many steps and returns how many it made
 
@@ -166,6 +167,7 @@ def sb3_environment(task: RaceTask, num_envs: int, vec_env_cls: Any = None) -> A
 
     if task.env is not None:
         return make_vec_env(task.env, num_envs, seed=0)
+    assert task.game is not None
     emulator = {"frameskip": 1, "repeat_action_probability": 0.0}
-    game = f"ale_py:ALE/{task.game}-v5"  # imports ale_py, which registers the games, in another process too
+    game = f"ale_py:ALE/{game_name(task.game)}-v5"  # imports ale_py, which registers the games, in another process too
     return VecFrameStack(make_atari_env(game, num_envs, seed=0, env_kwargs=emulator, vec_env_cls=vec_env_cls), 4)

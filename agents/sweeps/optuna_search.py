@@ -57,8 +57,11 @@ def search(
         samples: runs in all.
         resources: of each.
         check: called often; what it raises ends the search.
+
+    Raises:
+        ValueError: an earlier command has tried settings that this one does not search.
     """
-    record = Samples(folder.path / f"{base.name.rpartition('-s')[0]}.samples.csv", [*space])
+    record = samples_of(folder, base, space)
     known = record.read()
     if len(known) < samples:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -91,6 +94,23 @@ def search(
         finally:
             table.close()
     return [Candidate(base, one.settings, one.score, one.steps >= base.steps) for one in record.read()]
+
+
+def samples_of(folder: SweepFolder, base: Trial, space: Space) -> Samples:
+    """The samples of a search, all of them in its space.
+
+    Raises:
+        ValueError: one is not, or the file with them is another one, damaged, or cannot be read.
+    """
+    samples = Samples(folder.path / f"{base.name.rpartition('-s')[0]}.samples.csv", [*space])
+    for sample in samples.read():
+        for name, value in sample.settings.items():
+            if value not in space[name]:
+                raise ValueError(
+                    f"{samples.path} has a sample with {name} {value}, which --tune does not search now: choose "
+                    "another --out, or the settings of then"
+                )
+    return samples
 
 
 class Sample(NamedTuple):
@@ -182,7 +202,7 @@ class Samples:
     """
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self._path, self._names = path, [*names]
+        self.path, self._names = path, [*names]
 
     def read(self) -> list[Sample]:
         """All of them, as they ended.
@@ -197,20 +217,20 @@ class Samples:
                 for row in csv.DictReader(lines)
             ]
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{self._path} is of another search, or damaged ({error}): remove it") from error
+            raise ValueError(f"{self.path} is of another search, or damaged ({error}): remove it") from error
 
     def _lines(self) -> list[str]:
         try:
-            text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+            text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
         except OSError as error:
-            raise ValueError(f"{self._path} cannot be read: {error.strerror}") from error
+            raise ValueError(f"{self.path} cannot be read: {error.strerror}") from error
         return text[: text.rfind("\n") + 1].splitlines(keepends=True)
 
     def add(self, settings: Mapping[str, Any], steps: int, score: float) -> None:
         """Append one, with the file written anew."""
         rows = list(csv.reader(self._lines())) or [[*self._names, "steps", "score"]]
         added = [*(json.dumps(settings[name]) for name in self._names), steps, repr(score)]
-        write_csv(self._path, [*rows, added])
+        write_csv(self.path, [*rows, added])
 
 
 class Recorded(ShownTrials):

@@ -28,14 +28,18 @@ class Override:
         """An override from a flat table, as files of sweeps have it.
 
         Raises:
-            ValueError: it selects nothing, or sets nothing.
+            ValueError: it selects nothing, or sets nothing, or has a value of the wrong kind.
         """
-        where = {name: _several(entries[name]) for name in SELECTING if name in entries}
+        where = {name: _several(name, entries[name]) for name in SELECTING if name in entries}
         settings = {name: value for name, value in entries.items() if name not in SELECTING}
         if not where or not settings:
             raise ValueError(
                 f"an override needs one of {', '.join(SELECTING)}, which select trials, and a setting that they get"
             )
+        for name, value in settings.items():
+            words = value if isinstance(value, (list, tuple)) else [value]
+            if any(isinstance(word, (list, tuple, Mapping)) for word in words):
+                raise ValueError(f"{name} in an override must be a value or a list of values, got {value}")
         return cls(where, settings)
 
     @property
@@ -165,8 +169,12 @@ _BETWEEN = {"hyperparams": r",(?=\w+:)", "env_kwargs": r",(?=\w+=)"}
 """Where the words of settings end whose words may have commas."""
 
 
-def _several(values: Any) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else tuple(map(str, values))
+def _several(name: str, values: Any) -> tuple[str, ...]:
+    """The names by which an override selects trials."""
+    names = [values] if isinstance(values, str) else values
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(one, str) for one in names):
+        raise ValueError(f"{name} in an override must be a name or a list of names, got {values!r}")
+    return tuple(names)
 
 
 def seed_range(first: int, count: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from agents.reports.analysis import SCORES, Choices, analyse
 from agents.reports.breakdowns import with_breakdowns
 from agents.reports.curves import Method, group
 from agents.reports.findings import Analysis
-from agents.reports.run import ABSENT
+from agents.reports.run import ABSENT, Run
 from agents.reports.tables import Table, score_table
 from agents.reports.wnrl_runs import read_wnrl_run
 from agents.sweeps.csv_file import write_csv
@@ -25,12 +26,29 @@ OUTCOMES = ("broke down", "missing")
 def analysis_of(folder: SweepFolder, trials: Sequence[Trial]) -> Analysis | None:
     """The statistics of the finished trials; None where no trial has finished."""
     finished = [trial for trial in trials if folder.finished(trial)]
-    runs = with_breakdowns([read_wnrl_run(folder.run_of(trial), []) for trial in finished], [])
+    runs = with_breakdowns([_run_of(folder, trial) for trial in finished], [])
     scored = [run for run in runs if any(tag in run.metrics for tag in SCORES)]
     if not scored:
         return None
     varied = sorted({name for trial in trials for name in trial.varied})
     return analyse(group(scored, varied), Choices(None, None, {}, {}, RESAMPLES))
+
+
+def _run_of(folder: SweepFolder, trial: Trial) -> Run:
+    """The run of a trial; where the sweep varies `hyperparams`, its text is a setting beside the values in it."""
+    run = read_wnrl_run(folder.run_of(trial), [])
+    if "hyperparams" not in trial.varied:
+        return run
+    return dataclasses.replace(run, settings={**run.settings, "hyperparams": trial.shown("hyperparams")})
+
+
+def report_settings(trials: Sequence[Trial]) -> list[str]:
+    """The settings by which a report tells the trials apart: for `hyperparams` each that a trial names."""
+    names = [name for name in trials[0].varied if name != "hyperparams"]
+    if len(names) < len(trials[0].varied):
+        words = [word for trial in trials for word in trial.settings["hyperparams"]]
+        names += dict.fromkeys(f"hyperparams.{word.partition(':')[0]}" for word in words)
+    return names
 
 
 def final_scores(folder: SweepFolder, trials: Sequence[Trial]) -> dict[str, float]:

@@ -30,6 +30,13 @@ class Range(NamedTuple):
         """Whether its logarithm is drawn uniformly."""
         return self.low > 0 and self.high / self.low >= DECADE
 
+    def __contains__(self, value: object) -> bool:
+        """Whether it can be drawn; ends that were drawn in the logarithm are rounded."""
+        if not isinstance(value, (int, float)):
+            return False
+        slack = 1e-12 * max(abs(self.low), abs(self.high))
+        return self.low - slack <= value <= self.high + slack and (not self.whole or value == round(value))
+
 
 Space = dict[str, "Range | tuple[Any, ...]"]
 """What is searched, by setting: a range, or values."""
@@ -47,7 +54,8 @@ def space_of(texts: Sequence[str]) -> Space:
         name = name.strip("-").replace("-", "_")
         if not name or not values or name in space:
             raise ValueError(f"--tune takes NAME=LOW:HIGH or NAME=A,B,C, each name once, got {text!r}")
-        space[name] = _range(text, values) if ":" in values else values_of(values.split(","))
+        ranges = ":" in values and name != "hyperparams"  # whose values are NAME:VALUE
+        space[name] = _range(text, values) if ranges else values_of(values.split(","))
     return space
 
 

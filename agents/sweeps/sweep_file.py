@@ -56,11 +56,21 @@ def read_sweep_file(path: Path, known: Collection[str]) -> SweepFile:
     overrides = table.get("override", [])
     if not isinstance(overrides, list) or not all(isinstance(one, Mapping) for one in overrides):
         raise ValueError(f"{path}{_line(text, 'override')}: overrides must be tables, each begun by [[override]]")
-    try:
-        made = tuple(Override.of(entries) for entries in overrides)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    made = tuple(_override(path, text, number, entries) for number, entries in enumerate(overrides))
     return SweepFile(_checked(path, text, flags), {name: _values(value) for name, value in axes.items()}, made)
+
+
+def _override(path: Path, text: str, number: int, entries: Mapping[str, Any]) -> Override:
+    """The override of that number, from 0 on."""
+    try:
+        return Override.of(entries)
+    except ValueError as error:
+        heads = [line for line, words in enumerate(text.splitlines(), 1) if _OVERRIDE.match(words)]
+        line = f":{heads[number]}" if number < len(heads) else _line(text, "override")
+        raise ValueError(f"{path}{line}: {error}") from error
+
+
+_OVERRIDE = re.compile(r"""\s*\[\[\s*["']?override["']?\s*\]\]""")
 
 
 def _checked(path: Path, text: str, flags: Mapping[str, Any]) -> dict[str, Any]:

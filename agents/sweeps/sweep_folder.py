@@ -60,7 +60,34 @@ class SweepFolder:
         Raises:
             ValueError: a trial there had other settings, the folder holds something else, or cannot be written to.
         """
-        known, file = self._recorded(), self.path / "sweep.json"
+        known, renamed = self._planned(trials, longer)
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            for name, trial in renamed.items():
+                self._rename(name, trial)
+            text = json.dumps({"trials": known}, indent=1) + "\n"
+            replace_file(self.path / "sweep.json", lambda path: path.write_text(text, encoding="utf-8"))
+        except (OSError, CheckpointError) as error:
+            raise ValueError(f"cannot write the sweep to {self.path}: {error}") from error
+
+    def left(self, trials: Sequence[Trial], *, longer: bool = True) -> list[Trial]:
+        """The trials that have not finished, under whichever name `record` would find them; nothing is written.
+
+        Raises:
+            ValueError: as `record`.
+        """
+        before = {trial.name: self.runs / name for name, trial in self._planned(trials, longer)[1].items()}
+        runs = [self.run_of(trial) for trial in trials]
+        found = [run if run.exists() else before.get(run.name, run) for run in runs]
+        return [trial for trial, run in zip(trials, found, strict=True) if not ended(run, trial.steps)]
+
+    def _planned(self, trials: Sequence[Trial], longer: bool) -> tuple[dict[str, list[str]], dict[str, Trial]]:
+        """The commands in `sweep.json` with those of the trials, and the trials that get another name by their old one.
+
+        Raises:
+            ValueError: as `record`.
+        """
+        known = self._recorded()
         renamed = _renamed(known, trials)
         for name in renamed:
             del known[name]
@@ -76,14 +103,7 @@ class SweepFolder:
                     f"{self.path} holds a sweep in which {trial.name} had {was}, now it would have {would_be}: choose "
                     f"another --out{advice}"
                 )
-        try:
-            self.runs.mkdir(parents=True, exist_ok=True)
-            for name, trial in renamed.items():
-                self._rename(name, trial)
-            text = json.dumps({"trials": known}, indent=1) + "\n"
-            replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
-        except (OSError, CheckpointError) as error:
-            raise ValueError(f"cannot write the sweep to {self.path}: {error}") from error
+        return known, renamed
 
     def _rename(self, name: str, trial: Trial) -> None:
         """Give a trial what lies under another name of it; what lies under its own stays."""
@@ -100,16 +120,22 @@ class SweepFolder:
 
     def _recorded(self) -> dict[str, list[str]]:
         file = self.path / "sweep.json"
-        if not file.exists():
-            if self.path.exists() and (
-                not self.path.is_dir() or any(one.name not in (NAME, GUARD) for one in self.path.iterdir())
-            ):
-                raise ValueError(f"{self.path} holds other things than a sweep: choose another --out")
-            return {}
+        try:
+            if not file.exists():
+                if self.path.exists() and (
+                    not self.path.is_dir() or any(one.name not in (NAME, GUARD) for one in self.path.iterdir())
+                ):
+                    raise ValueError(f"{self.path} holds other things than a sweep: choose another --out")
+                return {}
+        except OSError as error:
+            raise ValueError(f"cannot read {self.path}: {error.strerror}: choose another --out") from error
         found = read_json(file)
         trials = found.get("trials") if isinstance(found, Mapping) else None
         if not isinstance(trials, dict):
             raise ValueError(f"{file} is damaged: it has no trials")
+        for name, words in trials.items():
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                raise ValueError(f"{file} is damaged: {name} has no command line")
         return trials
 
     def run_of(self, trial: Trial) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ SB3 = "sb3-"
 """Before the names of stable-baselines3's algorithms."""
 OF_A_TRIAL = ("env", "game", "norm", "seed", "steps", "algo", "run_dir", "resume", "config", "init_from", "trust")
 """Settings that a sweep gives each of its trials, or none."""
+LONGEST_NAME = 220
+"""Characters of a group in a folder's name, which file systems take up to 255 of, endings included."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,11 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
-        return f"{re.sub(r'[^A-Za-z0-9_.+=-]', '_', self.group)}-s{self.seed}"
+        """Of its folder; of a long group its beginning, and a checksum of the whole."""
+        group = re.sub(r"[^A-Za-z0-9_.+=-]", "_", self.group)
+        if len(group) > LONGEST_NAME:
+            group = f"{group[:LONGEST_NAME]}-{hashlib.sha256(self.group.encode()).hexdigest()[:12]}"
+        return f"{group}-s{self.seed}"
 
     def shown(self, setting: str) -> str:
         """The value of a setting, as tables show it; empty where the agent's default holds."""

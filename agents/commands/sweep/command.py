@@ -66,18 +66,19 @@ def check_stop(stop: StopSignal) -> None:
 
 
 def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
-    """Print the trials that are left, and the hours that they will take; returns the exit code."""
+    """Print the runs that are left, and the hours that they will take; returns the exit code.
+
+    Raises:
+        ValueError: the folder of the sweep holds another one.
+    """
     from agents.sweeps.live_table import duration
     from agents.sweeps.speeds import measured_speed, seconds_of
-    from agents.sweeps.sweep_folder import SweepFolder
     from envs.atari import usable_cores
 
-    folder = SweepFolder(settings.out)
-    left = [trial for trial in trials if not folder.finished(trial)]
-    for trial in left:
-        print(f"{trial.name}: wnrl {' '.join(trial.arguments)}")
+    left = _samples_left(settings, trials) if settings.samples else _runs_left(settings, trials)
+    whole = settings.samples * len(combinations(trials)) if settings.samples else len(trials)
     if not left:
-        print(f"all {len(trials)} runs have finished")
+        print(f"all {whole} runs have finished")
         return 0
     resources = resources_of(settings)
     speeds = {}
@@ -85,10 +86,42 @@ def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
         speeds[trial.group] = measured_speed(trial, max(1, int(resources.cpus)), MEASURED)
         print(f"{trial.group}: {speeds[trial.group]:,.0f} steps a second, measured alone for {MEASURED:.0f} seconds")
     at_once = max(1, int(usable_cores() / resources.cpus)) if resources.cpus else len(left)
-    took = duration(seconds_of(left, speeds, at_once) * (settings.samples or 1))
-    each = f", {settings.samples} samples each" if settings.samples else ""
-    print(f"{len(left)} of {len(trials)} runs{each}, {at_once} at once: about {took}, evaluations not counted")
+    took = duration(seconds_of(left, speeds, at_once))
+    less = ", less where ASHA stops some" if settings.samples else ""
+    print(f"{len(left)} of {whole} runs, {at_once} at once: about {took}, evaluations not counted{less}")
     return 0
+
+
+def _runs_left(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:
+    """Print the trials that have not finished; returns them."""
+    from agents.sweeps.sweep_folder import SweepFolder
+
+    left = SweepFolder(settings.out).left(trials)
+    for trial in left:
+        print(f"{trial.name}: wnrl {' '.join(map(quoted, trial.arguments))}")
+    return left
+
+
+def _samples_left(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:
+    """Print how many samples each search has left; returns the search's trial once for each of them."""
+    _need_ray()
+    from agents.sweeps.optuna_search import samples_of
+    from agents.sweeps.sweep_folder import SweepFolder
+
+    assert settings.samples is not None
+    folder, bases, left = SweepFolder(settings.out), _bases(trials), list[Trial]()
+    folder.left(bases, longer=False)  # refuses what the search would refuse
+    for base in bases:
+        more = max(0, settings.samples - len(samples_of(folder, base, space_of(settings.tune)).read()))
+        command = " ".join(map(quoted, base.arguments))
+        print(f"{base.group}: {more} samples of wnrl {command}, each with settings and a seed of its own")
+        left += [base] * more
+    return left
+
+
+def _bases(trials: Sequence[Trial]) -> list[Trial]:
+    """The trial of each search, without the settings that are drawn."""
+    return [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
 
 
 def resources_of(settings: SweepSettings) -> Resources:
@@ -144,17 +177,19 @@ def sweep(settings: SweepSettings, trials: Sequence[Trial]) -> int:
 def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     """Search by samples, for one agent, task and normalizer after the other; returns the exit code."""
     _need_ray()
-    from agents.sweeps.optuna_search import sample_of, search
+    from agents.sweeps.optuna_search import sample_of, samples_of, search
 
     assert settings.samples is not None
     space = space_of(settings.tune)
-    bases = [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
+    bases = _bases(trials)
     for base in bases:  # an end of a range that the agent refuses is refused before anything runs
         for ends in ends_of(space):
             settings_of_run(sample_of(base, ends))
     folder = opened(settings.out)
     try:
         folder.record(bases, longer=False)
+        for base in bases:
+            samples_of(folder, base, space)  # of another space they are refused before Ray starts
         found: list[Candidate] = []
         complete = True
         with under_ray(settings) as (resources, stop):
@@ -233,7 +268,7 @@ def _all_found(trials: Sequence[Trial], found: Sequence[Candidate]) -> bool:
 
 def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) -> int:
     """Write and print the scores, and what comes next; returns the exit code."""
-    from agents.sweeps.scores import final_scores, write_scores
+    from agents.sweeps.scores import final_scores, report_settings, write_scores
 
     table = write_scores(folder, trials)
     if table is not None:
@@ -259,6 +294,6 @@ def _end(settings: SweepSettings, folder: SweepFolder, trials: Sequence[Trial]) 
     if table is not None:
         others = folder.others(trials)
         more = f", and {others} of earlier commands, which trials.csv and scores.csv leave out" if others else ""
-        by = "".join(f" {name}" for name in trials[0].varied)
+        by = "".join(f" {name}" for name in report_settings(trials))
         print(f"{how_to_call('report')} {quoted(folder.runs)}{by and f' --by{by}'} compares them{more}")
     return 1 if left or not complete or table is None else 0

@@ -95,6 +95,12 @@ def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Overri
         space = space_of(settings.tune)
         if both := space.keys() & axes.keys():
             raise ValueError(f"{min(both)} is searched by --tune, and given: leave one of them out")
+        for axis, values in axes.items():
+            if len(values) > 1:
+                raise ValueError(
+                    f"{axis} has {len(values)} values beside --tune, and best.toml would name none of them: search for "
+                    "each value in an --out of its own, or add it to --tune"
+                )
         seeds = tuple(FIRST_SEARCHED + seed for seed in seeds)
         if settings.samples:  # what is drawn is no axis, which the plan would check
             for agent, name in itertools.product(settings.agents, space):
@@ -118,25 +124,37 @@ def split(argv: Sequence[str]) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
         else:
             values = axes.setdefault(name, [])
             values += [value] if value else []
-    return own, {
-        name.removeprefix("no_") if not words and name.startswith("no_") else name: (
-            (False,) if not words and name.startswith("no_") else values_of(words)
-        )
-        for name, words in axes.items()
-    }
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, words in axes.items():
+        off = not words and name.startswith("no_")
+        setting = name.removeprefix("no_") if off else name
+        found[setting] = found.get(setting, ()) + ((False,) if off else values_of(words))
+    return own, found
 
 
 def checked(trials: Sequence[Trial], scale: float) -> list[Trial]:
     """The trials, shortened by `scale`, each of whose command lines the agent takes.
 
     Raises:
-        ValueError: an agent refuses one.
+        ValueError: an agent refuses one, or two games are the same.
     """
     shorter: dict[str, dict[str, Any]] = {}
     for trial in combinations(trials):
         settings = settings_of_run(trial)
         shorter[trial.group] = scaled(settings, scale) if scale < 1 else {}
+    _check_games([*dict.fromkeys(trial.task for trial in trials if trial.game)])
     return [_shortened(trial, shorter[trial.group]) for trial in trials]
+
+
+def _check_games(games: Sequence[str]) -> None:
+    """Raise ValueError where two names are of one game."""
+    if len(games) > 1:
+        from envs.games import game_name  # brings the emulator
+
+        known: dict[str, str] = {}
+        for game in games:
+            if (first := known.setdefault(game_name(game), game)) != game:
+                raise ValueError(f"--games has {first} and {game}, which are the same game: leave one of them out")
 
 
 def _shortened(trial: Trial, values: dict[str, Any]) -> Trial:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from agents.benchmarks.races import RACES, RaceTask, our_side, our_trainer, sb3_model, sb3_side
+from agents.benchmarks.races import RACES, RaceTask, our_side, our_trainer, sb3_environment, sb3_model, sb3_side
 from tests.products import mostly_slow
 
 CARTPOLE = RaceTask(None, "CartPole-v1", "cpu")
@@ -46,3 +46,9 @@ def test_a_race_without_sb3_contrib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
     with pytest.raises(ValueError, match=r"QRDQN needs sb3-contrib: pip install"):
         sb3_model(RACES["qrdqn"], CARTPOLE)
+
+
+def test_both_sides_take_a_game_in_any_spelling():
+    environment = sb3_environment(RaceTask("space_invaders", None), 1)
+    assert environment.get_attr("spec")[0].id == "ALE/SpaceInvaders-v5"
+    environment.close()

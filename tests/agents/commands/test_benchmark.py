@@ -35,6 +35,9 @@ def test_no_file_is_written_unless_asked_for(tmp_path, monkeypatch, capsys):
     ("arguments", "said"),
     [
         (["calls", "--updates", 0], "updates must be at least 1, got 0"),
+        (["calls", "--threads", -1], "threads must not be negative, got -1"),
+        (["calls", "--json", "none/figures.json"], "cannot write to none/figures.json: name a file in a folder that"),
+        (["calls", "--json", "/"], "cannot write to /: name a file"),
         (["calls", "--env", "CartPol-v1"], "CartPol-v1"),
         (["calls", "--agent", "ddqn"], "ddqn"),
         (["replay", "--device", "cuda:99"], "device 'cuda:99' is not available"),

@@ -153,6 +153,26 @@ def test_a_sample_that_was_stopped_early_is_not_the_best(tmp_path):
     assert [one.settings for one in best_overrides(found)] == [{"learning_rate": "0.3"}]
 
 
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (["learning_rate=1e-3:1e-1", "epochs=2:10"], "learning_rate 0.0001"),
+        (["learning_rate=1e-4,1e-3", "epochs=2:10"], "learning_rate 0.0001"),
+        (["learning_rate=1e-4:1e-2", "epochs=4:10"], "epochs 3"),
+        (["learning_rate=1e-4:1e-2", "epochs=3,4"], "epochs 3"),
+    ],
+)
+def test_samples_of_another_space_are_refused(tmp_path, now, said):
+    """Else the result would be that of the space before, and Optuna would refuse to go on without a file's name."""
+    base, resources = a_trial(), Resources(1, 0, 0, None)
+    samples = Samples(tmp_path / "dqn-CartPole-v1-weight.samples.csv", ["learning_rate", "epochs"])
+    samples.add({"learning_rate": 1e-4, "epochs": 3}, 300, 5.0)
+    wider = space_of(["learning_rate=1e-5:1e-2", "epochs=2:10"])
+    assert len(search(SweepFolder(tmp_path), base, wider, 1, resources)) == 1
+    with pytest.raises(ValueError, match=rf"samples\.csv has a sample with {said}, which --tune does not search now"):
+        search(SweepFolder(tmp_path), base, space_of(now), 1, resources)
+
+
 def test_the_table_of_a_search_goes_on_where_it_was(capsys):
     table = table_of(a_trial(), 3, 2)
     assert isinstance(table, LiveTable)

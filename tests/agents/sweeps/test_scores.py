@@ -1,10 +1,11 @@
 """agents.sweeps.scores"""
 
 import csv
+import json
 
 import pytest
 
-from agents.sweeps.scores import final_scores, write_scores
+from agents.sweeps.scores import final_scores, report_settings, write_scores
 from agents.sweeps.sweep_folder import SweepFolder
 from tests.agents.sweeps.made_up import a_trial, break_down, finish
 
@@ -127,3 +128,22 @@ def test_nothing_but_breakdowns_without_a_score(folder):
     break_down(folder, a_trial(), [], step=50)
     assert write_scores(folder, [a_trial()]) is None
     assert rows(folder.path / "trials.csv")[1][5:] == ["50", "", ""]
+
+
+def test_values_of_hyperparams_are_compared(folder):
+    """A run of stable-baselines3's algorithms has them one by one in its file, derived ones and defaults included."""
+    trials = [
+        a_trial("sb3-ppo", settings={"hyperparams": words}, varied=("hyperparams",))
+        for words in (("n_steps:128",), ("n_steps:256", "gamma:0.9"))
+    ]
+    for trial, length in zip(trials, (128, 256), strict=True):
+        config = finish(folder, trial, [1, 2, length]) / "config.json"
+        stored = {"agent": "ppo", "library": "stable-baselines3", "hyperparams": {"n_steps": length, "batch": length}}
+        config.write_text(json.dumps(json.loads(config.read_text()) | stored))
+    table = write_scores(folder, trials)
+    assert [row[0] for row in table.rows] == [
+        "sb3-ppo weight, hyperparams n_steps:128",
+        "sb3-ppo weight, hyperparams n_steps:256,gamma:0.9",
+    ]
+    assert len(final_scores(folder, trials)) == 2
+    assert report_settings(trials) == ["hyperparams.n_steps", "hyperparams.gamma"]

@@ -25,8 +25,12 @@ def test_spaces():
         "hidden": ("64",),
     }
     assert [space[name].log for name in ("learning_rate", "epochs", "tau")] == [True, False, False]
+    assert [value in space["learning_rate"] for value in (1e-4, 1e-4 - 1e-19, 1e-2)] == [True] * 3
+    assert [value in space["learning_rate"] for value in (9.9e-5, 0.02, "1e-3")] == [False] * 3
+    assert [value in space["epochs"] for value in (1, 4, 2.5, 5)] == [True, True, False, False]
     assert grid_of(space_of(["a=1,2", "b=3"])) == {"a": ("1", "2"), "b": ("3",)}
     assert space_of(["double=True,False"]) == {"double": (True, False)}
+    assert space_of(["hyperparams=n_steps:128,n_steps:256"]) == {"hyperparams": ("n_steps:128", "n_steps:256")}
     with pytest.raises(ValueError, match="learning_rate has a range: add --samples 20"):
         grid_of(space)
 

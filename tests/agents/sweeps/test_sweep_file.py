@@ -33,7 +33,14 @@ def test_flags_axes_and_overrides(tmp_path):
         ("learning_rate = 1", r"sweep.toml:1: there is no 'learning_rate': settings of the runs belong under \[axes\]"),
         ("seeds = 1\naxes = 3", "sweep.toml:2: axes must be a table"),
         ("[override]\nagent = 1", r"sweep.toml:1: overrides must be tables, each begun by \[\[override\]\]"),
-        ("[[override]]\ngamma = 1", "sweep.toml: an override needs one of"),
+        ("[[override]]\ngamma = 1", "sweep.toml:1: an override needs one of"),
+        (
+            'seeds = 1\n[[override]]\nnorm = "none"\ntau = 1\n[[ override ]] # 2\nnorm = 3\ntau = 1',
+            "sweep.toml:5: norm in an override must be a name or a list of names, got 3",
+        ),
+        ("override = [{agent = true, tau = 1}]", "sweep.toml:1: agent in an override must be a name or a list .*True"),
+        ("[[override]]\nnorm = []\ntau = 1", r"sweep.toml:1: norm in an override must be .*got \[\]"),
+        ('[[override]]\nnorm = "a"\n[override.tau]\nx = 1', "sweep.toml:1: tau in an override must be a value or a"),
         ("seeds = [[1]]", "sweep.toml:1: seeds must be a value or a list of values"),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_run_that_has_its_name_keeps_it(folder):
     assert folder.others([longer]) == 1
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"trials": []}'])
+@pytest.mark.parametrize("text", ["[]", "{", '{"trials": []}', '{"trials": {"x": 5}}', '{"trials": {"x": [5]}}'])
 def test_damaged_records(folder, text):
     folder.record([a_trial()])
     (folder.path / "sweep.json").write_text(text)
@@ -111,6 +111,33 @@ def test_other_folders_are_left_alone(folder):
         folder.record([a_trial()])
     with pytest.raises(ValueError, match="holds other things than a sweep"):
         SweepFolder(folder.path / "thesis.txt").record([a_trial()])
+
+
+def test_a_folder_that_cannot_be_read(folder, monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match=r"^cannot \w+ .*: File name too long"):
+        SweepFolder(tmp_path / ("x" * 300)).hold()
+
+    def unreadable(path):
+        raise PermissionError(13, "Permission denied")
+
+    folder.path.mkdir()
+    monkeypatch.setattr(type(folder.path), "iterdir", unreadable)
+    with pytest.raises(ValueError, match=r"^cannot read .*: Permission denied: choose another --out$"):
+        folder.hold()
+
+
+def test_what_is_left(folder):
+    """A finished run that would get another name counts; a trial that had other settings is refused as by `record`."""
+    plain, longer = named_by(), named_by("learning_rate")
+    more = named_by("learning_rate", rate="3e-3")
+    folder.record([plain])
+    assert folder.left([longer, more]) == [longer, more]
+    finish(folder, plain, [1, 2, 3])
+    before = (folder.path / "sweep.json").read_text()
+    assert folder.left([longer, more]) == [more]
+    assert ((folder.path / "sweep.json").read_text(), folder.run_of(plain).exists()) == (before, True)
+    with pytest.raises(ValueError, match="had --learning-rate 1e-3, now it would have --learning-rate 3e-3"):
+        folder.left([named_by(rate="3e-3")])
 
 
 def test_what_has_finished(folder):

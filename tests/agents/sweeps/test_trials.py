@@ -39,6 +39,20 @@ def test_names():
     assert [one.name for one in combinations(trials)] == ["dqn-CartPole-v1-none-s0", "dqn-CartPole-v1-weight-s0"]
 
 
+def test_long_names_are_cut_and_told_apart():
+    """Of many settings that a search draws, each with 17 digits."""
+    names = [f"setting_of_a_long_name_{number}" for number in range(9)]
+    values = {name: 0.12345678901234567 for name in names}
+    trials = [a_trial(settings={**values, names[-1]: last}, varied=(*names,)) for last in (0.5, 0.25)]
+    one, other = (trial.name for trial in trials)
+    assert max(len(one), len(other)) < 250
+    assert one != other
+    assert one[:220] == other[:220] == trials[0].group[:220]
+    assert one.endswith("-s0")
+    ordinary = a_trial(settings={"a": "x" * 195}, varied=("a",))  # the longest that is whole
+    assert ordinary.name == f"{ordinary.group}-s0"
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [(True, ["--a-b"]), (False, ["--no-a-b"]), (None, ["--a-b", "None"]), ([1, 2], ["--a-b", "1", "2"])],

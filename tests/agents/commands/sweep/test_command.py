@@ -1,5 +1,6 @@
 """agents.commands.sweep.command"""
 
+import shlex
 import signal
 import sys
 
@@ -55,6 +56,44 @@ def test_a_dry_run_counts_what_is_left(sweep, measured, tmp_path):
     assert "\n1 of 4 runs, " in sweep("--agents", "dqn", *BASE, "--seeds", 2, "--dry-run")[1]
     finish(folder, plan.trials()[3], [1, 2, 3])
     assert sweep("--agents", "dqn", *BASE, "--seeds", 2, "--dry-run")[1] == "all 4 runs have finished\n"
+
+
+def test_a_dry_run_of_a_search_counts_its_samples(sweep, measured, tmp_path):
+    """Each is one run; the seeds of comparisons are none of a search."""
+    pytest.importorskip("ray")
+    pytest.importorskip("optuna")
+    arguments = ["--agents", "dqn", *BASE, "--tune", "learning_rate=1e-4:1e-2", "--samples", 20, "--dry-run"]
+    code, out, err = sweep(*arguments)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split(" of wnrl ")[0] for line in lines[:2]] == [
+        f"dqn-CartPole-v1-{norm}: 20 samples" for norm in ("none", "weight")
+    ]
+    assert lines[-1].startswith("40 of 40 runs, ")
+    assert len(lines) == 2 + 2 + 1
+    (tmp_path / "sweep").mkdir()
+    SweepFolder(tmp_path / "sweep").record([])
+    text = "learning_rate,steps,score\n0.001,300,1.0\n"
+    (tmp_path / "sweep" / "dqn-CartPole-v1-none.samples.csv").write_text(text)
+    assert "\n39 of 40 runs, " in sweep(*arguments)[1]
+    code, _, err = sweep(*arguments, "--tune", "learning_rate=1e-2:1e-1")
+    assert code == 2
+    assert "has a sample with learning_rate 0.001, which --tune does not search now" in err
+
+
+def test_a_dry_run_refuses_what_the_sweep_refuses_and_prints_commands_for_a_shell(sweep, measured, tmp_path):
+    pytest.importorskip("ray")
+    arguments = ["--agents", "dqn", *BASE, "--norms", "none", "--seeds", 1]
+    folder = SweepFolder(tmp_path / "sweep")
+    [trial] = read_sweep("", [*map(str, arguments)])[1].trials()
+    folder.record([trial])
+    finish(folder, trial, [1, 2, 3])
+    code, out, err = sweep(*arguments, "--learning-rate", "1e-1", "--dry-run")
+    assert (code, out) == (2, "")
+    assert "had the agent's default, now it would have --learning-rate 1e-1: choose another --out" in err
+    word = "policy_kwargs:{'net_arch': [8]}"
+    out = sweep("--agents", "sb3-ppo", *BASE, "--out", "other", "--hyperparams", word, "--dry-run")[1]
+    assert shlex.split(out.splitlines()[0].partition(": wnrl ")[2])[-1] == word
 
 
 def test_a_sweep_that_has_finished_shows_its_scores_again(sweep, tmp_path):
@@ -204,6 +243,14 @@ def test_a_scaled_sweep(sweep, measured):
         (["--agents", "dqn", *BASE, "--tune", "norm=none,weight", "--samples", 2], "a sweep sets norm itself: --norms"),
         (["--agents", "dqn", *BASE, "--tune", "gama=0.9,1", "--samples", 2], "no setting 'gama': did you mean gamma?"),
         (["--agents", "dqn", *BASE, "--tune", "gamma=0.9,1", "--gamma", 1], "gamma is searched by --tune, and given"),
+        (
+            ["--agents", "dqn", *BASE, "--hidden", "64,64", "256,256", "--tune", "gamma=0.9,1"],
+            "hidden has 2 values beside --tune, and best.toml would name none of them",
+        ),
+        (
+            ["--agents", "dqn", "--steps", 9, "--games", "Pong", "Breakout", "ALE/Pong-v5"],
+            "--games has Pong and ALE/Pong-v5, which are the same game: leave one of them out",
+        ),
         (["--paper", "--atari-5"], "two sweeps: choose one"),
         (["--paper", "--scale", 2], "scale must be above 0 and at most 1"),
         (["none.toml"], "there is no file none.toml: check the path"),

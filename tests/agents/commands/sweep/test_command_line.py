@@ -24,6 +24,7 @@ def test_axes_are_split_from_the_sweeps_own_flags():
     )
     assert own == ["a.toml", "--agents", "dqn", "ppo", "--dry-run"]
     assert axes == {"gamma": ("0.9", "1"), "double": (False,), "grey": (True,), "lr": ("2", "3")}
+    assert split(["--double", "--no-double"])[1] == {"double": (True, False)}
 
 
 def test_a_file_and_flags_beside_it(tmp_path):
