@@ -129,8 +129,9 @@ def breakdown_of(folder: Path) -> int | None:
 
 
 def ended(folder: Path, steps: int) -> bool:
-    """Whether the run in a folder has made its steps and left a model, or its learning broke down, for good."""
-    return model_step(folder) >= steps or breakdown_of(folder) is not None
+    """Whether the run in a folder has made its steps and evaluations and left a model, or its learning broke down."""
+    made = model_step(folder) >= steps and not RunDirectory(folder).owes_evaluation
+    return made or breakdown_of(folder) is not None
 
 
 def made_ready(folder: Path, *, resumable: bool, steps: int) -> bool:

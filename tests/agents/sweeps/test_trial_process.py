@@ -141,6 +141,16 @@ def test_a_folder_is_made_ready(tmp_path, step, checkpoint, resumable, ready, st
     assert folder.exists() == stays
 
 
+def test_a_run_that_was_stopped_in_its_last_evaluation_has_not_ended(tmp_path):
+    folder = tmp_path / "run"
+    a_run(folder, 300, checkpoint=True)
+    assert ended(folder, 300)
+    header = b'{"/evaluation/played/step":{}}'
+    (folder / "checkpoints" / f"{300:012}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert not ended(folder, 300)
+    assert made_ready(folder, resumable=True, steps=300)
+
+
 def test_a_run_whose_learning_broke_down_is_not_started_again(tmp_path):
     folder = write_run(tmp_path / "run", curve([9, 4, 6]), broke_down=350)
     assert not made_ready(folder, resumable=True, steps=1_000)
