@@ -43,6 +43,7 @@ class MeanOnlyBatchNorm(nn.Module):
 
     running_mean: Tensor
     held = False
+    has_layers_bias = False
 
     def __init__(self, features: int, channel_dim: int = -1, momentum: float = MOMENTUM) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class BatchNorm(_BatchNorm):
     """Batch normalization (Ioffe & Szegedy 2015, algorithm 1) along any channel dimension.
 
     As `torch.nn.BatchNorm1d` to `3d`, for which torch's tools take it, but all entries of its state_dict are
-    floating-point.
+    floating-point: the number of minibatches is among them only with `momentum=None`, which needs it.
 
     Args:
         features: units; their dimension is `channel_dim` of the input, everything else is averaged over.
@@ -98,6 +99,7 @@ class BatchNorm(_BatchNorm):
     running_var: Tensor
     num_batches_tracked: Tensor
     held = False
+    has_layers_bias = False
 
     def __init__(
         self, features: int, channel_dim: int = -1, momentum: float | None = MOMENTUM, eps: float = EPSILON
@@ -105,7 +107,8 @@ class BatchNorm(_BatchNorm):
         super().__init__(features, eps, momentum)
         self.channel_dim = channel_dim
         del self.num_batches_tracked
-        self.register_buffer("num_batches_tracked", torch.zeros(()), persistent=False)
+        count = torch.zeros((), dtype=torch.long)  # which a change of dtype leaves exact
+        self.register_buffer("num_batches_tracked", count, persistent=momentum is None)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -131,7 +134,11 @@ class BatchNorm(_BatchNorm):
         return output if input.ndim == 1 - self.channel_dim else output.reshape(input.shape)  # FSDP warns of views
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        state_dict.pop(f"{prefix}num_batches_tracked", None)  # of torch's layers
+        name = f"{prefix}num_batches_tracked"
+        if "num_batches_tracked" in self._non_persistent_buffers_set:
+            state_dict.pop(name, None)  # of torch's layers
+        else:
+            state_dict.setdefault(name, self.num_batches_tracked)  # older states have none
         nn.Module._load_from_state_dict(self, state_dict, prefix, *rest)
 
     def extra_repr(self) -> str:
@@ -177,7 +184,7 @@ class _OutputNormalized(NormalizedLayer):
         if own.can_be_folded:
             bias = layer._parameters.get("bias")
             if bias is not None:
-                norm.bias = bias
+                norm.bias, norm.has_layers_bias = bias, True
             layer._parameters["bias"] = None
         layer.add_module("norm", norm.train(layer.training))
         return own
@@ -185,6 +192,18 @@ class _OutputNormalized(NormalizedLayer):
     def before_norm(self, *inputs: Any, **keywords: Any) -> Tensor:
         """The layer's output before its own normalization."""
         return super().forward(*inputs, **keywords)
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias again from the plain layer's default initialization; the statistics are reset."""
+        self.norm.reset_parameters()
+        lends = getattr(self.norm, "has_layers_bias", False)
+        if lends:
+            self._parameters["bias"] = self.norm.bias
+        try:
+            super().reset_parameters()  # type: ignore[misc]
+        finally:
+            if lends:
+                self._parameters["bias"] = None
 
     def holders(self) -> dict[str, nn.Parameter | None]:
         """The layer's own parameters, and the bias of its normalization."""

@@ -57,6 +57,17 @@ class Conversion:
                 f"rows of a {type(layer).__name__} cannot be projected before its batch norm, since nothing is known "
                 "of its own forward pass: leave it out by layers="
             )
+        if SpectralNormalized in self.mixins and cast(nn.Parameter, layer.weight).is_complex():
+            raise ValueError(
+                f"the weight of a {type(layer).__name__} is complex, and 'spectral' takes real ones alone: leave it "
+                "out by layers="
+            )
+        own_bias = getattr(layer, "bias", None) is not None and layer._parameters.get("bias") is None
+        if own_bias and {BatchNormalized, MeanBatchNormalized} & {*self.mixins} and not has_own_forward(type(layer)):
+            raise ValueError(
+                f"the bias of a {type(layer).__name__} is not a parameter that its normalization could take: remove "
+                "its pruning first"
+            )
         check_names_are_free(layer, converted_class(type(layer), self.mixins, kind), names)
         if kind is not None and layer not in options.taken_over:
             kind.check_rows(layer, options.units, options.ballast)

@@ -78,6 +78,9 @@ def remove(network: nn.Module) -> nn.Module:
     `v` becomes `weight` again, the same parameter, with the values of the effective weight; of the batch normalizers
     the function in evaluation mode is kept. An optimizer that holds `v` goes on with it, but its state is that of `v`.
 
+    Layers that share a weight have to be removed together: the others' `v` would become the effective weight too, and
+    rows with g < 0 would turn around.
+
     Returns:
         The network.
 
@@ -104,14 +107,17 @@ def make_plain(network: nn.Module, layers: Iterable[NormalizedLayer]) -> None:
     written: dict[nn.Parameter, Tensor] = {}
     for layer, plain in values.items():
         holders = {name: holder for name, holder in layer.holders().items() if holder is not None and name in plain}
-        same = {
-            name: torch.equal(written.setdefault(holder, plain[name]), plain[name]) for name, holder in holders.items()
-        }
+        same = {name: _same(written.setdefault(holder, plain[name]), plain[name]) for name, holder in holders.items()}
         layer.become_plain(plain, [name for name, equal in same.items() if not equal])
     separate_again(network)
     for module in network.modules():
         if not any(isinstance(part, NormalizedLayer) for part in module.modules()):
             unregister_stripping(module)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether they are one tensor, perhaps with NaN, or equal; on the meta device, without values, all are."""
+    return one is other or one.is_meta or torch.equal(one, other)
 
 
 @torch.no_grad()
@@ -129,15 +135,15 @@ def unfold(network: nn.Module, folded: nn.Module) -> None:
         plain = modules[prefix.removesuffix(".")]
         if isinstance(module, NormalizedLayer):
             own = _own_parameters(module)
-            module.unfold({name: value for name, value in plain.named_parameters() if name in own})
+            parameters = plain.named_parameters(remove_duplicate=False)
+            module.unfold({name: value for name, value in parameters if name in own})
             statistics = {} if module.can_be_folded else _own_buffers(plain)
             for name, buffer in _own_buffers(module).items() if statistics else ():
                 buffer.copy_(statistics[name])
         else:
-            saved = (*plain.parameters(recurse=False), *plain.buffers(recurse=False))
-            targets = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-            for target, source in zip(targets, saved, strict=True):
-                target.copy_(source)
+            saved = _own_parameters(plain) | _own_buffers(plain)
+            for name, target in (_own_parameters(module) | _own_buffers(module)).items():
+                target.copy_(saved[name])
 
 
 def refresh(folded: nn.Module, network: nn.Module) -> None:
@@ -191,8 +197,12 @@ class FoldedCopy:
         self._layers: list[tuple[NormalizedLayer, dict[str, Tensor]]] = []
         found: set[int] = set()
         for prefix, module, own in parts:
-            places = {name: targets[prefix + name] for name in own if id(targets[prefix + name]) not in found}
-            found.update(map(id, places.values()))
+            places: dict[str, Tensor] = {}
+            for name in own:
+                target = targets[prefix + name]
+                if id(target) not in found:
+                    places[name] = target
+                    found.add(id(target))
             if isinstance(module, NormalizedLayer):
                 self._layers.append((module, places))
             else:
@@ -264,7 +274,7 @@ def _walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]
 def _own_parameters(module: nn.Module) -> dict[str, Tensor]:
     """A module's own parameters by name, as its fold has them."""
     if not isinstance(module, NormalizedLayer):
-        return dict(module.named_parameters(recurse=False))
+        return dict(module.named_parameters(recurse=False, remove_duplicate=False))
     if all(type(parameter) in _ORDINARY for parameter in module._parameters.values()):
         return module.folded()
     with _gathered(module):
@@ -278,7 +288,7 @@ def _buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def _own_buffers(module: nn.Module) -> dict[str, Tensor]:
     """A module's own buffers by name, as its fold has them."""
-    own = dict(module.named_buffers(recurse=False))
+    own = dict(module.named_buffers(recurse=False, remove_duplicate=False))
     if not isinstance(module, NormalizedLayer):
         return own
     if module.can_be_folded:

@@ -132,7 +132,7 @@ class SpectralNormalized(NormalizedLayer):
     def holders(self) -> dict[str, nn.Parameter | None]:
         """The layer's parameters; that of the weight is w."""
         holders = super().holders()
-        return replaced(holders, "weight_orig", [("weight", holders["weight_orig"])])
+        return replaced(holders, "weight_orig", [("weight", holders.get("weight_orig"))])
 
     def folded(self) -> dict[str, Tensor]:
         """The plain layer's parameters, with the weight w/σ."""

@@ -37,7 +37,7 @@ def check_optimizer(optimizer: Optimizer, network: nn.Module) -> None:
 
 
 def watch(v: nn.Parameter, g: nn.Parameter) -> None:
-    """From now on, the second step of an optimizer that holds v, while none that has stepped holds g, is a ValueError.
+    """From now on, the second step of an optimizer that holds v, while none that lives holds g, is a ValueError.
 
     The watch ends with the step of an optimizer that holds g, with `unwatch`, and when v or g is freed. A copy of v is
     not watched. There is no error while v or g requires no gradient, or if one of them is no longer in any module.
@@ -199,10 +199,13 @@ class _Watcher:
         for pair in apart:
             if pair.learns() is None:
                 self._discard(pair)
-        if not any(pair.learns() for pair in pairs):
-            return
         held = _held_by(optimizer)
-        if count := sum(pair.v in held and pair.g not in held for pair in pairs if pair.learns()):
+        lacking = [pair for pair in pairs if pair.learns() and pair.v in held and pair.g not in held]
+        elsewhere = _held_by_any() if lacking else set()
+        for pair in lacking:
+            if pair.g in elsewhere:  # of an optimizer that steps less often
+                self._discard(pair)
+        if count := sum(map(self._is_open, lacking)):
             raise ValueError(
                 f"the optimizer holds v of {count} normalized weight{'s' * (count > 1)}, but not g, and the lengths"
                 f" would never learn: {BUILD_AFTERWARDS}"
@@ -231,6 +234,12 @@ def _find_places(pairs: Iterable[_Pair]) -> None:
 def _held_by(optimizer: Optimizer) -> dict[int, nn.Parameter]:
     """The parameters of `optimizer` by id."""
     return {id(parameter): parameter for group in optimizer.param_groups for parameter in group["params"]}
+
+
+def _held_by_any() -> set[int]:
+    """The ids of the parameters of all optimizers that live; slow, and needed only before an error."""
+    optimizers = [thing for thing in gc.get_objects() if issubclass(type(thing), Optimizer)]
+    return {key for optimizer in optimizers if "param_groups" in vars(optimizer) for key in _held_by(optimizer)}
 
 
 def _directions_of(name: str) -> str:

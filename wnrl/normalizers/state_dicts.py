@@ -99,7 +99,7 @@ def torch_state_dict(network: nn.Module, style: Style = "parametrizations") -> d
             folded into the bias.
 
     Returns:
-        Detached tensors by name.
+        Detached tensors by name, and extra states of subclasses.
 
     Raises:
         ValueError: an unknown style, or a layer that cannot be stored so.
@@ -111,6 +111,8 @@ def torch_state_dict(network: nn.Module, style: Style = "parametrizations") -> d
         if isinstance(module, NormalizedLayer):
             values = _torch_entries(module, style, f"layer {prefix[:-1]!r}" if prefix else "the network itself")
             state.update({prefix + name: value.detach() for name, value in values.items()})
+            if type(module).get_extra_state is not nn.Module.get_extra_state:
+                state[f"{prefix}_extra_state"] = module.get_extra_state()
         else:
             module._save_to_state_dict(state, prefix, False)
     state._metadata = OrderedDict({prefix[:-1]: {"version": module._version} for prefix, module in _walk(network)})

@@ -49,7 +49,9 @@ class NormalizedLayer(nn.Module):
 
     def folded(self) -> dict[str, Tensor]:
         """The parameters of `fold()` by name, differentiable."""
-        return {name: parameter for name, parameter in self._parameters.items() if parameter is not None}
+        own = {name: parameter for name, parameter in self._parameters.items() if parameter is not None}
+        steps = self._modules.get("parametrizations") or {}
+        return own | {name: getattr(self, name) for name, one in steps.items() if one._parameters}
 
     @torch.no_grad()
     def unfold(self, parameters: Mapping[str, Tensor]) -> None:
@@ -75,14 +77,21 @@ class NormalizedLayer(nn.Module):
     def become_plain(self, values: Mapping[str, Tensor], apart: Collection[str] = ()) -> None:
         """Give the layer its plain class back, with these parameters; hooks and parameters stay the same objects.
 
+        Parametrizations become permanent. torch's class of parametrized layers, which copies share, stays as it is.
+
         Args:
             values: by the plain layer's names.
             apart: the names of those that may not be written into the parameter of this layer, which others share.
         """
+        for name, steps in (self._modules.pop("parametrizations", None) or {}).items():
+            if steps._parameters:
+                self._parameters[name] = steps._parameters.get("original")  # None: computed from several
+            else:
+                self._buffers[name] = steps()
         holders = self.holders()
         for name, value in values.items():
             holder = holders.get(name)
-            if holder is None or holder.shape != value.shape or name in apart:
+            if not isinstance(holder, nn.Parameter) or holder.shape != value.shape or name in apart:
                 holders[name] = nn.Parameter(value, value.requires_grad)
             else:
                 holder.copy_(value)

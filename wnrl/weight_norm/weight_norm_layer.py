@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize, prune
+from torch.nn.utils import prune
 
 from wnrl.weight_norm.effective_weight import EffectiveWeight, writable
 from wnrl.weight_norm.factors import Factors, outdate
@@ -272,11 +272,9 @@ class WeightNormLayer(NormalizedLayer):
         super().unfold(parameters)
 
     def become_plain(self, values: Mapping[str, Tensor], apart: Collection[str] = ()) -> None:
-        """Give the layer its plain class back; pruning and parametrizations of v and g become permanent."""
+        """Give the layer its plain class back; pruning of v and g becomes permanent, and so do parametrizations."""
         for name in (letter(which, weight) for weight in self.weight_names for which in "vg"):
-            if parametrize.is_parametrized(self, name):
-                parametrize.remove_parametrizations(self, name)
-            elif f"{name}_orig" in self._parameters:
+            if f"{name}_orig" in self._parameters:
                 prune.remove(self, name)
         super().become_plain(values, apart)
         for name in ("units", "weight_names", "_ballast", "_scales"):

@@ -441,10 +441,32 @@ def test_the_state_of_torchs_batch_norm_is_ours():
     torch.testing.assert_close(norm.eval()(x), torchs.eval()(x))
 
 
+def test_the_mean_of_all_minibatches_goes_on_from_a_state():
+    norm, loaded, minibatches = BatchNorm(2, momentum=None), BatchNorm(2, momentum=None), torch.randn(4, 5, 2)
+    for x in minibatches[:3]:
+        norm(x)
+    loaded.load_state_dict(norm.state_dict())
+    loaded(minibatches[3])
+    torch.testing.assert_close(loaded.running_mean, minibatches.mean((0, 1)))
+    older = {name: value for name, value in norm.state_dict().items() if name != "num_batches_tracked"}
+    loaded.load_state_dict(older)
+    torch.testing.assert_close(loaded.running_mean, norm.running_mean)
+    assert norm.to(torch.bfloat16).num_batches_tracked.add_(300).item() == 303
+
+
 def test_without_momentum_statistics_stay():
     norm = BatchNorm(3, momentum=0.0)
     norm(5 + 2 * torch.randn(40, 3))
     assert norm.running_mean.tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("norm", ["mean-batch", "batch", "batch+projected"])
+def test_a_layer_without_bias_is_reset_to_none(norm):
+    layer = normalize(nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 2)), norm)[0]
+    nn.init.ones_(layer.norm.bias)
+    layer.reset_parameters()
+    assert layer.norm.bias.tolist() == [0.0] * 4
+    assert layer.bias is None
 
 
 PLAIN = {"linear": (lambda: nn.Linear(3, 4), (6, 3)), "conv": (lambda: nn.Conv2d(3, 4, 2), (6, 3, 5, 5))}

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from tests.wnrl.normalizers.networks import kinds, make_network
 from wnrl.normalizers.conversions import NORMALIZERS, Options
@@ -71,3 +72,19 @@ def test_a_conversion_is_in_place_and_with_its_options():
     assert layer.units == "sqrt"
     assert layer.v is weight
     assert torch.equal(layer.v, weight)
+
+
+@pytest.mark.parametrize("norm", ["mean-batch", "batch", "batch+projected"])
+def test_a_pruned_bias_is_refused_where_the_normalization_would_take_it(norm):
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    prune.random_unstructured(network[0], "bias", 0.5)
+    with pytest.raises(ValueError, match=r"bias of a Linear is not a parameter.*remove its pruning"):
+        normalize(network, norm, layers=["0"])
+    assert type(network[0]) is nn.Linear
+    normalize(network, "weight")(torch.randn(5, 3))
+
+
+def test_complex_weights_have_no_spectral_norm():
+    network = nn.Sequential(nn.Linear(3, 4, dtype=torch.complex64), nn.Linear(4, 2, dtype=torch.complex64))
+    with pytest.raises(ValueError, match="weight of a Linear is complex, and 'spectral' takes real ones"):
+        normalize(network, "spectral", layers=["0"])

@@ -10,7 +10,7 @@ from tests.wnrl.normalizers.networks import images, make_network, step
 from wnrl.networks.architecture import Architecture
 from wnrl.networks.q_network import q_network
 from wnrl.normalizers.conversions import NORMALIZERS
-from wnrl.normalizers.folding import FoldedCopy, fold, polyak, refresh, unfold
+from wnrl.normalizers.folding import FoldedCopy, fold, polyak, refresh, remove, unfold
 from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import project
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
@@ -183,3 +183,52 @@ def test_structures_must_match():
         polyak(folded, network, 0.5)
     with pytest.raises(ValueError, match="tau"):
         polyak(fold(network), network, 1.5)
+
+
+class TwoNames(nn.Module):
+    """One parameter and one buffer, under two names each."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = self.second = nn.Parameter(torch.zeros(2))
+        self.register_buffer("old", torch.zeros(2))
+        self.register_buffer("new", self.old)
+
+
+def test_one_tensor_under_two_names():
+    network = normalize(nn.Sequential(nn.Linear(3, 2), TwoNames()), "weight")
+    target = fold(network)
+    with torch.no_grad():
+        network[1].first.fill_(4.0)
+        network[1].old.fill_(8.0)
+    polyak(target, network, 0.25)
+    assert (target[1].second.tolist(), target[1].new.tolist()) == ([1, 1], [8, 8])  # moved once
+    refresh(target, network)
+    assert target[1].second.tolist() == [4, 4]
+    with torch.no_grad():
+        target[1].first.fill_(5.0)
+    unfold(network, target)
+    assert network[1].second.tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMALIZERS if norm not in LAYER_NORMS])
+def test_layers_without_values_are_folded_and_removed(norm):
+    network = normalize(make_network(), norm).to("meta")
+    shapes = [parameter.shape for parameter in make_network().parameters()]
+    assert [parameter.shape for parameter in fold(network).parameters()] == shapes
+    assert [parameter.shape for parameter in remove(network).parameters()] == shapes
+
+
+def test_tied_weights_stay_tied_without_values():
+    network = normalize(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), "weight").to("meta")
+    network[1].v, network[1].g = network[0].v, network[0].g
+    folded = fold(network)
+    assert folded[0].weight is folded[1].weight
+
+
+def test_a_weight_with_nan_is_the_same_parameter():
+    network = normalize(nn.Sequential(nn.Linear(3, 2)), "weight")
+    v = network[0].v
+    with torch.no_grad():
+        v[0, 0] = torch.nan
+    assert remove(network)[0].weight is v

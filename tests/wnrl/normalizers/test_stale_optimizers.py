@@ -390,6 +390,17 @@ def test_one_step_of_an_early_optimizer_is_fine():
     assert_fine(network, early)  # g learns
 
 
+def test_lengths_that_learn_less_often_are_fine():
+    network = converted_network()
+    matrices, rest = matrices_and_rest(network)
+    often, rarely = torch.optim.SGD(matrices, lr=0.01), torch.optim.Adam(rest, lr=0.01)
+    for update in range(6):
+        learn(network, often)
+        if update % 3 == 2:
+            learn(network, rarely)
+    assert not hooks()
+
+
 @pytest.mark.parametrize("which", "vg")
 def test_a_frozen_parameter_is_fine(which):
     network, early = stale_pair()

@@ -526,3 +526,19 @@ def test_a_forward_pass_of_its_own_takes_no_mean_into_its_bias():
     wnrl.normalize(network, "mean-batch")
     with pytest.raises(ValueError, match="Own has a forward pass of its own, into which no mean can be folded"):
         convert_state_dict(network.state_dict(), plain)
+
+
+def test_extra_states_of_subclasses_go_out():
+    class Noted(nn.Linear):
+        note = "before"
+
+        def get_extra_state(self):
+            return {"note": self.note}
+
+        def set_extra_state(self, state):
+            self.note = state["note"]
+
+    network, plain = (nn.Sequential(Noted(3, 4), nn.ReLU(), nn.Linear(4, 2)) for _ in range(2))
+    wnrl.normalize(network, "weight")[0].note = "after"
+    plain.load_state_dict(torch_state_dict(network, "plain"))
+    assert plain[0].note == "after"

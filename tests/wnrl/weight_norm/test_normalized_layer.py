@@ -8,11 +8,13 @@ import safetensors.torch
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.utils import parametrize
 
 from wnrl.normalizers.conversions import NORMALIZERS, Options
-from wnrl.normalizers.folding import fold, polyak, refresh, unfold
+from wnrl.normalizers.folding import fold, polyak, refresh, remove, unfold
 from wnrl.normalizers.normalize import normalize
 from wnrl.normalizers.projection import project
+from wnrl.normalizers.state_dicts import torch_state_dict
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
 
 NORMS = [name for name, normalizer in NORMALIZERS.items() if normalizer.hidden]
@@ -288,3 +290,33 @@ def test_autocast(norm):
     torch.testing.assert_close(y.float(), expected, rtol=5e-2, atol=5e-2)
     y.float().sum().backward()
     assert {t.dtype for t in (*layer.state_dict().values(), *(p.grad for p in layer.parameters()))} == {torch.float32}
+
+
+class Doubled(nn.Module):
+    """A parametrization: twice the parameter."""
+
+    def forward(self, parameter):
+        return 2 * parameter
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMS if norm not in LAYER_NORMS])
+@pytest.mark.parametrize("which", ["weight", "bias"])
+def test_parametrizations_become_permanent(norm, which):
+    layer, x = trained(norm).eval(), inputs("linear")
+    holder, name = {id(p): (part, name) for part in layer.modules() for name, p in part._parameters.items()}[
+        id(layer.holders()[which])
+    ]
+    parametrize.register_parametrization(holder, name, Doubled())
+    network = nn.Sequential(layer)
+    y, original = network(*x), holder.parametrizations[name].original
+    folded, state = fold(network), torch_state_dict(network, "plain")
+    torch.testing.assert_close(folded(*x), y)
+    torch.testing.assert_close(network(*x), y)  # torch's class of parametrized layers is one for all copies
+    assert {key: t.tolist() for key, t in state.items()} == {key: t.tolist() for key, t in folded.state_dict().items()}
+    assert {key for key, _ in folded.named_parameters()} == {"0.weight", "0.bias"}
+    remove(network)
+    torch.testing.assert_close(network(*x), y)
+    assert {key for key, _ in network.named_parameters()} == {"0.weight", "0.bias"}
+    assert type(layer) is nn.Linear
+    if holder is layer:
+        assert getattr(layer, which) is original
