@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.reports.event_files import Events
-from agents.reports.run import UNKNOWN, Points, Run
+from agents.reports.run import UNKNOWN, Points, Run, as_game
 
 RETURN = "rollout/ep_rew_mean"
 _EPISODES = ("charts/episodic_return", "charts/episode_reward")
@@ -95,14 +95,7 @@ def _parameters(table: str) -> dict[str, str]:
 
 def _game(env: str) -> str:
     """Gymnasium's name of the game that an id of an Atari environment stands for; any other id as it is."""
-    if not _ATARI.search(env):
-        return env
-    from envs.games import game_name  # brings the emulator
-
-    try:
-        return game_name(env)
-    except ValueError:
-        return env
+    return as_game(env) if _ATARI.search(env) else env
 
 
 def _with_mean_return(scalars: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Points]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.reports.run import UNKNOWN, Points, Run, as_text
+from agents.reports.run import UNKNOWN, Points, Run, as_game, as_text
 from agents.settings.earlier import EARLIER
 from agents.training.run_directory import MOST_STEPS, broke_down, read_config
 from wnrl.tracking.csv_table import read_rows
@@ -47,7 +47,7 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
     return Run(
         str(folder),
         f"sb3-{config['agent']}" if config.get("library") else config["agent"],
-        as_text(config["settings"].get("game") or config["settings"].get("env") or UNKNOWN),
+        _env(config["settings"]),
         settings.get("norm", UNKNOWN),
         seed if isinstance(seed, int) else None,
         settings,
@@ -58,6 +58,11 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
         broke_down(config),
         _number(config["settings"].get("steps")),
     )
+
+
+def _env(settings: Mapping[str, Any]) -> str:
+    game = settings.get("game")
+    return as_game(as_text(game)) if game else as_text(settings.get("env") or UNKNOWN)
 
 
 def _rows(path: Path, notes: list[str]) -> list[dict[str, str]]:

@@ -24,6 +24,15 @@ def test_a_run_is_read(tmp_path):
     assert run.value("trained on") == "a cpu"
 
 
+@pytest.mark.parametrize("game", ["Pong", "pong", "PongNoFrameskip-v4", "ALE/Pong-v5"])
+def test_each_spelling_of_a_game_is_one_environment(tmp_path, game):
+    assert read_wnrl_run(write_run(tmp_path / "run", curve([5]), game=game, env=None), []).env == "Pong"
+
+
+def test_a_game_that_is_not_known_keeps_its_name(tmp_path):
+    assert read_wnrl_run(write_run(tmp_path / "run", curve([5]), game="Tusk", env=None), []).env == "Tusk"
+
+
 def test_a_setting_that_came_later_has_the_value_that_it_had_before(tmp_path):
     run = read_wnrl_run(write_run(tmp_path / "run", curve([5])), [])
     assert EARLIER["env_groups"] == 1
