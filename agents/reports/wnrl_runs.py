@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
     if not is_run(config):
         raise ValueError(f"{folder}/config.json names no agent and settings")
     rows = _rows(folder / "progress.csv", notes)
-    clock = _clock((float(row["step"]), elapsed) for row in rows if (elapsed := _elapsed(row)) is not None)
+    times = [(float(row["step"]), elapsed) for row in rows if (elapsed := _elapsed(row)) is not None]
     tags = {tag for row in rows for tag in row} - {"step"}
     metrics = {tag: Points.of((float(row["step"]), float(row[tag])) for row in rows if row.get(tag)) for tag in tags}
     if (folder / EVALUATIONS).is_file():
@@ -53,7 +53,7 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
         settings,
         _made_with(config),
         {tag: points for tag, points in metrics.items() if len(points.steps)},
-        clock,
+        _clock(times, [_number(start.get("first_step")) for start in config.get("starts") or []]),
         {} if config.get("library") else {name: as_text(value) for name, value in EARLIER.items()},
         broke_down(config),
         _number(config["settings"].get("steps")),
@@ -85,13 +85,14 @@ def _elapsed(row: Mapping[str, str]) -> float | None:
     return float(row["step"]) / speed if speed > 0 else None
 
 
-def _clock(pairs: Iterable[tuple[float, float]]) -> Points:
-    """Seconds by step; the stored ones begin again at 0 when a run is resumed."""
-    before, last, clock = 0.0, 0.0, []
+def _clock(pairs: Iterable[tuple[float, float]], first_steps: Sequence[float]) -> Points:
+    """Seconds by step; the stored ones begin again at 0 with each start, whose rows are after its first step."""
+    before, last, start, clock = 0.0, 0.0, 0, []
     for step, elapsed in pairs:
-        if elapsed < last:
+        now = max((index for index, first in enumerate(first_steps) if first < step), default=0)
+        if now != start or elapsed < last:
             before += last
-        last = elapsed
+        start, last = now, elapsed
         clock.append((step, before + elapsed))
     return Points.of(clock)
 

@@ -17,7 +17,7 @@ SETTINGS = {
 }
 
 
-def write_run(folder, rows, games=(), agent="dqn", broke_down=None, **settings):
+def write_run(folder, rows, games=(), agent="dqn", broke_down=None, resumed=(), **settings):
     """A folder of ours.
 
     Args:
@@ -26,12 +26,14 @@ def write_run(folder, rows, games=(), agent="dqn", broke_down=None, **settings):
         games: of evaluations.csv, (step, score) each.
         agent: its name.
         broke_down: step at which its learning did.
+        resumed: steps from which it went on.
         settings: that differ from `SETTINGS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     start = {"first_step": 0, "versions": {"torch": "2.8"}, "git_commit": "0123456789abcdef", "device": "a cpu"}
     start |= {} if broke_down is None else {"broke_down": broke_down}
-    config = {"format": 1, "agent": agent, "settings": {**SETTINGS, **settings}, "starts": [start]}
+    config = {"format": 1, "agent": agent, "settings": {**SETTINGS, **settings}}
+    config["starts"] = [start, *({**start, "first_step": step} for step in resumed)]
     (folder / "config.json").write_text(json.dumps(config))
     columns = list(dict.fromkeys(["step", *(name for row in rows for name in row)]))
     lines = [",".join(columns), *(",".join(str(row.get(name, "")) for name in columns) for row in rows)]

@@ -47,9 +47,19 @@ def test_schedules_end_with_the_steps_where_nothing_else_is_set(tmp_path):
         assert run.value("schedule_steps") == end
 
 
-def test_wall_time_goes_on_after_a_resume(tmp_path):
-    rows = [{"step": s, "time/time_elapsed": t, "rollout/ep_rew_mean": 1} for s, t in [(10, 4), (20, 9), (30, 2)]]
-    assert read_wnrl_run(write_run(tmp_path / "run", rows), []).clock.values.tolist() == [4, 9, 11]
+@pytest.mark.parametrize(
+    ("resumed", "times", "expected"),
+    [
+        ([20], [5, 10, 12, 17], [5, 10, 22, 27]),
+        ([30, 20], [5, 10, 12, 17], [5, 10, 22, 27]),  # once more from an earlier checkpoint
+        ([10, 10, 35], [5, 7, 9, 3], [5, 12, 14, 17]),
+        ([], [5, 10, 2, 3], [5, 10, 12, 13]),  # the start is not in the configuration
+    ],
+)
+def test_wall_time_goes_on_after_a_resume(tmp_path, resumed, times, expected):
+    steps = (10, 20, 30, 40)
+    rows = [{"step": s, "time/time_elapsed": t, "rollout/ep_rew_mean": 1} for s, t in zip(steps, times, strict=True)]
+    assert read_wnrl_run(write_run(tmp_path / "run", rows, resumed=resumed), []).clock.values.tolist() == expected
 
 
 def test_the_table_of_games_gives_evaluations(tmp_path):
