@@ -88,7 +88,7 @@ def _run(folder: Path, root: Path, files: list[str], pattern: re.Pattern[str] | 
     except (ValueError, OSError) as error:
         notes.append(f"{folder} is left out: {error}")
         return None
-    return event_run(folder, root, events, pattern)
+    return event_run(folder, events, pattern)
 
 
 def _once(runs: list[Run]) -> list[Run]:

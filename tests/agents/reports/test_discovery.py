@@ -1,5 +1,7 @@
 """agents.reports.discovery"""
 
+from pathlib import Path
+
 import pytest
 
 from agents.reports.discovery import find_runs
@@ -47,6 +49,14 @@ def test_a_folder_that_is_a_link_has_the_links_name(tmp_path):
     (tmp_path / "Task").symlink_to("job7")
     (run,) = find_runs([tmp_path / "Task"]).runs
     assert (run.agent, run.env) == ("PPO", "Task")
+
+
+@pytest.mark.parametrize("named", ["tb", "tb/CartPole-v1", "tb/CartPole-v1/PPO_2", "tb/CartPole-v1/../CartPole-v1"])
+def test_an_environment_is_the_folder_around_a_run_whichever_is_named(tmp_path, monkeypatch, named):
+    write_events(tmp_path / "tb" / "CartPole-v1" / "PPO_2" / LOG, [("rollout/ep_rew_mean", 1, 1.0)])
+    monkeypatch.chdir(tmp_path)
+    (run,) = find_runs([Path(named)]).runs
+    assert (run.agent, run.env) == ("PPO", "CartPole-v1")
 
 
 def test_what_cannot_be_read_is_left_out_and_noted(tmp_path):
