@@ -13,16 +13,6 @@ from agents.reports.findings import Analysis
 from agents.reports.score_scales import RELATIVE
 from agents.reports.tables import Table
 
-GENERATOR = "wnrl report"
-"""By which an earlier report is known."""
-UNFINISHED = f"""<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="generator" content="{GENERATOR}"><title>Unfinished report</title></head>
-<body><p>This report is being written, or was not finished: call its command again.</p></body>
-</html>
-"""
-"""The page until there is one."""
-
 STYLE = """
 :root { color-scheme: light dark; --ground: #f4f5f7; --text: #1c1e21; --faint: #5b616b; --line: #d9dce1;
   --card: #fefefe; --link: #005a92; }
@@ -99,7 +89,7 @@ def page(
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="{GENERATOR}">
+<meta name="generator" content="wnrl report">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{html.escape(title)}</title>
