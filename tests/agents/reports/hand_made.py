@@ -57,7 +57,7 @@ def write_events(path, scalars, parameters=None, *, start=1000.0):
 
     Args:
         path: of the file.
-        scalars: (tag, step, value) each, a second apart.
+        scalars: (tag, step, value) each, a second apart, or a value of a summary.
         parameters: CleanRL's table of hyperparameters.
         start: seconds since the epoch at the first one.
     """
@@ -71,9 +71,10 @@ def write_events(path, scalars, parameters=None, *, start=1000.0):
         value = Summary.Value(tag="hyperparameters/text_summary")
         value.tensor.string_val.append(f"|param|value|\n|-|-|\n{rows}".encode())
         events.append(Event(wall_time=start, step=0, summary=Summary(value=[value])))
-    for second, (tag, step, number) in enumerate(scalars):
-        summary = Summary(value=[Summary.Value(tag=tag, simple_value=number)])
-        events.append(Event(wall_time=start + second, step=step, summary=summary))
+    for second, scalar in enumerate(scalars):
+        tag, step, number = scalar if isinstance(scalar, tuple) else (None, 0, 0)
+        value = scalar if tag is None else Summary.Value(tag=tag, simple_value=number)
+        events.append(Event(wall_time=start + second, step=step, summary=Summary(value=[value])))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         for event in events:
