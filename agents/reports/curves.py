@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
@@ -55,7 +56,7 @@ def group(runs: Sequence[Run], by: Sequence[str] = (), across: Sequence[str] = (
 
     Args:
         runs: at least one.
-        by: settings each of whose values has a curve of its own.
+        by: settings each of whose values has a curve of its own, however a number is written.
         across: settings that may differ in a curve.
 
     Raises:
@@ -65,14 +66,35 @@ def group(runs: Sequence[Run], by: Sequence[str] = (), across: Sequence[str] = (
     by = list(dict.fromkeys(known_name(name, known) for name in by))
     across = [known_name(name, known) for name in across]
     groups: dict[tuple[str, Method], list[Run]] = {}
+    texts = {name: _one_text(name, runs) for name in by}
     for run in runs:
-        method = Method(run.agent, run.norm, tuple((name, run.value(name)) for name in by))
+        method = Method(run.agent, run.norm, tuple((name, texts[name][run.value(name)]) for name in by))
         groups.setdefault((run.env, method), []).append(run)
     curves = [Curve(env, method, tuple(found)) for (env, method), found in groups.items()]
     for curve in curves:
         _check_settings(curve, {*by, *across})
         _check_seeds(curve, across)
     return sorted(curves, key=lambda curve: (curve.env, curve.method.variant, _rank(curve.method.norm)))
+
+
+def _one_text(name: str, runs: Sequence[Run]) -> dict[str, str]:
+    """Each text of a setting's value with the first one of the same number: 0.001 for 1e-3. Versions are no numbers."""
+    first: dict[float | str, str] = {}
+    found = {}
+    for run in runs:
+        value = run.value(name)
+        number = None if name in run.made_with else number_in(value)
+        found[value] = first.setdefault(value if number is None else number, value)
+    return found
+
+
+def number_in(text: str) -> float | None:
+    """The finite number that a text is; None where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[str]]:

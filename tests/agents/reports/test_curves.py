@@ -1,5 +1,7 @@
 """agents.reports.curves"""
 
+from dataclasses import replace
+
 import pytest
 
 from agents.commands.parser import RESUMABLE
@@ -48,6 +50,16 @@ def test_a_setting_may_have_curves_of_its_own_or_be_taken_for_one():
     assert curves[0].method == Method("dqn", "none", (("learning_rate", "1"),))
     (curve,) = group(rates(), across=["learning_rate"])
     assert len(curve.runs) == 6
+
+
+def test_a_number_is_one_value_however_it_is_written():
+    texts = ["0.001", "1e-3", "0.0010", "0.01"]
+    runs = [a_run([1], seed=s, settings={"learning_rate": text}) for s, text in enumerate(texts)]
+    curves = group(runs, by=["learning_rate"])
+    assert [str(curve.method) for curve in curves] == ["dqn none, learning_rate 0.001", "dqn none, learning_rate 0.01"]
+    assert [run.seed for run in curves[0].runs] == [0, 1, 2]
+    versions = [replace(a_run([1], seed=s), made_with={"version of ray": text}) for s, text in enumerate(["2.1", "2.10"])]
+    assert len(group(versions, by=["version of ray"])) == 2
 
 
 def test_an_unknown_setting():
