@@ -114,12 +114,17 @@ def report_files(title: str, analysis: Analysis, notes: Sequence[str]) -> Mappin
     for figure in [figure for section in sections.values() for figure in section]:
         files |= {f"figures/{figure.name}.png": figure.png, f"figures/{figure.name}.svg": figure.svg}
     for table in tables.values():
-        files[f"tables/{table.name}.csv"] = table.as_csv().encode()
+        files[f"tables/{table.name}.csv"] = _encoded(table.as_csv())
         if table.name != "curves":
-            files[f"tables/{table.name}.md"] = table.as_markdown().encode()
-    files["report.md"] = markdown(title, analysis, tables, notes).encode()
-    files[PAGE] = page(title, analysis, sections, tables, notes).encode()
+            files[f"tables/{table.name}.md"] = _encoded(table.as_markdown())
+    files["report.md"] = _encoded(markdown(title, analysis, tables, notes))
+    files[PAGE] = _encoded(page(title, analysis, sections, tables, notes))
     return files
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8, with escapes for letters outside it, which names of folders may have."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def tables_of(analysis: Analysis) -> dict[str, Table]:

@@ -73,8 +73,9 @@ UNKNOWN = "unknown"
 
 
 def as_text(value: Any) -> str:
-    """A value of JSON in a cell of a table."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A value of JSON in a cell of a table, with escapes for what is not in Unicode."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def as_game(text: str) -> str:

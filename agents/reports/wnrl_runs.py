@@ -42,11 +42,11 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
     metrics = {tag: Points.of((float(row["step"]), float(row[tag])) for row in rows if row.get(tag)) for tag in tags}
     if (folder / EVALUATIONS).is_file():
         metrics[EVALUATED] = _evaluated(metrics.get(EVALUATED), _rows(folder / EVALUATIONS, notes))
-    settings = _settings(config)
+    settings, agent = _settings(config), as_text(config["agent"])
     seed = config["settings"].get("seed")
     return Run(
         str(folder),
-        f"sb3-{config['agent']}" if config.get("library") else config["agent"],
+        f"sb3-{agent}" if config.get("library") else agent,
         _env(config["settings"]),
         settings.get("norm", UNKNOWN),
         seed if isinstance(seed, int) else None,

@@ -26,6 +26,11 @@ def test_a_log_of_stable_baselines3_is_named_by_its_folders():
     assert (run.agent, run.env) == ("DQN", "DQN_1")
 
 
+def test_folders_outside_unicode_give_names_that_can_be_drawn():
+    run = event_run(Path("logs/Task\udcff/PPO\udcfe_2"), events(), None)
+    assert (run.name, run.agent, run.env) == ("logs/Task\udcff/PPO\udcfe_2", "PPO\\udcfe", "Task\\udcff")
+
+
 def test_a_log_of_cleanrl_is_named_by_its_table():
     table = {"exp_name": "ppo_atari", "env_id": "BreakoutNoFrameskip-v4", "seed": 5, "lr": "0.1|x", "norm": "layer"}
     run = event_run(Path("runs/a"), events("charts/episodic_return", parameters=table), None)

@@ -133,6 +133,12 @@ def test_what_is_no_report_is_left_alone(tmp_path):
         check_folder(tmp_path / "index.html")
 
 
+def test_names_outside_unicode_are_escaped(tmp_path):
+    write_report(tmp_path, "T\udcfe", study([a_run([1, 2], name="x\udcff")]), ["note on x\udcff"])
+    assert "<h1>T\\udcfe</h1>" in (tmp_path / "index.html").read_text("utf-8")
+    assert "\nx\\udcff," in (tmp_path / "tables" / "runs.csv").read_text("utf-8")
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"cannot write the report to .*: Not a directory"):

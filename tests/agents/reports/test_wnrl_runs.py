@@ -97,6 +97,11 @@ def test_where_there_is_the_speed_alone_it_gives_the_wall_time(tmp_path):
     assert (clock.steps.tolist(), clock.values.tolist()) == ([100, 300], [2, 5])
 
 
+def test_names_outside_unicode_are_escaped(tmp_path):
+    run = read_wnrl_run(write_run(tmp_path / "run", curve([5]), agent="a\udcff", env="b\udcff", norm="c\udcff"), [])
+    assert (run.agent, run.env, run.norm) == ("a\\udcff", "b\\udcff", "c\\udcff")
+
+
 def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"agent": "dqn"}')
     with pytest.raises(ValueError, match="names no agent and settings"):
