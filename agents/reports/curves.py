@@ -23,6 +23,10 @@ OF_NOTE = frozenset(f"{_WATCHED} {_LENGTH} device".split())
 """Those of them that a comparison shows."""
 
 
+_SHOWN = 60
+"""Letters of a long value."""
+
+
 class Method(NamedTuple):
     """What is compared over environments."""
 
@@ -139,10 +143,29 @@ def _separating(settings: Mapping[str, Sequence[str]]) -> str | None:
 
 def _told(name: str, values: Sequence[str], runs: Sequence[Run]) -> str:
     parts = []
-    for value, count in Counter(values).most_common(3):
+    common = Counter(values).most_common(3)
+    for (value, count), short in zip(common, shortened([value for value, _ in common]), strict=True):
         example = runs[values.index(value)].name
-        parts.append(f"{value[:60]} in {count}, {example}{' for example' if count > 1 else ''}")
+        parts.append(f"{short} in {count}, {example}{' for example' if count > 1 else ''}")
     return f"{name} ({'; '.join(parts)})"
+
+
+def shortened(values: Sequence[str]) -> list[str]:
+    """Different texts, each cut to 60 letters, where it differs from the others if its beginning does not."""
+    found = []
+    for value in values:
+        others = [other for other in values if other != value] if len(value) > _SHOWN else []
+        same = max((_letters_in_common(value, other) for other in others), default=0)
+        start = 0 if same < _SHOWN else same - _SHOWN // 3
+        end = start + _SHOWN
+        found.append("…" * (start > 0) + value[start:end] + "…" * (len(value) > end))
+    return found
+
+
+def _letters_in_common(one: str, other: str) -> int:
+    """How long the beginnings of two texts are that are equal."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _check_seeds(curve: Curve, across: Sequence[str]) -> None:

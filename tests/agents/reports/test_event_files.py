@@ -83,7 +83,7 @@ def test_a_scalar_without_a_number_is_left_out(tmp_path, dtype):
 
 def test_a_file_that_cannot_be_opened(tmp_path):
     (tmp_path / "e").symlink_to("nowhere")
-    with pytest.raises(ValueError, match="there is no file .*/e: check the path"):
+    with pytest.raises(ValueError, match=r"there is no file .*/e: check the path"):
         read_events([tmp_path / "e"], [])
 
 
