@@ -48,7 +48,7 @@ class ReportSettings:
     folders: Annotated[str | None, tyro.conf.arg(metavar="PATTERN")] = None
     """What the last folders of TensorBoard logs name, for example {norm}/{env}/{agent}_{seed}."""
     min_steps: int = 0
-    """Runs that ended before this step are left out."""
+    """Runs that ended before this step, or whose score did, are left out."""
     resamples: int = 2000
     """Draws of the bootstrap."""
 
@@ -139,10 +139,7 @@ def _usable(runs: list[Run], settings: ReportSettings, notes: list[str]) -> list
     for run in runs:
         end = max((points.steps[-1] for points in run.metrics.values()), default=0.0)
         if end < settings.min_steps:
-            broke = ", where its learning broke down" if run.broke_down is not None else ""
-            notes.append(
-                f"{run.name} is left out: it ends at step {end:,.0f}{broke}, before --min-steps {settings.min_steps:,}"
-            )
+            notes.append(_ends_early(run, "it", end, settings.min_steps))
         elif settings.score is None and not any(tag in run.metrics for tag in SCORES):
             why = f"it has neither {SCORES[0]} nor {SCORES[1]}; --score names another metric"
             if run.broke_down is not None:
@@ -150,6 +147,27 @@ def _usable(runs: list[Run], settings: ReportSettings, notes: list[str]) -> list
             notes.append(f"{run.name} is left out: {why}")
         else:
             kept.append(run)
+    kept = _with_long_scores(kept, settings, notes)
     if not kept:
         raise ValueError(f"no run is left: {notes[-1]}")
     return kept
+
+
+def _with_long_scores(runs: list[Run], settings: ReportSettings, notes: list[str]) -> list[Run]:
+    """The runs whose score, which may be another once some are left out, is long enough; the others are noted."""
+    from agents.reports.analysis import score_tag
+
+    while runs and settings.min_steps:
+        tag = score_tag(runs, settings.score)
+        ends = [float(run.metrics[tag].steps[-1]) for run in runs]
+        if min(ends) >= settings.min_steps:
+            break
+        early = [(run, end) for run, end in zip(runs, ends, strict=True) if end < settings.min_steps]
+        notes += [_ends_early(run, f"its {tag}", end, settings.min_steps) for run, end in early]
+        runs = [run for run, end in zip(runs, ends, strict=True) if end >= settings.min_steps]
+    return runs
+
+
+def _ends_early(run: Run, what: str, end: float, min_steps: int) -> str:
+    broke = ", where its learning broke down" if run.broke_down is not None else ""
+    return f"{run.name} is left out: {what} ends at step {end:,.0f}{broke}, before --min-steps {min_steps:,}"

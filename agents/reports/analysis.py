@@ -260,10 +260,10 @@ def _improvements(
         both = [env.env for env in environments if {(env.env, method), (env.env, baseline)} <= results.keys()]
         if method == baseline or not both:
             continue
-        for name, envs in [*((env, [env]) for env in both), *([("all", both)] if len(both) > 1 else [])]:
+        for name, envs in [*((env, [env]) for env in both), *([(None, both)] if len(both) > 1 else [])]:
             tasks = [results[env, one].finals for one in (method, baseline) for env in envs]
             value = estimate(tasks, probability_of_improvement, resamples)
-            pairs = _pairs(results[name, method], results[name, baseline]) if name in both else np.array([])
+            pairs = np.array([]) if name is None else _pairs(results[name, method], results[name, baseline])
             difference = mean_difference(pairs) if len(pairs) else None
             found.append(Improvement(name, method, baseline, value, difference, len(pairs)))
     return found

@@ -148,12 +148,12 @@ def _improvement_charts(analysis: Analysis) -> list[Chart]:
     found = []
     for env in dict.fromkeys(improvement.env for improvement in analysis.improvements):
         rows = [improvement for improvement in analysis.improvements if improvement.env == env]
-        where = "all environments" if env == "all" else env
+        where = env or "all environments"
         names = [f"{row.method} > {row.instead}" for row in rows]
         values = [row.probability for row in rows]
         text = f"Probability of improvement on {where}: " + _listed(names, values)
         paint = _interval_painter(names, values, [row.method.norm for row in rows], "P(improvement)", (0.5, where))
-        found.append(Chart(file_name(f"improvement-{env}"), text, _rows_height(len(rows)), paint))
+        found.append(Chart(file_name(f"improvement-{env or 'all'}"), text, _rows_height(len(rows)), paint))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
@@ -20,6 +21,10 @@ FREE = frozenset(f"{_KEPT} {_WATCHED} {_COMPUTED} {_LENGTH} {_NAMED}".split())
 """Settings that runs in one curve may differ in."""
 OF_NOTE = frozenset(f"{_WATCHED} {_LENGTH} device".split())
 """Those of them that a comparison shows."""
+
+
+_SHOWN = 60
+"""Letters of a long value."""
 
 
 class Method(NamedTuple):
@@ -55,7 +60,7 @@ def group(runs: Sequence[Run], by: Sequence[str] = (), across: Sequence[str] = (
 
     Args:
         runs: at least one.
-        by: settings each of whose values has a curve of its own.
+        by: settings each of whose values has a curve of its own, however a number is written.
         across: settings that may differ in a curve.
 
     Raises:
@@ -65,14 +70,35 @@ def group(runs: Sequence[Run], by: Sequence[str] = (), across: Sequence[str] = (
     by = list(dict.fromkeys(known_name(name, known) for name in by))
     across = [known_name(name, known) for name in across]
     groups: dict[tuple[str, Method], list[Run]] = {}
+    texts = {name: _one_text(name, runs) for name in by}
     for run in runs:
-        method = Method(run.agent, run.norm, tuple((name, run.value(name)) for name in by))
+        method = Method(run.agent, run.norm, tuple((name, texts[name][run.value(name)]) for name in by))
         groups.setdefault((run.env, method), []).append(run)
     curves = [Curve(env, method, tuple(found)) for (env, method), found in groups.items()]
     for curve in curves:
         _check_settings(curve, {*by, *across})
         _check_seeds(curve, across)
     return sorted(curves, key=lambda curve: (curve.env, curve.method.variant, _rank(curve.method.norm)))
+
+
+def _one_text(name: str, runs: Sequence[Run]) -> dict[str, str]:
+    """Each text of a setting's value with the first one of the same number: 0.001 for 1e-3. Versions are no numbers."""
+    first: dict[float | str, str] = {}
+    found = {}
+    for run in runs:
+        value = run.value(name)
+        number = None if name in run.made_with else number_in(value)
+        found[value] = first.setdefault(value if number is None else number, value)
+    return found
+
+
+def number_in(text: str) -> float | None:
+    """The finite number that a text is; None where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -117,10 +143,29 @@ def _separating(settings: Mapping[str, Sequence[str]]) -> str | None:
 
 def _told(name: str, values: Sequence[str], runs: Sequence[Run]) -> str:
     parts = []
-    for value, count in Counter(values).most_common(3):
+    common = Counter(values).most_common(3)
+    for (value, count), short in zip(common, shortened([value for value, _ in common]), strict=True):
         example = runs[values.index(value)].name
-        parts.append(f"{value[:60]} in {count}, {example}{' for example' if count > 1 else ''}")
+        parts.append(f"{short} in {count}, {example}{' for example' if count > 1 else ''}")
     return f"{name} ({'; '.join(parts)})"
+
+
+def shortened(values: Sequence[str]) -> list[str]:
+    """Different texts, each cut to 60 letters, where it differs from the others if its beginning does not."""
+    found = []
+    for value in values:
+        others = [other for other in values if other != value] if len(value) > _SHOWN else []
+        same = max((_letters_in_common(value, other) for other in others), default=0)
+        start = 0 if same < _SHOWN else same - _SHOWN // 3
+        end = start + _SHOWN
+        found.append("…" * (start > 0) + value[start:end] + "…" * (len(value) > end))
+    return found
+
+
+def _letters_in_common(one: str, other: str) -> int:
+    """How long the beginnings of two texts are that are equal."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _check_seeds(curve: Curve, across: Sequence[str]) -> None:

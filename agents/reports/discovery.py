@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,26 +41,30 @@ def find_runs(folders: Sequence[Path], pattern: re.Pattern[str] | None = None) -
     notes: list[str] = []
     runs: list[Run] = []
     for root in folders:
-        if not root.is_dir():
+        if not os.path.isdir(root):  # False for a name that is too long
             raise ValueError(f"there is no folder {root}: name one that holds runs")
         before = len(runs)
-        for folder, files in _folders(root):
-            if (run := _run(folder, root, files, pattern, notes)) is not None:
+        for folder, files in _folders(root, notes):
+            if (run := _run(folder, files, pattern, notes)) is not None:
                 runs.append(run)
         if len(runs) == before:
             raise ValueError(_nothing(root, notes))
     return Found(_once(runs), notes)
 
 
-def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+def _folders(root: Path, notes: list[str]) -> Iterator[tuple[Path, list[str]]]:
     """The folders under one, with the names of their files: linked ones last, each real folder once.
 
-    A link to a folder that this one is in is not followed.
+    A link to a folder that this one is in is not followed, and one that cannot be read is noted.
     """
+
+    def note(error: OSError) -> None:
+        notes.append(f"{error.filename} is left out: {error.strerror}")
+
     seen = set(root.resolve().parents)
     waiting = [root]
     for top in waiting:  # which grows by the links
-        for path, names, files in os.walk(top):
+        for path, names, files in os.walk(top, onerror=note):
             folder = Path(path)
             if (real := folder.resolve()) in seen:
                 names.clear()
@@ -70,11 +75,11 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
             yield folder, files
 
 
-def _run(folder: Path, root: Path, files: list[str], pattern: re.Pattern[str] | None, notes: list[str]) -> Run | None:
+def _run(folder: Path, files: list[str], pattern: re.Pattern[str] | None, notes: list[str]) -> Run | None:
     """The run in a folder; None where there is none, or one that cannot be read, which is noted."""
     logs = [folder / name for name in sorted(files) if name.startswith(PATTERN.rstrip("*"))]
     try:
-        if "config.json" in files and is_run(read_config(folder / "config.json")):
+        if "config.json" in files and _is_ours(folder, files, logs):
             if "progress.csv" in files:
                 return read_wnrl_run(folder, notes)
             notes.append(f"{folder} is left out: it has no progress.csv")
@@ -88,7 +93,23 @@ def _run(folder: Path, root: Path, files: list[str], pattern: re.Pattern[str] | 
     except (ValueError, OSError) as error:
         notes.append(f"{folder} is left out: {error}")
         return None
-    return event_run(folder, root, events, pattern)
+    return event_run(folder, events, pattern)
+
+
+def _is_ours(folder: Path, files: list[str], logs: list[Path]) -> bool:
+    """Whether `config.json` is that of a run of this library.
+
+    One that is not readable as such is not, where there are event files and no `progress.csv`.
+
+    Raises:
+        ValueError: it is not readable, and may be damaged.
+    """
+    try:
+        return is_run(read_config(folder / "config.json"))
+    except ValueError:
+        if logs and "progress.csv" not in files:
+            return False
+        raise
 
 
 def _once(runs: list[Run]) -> list[Run]:
@@ -100,7 +121,8 @@ def _once(runs: list[Run]) -> list[Run]:
 
 
 def _nothing(root: Path, notes: list[str]) -> str:
-    if not any(root.iterdir()):
-        return f"{root} is empty: name a folder that holds runs"
+    with suppress(OSError):  # which the notes have
+        if not any(root.iterdir()):
+            return f"{root} is empty: name a folder that holds runs"
     why = f" ({notes[-1]})" if notes else ", which are folders with config.json and progress.csv or with event files"
     return f"{root} holds no run that can be read{why}"

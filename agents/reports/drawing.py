@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,7 +57,8 @@ class Chart(NamedTuple):
         from matplotlib.figure import Figure
 
         png, svg = io.BytesIO(), io.BytesIO()
-        with matplotlib.rc_context(_rc(LIGHT)):
+        with matplotlib.rc_context(_rc(LIGHT)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")  # the page has the name in its fonts
             figure = Figure(figsize=(WIDTH, self.height), layout="constrained")
             FigureCanvasAgg(figure)
             self.paint(figure.subplots())
@@ -101,5 +103,6 @@ def _rc(theme: Theme) -> dict[Any, Any]:
 
 
 def file_name(text: str) -> str:
-    """The text with what files are not named by replaced."""
-    return "".join(letter if letter.isalnum() or letter in "-+." else "-" for letter in text).strip(".-")[:100]
+    """The text with what files are not named by replaced, of 100 bytes at most."""
+    name = "".join(letter if letter.isalnum() or letter in "-+." else "-" for letter in text).strip(".-")
+    return name.encode()[:100].decode(errors="ignore")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agents.reports.run import Points
+from wnrl.checkpoints.files import open_file
 
 PATTERN = "events.out.tfevents.*"
 _FRAME = 16  # bytes around a record: its length and two checksums
@@ -31,6 +33,9 @@ def read_events(paths: Sequence[Path], notes: list[str]) -> Events:
     Args:
         paths: in the order in which they were written.
         notes: gets a line on each file that is damaged or truncated, whose events up to there are used.
+
+    Raises:
+        ValueError: a file cannot be opened.
     """
     scalars: dict[str, list[tuple[float, float]]] = {}
     texts: dict[str, str] = {}
@@ -59,6 +64,7 @@ def _events(path: Path, notes: list[str]) -> list[Any]:
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
 
+    open_file(path).close()  # says what is wrong in one line
     events, good = [], 0
     try:
         for record in RawEventFileLoader(str(path)).Load():  # ends at the first damaged record
@@ -80,5 +86,6 @@ def _number(value: Any) -> float | None:
     if kind == "tensor" and value.metadata.plugin_data.plugin_name == "scalars":
         from tensorboard.util.tensor_util import make_ndarray
 
-        return float(make_ndarray(value.tensor).reshape(-1)[0])
+        with suppress(LookupError, TypeError, ValueError):  # it is empty, or of no numbers
+            return float(make_ndarray(value.tensor).reshape(-1)[0])
     return None

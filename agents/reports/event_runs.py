@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.reports.event_files import Events
-from agents.reports.run import UNKNOWN, Points, Run
+from agents.reports.run import UNKNOWN, Points, Run, as_game, as_text
 
 RETURN = "rollout/ep_rew_mean"
 _EPISODES = ("charts/episodic_return", "charts/episode_reward")
@@ -41,15 +41,14 @@ def _alternating(parts: Sequence[str]) -> list[tuple[int, str]]:
     return [(index % 2, part) for index, part in enumerate(parts)]
 
 
-def event_run(folder: Path, root: Path, events: Events, pattern: re.Pattern[str] | None) -> Run:
+def event_run(folder: Path, events: Events, pattern: re.Pattern[str] | None) -> Run:
     """The run whose events were read.
 
     Names come from the folders' pattern where there is one, from CleanRL's table of hyperparameters where that is, and
     from the folders as stable-baselines3 makes them: ENVIRONMENT/ALGORITHM_NUMBER.
 
     Args:
-        folder: of the events, in `root` by its path.
-        root: the folder that was searched.
+        folder: of the events.
         events: as `read_events` gives them.
         pattern: as `folder_pattern` gives it.
 
@@ -57,7 +56,7 @@ def event_run(folder: Path, root: Path, events: Events, pattern: re.Pattern[str]
         ValueError: the folder does not match the pattern, or a seed is no number.
     """
     parameters = _parameters(events.texts.get("hyperparameters/text_summary", ""))
-    place = Path(Path(os.path.abspath(root)).name, folder.relative_to(root))  # by the links' names
+    place = Path(as_text(os.path.abspath(folder)))  # by the links' names
     named = _named(folder, place, pattern)
     env = named.pop("env", parameters.get("env_id", place.parent.name or place.name))
     seed = named.pop("seed", parameters.get("seed"))
@@ -95,14 +94,7 @@ def _parameters(table: str) -> dict[str, str]:
 
 def _game(env: str) -> str:
     """Gymnasium's name of the game that an id of an Atari environment stands for; any other id as it is."""
-    if not _ATARI.search(env):
-        return env
-    from envs.games import game_name  # brings the emulator
-
-    try:
-        return game_name(env)
-    except ValueError:
-        return env
+    return as_game(env) if _ATARI.search(env) else env
 
 
 def _with_mean_return(scalars: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Points]:

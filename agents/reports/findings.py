@@ -84,8 +84,8 @@ class Block(NamedTuple):
 class Improvement(NamedTuple):
     """What a method's runs are beside those of the baseline."""
 
-    env: str
-    """`all` for the mean over environments."""
+    env: str | None
+    """None for the mean over environments."""
     method: Method
     baseline: Method
     probability: Estimate

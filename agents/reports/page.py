@@ -11,17 +11,7 @@ from agents.reports.bootstrap import FEWEST
 from agents.reports.drawing import Drawn
 from agents.reports.findings import Analysis
 from agents.reports.score_scales import RELATIVE
-from agents.reports.tables import Table
-
-GENERATOR = "wnrl report"
-"""By which an earlier report is known."""
-UNFINISHED = f"""<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="generator" content="{GENERATOR}"><title>Unfinished report</title></head>
-<body><p>This report is being written, or was not finished: call its command again.</p></body>
-</html>
-"""
-"""The page until there is one."""
+from agents.reports.tables import Table, plain
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #f4f5f7; --text: #1c1e21; --faint: #5b616b; --line: #d9dce1;
@@ -99,7 +89,7 @@ def page(
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="{GENERATOR}">
+<meta name="generator" content="wnrl report">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{html.escape(title)}</title>
@@ -118,13 +108,17 @@ def page(
 
 def markdown(title: str, analysis: Analysis, tables: Mapping[str, Table], notes: Sequence[str]) -> str:
     """The texts and tables of the page in Markdown."""
-    parts = [f"# {title}", summary(analysis)]
+    parts = [f"# {plain(title)}", plain(summary(analysis))]
     if notes:
-        parts.append("\n".join(f"- {note}" for note in notes))
+        parts.append("\n".join(f"- {plain(note)}" for note in notes))
     texts = {"scores": scores_text(analysis), "aggregates": scales_text(analysis), "improvement": IMPROVEMENT_TEXT}
     for name in ("scores", "aggregates", "improvement", "thresholds", "settings-that-differ", "runs"):
         if (table := tables.get(name)) is not None and table.rows:
-            parts += [f"## {table.title}", *([texts[name]] if name in texts else []), table.as_markdown().rstrip()]
+            parts += [
+                f"## {table.title}",
+                *([plain(texts[name])] if name in texts else []),
+                table.as_markdown().rstrip(),
+            ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -73,5 +73,16 @@ UNKNOWN = "unknown"
 
 
 def as_text(value: Any) -> str:
-    """A value of JSON in a cell of a table."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A value of JSON in a cell of a table, with escapes for what is not in Unicode."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def as_game(text: str) -> str:
+    """Gymnasium's name of the Atari game that a text spells; the text where it spells none."""
+    from envs.games import game_name  # brings the emulator
+
+    try:
+        return game_name(text)
+    except ValueError:
+        return text

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from agents.reports.bootstrap import Estimate
-from agents.reports.curves import Curve, Method, known_name
+from agents.reports.curves import Curve, Method, known_name, number_in
 from agents.reports.drawing import Chart, file_name
 from agents.reports.findings import Analysis, CurveResult, EnvironmentResult
 from agents.reports.lines import dashes_of, draw_line, legend, lines_height, parts, titled
@@ -42,7 +41,7 @@ def checked_numbers(curves: Sequence[Curve], name: str) -> str:
     setting = known_name(name, dict(curves[0].method.by))
     values = dict.fromkeys(dict(curve.method.by)[setting] for curve in curves)
     for value in values:
-        if _number(value) is None:
+        if number_in(value) is None:
             raise ValueError(f"--against takes a setting whose values are numbers: {setting} is {value} in some runs")
     if len(values) == 1:
         raise ValueError(f"--against takes a setting that differs between runs: {setting} is {value} in all")
@@ -54,7 +53,7 @@ def sensitivities(env: EnvironmentResult, setting: str) -> list[Sensitivity]:
     found: dict[Method, dict[float, CurveResult]] = {}
     for result in env.curves:
         by = dict(result.curve.method.by)
-        value = _number(by.pop(setting))
+        value = number_in(by.pop(setting))
         assert value is not None
         method = result.curve.method._replace(by=tuple(by.items()))
         found.setdefault(method, {})[value] = result
@@ -108,11 +107,3 @@ def _painter(lines: Sequence[Sensitivity], title: str, setting: str, tag: str) -
         legend(axes, drawn)
 
     return paint
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from agents.reports.analysis import STATISTICS
 from agents.reports.bootstrap import Estimate
-from agents.reports.curves import FREE, OF_NOTE, differing
+from agents.reports.curves import FREE, OF_NOTE, differing, shortened
 from agents.reports.findings import Analysis, CurveResult
 from agents.reports.run import Run
 from agents.reports.score_scales import HUMAN
@@ -36,7 +37,7 @@ class Table(NamedTuple):
 
     def as_markdown(self) -> str:
         """A table as GitHub shows it."""
-        cells = [[_plain(cell) for cell in row] for row in [self.head, *self.rows]]
+        cells = [[plain(cell) for cell in row] for row in [self.head, *self.rows]]
         lines = [cells[0], ["---"] * len(self.head), *cells[1:]]
         return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
 
@@ -64,8 +65,9 @@ class Table(NamedTuple):
         )
 
 
-def _plain(cell: str) -> str:
-    return " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|")
+def plain(text: str) -> str:
+    """A text as Markdown shows it in one line, in a table too, with no HTML in it."""
+    return re.sub(r"([\\|<])", r"\\\1", " ".join(text.split()))
 
 
 def number(value: float) -> str:
@@ -128,7 +130,7 @@ def improvement_table(analysis: Analysis) -> Table:
     rows = []
     for one in analysis.improvements:
         values = [*_with_interval(one.probability), *_with_interval(one.difference), str(one.pairs or "–")]
-        rows.append((str(one.method), str(one.baseline), one.env, *values))
+        rows.append((str(one.method), str(one.baseline), one.env or "all", *values))
     return Table("improvement", "Probability of improvement", head, tuple(rows))
 
 
@@ -161,7 +163,12 @@ def difference_tables(analysis: Analysis) -> list[Table]:
 
 def _settings(name: str, title: str, names: Sequence[str], columns: Mapping[str, Sequence[Run]]) -> Table:
     """Rows of settings with their values in the runs of each column."""
-    rows = [(one, *(_values([run.value(one) for run in runs]) for runs in columns.values())) for one in names]
+    rows = []
+    for one in names:
+        values = [[run.value(one) for run in runs] for runs in columns.values()]
+        different = list(dict.fromkeys(value for column in values for value in column))
+        short = dict(zip(different, shortened(different), strict=True))
+        rows.append((one, *(_values([short[value] for value in column]) for column in values)))
     return Table(name, title, ("setting", *columns), tuple(rows))
 
 
@@ -176,7 +183,7 @@ def _values(values: Sequence[str]) -> str:
     different = list(dict.fromkeys(values))
     if len(different) > 3:
         return f"{different[0][:40]}, … ({len(different)} values)"
-    return ", ".join(value[:60] for value in different)
+    return ", ".join(different)
 
 
 def same_table(analysis: Analysis) -> Table:

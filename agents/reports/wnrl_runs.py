@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agents.reports.run import UNKNOWN, Points, Run, as_text
+from agents.reports.run import UNKNOWN, Points, Run, as_game, as_text
 from agents.settings.earlier import EARLIER
 from agents.training.run_directory import MOST_STEPS, broke_down, read_config
 from wnrl.tracking.csv_table import read_rows
@@ -37,27 +37,32 @@ def read_wnrl_run(folder: Path, notes: list[str]) -> Run:
     if not is_run(config):
         raise ValueError(f"{folder}/config.json names no agent and settings")
     rows = _rows(folder / "progress.csv", notes)
-    clock = _clock((float(row["step"]), elapsed) for row in rows if (elapsed := _elapsed(row)) is not None)
+    times = [(float(row["step"]), elapsed) for row in rows if (elapsed := _elapsed(row)) is not None]
     tags = {tag for row in rows for tag in row} - {"step"}
     metrics = {tag: Points.of((float(row["step"]), float(row[tag])) for row in rows if row.get(tag)) for tag in tags}
     if (folder / EVALUATIONS).is_file():
         metrics[EVALUATED] = _evaluated(metrics.get(EVALUATED), _rows(folder / EVALUATIONS, notes))
-    settings = _settings(config)
+    settings, agent = _settings(config), as_text(config["agent"])
     seed = config["settings"].get("seed")
     return Run(
         str(folder),
-        f"sb3-{config['agent']}" if config.get("library") else config["agent"],
-        as_text(config["settings"].get("game") or config["settings"].get("env") or UNKNOWN),
+        f"sb3-{agent}" if config.get("library") else agent,
+        _env(config["settings"]),
         settings.get("norm", UNKNOWN),
         seed if isinstance(seed, int) else None,
         settings,
         _made_with(config),
         {tag: points for tag, points in metrics.items() if len(points.steps)},
-        clock,
+        _clock(times, [_number(start.get("first_step")) for start in config.get("starts") or []]),
         {} if config.get("library") else {name: as_text(value) for name, value in EARLIER.items()},
         broke_down(config),
         _number(config["settings"].get("steps")),
     )
+
+
+def _env(settings: Mapping[str, Any]) -> str:
+    game = settings.get("game")
+    return as_game(as_text(game)) if game else as_text(settings.get("env") or UNKNOWN)
 
 
 def _rows(path: Path, notes: list[str]) -> list[dict[str, str]]:
@@ -80,13 +85,14 @@ def _elapsed(row: Mapping[str, str]) -> float | None:
     return float(row["step"]) / speed if speed > 0 else None
 
 
-def _clock(pairs: Iterable[tuple[float, float]]) -> Points:
-    """Seconds by step; the stored ones begin again at 0 when a run is resumed."""
-    before, last, clock = 0.0, 0.0, []
+def _clock(pairs: Iterable[tuple[float, float]], first_steps: Sequence[float]) -> Points:
+    """Seconds by step; the stored ones begin again at 0 with each start, whose rows are after its first step."""
+    before, last, start, clock = 0.0, 0.0, 0, []
     for step, elapsed in pairs:
-        if elapsed < last:
+        now = max((index for index, first in enumerate(first_steps) if first < step), default=0)
+        if now != start or elapsed < last:
             before += last
-        last = elapsed
+        start, last = now, elapsed
         clock.append((step, before + elapsed))
     return Points.of(clock)
 

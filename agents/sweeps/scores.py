@@ -11,7 +11,7 @@ from agents.reports.analysis import SCORES, Choices, analyse
 from agents.reports.breakdowns import with_breakdowns
 from agents.reports.curves import Method, group
 from agents.reports.findings import Analysis
-from agents.reports.run import ABSENT, Run
+from agents.reports.run import ABSENT, Run, as_game
 from agents.reports.tables import Table, score_table
 from agents.reports.wnrl_runs import read_wnrl_run
 from agents.sweeps.csv_file import write_csv
@@ -124,7 +124,8 @@ def _outcomes(folder: SweepFolder, trials: Sequence[Trial], scored: Collection[s
 
 def _row_without_scores(trial: Trial, head: Sequence[str]) -> list[str]:
     method = Method(trial.agent, trial.norm, tuple((name, trial.shown(name)) for name in trial.varied))
-    known = {"method": str(method), "environment": trial.task, "seeds": "0"}
+    env = as_game(trial.task) if trial.game else trial.task
+    known = {"method": str(method), "environment": env, "seeds": "0"}
     return [known.get(name, ABSENT) for name in head]
 
 

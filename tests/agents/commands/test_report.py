@@ -153,6 +153,28 @@ def test_nothing_but_a_run_whose_learning_broke_down(report, tmp_path):
     )
 
 
+def test_a_run_whose_score_ends_early_is_left_out_by_min_steps(report, runs):
+    """Its training goes on, and a score that the others lack does not count."""
+    rows = [*curve([1]), {"step": 300, "train/loss": 1.0}]
+    write_run(runs / "none-3", rows, [(100, 1), (300, 1)], seed=3)
+    assert "all curves end at 100, where runs/none-3 does" in report("runs", *QUICK)[2]
+    code, out, err = report("runs", "--min-steps", 200, *QUICK)
+    assert (code, out.partition(" in ")[0]) == (0, "6 runs")
+    assert err == ("note: runs/none-3 is left out: its rollout/ep_rew_mean ends at step 100, before --min-steps 200\n")
+
+
+def test_min_steps_holds_for_the_score_that_is_left(report, tmp_path):
+    """Without the first run all have evaluations, which end early in the second."""
+    games = [(100, 1), (300, 1)]
+    write_run(tmp_path / "runs" / "a", [*curve([1]), {"step": 300, "train/loss": 1.0}], seed=0)
+    write_run(tmp_path / "runs" / "b", curve([1, 1, 1]), [(50, 1), (100, 1)], seed=1)
+    for seed in (2, 3):
+        write_run(tmp_path / "runs" / f"c{seed}", curve([1, 1, 1]), games, seed=seed)
+    code, out, err = report("runs", "--min-steps", 200, *QUICK)
+    assert (code, out.partition(" in ")[0]) == (0, "2 runs")
+    assert "runs/b is left out: its eval/mean_reward ends at step 100, before --min-steps 200" in err
+
+
 def test_ctrl_c(report, runs, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt

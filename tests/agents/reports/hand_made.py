@@ -17,7 +17,7 @@ SETTINGS = {
 }
 
 
-def write_run(folder, rows, games=(), agent="dqn", broke_down=None, **settings):
+def write_run(folder, rows, games=(), agent="dqn", broke_down=None, resumed=(), **settings):
     """A folder of ours.
 
     Args:
@@ -26,12 +26,14 @@ def write_run(folder, rows, games=(), agent="dqn", broke_down=None, **settings):
         games: of evaluations.csv, (step, score) each.
         agent: its name.
         broke_down: step at which its learning did.
+        resumed: steps from which it went on.
         settings: that differ from `SETTINGS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     start = {"first_step": 0, "versions": {"torch": "2.8"}, "git_commit": "0123456789abcdef", "device": "a cpu"}
     start |= {} if broke_down is None else {"broke_down": broke_down}
-    config = {"format": 1, "agent": agent, "settings": {**SETTINGS, **settings}, "starts": [start]}
+    config = {"format": 1, "agent": agent, "settings": {**SETTINGS, **settings}}
+    config["starts"] = [start, *({**start, "first_step": step} for step in resumed)]
     (folder / "config.json").write_text(json.dumps(config))
     columns = list(dict.fromkeys(["step", *(name for row in rows for name in row)]))
     lines = [",".join(columns), *(",".join(str(row.get(name, "")) for name in columns) for row in rows)]
@@ -55,7 +57,7 @@ def write_events(path, scalars, parameters=None, *, start=1000.0):
 
     Args:
         path: of the file.
-        scalars: (tag, step, value) each, a second apart.
+        scalars: (tag, step, value) each, a second apart, or a value of a summary.
         parameters: CleanRL's table of hyperparameters.
         start: seconds since the epoch at the first one.
     """
@@ -69,9 +71,10 @@ def write_events(path, scalars, parameters=None, *, start=1000.0):
         value = Summary.Value(tag="hyperparameters/text_summary")
         value.tensor.string_val.append(f"|param|value|\n|-|-|\n{rows}".encode())
         events.append(Event(wall_time=start, step=0, summary=Summary(value=[value])))
-    for second, (tag, step, number) in enumerate(scalars):
-        summary = Summary(value=[Summary.Value(tag=tag, simple_value=number)])
-        events.append(Event(wall_time=start + second, step=step, summary=summary))
+    for second, scalar in enumerate(scalars):
+        tag, step, number = scalar if isinstance(scalar, tuple) else (None, 0, 0)
+        value = scalar if tag is None else Summary.Value(tag=tag, simple_value=number)
+        events.append(Event(wall_time=start + second, step=step, summary=Summary(value=[value])))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         for event in events:

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from agents.reports.analysis import Choices, analyse, first_step, score_tag, seconds_at
+from agents.reports.charts import charts
 from agents.reports.curves import group
 from agents.reports.run import Points
 from tests.agents.reports.hand_made import a_run
@@ -198,9 +199,21 @@ def test_aggregates_are_of_scaled_scores_in_the_environments_that_all_methods_ha
     assert float(weight.statistics["optimality gap"].value) == pytest.approx(
         1 - np.mean([1, 1, 0.25, 0.25, 0.75, 0.75])
     )
-    assert [one.env for one in found.improvements] == ["A", "B", "all"]
+    assert [one.env for one in found.improvements] == ["A", "B", None]
     assert float(found.improvements[-1].probability.value) == pytest.approx((1 + 0.75) / 2)
     assert [one.difference and float(one.difference.value) for one in found.improvements] == [10, 0, None]
+
+
+def test_an_environment_called_all_is_one_of_them():
+    runs = [a_run([v, v], env=env, norm=norm, seed=s)
+            for env, gain in (("all", 1), ("B", 5)) for norm in ("none", "weight") for s in range(2)
+            for v in [gain * (norm == "weight")]]  # fmt: skip
+    found = study(runs).improvements
+    assert [(one.env, one.difference and float(one.difference.value), one.pairs) for one in found] == [
+        ("B", 5, 2), ("all", 1, 2), (None, None, 0),
+    ]  # fmt: skip
+    names = [chart.name for chart in charts(study(runs))["improvements"]]
+    assert names == ["improvement-B", "improvement-all", "improvement-all-2"]
 
 
 def test_of_one_environment_profiles_have_its_own_scores():

@@ -1,9 +1,11 @@
 """agents.reports.curves"""
 
+from dataclasses import replace
+
 import pytest
 
 from agents.commands.parser import RESUMABLE
-from agents.reports.curves import FREE, OF_NOTE, Method, differing, group
+from agents.reports.curves import FREE, OF_NOTE, Method, differing, group, shortened
 from tests.agents.reports.hand_made import a_run
 
 
@@ -31,6 +33,13 @@ def test_runs_of_different_settings_are_refused_by_name():
     )
 
 
+def test_long_values_are_told_apart():
+    runs = [a_run([1], seed=s, settings={"net": "x" * 70 + str(s)}) for s in range(2)]
+    with pytest.raises(ValueError, match=rf"differ in net \(…{'x' * 20}0 in 1, .*; …{'x' * 20}1 in 1, "):
+        group(runs)
+    assert shortened(["y" * 61, "z"]) == ["y" * 60 + "…", "z"]
+
+
 @pytest.mark.parametrize(("epochs", "by"), [("4", "learning_rate"), ("3", "learning_rate epochs")])
 def test_the_advice_names_no_more_settings_than_tell_the_runs_apart(epochs, by):
     """Here the learning rate alone, or of three runs with two values each neither."""
@@ -48,6 +57,18 @@ def test_a_setting_may_have_curves_of_its_own_or_be_taken_for_one():
     assert curves[0].method == Method("dqn", "none", (("learning_rate", "1"),))
     (curve,) = group(rates(), across=["learning_rate"])
     assert len(curve.runs) == 6
+
+
+def test_a_number_is_one_value_however_it_is_written():
+    texts = ["0.001", "1e-3", "0.0010", "0.01"]
+    runs = [a_run([1], seed=s, settings={"learning_rate": text}) for s, text in enumerate(texts)]
+    curves = group(runs, by=["learning_rate"])
+    assert [str(curve.method) for curve in curves] == ["dqn none, learning_rate 0.001", "dqn none, learning_rate 0.01"]
+    assert [run.seed for run in curves[0].runs] == [0, 1, 2]
+    versions = [
+        replace(a_run([1], seed=s), made_with={"version of ray": text}) for s, text in enumerate(["2.1", "2.10"])
+    ]
+    assert len(group(versions, by=["version of ray"])) == 2
 
 
 def test_an_unknown_setting():

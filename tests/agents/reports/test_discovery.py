@@ -1,5 +1,9 @@
 """agents.reports.discovery"""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
 from agents.reports.discovery import find_runs
@@ -49,6 +53,14 @@ def test_a_folder_that_is_a_link_has_the_links_name(tmp_path):
     assert (run.agent, run.env) == ("PPO", "Task")
 
 
+@pytest.mark.parametrize("named", ["tb", "tb/CartPole-v1", "tb/CartPole-v1/PPO_2", "tb/CartPole-v1/../CartPole-v1"])
+def test_an_environment_is_the_folder_around_a_run_whichever_is_named(tmp_path, monkeypatch, named):
+    write_events(tmp_path / "tb" / "CartPole-v1" / "PPO_2" / LOG, [("rollout/ep_rew_mean", 1, 1.0)])
+    monkeypatch.chdir(tmp_path)
+    (run,) = find_runs([Path(named)]).runs
+    assert (run.agent, run.env) == ("PPO", "CartPole-v1")
+
+
 def test_what_cannot_be_read_is_left_out_and_noted(tmp_path):
     write_run(tmp_path / "good", curve([1]))
     write_run(tmp_path / "new", []).joinpath("progress.csv").unlink()
@@ -66,7 +78,54 @@ def test_what_cannot_be_read_is_left_out_and_noted(tmp_path):
     ]
 
 
+@pytest.fixture
+def locked(monkeypatch):
+    """Makes folders that cannot be listed, even by root, of what is given."""
+    folders, scandir = set(), os.scandir
+
+    def scan(path):
+        if str(path) in folders:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    return lambda *paths: folders.update(map(str, paths))
+
+
+def test_a_folder_that_cannot_be_listed_is_noted(tmp_path, locked):
+    write_run(tmp_path / "good", curve([1]))
+    write_run(tmp_path / "secret" / "run", curve([1]))
+    locked(tmp_path / "secret")
+    runs, notes = find_runs([tmp_path])
+    assert [run.name for run in runs] == [f"{tmp_path}/good"]
+    assert notes == [f"{tmp_path}/secret is left out: Permission denied"]
+    with pytest.raises(ValueError, match=r"holds no run that can be read \(.*/secret is left out: Permission denied\)"):
+        find_runs([tmp_path / "secret"])
+
+
+def test_a_log_that_cannot_be_opened_is_left_out_and_noted(tmp_path):
+    write_run(tmp_path / "good", curve([1]))
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / LOG).symlink_to("nowhere")
+    runs, notes = find_runs([tmp_path])
+    assert [run.name for run in runs] == [f"{tmp_path}/good"]
+    assert notes == [f"{tmp_path}/log is left out: there is no file {tmp_path}/log/{LOG}: check the path"]
+
+
+@pytest.mark.parametrize("config", ['{"agent": {"name": "ppo"}}', "[1]", "agent: ppo"])
+def test_a_configuration_of_others_hides_no_log(tmp_path, config):
+    write_events(tmp_path / "Task" / "PPO_1" / LOG, [("rollout/ep_rew_mean", 1, 1.0)])
+    (tmp_path / "Task" / "PPO_1" / "config.json").write_text(config)
+    runs, notes = find_runs([tmp_path])
+    assert ([(run.agent, run.env) for run in runs], notes) == ([("PPO", "Task")], [])
+    (tmp_path / "Task" / "PPO_1" / "progress.csv").touch()  # as a damaged run of ours has it
+    with pytest.raises(ValueError, match=r"PPO_1 is left out: .*config\.json"):
+        find_runs([tmp_path])
+
+
 def test_nothing_to_compare(tmp_path):
+    with pytest.raises(ValueError, match="there is no folder xxx"):
+        find_runs([Path("x" * 300)])
     with pytest.raises(ValueError, match=r"there is no folder .*/nowhere: name one that holds runs"):
         find_runs([tmp_path / "nowhere"])
     with pytest.raises(ValueError, match="is empty: name a folder that holds runs"):

@@ -34,6 +34,17 @@ def test_names_are_text_and_no_markup():
     assert "/" not in file_name("../../etc")
 
 
+def test_letters_that_no_font_has_are_no_warning(recwarn):
+    (chart,) = charts(study([a_run([1, 2], env="環境")]))["curves"]
+    assert chart.drawn().name == "curve-環境"
+    assert not recwarn.list
+
+
+def test_a_long_name_of_any_letters_is_that_of_a_file(tmp_path):
+    assert file_name("環" * 90) == "環" * 33
+    (tmp_path / f".{file_name('é' * 300)}.png.0123abcd.tmp").touch()
+
+
 def test_what_is_missing_is_named(monkeypatch):
     check_drawing()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

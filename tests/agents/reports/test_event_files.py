@@ -68,6 +68,25 @@ def test_damage_in_the_middle_ends_what_is_used(tmp_path):
     assert notes[1].endswith("0 events in 0 of 43 bytes are used")
 
 
+@pytest.mark.parametrize("dtype", ["DT_FLOAT", "DT_STRING", "DT_RESOURCE"])
+def test_a_scalar_without_a_number_is_left_out(tmp_path, dtype):
+    from tensorboard.compat.proto import types_pb2
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    value = Summary.Value(tag="empty")
+    value.metadata.plugin_data.plugin_name = "scalars"
+    value.tensor.dtype = types_pb2.DataType.Value(dtype)
+    value.tensor.tensor_shape.dim.add(size=0)
+    path = write_events(tmp_path / "e", [("a", 1, 1.0), value, ("a", 2, 2.0)])
+    assert read_events([path], []).scalars == {"a": [(1, 1), (2, 2)]}
+
+
+def test_a_file_that_cannot_be_opened(tmp_path):
+    (tmp_path / "e").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"there is no file .*/e: check the path"):
+        read_events([tmp_path / "e"], [])
+
+
 def test_an_empty_file_is_no_damage(tmp_path):
     (tmp_path / "e").touch()
     notes = []

@@ -86,6 +86,13 @@ def test_markdown(analysis):
     assert text.count("\n| --- |") == 5
 
 
+def test_markdown_has_no_html_and_no_heading_of_ones_own(analysis):
+    text = markdown(f"A\n# {EVIL}", analysis, tables_of(analysis), [f"on\n\n{EVIL}"])
+    assert text.startswith("# A # \\<script>")
+    assert not re.search(r"(?<!\\)<", text)
+    assert "- on \\<script>" in text
+
+
 def test_summary(analysis):
     assert summary(analysis) == (
         "12 runs in 4 curves, on 2 environments, with 3 seeds a curve; the score is rollout/ep_rew_mean."

@@ -65,11 +65,9 @@ def test_after_a_full_disk_the_same_folder_can_be_written(tmp_path, monkeypatch,
     assert files(out) == files(tmp_path / "other")
 
 
-@pytest.mark.parametrize(
-    "left", [".index.html.0123abcd.tmp", "figures/.curve-A.png.0123abcd.tmp", "tables/.curves.csv.0123abcd.tmp"]
-)
+@pytest.mark.parametrize("left", [".index.html.0123abcd.tmp", "tables/.curves.csv.0123abcd.tmp"])
 def test_what_a_killed_report_left_is_removed(tmp_path, left):
-    (tmp_path / left).parent.mkdir(exist_ok=True)
+    write_report(tmp_path, "T", study([a_run([1, 2])]), [])
     (tmp_path / left).write_bytes(b"half")
     check_folder(tmp_path)
     write_report(tmp_path, "T", study([a_run([1, 2])]), [])
@@ -78,12 +76,36 @@ def test_what_a_killed_report_left_is_removed(tmp_path, left):
 
 
 @pytest.mark.parametrize(
-    "mine", ["figures/curve-A.png", "report.md", ".notes.md.0123abcd.tmp", "figures/.a.png.tmp", "figures/a/b.png"]
+    "mine", ["figures/curve-A.png", "report.md", ".notes.md.0123abcd.tmp", "index.html", "files.txt", "figures/a/b.png"]
 )
-def test_files_without_a_page_are_of_no_report(tmp_path, mine):
+def test_files_that_no_list_has_are_of_no_report(tmp_path, mine):
     (tmp_path / mine).parent.mkdir(exist_ok=True, parents=True)
-    (tmp_path / mine).touch()
+    (tmp_path / mine).write_text('<meta name="generator" content="wnrl report">' if "html" in mine else "")
     with pytest.raises(ValueError, match=f"holds {mine}, which is of no report"):
+        check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("mine", ["figures/mine.png", "tables/notes.md", "figures/.mine.png.0123abcd.tmp"])
+def test_a_file_of_ones_own_in_a_report_is_neither_overwritten_nor_removed(tmp_path, mine):
+    one = study([a_run([1, 2])])
+    write_report(tmp_path, "T", one, [])
+    (tmp_path / mine).write_bytes(b"mine")
+    with pytest.raises(ValueError, match=f"holds {mine}, which is of no report"):
+        check_folder(tmp_path)
+    write_report(tmp_path, "T", one, [])  # as where it came after the check
+    assert (tmp_path / mine).read_bytes() == b"mine"
+
+
+def test_a_list_that_a_killed_report_left_half_written_is_no_obstacle(tmp_path):
+    (tmp_path / ".files.txt.0123abcd.tmp").write_bytes(b"Fi")
+    check_folder(tmp_path)
+    write_report(tmp_path, "T", study([a_run([1, 2])]), [])
+    assert ".files.txt.0123abcd.tmp" not in files(tmp_path)
+
+
+def test_a_list_that_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "files.txt").mkdir()
+    with pytest.raises(ValueError, match=r"cannot read .*files\.txt \(Is a directory\): give another --out"):
         check_folder(tmp_path)
 
 
@@ -109,6 +131,12 @@ def test_what_is_no_report_is_left_alone(tmp_path):
         check_folder(tmp_path / "r")
     with pytest.raises(ValueError, match="is no folder"):
         check_folder(tmp_path / "index.html")
+
+
+def test_names_outside_unicode_are_escaped(tmp_path):
+    write_report(tmp_path, "T\udcfe", study([a_run([1, 2], name="x\udcff")]), ["note on x\udcff"])
+    assert "<h1>T\\udcfe</h1>" in (tmp_path / "index.html").read_text("utf-8")
+    assert "\nx\\udcff," in (tmp_path / "tables" / "runs.csv").read_text("utf-8")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -69,6 +69,13 @@ def test_near_values_are_on_a_linear_axis_and_two_seeds_have_no_band():
     assert not axes.collections
 
 
+def test_a_value_that_is_written_in_two_ways_has_all_its_runs():
+    found = [*runs({("none", "0.001"): 2, ("none", "0.01"): 3}, seeds=3), a_run([9] * 3, seed=3, settings={
+        "learning_rate": "1e-3", "units": "sqrt"})]  # fmt: skip
+    ((line,),) = [sensitivities(env, "learning_rate") for env in study(found).environments]
+    assert line.scores.value == pytest.approx([(3 + 4) / 2, 4])  # of 2, 3, 4 and 9, and of 3, 4 and 5
+
+
 def test_other_settings_have_lines_of_their_own():
     found = runs({("weight", "0.1"): 2, ("weight", "0.01"): 3})
     others = [replace(run, settings={**run.settings, "units": "paper"}) for run in found]

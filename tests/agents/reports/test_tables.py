@@ -37,7 +37,7 @@ def test_numbers(value, text):
 def test_a_table_in_three_forms():
     table = Table("t", "A <title>", ("a|b", "c"), (("<1>", 'x,"y"'), ("line\nbreak", "|")))
     assert list(csv.reader(io.StringIO(table.as_csv()))) == [["a|b", "c"], ["<1>", 'x,"y"'], ["line\nbreak", "|"]]
-    assert table.as_markdown() == '| a\\|b | c |\n| --- | --- |\n| <1> | x,"y" |\n| line break | \\| |\n'
+    assert table.as_markdown() == '| a\\|b | c |\n| --- | --- |\n| \\<1> | x,"y" |\n| line break | \\| |\n'
     html = table.as_html()
     assert '<th scope="row">&lt;1&gt;</th><td>x,&quot;y&quot;</td>' in html
     assert 'aria-label="A &lt;title&gt;"' in html
@@ -95,6 +95,13 @@ def test_settings():
     assert of_agents.head == ("setting", "dqn", "ppo")
     assert of_agents.rows == (("gamma", "0.9", "0.8"),)
     assert same_table(study(runs)).rows == (("run_dir", "r0"), ("clip", "5"))
+
+
+def test_long_values_are_cut_where_they_differ():
+    texts = ["x" * 100 + end for end in ("1" + "y" * 100, "2")]
+    runs = [a_run([1, 2], norm=f"norm{i}", settings={"net": text}) for i, text in enumerate(texts)]
+    differ, _ = difference_tables(study(runs))
+    assert differ.rows == (("net", "…" + "x" * 20 + "1" + "y" * 39 + "…", "…" + "x" * 20 + "2"),)
 
 
 def test_runs_and_points(analysis):

@@ -24,6 +24,15 @@ def test_a_run_is_read(tmp_path):
     assert run.value("trained on") == "a cpu"
 
 
+@pytest.mark.parametrize("game", ["Pong", "pong", "PongNoFrameskip-v4", "ALE/Pong-v5"])
+def test_each_spelling_of_a_game_is_one_environment(tmp_path, game):
+    assert read_wnrl_run(write_run(tmp_path / "run", curve([5]), game=game, env=None), []).env == "Pong"
+
+
+def test_a_game_that_is_not_known_keeps_its_name(tmp_path):
+    assert read_wnrl_run(write_run(tmp_path / "run", curve([5]), game="Tusk", env=None), []).env == "Tusk"
+
+
 def test_a_setting_that_came_later_has_the_value_that_it_had_before(tmp_path):
     run = read_wnrl_run(write_run(tmp_path / "run", curve([5])), [])
     assert EARLIER["env_groups"] == 1
@@ -38,9 +47,19 @@ def test_schedules_end_with_the_steps_where_nothing_else_is_set(tmp_path):
         assert run.value("schedule_steps") == end
 
 
-def test_wall_time_goes_on_after_a_resume(tmp_path):
-    rows = [{"step": s, "time/time_elapsed": t, "rollout/ep_rew_mean": 1} for s, t in [(10, 4), (20, 9), (30, 2)]]
-    assert read_wnrl_run(write_run(tmp_path / "run", rows), []).clock.values.tolist() == [4, 9, 11]
+@pytest.mark.parametrize(
+    ("resumed", "times", "expected"),
+    [
+        ([20], [5, 10, 12, 17], [5, 10, 22, 27]),
+        ([30, 20], [5, 10, 12, 17], [5, 10, 22, 27]),  # once more from an earlier checkpoint
+        ([10, 10, 35], [5, 7, 9, 3], [5, 12, 14, 17]),
+        ([], [5, 10, 2, 3], [5, 10, 12, 13]),  # the start is not in the configuration
+    ],
+)
+def test_wall_time_goes_on_after_a_resume(tmp_path, resumed, times, expected):
+    steps = (10, 20, 30, 40)
+    rows = [{"step": s, "time/time_elapsed": t, "rollout/ep_rew_mean": 1} for s, t in zip(steps, times, strict=True)]
+    assert read_wnrl_run(write_run(tmp_path / "run", rows, resumed=resumed), []).clock.values.tolist() == expected
 
 
 def test_the_table_of_games_gives_evaluations(tmp_path):
@@ -76,6 +95,11 @@ def test_where_there_is_the_speed_alone_it_gives_the_wall_time(tmp_path):
     rows = [{"step": 100, "time/fps": 50, "rollout/ep_rew_mean": 1}, {"step": 300, "time/fps": 60}, {"step": 400}]
     clock = read_wnrl_run(write_run(tmp_path / "run", rows), []).clock
     assert (clock.steps.tolist(), clock.values.tolist()) == ([100, 300], [2, 5])
+
+
+def test_names_outside_unicode_are_escaped(tmp_path):
+    run = read_wnrl_run(write_run(tmp_path / "run", curve([5]), agent="a\udcff", env="b\udcff", norm="c\udcff"), [])
+    assert (run.agent, run.env, run.norm) == ("a\\udcff", "b\\udcff", "c\\udcff")
 
 
 def test_what_is_no_run_is_refused(tmp_path):
