@@ -45,8 +45,8 @@ def analytic_init(
         gains: squared gains by the names of layers, output layers too; they override the rules above.
 
     Raises:
-        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight is parametrized,
-            a gain below 0, or a name that is not a layer's.
+        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight or bias is
+            parametrized, a gain below 0, or a name that is not a layer's.
     """
     gains = _checked(gains or {}, network)
     known, outputs = _gains(network), output_modules(network)

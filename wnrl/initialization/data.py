@@ -36,9 +36,9 @@ def data_init(network: nn.Module, *inputs: Any, generator: torch.Generator | Non
         keywords: inputs by name.
 
     Raises:
-        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight is parametrized,
-            one example, examples that are all equal, or values that are not finite. After any error, every parameter
-            and buffer has its old value.
+        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight or bias is
+            parametrized, one example, examples that are all equal, or values that are not finite. After any error,
+            every parameter and buffer has its old value.
     """
     initialize_layers(network, _standardized(DIRECTION_STD, generator), "data_init", inputs, keywords)
 

@@ -34,7 +34,7 @@ def he_uniform_(network: nn.Module, bias: float = 0.1, generator: torch.Generato
         generator: for drawing the weights; None: the global one.
 
     Raises:
-        ValueError: no such layer, or a layer whose weight is parametrized.
+        ValueError: no such layer, or a layer whose weight or bias is parametrized.
     """
     for layer in layers_to_initialize(network):
         drawn = layer.empty_rows(generator)

@@ -37,8 +37,9 @@ def initialize_layers(
         keywords: inputs by name.
 
     Raises:
-        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight is parametrized,
-            one example, or examples that are all equal. After any error, every parameter and buffer has its old value.
+        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight or bias is
+            parametrized, one example, or examples that are all equal. After any error, every parameter
+            and buffer has its old value.
     """
     layers = layers_to_initialize(network)
     check_lengths_are_free(layers, init)

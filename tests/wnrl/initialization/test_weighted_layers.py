@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from wnrl.initialization.weighted_layers import check_lengths_are_free, layers_to_initialize, weighted_layers
 from wnrl.networks.architecture import Architecture
@@ -68,6 +68,16 @@ def test_batch_norms_subtract_by_their_running_mean(norm):
     torch.testing.assert_close(layer(x), layer.before_norm(x) - mean)
 
 
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+def test_batch_norms_after_a_forward_pass_of_its_own_leave_no_bias_before_them(norm):
+    layer = normalize(nn.Sequential(Doubled(5, 3), nn.Linear(3, 2)), norm).eval()[0]
+    (found,), x, mean = weighted_layers(layer), torch.randn(10, 5), torch.tensor([1.0, 2.0, 3.0])
+    with torch.no_grad():
+        layer.bias.fill_(7.0)
+        found.subtract(mean)
+    torch.testing.assert_close(layer(x), 2 * (x @ layer.weight.T) - mean)
+
+
 @pytest.mark.parametrize("norm", NORMALIZERS)
 def test_what_is_taken_on_is_a_plain_layers_function(norm):
     plain = make_network()
@@ -110,6 +120,28 @@ def test_computed_weights_are_refused_since_writing_to_them_would_be_lost(comput
     network = nn.Sequential(nn.Linear(4, 4), compute(nn.Linear(4, 4)))
     with pytest.raises(ValueError, match="the weight of layer '1' is computed from others: remove"):
         weighted_layers(network)
+
+
+class Doubling(nn.Module):
+    def forward(self, bias):
+        return 2 * bias
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda layer: prune.l1_unstructured(layer, "bias", 1),
+        lambda layer: parametrize.register_parametrization(layer, "bias", Doubling()),
+    ],
+)
+@pytest.mark.parametrize("norm", ["none", "weight", "batch"])
+def test_computed_biases_are_refused_unless_the_layer_is_frozen(norm, compute):
+    network = normalize(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)), norm)
+    compute(network[1].norm if norm == "batch" else network[1])
+    with pytest.raises(ValueError, match="the bias of layer '1' is computed from others: remove"):
+        layers_to_initialize(network)
+    network[1].requires_grad_(False)
+    assert [layer.name for layer in layers_to_initialize(network)] == ["0", "2"]
 
 
 def test_weights_without_a_shape_are_refused():
