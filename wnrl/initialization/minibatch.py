@@ -45,8 +45,7 @@ def initialize_layers(
     check_lengths_are_free(layers, init)
     _check_inputs([*inputs, keywords], init)
     with _evaluating(network), _restored_on_error(network):
-        uncalled = {module.out_proj for module in network.modules() if isinstance(module, nn.MultiheadAttention)}
-        waiting = {layer.layer: layer for layer in layers if layer.layer not in uncalled}
+        waiting = {layer.layer: layer for layer in layers}
         reports: list[str] = []
         with _set_by_its_first_call(waiting, rule, reports), uncompiled():
             network(*inputs, **keywords)

@@ -100,11 +100,15 @@ class WeightedLayer:
 def weighted_layers(network: nn.Module) -> list[WeightedLayer]:
     """Every dense, bilinear and convolutional layer of `network` once, heads and frozen ones too, in registered order.
 
+    The output projection of attention, which never calls it as a layer, is left out with the rest of the attention.
+
     Raises:
         ValueError: the weight of a layer is computed from other parameters (by a parametrization, by pruning), or has
             no shape yet.
     """
-    layers = [WeightedLayer(name, module) for name, module in network.named_modules() if _has_weight(module)]
+    of_attention = {module.out_proj for module in network.modules() if isinstance(module, nn.MultiheadAttention)}
+    named = ((name, module) for name, module in network.named_modules() if module not in of_attention)
+    layers = [WeightedLayer(name, module) for name, module in named if _has_weight(module)]
     for layer in layers:
         weight = layer.layer._parameters.get(_name_of_weight(layer.layer))
         if weight is None:

@@ -44,6 +44,13 @@ def test_heads_shared_layers_and_recurrent_ones():
     assert [layer.name for layer in weighted_layers(noisy)] == ["torso.layers.1.mean", "head.mean"]
 
 
+@pytest.mark.parametrize("norm", ["none", "weight"])
+def test_attention_is_left_out_as_a_whole(norm):
+    encoder = nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=6)
+    network = normalize(nn.Sequential(encoder, nn.Linear(8, 2)), norm)
+    assert [layer.name for layer in weighted_layers(network)] == ["0.linear1", "0.linear2", "1"]
+
+
 @pytest.mark.parametrize("layer", [nn.Linear(5, 3), WeightNormLinear(5, 3), WeightNormLinear(5, 3, units="log")])
 def test_rows_have_the_directions_and_lengths_that_are_set(layer):
     (found,) = weighted_layers(layer)
