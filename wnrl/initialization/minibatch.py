@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from wnrl.initialization.weighted_layers import WeightedLayer, check_lengths_are_free, layers_to_initialize
 from wnrl.uncompiled import uncompiled
@@ -42,6 +43,9 @@ def initialize_layers(
             and buffer has its old value.
     """
     layers = layers_to_initialize(network)
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if is_lazy(tensor):
+            raise ValueError(f"{name} has no shape yet: call the network once first")
     check_lengths_are_free(layers, init)
     _check_inputs([*inputs, keywords], init)
     with _evaluating(network), _restored_on_error(network):
@@ -102,6 +106,7 @@ def _restored_on_error(network: nn.Module) -> Iterator[None]:
 def _set_by_its_first_call(waiting: dict[nn.Module, WeightedLayer], rule: Rule, reports: list[str]) -> Iterator[None]:
     """Sets each layer before its first call, removes it from `waiting`, and adds what is said of it to `reports`."""
 
+    @torch.no_grad()  # also where the forward pass enables gradients
     def set_layer(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         layer = waiting.get(module)
         if layer is not None:
