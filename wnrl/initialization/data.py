@@ -26,7 +26,8 @@ def data_init(network: nn.Module, *inputs: Any, generator: torch.Generator | Non
     Every dense, bilinear and convolutional layer is initialized, heads too. In a layer without bias only the weight is
     set; a layer that is called several times, or whose weights are tied, is initialized by the first call. A unit that
     is constant over the minibatch gets a row of length 1 and mean 0, with a warning. The forward pass of a subclass has
-    to add the bias as torch's does. Recurrent layers, attention and layers with frozen weights stay.
+    to add the bias as torch's does. Recurrent layers, attention and layers with frozen weights stay, and with a warning
+    those that share their weight with a module that stays, such as an embedding.
 
     Args:
         network: called as `network(*inputs, **keywords)`.

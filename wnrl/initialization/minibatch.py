@@ -27,8 +27,9 @@ def initialize_layers(
 ) -> None:
     """Set every dense, bilinear and convolutional layer before its first call in one forward pass, in place.
 
-    The network is in evaluation mode. Recurrent layers, attention and layers with frozen weights stay. A layer that is
-    called several times, or whose weights are tied, is set before the first call.
+    The network is in evaluation mode. Recurrent layers, attention and layers with frozen weights stay, and with a
+    warning those that share their weight with a module that stays, such as an embedding. A layer that is called several
+    times, or whose weights are tied, is set before the first call.
 
     Args:
         network: called as `network(*inputs, **keywords)`.
@@ -51,12 +52,21 @@ def initialize_layers(
     with _evaluating(network), _restored_on_error(network):
         waiting = {layer.layer: layer for layer in layers}
         reports: list[str] = []
+        if shared := _held_by_others(network, waiting):
+            names = ", ".join(waiting.pop(module).name for module in shared)
+            reports.append(f"not initialized, since modules that stay as they are have the same weight: {names}")
         with _set_by_its_first_call(waiting, rule, reports), uncompiled():
             network(*inputs, **keywords)
         if names := ", ".join(layer.name for layer in waiting.values()):
             reports.append(f"not initialized, since the forward pass did not reach them: {names}")
         for text in reports:
             warnings.warn(text, stacklevel=4)  # of the caller of `data_init`
+
+
+def _held_by_others(network: nn.Module, waiting: Mapping[nn.Module, WeightedLayer]) -> list[nn.Module]:
+    """The modules in `waiting` whose weight a module that is not, such as an embedding, has too."""
+    others = {id(p) for module in network.modules() if module not in waiting for p in module._parameters.values()}
+    return [module for module, layer in waiting.items() if id(layer.directions) in others]
 
 
 def _check_inputs(inputs: Any, init: str) -> None:
