@@ -34,16 +34,19 @@ class Checkpoints:
         self._keep = keep
 
     def save(self, step: int, state: Mapping[Any, Any]) -> Path | None:
-        """Write the state at `step`, then remove all but the last `keep` checkpoints.
+        """Write the state at `step`, then remove all but the last `keep` checkpoints and this one.
 
         Raises:
+            ValueError: `step` is below 0 or has more than 18 digits.
             CheckpointError: as `write_checkpoint`; the earlier checkpoints are still there.
         """
+        if not 0 <= step < 10**18:
+            raise ValueError(f"a step is at least 0 and has at most 18 digits, got {step}")
         path = self.folder / f"{step:012d}{SUFFIX}"
         write_checkpoint(path, state)
         files = list(saved_steps(self.folder).values())
         sound = [other for other in files if other == path or other not in self.damaged]
-        for old in set(files) - set(sound[-self._keep :]):
+        for old in set(files) - {path, *sound[-self._keep :]}:
             remove(old)  # or by the next save, where it cannot be now
         self.damaged = [other for other in self.damaged if other != path and other.exists()]
         self.sweep()

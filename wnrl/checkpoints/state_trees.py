@@ -48,7 +48,7 @@ def put_tensor(tensor: Tensor, name: str, tensors: dict[str, Tensor | Stream]) -
     """Add a tensor to `tensors` as safetensors needs it: dense, on the CPU, with memory of its own.
 
     Args:
-        tensor: any shape, real and dense.
+        tensor: any shape, real and dense, with values.
         name: of the tensor; primes are appended while it is taken.
         tensors: what it is added to; it is copied only if it shares memory with one of them.
 
@@ -56,12 +56,15 @@ def put_tensor(tensor: Tensor, name: str, tensors: dict[str, Tensor | Stream]) -
         The name under which it was added.
 
     Raises:
-        ValueError: the tensor is sparse, quantized or complex.
+        ValueError: it is no tensor, or a sparse, quantized or complex one, or on the meta device.
     """
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-        raise ValueError(f"cannot store {name}, a {tensor.dtype} tensor ({tensor.layout}): give a dense real one")
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"cannot store {name}, a {type(tensor).__name__}: give a tensor")
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
+        where = f"{tensor.layout}, {tensor.device}"
+        raise ValueError(f"cannot store {name}, a {tensor.dtype} tensor ({where}): give a dense real one with values")
     name = _free(name, tensors)
-    tensor = tensor.detach().cpu().contiguous()
+    tensor = tensor.detach().cpu().contiguous().resolve_neg()
     memory = tensor.untyped_storage().data_ptr()
     others = (other for other in tensors.values() if isinstance(other, Tensor))
     shared = any(other.untyped_storage().data_ptr() == memory for other in others)
@@ -83,8 +86,8 @@ def _encode(value: Any, place: str, tensors: dict[str, Tensor | Stream]) -> Any:
     if isinstance(value, Stream):
         tensors[name := _free(place, tensors)] = value
         return {"$tensor": name}
-    if isinstance(value, np.ndarray | np.generic):
-        tag = "$array" if isinstance(value, np.ndarray) else "$scalar"
+    if type(value) in (np.ndarray, np.memmap) or isinstance(value, np.generic):  # but no masked array
+        tag = "$scalar" if isinstance(value, np.generic) else "$array"
         return {tag: put_tensor(_from_numpy(np.asarray(value), place), place, tensors)}
     if isinstance(value, Mapping):
         entries, metadata = _encode_mapping(value, place, tensors), plain_metadata(value)

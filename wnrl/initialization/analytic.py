@@ -33,7 +33,7 @@ def analytic_init(
     inputs/outputs is fan-in over fan-out, both with the kernel's area (as in the authors' code), so the ratio of the
     channels of a convolution, grouped or transposed too. Plain layers get the same effective weight, and running
     statistics are reset. Output layers (the `output_layers` of the network's heads, else the last layer registered),
-    recurrent layers and layers with frozen weights stay as they are.
+    recurrent layers, attention and layers with frozen weights stay as they are.
 
     Modules declare their layers by two properties: `branch_output`, the last layer of the branch of a residual block,
     and `linear_layers`, layers that no ReLU follows. A stage is a run of blocks in one container, with only modules
@@ -45,8 +45,8 @@ def analytic_init(
         gains: squared gains by the names of layers, output layers too; they override the rules above.
 
     Raises:
-        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight is parametrized,
-            a gain below 0, or a name that is not a layer's.
+        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight or bias is
+            parametrized, a gain below 0, or a name that is not a layer's.
     """
     gains = _checked(gains or {}, network)
     known, outputs = _gains(network), output_modules(network)

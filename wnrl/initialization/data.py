@@ -26,7 +26,8 @@ def data_init(network: nn.Module, *inputs: Any, generator: torch.Generator | Non
     Every dense, bilinear and convolutional layer is initialized, heads too. In a layer without bias only the weight is
     set; a layer that is called several times, or whose weights are tied, is initialized by the first call. A unit that
     is constant over the minibatch gets a row of length 1 and mean 0, with a warning. The forward pass of a subclass has
-    to add the bias as torch's does. Recurrent layers, attention and layers with frozen weights stay.
+    to add the bias as torch's does. Recurrent layers, attention and layers with frozen weights stay, and with a warning
+    those that share their weight with a module that stays, such as an embedding.
 
     Args:
         network: called as `network(*inputs, **keywords)`.
@@ -36,9 +37,9 @@ def data_init(network: nn.Module, *inputs: Any, generator: torch.Generator | Non
         keywords: inputs by name.
 
     Raises:
-        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight is parametrized,
-            one example, examples that are all equal, or values that are not finite. After any error, every parameter
-            and buffer has its old value.
+        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight or bias is
+            parametrized, one example, examples that are all equal, or values that are not finite. After any error,
+            every parameter and buffer has its old value.
     """
     initialize_layers(network, _standardized(DIRECTION_STD, generator), "data_init", inputs, keywords)
 
@@ -79,13 +80,24 @@ def _standardized(deviation: float, generator: torch.Generator | None) -> Rule:
 def _statistics(layer: WeightedLayer, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Per channel of `t`, each `[out]`: mean, population standard deviation (1 if constant), and which are constant."""
     rows = t.movedim(layer.channel_dim, 0).flatten(1)  # [out, batch and positions]
-    dtype = torch.promote_types(t.dtype, torch.float32)
-    variance, mean = torch.var_mean(rows.to(dtype), dim=1, correction=0)
+    variance, mean = torch.var_mean(rows.to(torch.promote_types(t.dtype, torch.float32)), dim=1, correction=0)
     if not bool(torch.isfinite(variance).all()):
         raise ValueError(f"the pre-activations of {layer} are not finite: check the minibatch and the network")
+    std = variance.sqrt()
+    constant = are_constant(layer, mean, std, t.dtype)
+    return mean, torch.where(constant, 1.0, std), constant
+
+
+def are_constant(layer: WeightedLayer, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
+    """Whether outputs of `layer` with this mean and standard deviation vary by no more than rounding; bool, any shape.
+
+    Args:
+        layer: whose weight has a dtype with roundings of its own.
+        mean: in at least float32, as `std`.
+        std: of the same shape.
+        dtype: of the outputs.
+    """
     kind = torch.finfo(layer.directions.dtype)
     least = max(LEAST_DEVIATION, 1 / kind.max)  # 1/σ must have a number
-    ratio = max(CONSTANT_RATIO * torch.finfo(dtype).eps, kind.eps, torch.finfo(t.dtype).eps)
-    std = variance.sqrt()
-    constant = std <= least + ratio * mean.abs()
-    return mean, torch.where(constant, 1.0, std), constant
+    ratio = max(CONSTANT_RATIO * torch.finfo(mean.dtype).eps, kind.eps, torch.finfo(dtype).eps)
+    return std <= least + ratio * mean.abs()

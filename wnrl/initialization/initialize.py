@@ -25,8 +25,8 @@ def he_uniform_(network: nn.Module, bias: float = 0.1, generator: torch.Generato
 
     The initialization in the paper's published DQN code (He-uniform with gain 1, bias 0.1), for dense, bilinear and
     convolutional layers, plain or normalized. The effective weight is the one drawn, except under `projected` and
-    `spectral`, which divide it by their norms. Running statistics are reset. Recurrent layers and layers with frozen
-    weights stay as they are.
+    `spectral`, which divide it by their norms. Running statistics are reset. Recurrent layers, attention and layers
+    with frozen weights stay as they are.
 
     Args:
         network: plain or normalized.
@@ -34,7 +34,7 @@ def he_uniform_(network: nn.Module, bias: float = 0.1, generator: torch.Generato
         generator: for drawing the weights; None: the global one.
 
     Raises:
-        ValueError: no such layer, or a layer whose weight is parametrized.
+        ValueError: no such layer, or a layer whose weight or bias is parametrized.
     """
     for layer in layers_to_initialize(network):
         drawn = layer.empty_rows(generator)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wnrl.initialization.data import are_constant
 from wnrl.initialization.minibatch import Outputs, Rule, initialize_layers
 from wnrl.initialization.weighted_layers import WeightedLayer
 
@@ -36,10 +37,12 @@ def _unit_variance(generator: torch.Generator | None) -> Rule:
         for _ in range(MOST_ITERATIONS + 1):
             layer.set_rows(directions, lengths * scale)
             layer.subtract(zero)
-            variance = _variance(layer, outputs())
+            variance, constant = _variance(layer, outputs())
             if abs(variance - 1) < TOLERANCE:
                 break
-            if variance == 0:
+            if constant:
+                layer.set_rows(directions, lengths)
+                layer.subtract(zero)
                 return f"the outputs of {layer} are constant over the minibatch: its weights stay orthonormal"
             scale /= variance**0.5
         return ""
@@ -47,9 +50,10 @@ def _unit_variance(generator: torch.Generator | None) -> Rule:
     return rule
 
 
-def _variance(layer: WeightedLayer, outputs: Tensor) -> float:
-    """Over all units, examples and positions."""
-    variance = outputs.to(torch.promote_types(outputs.dtype, torch.float32)).var(correction=0)
+def _variance(layer: WeightedLayer, outputs: Tensor) -> tuple[float, bool]:
+    """Over all units, examples and positions, and whether that is rounding alone."""
+    dtype = torch.promote_types(outputs.dtype, torch.float32)
+    variance, mean = torch.var_mean(outputs.to(dtype), correction=0)
     if not bool(torch.isfinite(variance)):
         raise ValueError(f"the pre-activations of {layer} are not finite: check the minibatch and the network")
-    return float(variance)
+    return float(variance), bool(are_constant(layer, mean, variance.sqrt(), outputs.dtype))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from wnrl.initialization.weighted_layers import WeightedLayer, check_lengths_are_free, layers_to_initialize
 from wnrl.uncompiled import uncompiled
@@ -26,8 +27,9 @@ def initialize_layers(
 ) -> None:
     """Set every dense, bilinear and convolutional layer before its first call in one forward pass, in place.
 
-    The network is in evaluation mode. Recurrent layers, attention and layers with frozen weights stay. A layer that is
-    called several times, or whose weights are tied, is set before the first call.
+    The network is in evaluation mode. Recurrent layers, attention and layers with frozen weights stay, and with a
+    warning those that share their weight with a module that stays, such as an embedding. A layer that is called several
+    times, or whose weights are tied, is set before the first call.
 
     Args:
         network: called as `network(*inputs, **keywords)`.
@@ -37,22 +39,34 @@ def initialize_layers(
         keywords: inputs by name.
 
     Raises:
-        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight is parametrized,
-            one example, or examples that are all equal. After any error, every parameter and buffer has its old value.
+        ValueError: no layer to initialize, a layer that is `projected` or `spectral` or whose weight or bias is
+            parametrized, one example, or examples that are all equal. After any error, every parameter
+            and buffer has its old value.
     """
     layers = layers_to_initialize(network)
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if is_lazy(tensor):
+            raise ValueError(f"{name} has no shape yet: call the network once first")
     check_lengths_are_free(layers, init)
     _check_inputs([*inputs, keywords], init)
     with _evaluating(network), _restored_on_error(network):
-        uncalled = {module.out_proj for module in network.modules() if isinstance(module, nn.MultiheadAttention)}
-        waiting = {layer.layer: layer for layer in layers if layer.layer not in uncalled}
+        waiting = {layer.layer: layer for layer in layers}
         reports: list[str] = []
+        if shared := _held_by_others(network, waiting):
+            names = ", ".join(waiting.pop(module).name for module in shared)
+            reports.append(f"not initialized, since modules that stay as they are have the same weight: {names}")
         with _set_by_its_first_call(waiting, rule, reports), uncompiled():
             network(*inputs, **keywords)
         if names := ", ".join(layer.name for layer in waiting.values()):
             reports.append(f"not initialized, since the forward pass did not reach them: {names}")
         for text in reports:
             warnings.warn(text, stacklevel=4)  # of the caller of `data_init`
+
+
+def _held_by_others(network: nn.Module, waiting: Mapping[nn.Module, WeightedLayer]) -> list[nn.Module]:
+    """The modules in `waiting` whose weight a module that is not, such as an embedding, has too."""
+    others = {id(p) for module in network.modules() if module not in waiting for p in module._parameters.values()}
+    return [module for module, layer in waiting.items() if id(layer.directions) in others]
 
 
 def _check_inputs(inputs: Any, init: str) -> None:
@@ -102,6 +116,7 @@ def _restored_on_error(network: nn.Module) -> Iterator[None]:
 def _set_by_its_first_call(waiting: dict[nn.Module, WeightedLayer], rule: Rule, reports: list[str]) -> Iterator[None]:
     """Sets each layer before its first call, removes it from `waiting`, and adds what is said of it to `reports`."""
 
+    @torch.no_grad()  # also where the forward pass enables gradients
     def set_layer(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         layer = waiting.get(module)
         if layer is not None:

@@ -76,6 +76,8 @@ class WeightedLayer:
         if isinstance(norm, BatchNorm):
             norm.reset_parameters()
         if norm is not None:
+            if bias is not None:  # of a subclass with a forward pass of its own
+                bias.zero_()
             norm.bias.zero_()
             norm.running_mean.copy_(mean)
         elif bias is not None:
@@ -98,11 +100,15 @@ class WeightedLayer:
 def weighted_layers(network: nn.Module) -> list[WeightedLayer]:
     """Every dense, bilinear and convolutional layer of `network` once, heads and frozen ones too, in registered order.
 
+    The output projection of attention, which never calls it as a layer, is left out with the rest of the attention.
+
     Raises:
         ValueError: the weight of a layer is computed from other parameters (by a parametrization, by pruning), or has
             no shape yet.
     """
-    layers = [WeightedLayer(name, module) for name, module in network.named_modules() if _has_weight(module)]
+    of_attention = {module.out_proj for module in network.modules() if isinstance(module, nn.MultiheadAttention)}
+    named = ((name, module) for name, module in network.named_modules() if module not in of_attention)
+    layers = [WeightedLayer(name, module) for name, module in named if _has_weight(module)]
     for layer in layers:
         weight = layer.layer._parameters.get(_name_of_weight(layer.layer))
         if weight is None:
@@ -116,13 +122,16 @@ def layers_to_initialize(network: nn.Module) -> list[WeightedLayer]:
     """The weighted layers of `network` that are not frozen.
 
     Raises:
-        ValueError: there are none, or as `weighted_layers`.
+        ValueError: there are none, a bias is computed from other parameters, or as `weighted_layers`.
     """
     layers = [layer for layer in weighted_layers(network) if not layer.frozen]
     if not layers:
         raise ValueError(
             f"{type(network).__name__} has no dense or convolutional layer to initialize whose weight is not frozen"
         )
+    for layer in layers:
+        if _has_computed_bias(layer.layer) or _has_computed_bias(layer.norm):
+            raise ValueError(f"the bias of {layer} is computed from others: remove its parametrization first")
     return layers
 
 
@@ -145,6 +154,12 @@ def _name_of_weight(layer: nn.Module) -> str:
     if isinstance(layer, WeightNormLayer):
         return "v"
     return "weight_orig" if isinstance(layer, SpectralNormalized) else "weight"
+
+
+def _has_computed_bias(module: Any) -> bool:
+    """Whether `module` has a bias that is neither its parameter nor its buffer, so that writing to it would be lost."""
+    own = [] if module is None else [module._parameters.get("bias"), module._buffers.get("bias")]
+    return getattr(module, "bias", None) is not None and not any(bias is not None for bias in own)
 
 
 def _has_weight(module: nn.Module) -> bool:

@@ -22,6 +22,21 @@ def test_the_last_ones_are_kept(tmp_path: Path) -> None:
     assert run.damaged == []
 
 
+def test_one_of_an_earlier_step_than_those_that_are_there_stays(tmp_path: Path) -> None:
+    paths = [Checkpoints(tmp_path, keep=2).save(step, {"step": step}) for step in (10, 20, 5)]
+    assert set(tmp_path.iterdir()) == set(paths)
+    last = Checkpoints(tmp_path, keep=2).save(30, {})
+    assert set(tmp_path.iterdir()) == {paths[1], last}
+
+
+@pytest.mark.parametrize("step", [-1, 10**18])
+def test_a_step_that_would_not_be_found_again_is_refused(tmp_path: Path, step: int) -> None:
+    with pytest.raises(ValueError, match=f"a step is at least 0 .* got {step}"):
+        Checkpoints(tmp_path).save(step, {})
+    assert Checkpoints(tmp_path).save(10**18 - 1, {}) is not None
+    assert Checkpoints(tmp_path).last_step == 10**18 - 1
+
+
 def test_the_one_before_a_damaged_one_is_used_and_reported(tmp_path: Path) -> None:
     run = Checkpoints(tmp_path)
     older, newer = run.save(1, {"a": torch.zeros(9)}), run.save(2, {"a": torch.ones(9)})

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import wnrl
 from wnrl.checkpoints.state_trees import flatten, unflatten
+from wnrl.checkpoints.streams import raw_bytes
 
 
 def same(one: Any, other: Any) -> bool:
@@ -83,6 +84,12 @@ def test_shared_strided_and_tracked_tensors_become_plain() -> None:
     assert np.array_equal(result["n"], [[0, 2], [3, 5]])
 
 
+def test_a_tensor_that_is_negated_when_it_is_read_comes_back() -> None:
+    negated = torch._neg_view(torch.tensor([2.0, -4.0]))  # as the imaginary part of a conjugate is
+    _, tensors = flatten({"a": negated})
+    assert bytes(raw_bytes(tensors["/a"])) == bytes(raw_bytes(torch.tensor([-2.0, 4.0])))
+
+
 def test_a_large_tensor_is_not_copied() -> None:
     tensor = torch.zeros(10)
     _, tensors = flatten({"replay": tensor[:7]})
@@ -103,6 +110,8 @@ def test_mappings_come_back_as_dicts() -> None:
         ({"a": np.array(["x"])}, "cannot store /a, an array of <U1"),
         ({"a": torch.zeros(1, dtype=torch.complex64)}, "cannot store /a, a torch.complex64"),
         ({"a": torch.eye(2).to_sparse()}, "sparse"),
+        ({"a": torch.zeros(1, device="meta")}, r"cannot store /a, .*, meta\)"),
+        ({"a": np.ma.masked_less(np.arange(3), 1)}, "cannot store /a, a MaskedArray"),
     ],
 )
 def test_what_cannot_be_stored_is_named(state: dict, message: str) -> None:

@@ -213,6 +213,8 @@ def test_what_cannot_be_stored_leaves_no_file(tmp_path: Path) -> None:
         write_checkpoint(tmp_path / "state", {"a": {1}})
     with pytest.raises(CheckpointError, match=r"cannot store /a, of torch\.float8"):
         write_checkpoint(tmp_path / "state", {"a": torch.ones(1).to(torch.float8_e4m3fnuz)})
+    with pytest.raises(CheckpointError, match="cannot store _extra_state, a dict: give a tensor"):
+        write_model(tmp_path / "model", {"_extra_state": {}}, {})  # type: ignore[dict-item]
     assert not list(tmp_path.iterdir())
 
 

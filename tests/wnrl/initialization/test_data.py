@@ -322,6 +322,20 @@ def test_tied_weights_are_initialized_by_their_first_call(norm):
     assert torch.equal(layers[1].bias.detach(), bias)
 
 
+@pytest.mark.parametrize("norm", ["none", "weight"])
+def test_a_weight_that_an_embedding_has_too_stays_with_a_warning(norm):
+    embedding, output = nn.Embedding(50, 6), nn.Linear(6, 50)
+    output.weight = embedding.weight
+    network = nn.Sequential(embedding, nn.Linear(6, 6), nn.Tanh(), output)
+    network, x = normalize(network, norm, layers=lambda name, layer: True), torch.randint(50, (300, 2))
+    before = copy.deepcopy([embedding.state_dict(), output.state_dict()])
+    with pytest.warns(UserWarning, match="not initialized, .* have the same weight: 3$"):
+        data_init(network, x)
+    for old, new in zip(before, [embedding.state_dict(), output.state_dict()], strict=True):
+        assert all(torch.equal(old[name], new[name]) for name in old)
+    assert_standard({"1": preactivations(network, x)["1"]})
+
+
 def test_images_of_bytes_and_every_kind_of_head():
     obs = torch.randint(0, 256, (60, 2, 36, 36), dtype=torch.uint8, generator=seeded())
     for architecture in (

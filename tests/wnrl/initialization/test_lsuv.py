@@ -84,6 +84,23 @@ def test_constant_outputs_are_named_and_stay_orthonormal():
     torch.testing.assert_close(network[2].weight @ network[2].weight.T, torch.eye(3), rtol=1e-4, atol=1e-5)
 
 
+def test_outputs_that_differ_by_rounding_alone_are_constant():
+    class NearlyConstant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 1)
+
+        def forward(self, x):
+            constant = torch.full_like(x, 0.1)
+            constant[0, 0] = 0.1 + 1e-7
+            return self.layer(constant)
+
+    network = NearlyConstant()
+    with pytest.warns(UserWarning, match="outputs of layer 'layer' are constant"):
+        lsuv_init(network, torch.randn(301, 8, generator=seeded()), generator=seeded())
+    assert network.layer.weight.norm().item() == pytest.approx(1)
+
+
 def test_what_is_not_finite_is_refused_and_everything_stays():
     network = make_network()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -61,3 +61,27 @@ def test_after_an_error_everything_has_its_old_value():
 def test_examples_must_differ(x, said):
     with pytest.raises(ValueError, match=said):
         initialize_layers(Twice(), lambda layer, outputs: "", "an init", (x,), {})
+
+
+class WithGradients(Twice):
+    @torch.enable_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+def test_a_forward_pass_may_enable_gradients():
+    def rule(layer, outputs):
+        layer.layer.weight.zero_()
+        return "" if not outputs().requires_grad else "gradients"
+
+    network = WithGradients()
+    with pytest.warns(UserWarning, match="did not reach them: never") as told:
+        initialize_layers(network, rule, "an init", (torch.randn(4, 3),), {})
+    assert len(told) == 1
+    assert not network.later.weight.any()
+
+
+def test_a_layer_of_any_kind_without_a_shape_is_refused():
+    network = nn.Sequential(nn.Linear(3, 3), nn.LazyBatchNorm1d())
+    with pytest.raises(ValueError, match=r"1\.weight has no shape yet: call the network once first"):
+        initialize_layers(network, lambda layer, outputs: "", "an init", (torch.randn(4, 3),), {})

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from wnrl.initialization.weighted_layers import check_lengths_are_free, layers_to_initialize, weighted_layers
 from wnrl.networks.architecture import Architecture
@@ -44,6 +44,13 @@ def test_heads_shared_layers_and_recurrent_ones():
     assert [layer.name for layer in weighted_layers(noisy)] == ["torso.layers.1.mean", "head.mean"]
 
 
+@pytest.mark.parametrize("norm", ["none", "weight"])
+def test_attention_is_left_out_as_a_whole(norm):
+    encoder = nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=6)
+    network = normalize(nn.Sequential(encoder, nn.Linear(8, 2)), norm)
+    assert [layer.name for layer in weighted_layers(network)] == ["0.linear1", "0.linear2", "1"]
+
+
 @pytest.mark.parametrize("layer", [nn.Linear(5, 3), WeightNormLinear(5, 3), WeightNormLinear(5, 3, units="log")])
 def test_rows_have_the_directions_and_lengths_that_are_set(layer):
     (found,) = weighted_layers(layer)
@@ -66,6 +73,16 @@ def test_batch_norms_subtract_by_their_running_mean(norm):
     with torch.no_grad():
         found.subtract(mean)
     torch.testing.assert_close(layer(x), layer.before_norm(x) - mean)
+
+
+@pytest.mark.parametrize("norm", ["mean-batch", "batch"])
+def test_batch_norms_after_a_forward_pass_of_its_own_leave_no_bias_before_them(norm):
+    layer = normalize(nn.Sequential(Doubled(5, 3), nn.Linear(3, 2)), norm).eval()[0]
+    (found,), x, mean = weighted_layers(layer), torch.randn(10, 5), torch.tensor([1.0, 2.0, 3.0])
+    with torch.no_grad():
+        layer.bias.fill_(7.0)
+        found.subtract(mean)
+    torch.testing.assert_close(layer(x), 2 * (x @ layer.weight.T) - mean)
 
 
 @pytest.mark.parametrize("norm", NORMALIZERS)
@@ -110,6 +127,28 @@ def test_computed_weights_are_refused_since_writing_to_them_would_be_lost(comput
     network = nn.Sequential(nn.Linear(4, 4), compute(nn.Linear(4, 4)))
     with pytest.raises(ValueError, match="the weight of layer '1' is computed from others: remove"):
         weighted_layers(network)
+
+
+class Doubling(nn.Module):
+    def forward(self, bias):
+        return 2 * bias
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda layer: prune.l1_unstructured(layer, "bias", 1),
+        lambda layer: parametrize.register_parametrization(layer, "bias", Doubling()),
+    ],
+)
+@pytest.mark.parametrize("norm", ["none", "weight", "batch"])
+def test_computed_biases_are_refused_unless_the_layer_is_frozen(norm, compute):
+    network = normalize(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)), norm)
+    compute(network[1].norm if norm == "batch" else network[1])
+    with pytest.raises(ValueError, match="the bias of layer '1' is computed from others: remove"):
+        layers_to_initialize(network)
+    network[1].requires_grad_(False)
+    assert [layer.name for layer in layers_to_initialize(network)] == ["0", "2"]
 
 
 def test_weights_without_a_shape_are_refused():
