@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agents.reports.curves import Method
+from agents.reports.curves import Method, number_in
 
 NONE = "none"
 
@@ -52,6 +51,5 @@ def baseline_of(methods: Sequence[Method], wanted: str | None) -> Baseline:
 
 def _same(one: str, other: str) -> bool:
     """Whether two texts are one value: 1e-3 is 0.001."""
-    with contextlib.suppress(ValueError):
-        return float(one) == float(other)
-    return one == other
+    number = number_in(one)
+    return one == other or (number is not None and number == number_in(other))

@@ -50,7 +50,7 @@ class NormalizedLayer(nn.Module):
     def folded(self) -> dict[str, Tensor]:
         """The parameters of `fold()` by name, differentiable."""
         own = {name: parameter for name, parameter in self._parameters.items() if parameter is not None}
-        steps = self._modules.get("parametrizations") or {}
+        steps: Any = self._modules.get("parametrizations") or {}
         return own | {name: getattr(self, name) for name, one in steps.items() if one._parameters}
 
     @torch.no_grad()
@@ -83,7 +83,8 @@ class NormalizedLayer(nn.Module):
             values: by the plain layer's names.
             apart: the names of those that may not be written into the parameter of this layer, which others share.
         """
-        for name, steps in (self._modules.pop("parametrizations", None) or {}).items():
+        parametrizations: Any = self._modules.pop("parametrizations", None) or {}
+        for name, steps in parametrizations.items():
             if steps._parameters:
                 self._parameters[name] = steps._parameters.get("original")  # None: computed from several
             else:
