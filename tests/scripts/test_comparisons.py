@@ -24,11 +24,13 @@ def test_what_the_page_says_of_other_baselines_is_what_the_command_prints():
     page = (DOCS / "comparisons.md").read_text()
     same_rate = call("comparisons", LIST.with_name("comparisons-ppo-3e-3.csv"))
     own = call("comparisons", LIST.with_name("comparisons-own.csv"))
+    pong = call("comparisons", LIST.with_name("comparisons-pong.csv"))
     against_weight = call("comparisons", LIST, "--norm", "layer", "--baseline", "weight")
-    assert (same_rate.code, own.code, against_weight.code) == (0, 0, 0)
+    assert (same_rate.code, own.code, pong.code, against_weight.code) == (0, 0, 0, 0)
     said = (
         (same_rate, ["`weight`", "`layer`", "`layer+projected`"]),
         (own, ["`weight`"]),
+        (pong, ["`weight`"]),
         (against_weight, ["`layer`"]),
     )
     for result, norms in said:
