@@ -8,7 +8,6 @@ holds the weights of one unit.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,6 +21,7 @@ from wnrl.diagnostics.activations import watch
 from wnrl.diagnostics.layers import matrices, named_layers
 from wnrl.normalizers.batch_norm import BatchNorm, BatchNormalized, MeanOnlyBatchNorm
 from wnrl.normalizers.batch_statistics import batch_norms
+from wnrl.normalizers.folding import deep_copy
 from wnrl.normalizers.projection import ProjectedLayer
 from wnrl.uncompiled import uncompiled
 from wnrl.weight_norm.normalized_layer import NormalizedLayer
@@ -256,7 +256,7 @@ def _mean_angle(before: Tensor, after: Tensor) -> Tensor:
 
 def _trial(network: nn.Module) -> nn.Module:
     """A temporary copy in training mode."""
-    return copy.deepcopy(network).train()
+    return deep_copy(network).train()
 
 
 def run_uncompiled(network: nn.Module, obs: Tensor, forward: Forward) -> Tensor:

@@ -41,7 +41,8 @@ class LSTMCore(nn.Module):
         """Outputs `[T, B, H]` and the state after the last step.
 
         The LSTM is called once for each stretch of time in which no episode begins; effective weights are computed only
-        once. With T > 1, finding the stretches synchronizes with the device once.
+        once, unless the LSTM has forward pre-hooks. With T > 1, finding the stretches synchronizes with the device
+        once.
 
         Args:
             features: `[T, B, F]`.

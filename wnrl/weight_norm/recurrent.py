@@ -191,6 +191,9 @@ def with_weights_computed(layer: nn.Module) -> nn.Module:
     """What to call instead of `layer` when it is called for one time step after another.
 
     For a weight-normalized recurrent layer or cell, a twin whose effective weights are computed once (see
-    `SeveralWeights.with_weights_computed`); any other module is returned itself.
+    `SeveralWeights.with_weights_computed`); any other module is returned itself, and a layer with forward pre-hooks,
+    which may set its weights at each call, as pruning does.
     """
-    return layer.with_weights_computed() if isinstance(layer, WeightNormRecurrent) else layer
+    if layer._forward_pre_hooks or not isinstance(layer, WeightNormRecurrent):
+        return layer
+    return layer.with_weights_computed()

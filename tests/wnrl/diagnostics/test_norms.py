@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from wnrl.checkpoints.tensor_files import read_checkpoint, write_checkpoint
 from wnrl.diagnostics.norms import (
@@ -562,6 +563,21 @@ def test_a_copy_of_the_learner_is_read_in_its_present_state():
     assert diagnostics.read(0.1, obs)["weights/fc1/dead"] == 0
     network[0].bias.data[0] = -9.0
     assert diagnostics.read(0.1, obs)["weights/fc1/dead"] == 0.5
+
+
+def test_networks_that_hold_results_of_a_graph_can_be_read():
+    class Keeping(nn.Linear):
+        def forward(self, x):
+            self.last = super().forward(x)
+            return self.last
+
+    network = normalize(nn.Sequential(Keeping(3, 4), nn.ReLU(), nn.Linear(4, 2)), "weight", layers=["0"])
+    prune.random_unstructured(network[0], "v", 0.5)
+    obs = normal(8, 3)
+    network(obs)
+    assert network[0].last.grad_fn is not None
+    assert network[0].v.grad_fn is not None
+    assert "weights/fc1/dead" in NormDiagnostics(network).read(0.1, obs)
 
 
 def test_a_compiled_network_has_the_metrics_of_a_plain_one():

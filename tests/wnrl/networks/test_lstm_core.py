@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils import prune
 
 import wnrl.weight_norm.weight_norm_layer
 from wnrl.networks.lstm_core import LSTMCore, LSTMState
@@ -127,6 +128,20 @@ def test_effective_weights_are_computed_once_however_many_episodes_begin(monkeyp
     parameters = list(core.parameters())
     gradients = [torch.autograd.grad(y.square().sum(), parameters) for y in (outputs, expected)]
     torch.testing.assert_close(*gradients)
+
+
+def test_a_pruned_lstm_learns_and_its_weights_are_those_of_the_call():
+    core = normalize(LSTMCore(3, 4), "weight")
+    prune.random_unstructured(core.lstm, "v_hh_l0", 0.5)
+    inputs = random_inputs(core, 6, 2)
+    optimizer = torch.optim.SGD(core.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        core(*inputs)[0].square().sum().backward()
+        optimizer.step()
+    with torch.no_grad():
+        outputs = core(*inputs)[0]
+        torch.testing.assert_close(outputs, step_by_step(core, *inputs)[0])
 
 
 def test_sequences_can_be_cut_anywhere():
