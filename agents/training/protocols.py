@@ -118,10 +118,7 @@ class Progress(Protocol):
 
 
 class NullProgress:
-    """Shows nothing.
-
-    A display may have `warn(text)` too, which then gets the lines on what went wrong instead of `message`.
-    """
+    """Shows nothing."""
 
     def start(self, step: int, total_steps: int) -> None:
         """Show nothing."""

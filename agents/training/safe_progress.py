@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from agents.training.protocols import Progress
+from agents.training.protocols import Progress, PythonWarnings
 from envs import EpisodeStatistics
 
 
@@ -45,8 +45,8 @@ class SafeProgress:
         self._show(lambda display: display.message(text))
 
     def warn(self, text: str) -> None:
-        """Show a line of text on what went wrong, as a warning where the display has those."""
-        self._show(lambda display: getattr(display, "warn", display.message)(text))
+        """Show a line of text on what went wrong; without a display it is a warning of Python."""
+        self._show(lambda display: display.warn(text) if isinstance(display, PythonWarnings) else display.message(text))
 
     def close(self) -> None:
         """Training has stopped."""

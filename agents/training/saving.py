@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,8 @@ class Saving:
         """
         if at_once:
             self.abandon()
-        self.tell(wait=True)
+        with suppress(Warning):
+            self.tell(wait=True)
         if at_once or isinstance(error, CheckpointError) or self._directory is None:
             return
         try:
@@ -145,15 +147,20 @@ class Saving:
             self._agent.learner.check_finite(step)
             if self._alone:  # else processes broke off at different steps
                 self.save_somewhere(step, create)
-                self._message(f"the run broke off at step {step:,}: it can go on from there")
+                self._say(f"the run broke off at step {step:,}: it can go on from there")
         except NonFiniteError as broken:
             last = self.checkpoints.last_step
             kept = f"that of step {last:,} stays, from which it can go on" if last >= 0 else "there is none before"
-            self._message(f"no checkpoint of step {step:,}, where learning broke down: {kept}")
+            self._say(f"no checkpoint of step {step:,}, where learning broke down: {kept}")
             if not isinstance(error, NonFiniteError):
                 raise broken from error
         except Exception as problem:  # of the device, or of what has ended the run
-            self._message(f"no checkpoint at step {step:,}: {problem}")
+            self._say(f"no checkpoint at step {step:,}: {problem}")
+
+    def _say(self, text: str) -> None:
+        """Show a line while an error is on its way, which a warning that is made an error must not replace."""
+        with suppress(Warning):
+            self._message(text)
 
     def save_to(self, directory: RunDirectory, step: int) -> None:
         """Write a checkpoint and the model of now into another folder, see `save`; where that fails, nothing stays."""

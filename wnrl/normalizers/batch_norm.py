@@ -81,7 +81,7 @@ class BatchNorm(_BatchNorm):
     """Batch normalization (Ioffe & Szegedy 2015, algorithm 1) along any channel dimension.
 
     As `torch.nn.BatchNorm1d` to `3d`, for which torch's tools take it, but all entries of its state_dict are
-    floating-point: the number of minibatches is among them only with `momentum=None`, which needs it.
+    floating-point, without the number of minibatches; with `momentum=None`, which needs it, it is one of them.
 
     Args:
         features: units; their dimension is `channel_dim` of the input, everything else is averaged over.
@@ -107,8 +107,9 @@ class BatchNorm(_BatchNorm):
         super().__init__(features, eps, momentum)
         self.channel_dim = channel_dim
         del self.num_batches_tracked
-        count = torch.zeros((), dtype=torch.long)  # which a change of dtype leaves exact
-        self.register_buffer("num_batches_tracked", count, persistent=momentum is None)
+        counted = momentum is None  # in whole numbers, which a change of dtype leaves exact
+        count = torch.zeros((), dtype=torch.long if counted else torch.float32)
+        self.register_buffer("num_batches_tracked", count, persistent=counted)
         self.reset_parameters()
 
     @torch.no_grad()
