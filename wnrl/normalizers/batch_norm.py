@@ -81,7 +81,7 @@ class BatchNorm(_BatchNorm):
     """Batch normalization (Ioffe & Szegedy 2015, algorithm 1) along any channel dimension.
 
     As `torch.nn.BatchNorm1d` to `3d`, for which torch's tools take it, but all entries of its state_dict are
-    floating-point, without the number of minibatches; with `momentum=None`, which needs it, it is one of them.
+    floating-point, but for the number of minibatches, which is among them with `momentum=None`.
 
     Args:
         features: units; their dimension is `channel_dim` of the input, everything else is averaged over.
