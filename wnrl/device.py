@@ -29,13 +29,22 @@ def free_memory(device: torch.device | str) -> int:
     return free_host_memory()
 
 
-def check_memory(needed_bytes: int, device: torch.device | str, steps: int | None = None) -> None:
-    """Refuse a replay buffer that does not fit in the free memory of `device`.
+def check_memory(
+    needed_bytes: int,
+    device: torch.device | str,
+    steps: int | None = None,
+    *,
+    what: str = "",
+    flag: str = "--replay-size",
+) -> None:
+    """Refuse a buffer that does not fit in the free memory of `device`.
 
     Args:
         needed_bytes: size of the buffer in bytes.
         device: where the buffer will be allocated.
         steps: capacity of the buffer in steps; with it the message gives the largest capacity that fits.
+        what: the buffer in words; by default a replay of so many steps.
+        flag: by which its capacity is chosen.
 
     Raises:
         ValueError: `needed_bytes` is more than what is free.
@@ -43,11 +52,11 @@ def check_memory(needed_bytes: int, device: torch.device | str, steps: int | Non
     free = free_memory(device)
     if needed_bytes <= free:
         return
-    size = "a replay" if steps is None else f"a replay of {steps:,} steps"
+    what = what or ("a replay" if steps is None else f"a replay of {steps:,} steps")
     fits = 0 if steps is None else steps * free // needed_bytes
-    advice = f"--replay-size {fits} or less" if fits else "a smaller --replay-size"
+    advice = f"{flag} {fits} or less" if fits else f"a smaller {flag}"
     need = f"needs {needed_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {torch.device(device)}"
-    raise ValueError(f"{size} {need}: use {advice}")
+    raise ValueError(f"{what} {need}: use {advice}")
 
 
 # Copies from the host

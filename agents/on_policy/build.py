@@ -9,7 +9,7 @@ import torch
 from agents.learner.build import obs_dtype
 from agents.on_policy.rollout import RolloutStorage
 from envs import Environment
-from wnrl.device import free_memory
+from wnrl.device import check_memory
 
 
 def build_rollout_storage(length: int, environment: Environment, device: torch.device) -> RolloutStorage:
@@ -25,12 +25,9 @@ def build_rollout_storage(length: int, environment: Environment, device: torch.d
     """
     rows = length * environment.num_envs
     obs = math.prod(environment.obs_shape) * obs_dtype(environment).itemsize
-    needed, free = rows * (obs + max(4 * environment.action_size, 8) + _OF_A_ROW), free_memory(device)
-    if needed > free:
-        raise ValueError(
-            f"a rollout of {length:,} steps in {environment.num_envs} environments needs {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free on {device}: use --rollout-length {length * free // needed} or less"
-        )
+    needed = rows * (obs + max(4 * environment.action_size, 8) + _OF_A_ROW)
+    what = f"a rollout of {length:,} steps in {environment.num_envs} environments"
+    check_memory(needed, device, length, what=what, flag="--rollout-length")
     return RolloutStorage(
         length,
         environment.num_envs,

@@ -18,7 +18,7 @@ def test_the_storage_holds_what_the_environment_gives(environment):
 
 
 def test_a_rollout_that_does_not_fit_in_memory_is_refused(monkeypatch):
-    monkeypatch.setattr("agents.on_policy.build.free_memory", lambda device: 10_000)
+    monkeypatch.setattr("wnrl.device.free_memory", lambda device: 10_000)
     environment = Clockwork(5, obs_shape=(4,))  # a row has 42 bytes
     assert environment.num_envs == 1
     build_rollout_storage(238, environment, torch.device("cpu"))
