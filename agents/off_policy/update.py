@@ -17,7 +17,7 @@ from agents.learner.finite import NonFiniteError
 from agents.learner.learner import Learner
 from agents.runtime.cuda_graphs import Graphs
 from agents.runtime.distributed import OneProcess, Ranks
-from wnrl.replay.prioritized import PrioritizedReplay
+from wnrl.replay.prioritized import NonFinitePriorityError, PrioritizedReplay
 from wnrl.replay.uniform import Replay, Transition
 
 ALONE = OneProcess()
@@ -149,7 +149,7 @@ def _breakdowns() -> Iterator[None]:
     """A context in which a priority that is not finite is a NonFiniteError."""
     try:
         yield
-    except ValueError as error:
+    except NonFinitePriorityError as error:
         raise NonFiniteError(f"learning broke down: {error}") from error
 
 

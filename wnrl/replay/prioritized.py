@@ -13,9 +13,13 @@ from wnrl.replay.layout import ReplayLayout
 from wnrl.replay.sum_tree import SumTree, sum_tree_bytes
 from wnrl.replay.uniform import Replay, Transition
 
-__all__ = ["Prioritized", "PrioritizedReplay"]
+__all__ = ["NonFinitePriorityError", "Prioritized", "PrioritizedReplay"]
 
 _EPSILON = 1e-6  # added to absolute errors, so that a transition of error 0 can still be drawn
+
+
+class NonFinitePriorityError(ValueError):
+    """An error from which a priority was to be made is NaN or infinite."""
 
 
 class Prioritized(NamedTuple):
@@ -141,7 +145,8 @@ class PrioritizedReplay(Replay):
             errors: `[B]` TD errors, of any sign.
 
         Raises:
-            ValueError: these are not two vectors of the same length of 1 or more, or an error is not finite.
+            ValueError: these are not two vectors of the same length of 1 or more.
+            NonFinitePriorityError: an error is not finite.
         """
         if indices.ndim != 1 or indices.shape != errors.shape or not len(indices):
             raise ValueError(f"indices and errors must be [B] both, got {list(indices.shape)} and {list(errors.shape)}")
@@ -156,10 +161,12 @@ class PrioritizedReplay(Replay):
         torch.maximum(self._greatest, priorities.max(), out=self._greatest)
 
     def check(self) -> None:
-        """Raise ValueError where an error was not finite since the last call; waits for the device."""
+        """Raise NonFinitePriorityError where an error was not finite since the last call; waits for the device."""
         if self._bad:
             self._bad.zero_()
-            raise ValueError("errors must be finite, got NaN or infinity: the network's outputs or the rewards are not")
+            raise NonFinitePriorityError(
+                "errors must be finite, got NaN or infinity: the network's outputs or the rewards are not"
+            )
 
     def get_state(self) -> dict[str, Any]:
         """As `Replay.get_state`, with the priorities."""
