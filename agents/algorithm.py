@@ -582,10 +582,10 @@ def _warn_of_no_learning(run: Run, until: int) -> None:
             stacklevel=4,  # learn, and its wrapper
         )
     if idle := run.learns_nothing(until):
-        end, setting = run.settings.run.schedule_end, idle.removeprefix("the ").replace(" ", "_")
+        end, what = run.settings.run.schedule_end, idle.replace("_", " ")
         warnings.warn(
-            f"{idle} is 0 after step {end:,}, where the schedules ended: make the agent with "
-            f'schedule_steps, or with {setting}_schedule="constant", to learn longer',
+            f"the {what} is 0 after step {end:,}, where the schedules ended: make the agent with "
+            f'schedule_steps, or with {idle}_schedule="constant", to learn longer',
             stacklevel=4,
         )
 

@@ -316,7 +316,10 @@ class Run:
                 shown.message(line)
         if idle := self.learns_nothing(total_steps):
             end = self.settings.run.schedule_end
-            shown.message(f"{idle} is 0 after step {end:,}, where its schedule ended: --schedule-steps N stretches it")
+            what = idle.replace("_", " ")
+            shown.message(
+                f"the {what} is 0 after step {end:,}, where its schedule ended: --schedule-steps N stretches it"
+            )
         if warm_up := self.warm_up_of(total_steps):
             shown.message(f"nothing will be learned: all steps until {warm_up:,} are random (--learning-starts)")
         if self._task.remark:
@@ -330,12 +333,12 @@ class Run:
         return replay.learning_starts if replay and total_steps <= replay.learning_starts else 0
 
     def learns_nothing(self, total_steps: int) -> str:
-        """What schedules have ended at 0, so that steps up to `total_steps` change little or nothing; empty if none."""
+        """The setting whose schedule has ended at 0, so that steps up to `total_steps` change little; empty if none."""
         if self.steps < self.settings.run.schedule_end:
             return ""
         if self.agent.learner.learning_rate(total_steps) == 0:
-            return "the learning rate"
-        return "the clip range" if getattr(self.settings.agent, "clip_range_schedule", "") == "linear" else ""
+            return "learning_rate"
+        return "clip_range" if getattr(self.settings.agent, "clip_range_schedule", "") == "linear" else ""
 
     def save(self, path: Path | None = None) -> None:
         """Write a checkpoint and the model of now, into the run's folder or into a new one.

@@ -133,7 +133,7 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Remove what a run has written there, and the folder where it holds nothing else."""
-        for part in [part for pattern in PARTS for part in self.path.glob(pattern)]:
+        for part in _parts(self.path):
             if part.is_dir():
                 shutil.rmtree(part, ignore_errors=True)
             else:
@@ -342,13 +342,18 @@ def _check_unused(path: Path, resumable: bool) -> None:
         raise ValueError(f"{path} already holds files: choose another --run-dir{advice}")
 
 
+def _parts(folder: Path) -> list[Path]:
+    """What a run has written into a folder."""
+    return [part for pattern in PARTS for part in folder.glob(pattern)]
+
+
 def _set_aside(path: Path) -> None:
     """Move what a run without a checkpoint has left in a folder to `unfinished` in it.
 
     Raises:
         ValueError: there is a model of a finished run, or a checkpoint.
     """
-    parts = [part for pattern in PARTS for part in path.glob(pattern)]
+    parts = _parts(path)
     if finished := next((part for part in (path / "model.json", path / "model.zip") if _is_finished(part)), None):
         raise ValueError(f"{path} holds {finished.name} of a run without a checkpoint: choose another --run-dir")
     if RunDirectory(path).last_step is not None:
