@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -230,27 +230,21 @@ class _Wrapped:
         try:
             return self.preprocessing(Guard(env, self.index))
         except BaseException:
-            with suppress(Exception):
-                env.close()
+            _close_quietly(env)
             raise
 
 
-@contextmanager
-def _closed_on_error() -> Iterator[Callable[[Callable[[], gymnasium.Env]], gymnasium.Env]]:
-    """A context with a function that makes environments, which an error in the context closes."""
-    made: list[gymnasium.Env] = []
+def _close_quietly(env: gymnasium.Env) -> None:
+    """Close an environment after an error, which is the one to tell."""
+    with suppress(Exception):
+        env.close()
 
-    def make(one: Callable[[], gymnasium.Env]) -> gymnasium.Env:
-        made.append(one())
-        return made[-1]
 
-    try:
-        yield make
-    except BaseException:
-        for env in made:
-            with suppress(Exception):  # the error is that of making
-                env.close()
-        raise
+def _kept(made: ExitStack, make: Callable[[], gymnasium.Env]) -> gymnasium.Env:
+    """An environment, which `made` will close."""
+    env = make()
+    made.callback(_close_quietly, env)
+    return env
 
 
 def _vectorized(make: _Wrapped, num_envs: int, vectorization: Vectorization) -> SyncVectorEnv | AsyncVectorEnv:
@@ -259,10 +253,12 @@ def _vectorized(make: _Wrapped, num_envs: int, vectorization: Vectorization) -> 
         raise ValueError(f"vectorization must be sync or async, got {vectorization!r}")
     try:
         makers: list[Callable[[], gymnasium.Env]] = [replace(make, index=index) for index in range(num_envs)]
-        with _closed_on_error() as kept:
+        with ExitStack() as made:  # closes what was made before an error
             if vectorization == "sync":
-                makers = [partial(kept, one) for one in makers]
-            return kinds[vectorization](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+                makers = [partial(_kept, made, one) for one in makers]
+            vector = kinds[vectorization](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+            made.pop_all()
+        return vector
     except EnvironmentFault as fault:
         raise ValueError(f"{make.make.name}: {fault}") from fault
     except (RuntimeError, EOFError, ConnectionError) as error:
