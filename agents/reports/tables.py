@@ -8,12 +8,11 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
-import numpy as np
-
 from agents.reports.analysis import STATISTICS
-from agents.reports.bootstrap import Estimate
+from agents.reports.cells import INTERVAL, Cell, plain_names, plain_values, shown, with_interval
 from agents.reports.curves import FREE, OF_NOTE, differing, shortened
 from agents.reports.findings import Analysis, CurveResult
 from agents.reports.run import Run
@@ -27,26 +26,34 @@ class Table(NamedTuple):
     """Of its files."""
     title: str
     head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def plain_rows(self) -> list[list[str]]:
+        """The names and the rows for a program: numbers have nine digits and no separators, intervals two columns."""
+        names = [*chain.from_iterable(map(plain_names, self.head))]
+        return [names, *([*chain.from_iterable(map(plain_values, self.head, row))] for row in self.rows)]
 
     def as_csv(self) -> str:
-        """Comma-separated values with a line of names."""
+        """The plain rows as comma-separated values."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.head, *self.rows])
+        csv.writer(text, lineterminator="\n").writerows(self.plain_rows())
         return text.getvalue()
+
+    def _texts(self) -> list[list[str]]:
+        """The rows as people read them."""
+        return [[*map(shown, row)] for row in self.rows]
 
     def as_markdown(self) -> str:
         """A table as GitHub shows it."""
-        cells = [[plain(cell) for cell in row] for row in [self.head, *self.rows]]
+        cells = [[plain(cell) for cell in row] for row in [self.head, *self._texts()]]
         lines = [cells[0], ["---"] * len(self.head), *cells[1:]]
         return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
 
     def as_text(self) -> str:
         """Columns for a terminal."""
-        widths = [max(len(cell) for cell in column) for column in zip(self.head, *self.rows, strict=True)]
-        lines = [
-            [cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in [self.head, *self.rows]
-        ]
+        rows = [self.head, *self._texts()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
         return "\n".join("  ".join(line).rstrip() for line in lines)
 
     def as_html(self) -> str:
@@ -56,7 +63,7 @@ class Table(NamedTuple):
             f'<tr><th scope="row">{html.escape(row[0])}</th>'
             + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
             + "</tr>"
-            for row in self.rows
+            for row in self._texts()
         ]
         body = "\n".join(rows)
         return (
@@ -70,44 +77,27 @@ def plain(text: str) -> str:
     return re.sub(r"([\\|<])", r"\\\1", " ".join(text.split()))
 
 
-def number(value: float) -> str:
-    """A number with about four digits."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def interval(value: Estimate) -> str:
-    """The bounds of an estimate."""
-    return f"{number(float(value.low))} to {number(float(value.high))}" if value.has_interval else "–"
-
-
-def _with_interval(value: Estimate | None) -> tuple[str, str]:
-    return ("–", "–") if value is None else (number(float(value.value)), interval(value))
-
-
 def score_table(analysis: Analysis) -> Table:
     """Final scores of each curve."""
     human = any(env.scale.source == HUMAN for env in analysis.environments)
-    head = ["method", "environment", "IQM", "95 % interval", "seeds", *["human-normalized IQM"] * human]
+    head = ["method", "environment", "IQM", INTERVAL, "seeds", *["human-normalized IQM"] * human]
     head += ["mean", "deviation", "lowest", "highest", "maximum (flatters)", "steps"]
     rows = []
     for env in analysis.environments:
         for result in env.curves:
-            row = [str(result.curve.method), env.env, number(float(result.final.value)), interval(result.final)]
-            row.append(str(len(result.finals)))
+            row: list[Cell] = [str(result.curve.method), env.env, *with_interval(result.final), len(result.finals)]
             if human:
                 normalized = env.scale.source == HUMAN
-                row.append(number(float(env.scale(result.final.value))) if normalized else "–")
+                row.append(float(env.scale(result.final.value)) if normalized else None)
             rows.append((*row, *_more_scores(result)))
     return Table("scores", "Final scores", tuple(head), tuple(rows))
 
 
-def _more_scores(result: CurveResult) -> list[str]:
+def _more_scores(result: CurveResult) -> list[Cell]:
     finals = result.finals
     deviation = float(finals.std(ddof=1)) if len(finals) > 1 else math.nan
-    values = [float(finals.mean()), deviation, float(finals.min()), float(finals.max()), float(result.bests.mean())]
-    return [*map(number, values), f"{result.steps[-1]:,.0f}"]
+    ends = [float(finals.min()), float(finals.max()), float(result.bests.mean())]
+    return [float(finals.mean()), deviation, *ends, int(result.steps[-1])]
 
 
 def aggregate_table(analysis: Analysis) -> Table:
@@ -117,19 +107,19 @@ def aggregate_table(analysis: Analysis) -> Table:
     for block in blocks:
         where = str(len(block.envs)) if len(blocks) == 1 else ", ".join(block.envs)
         for one in block.aggregates:
-            values = [text for v in one.statistics.values() for text in (number(float(v.value)), interval(v))]
-            rows.append((str(one.method), where, str(one.runs), *values))
-    head = ["method", "environments", "runs", *(part for name in STATISTICS for part in (name, "95 % interval"))]
+            values = chain.from_iterable(map(with_interval, one.statistics.values()))
+            rows.append((str(one.method), where, one.runs, *values))
+    head = ["method", "environments", "runs", *(part for name in STATISTICS for part in (name, INTERVAL))]
     return Table("aggregates", "Over several environments", tuple(head), tuple(rows))
 
 
 def improvement_table(analysis: Analysis) -> Table:
     """Probabilities of improvement."""
-    difference = ("mean difference by seed", "95 % interval of the difference", "pairs")
-    head = ("method", "over", "environment", "probability", "95 % interval", *difference)
+    difference = ("mean difference by seed", f"{INTERVAL} of the difference", "pairs")
+    head = ("method", "over", "environment", "probability", INTERVAL, *difference)
     rows = []
     for one in analysis.improvements:
-        values = [*_with_interval(one.probability), *_with_interval(one.difference), str(one.pairs or "–")]
+        values = [*with_interval(one.probability), *with_interval(one.difference), one.pairs or None]
         rows.append((str(one.method), str(one.baseline), one.env or "all", *values))
     return Table("improvement", "Probability of improvement", head, tuple(rows))
 
@@ -140,9 +130,9 @@ def threshold_table(analysis: Analysis) -> Table:
     rows = []
     for one in analysis.thresholds:
         runs = len(one.curve.runs)
-        took = ["not reached" if math.isinf(value) else number(value) for value in (one.steps, one.seconds / 60)]
+        took = ["not reached" if math.isinf(value) else value for value in (one.steps, one.seconds / 60)]
         reached = f"{one.reached} of {runs}"
-        rows.append((str(one.curve.method), one.curve.env, number(one.threshold), one.source, reached, *took))
+        rows.append((str(one.curve.method), one.curve.env, one.threshold, one.source, reached, *took))
     return Table("thresholds", "Steps and wall time to a score", head, tuple(rows))
 
 
@@ -199,26 +189,25 @@ def run_table(analysis: Analysis) -> Table:
     broke_down = any(run.broke_down is not None for run in analysis.runs)
     head = ["run", "environment", "method", "seed", "steps", *["broke down at"] * broke_down]
     head += ["minutes", "final score", "maximum"]
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for env in analysis.environments:
         for result in env.curves:
             for run, final, best in zip(result.curve.runs, result.finals, result.bests, strict=True):
                 points, clock = run.metrics[analysis.tag], run.clock.values
-                minutes = number(float(clock[-1]) / 60) if len(clock) else "–"
-                names = (run.name, env.env, str(result.curve.method), "–" if run.seed is None else str(run.seed))
-                step = "" if run.broke_down is None else number(run.broke_down)
-                ends = [f"{points.steps[-1]:,.0f}", *[step] * broke_down]
-                rows.append((*names, *ends, minutes, number(float(final)), number(float(best))))
+                minutes = float(clock[-1]) / 60 if len(clock) else None
+                names = (run.name, env.env, str(result.curve.method), None if run.seed is None else str(run.seed))
+                ends = [int(points.steps[-1]), *[run.broke_down] * broke_down]
+                rows.append((*names, *ends, minutes, float(final), float(best)))
     return Table("runs", "Runs", tuple(head), tuple(rows))
 
 
 def curve_table(analysis: Analysis) -> Table:
     """The points of all curves, for those who draw them again."""
     head = ("environment", "method", "step", "iqm", "low", "high")
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for env in analysis.environments:
         for result in env.curves:
             names = (env.env, str(result.curve.method))
             for values in zip(result.steps, result.band.value, result.band.low, result.band.high, strict=True):
-                rows.append((*names, *("" if np.isnan(value) else f"{value:.7g}" for value in values)))
+                rows.append((*names, *map(float, values)))
     return Table("curves", "Points of the curves", head, tuple(rows))

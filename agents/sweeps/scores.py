@@ -9,9 +9,10 @@ from pathlib import Path
 
 from agents.reports.analysis import SCORES, Choices, analyse
 from agents.reports.breakdowns import with_breakdowns
+from agents.reports.cells import Cell
 from agents.reports.curves import Method, group
 from agents.reports.findings import Analysis
-from agents.reports.run import ABSENT, Run, as_game
+from agents.reports.run import Run, as_game
 from agents.reports.tables import Table, score_table
 from agents.reports.wnrl_runs import read_wnrl_run
 from agents.sweeps.csv_file import write_csv
@@ -91,8 +92,8 @@ def write_scores(folder: SweepFolder, trials: Sequence[Trial]) -> Table | None:
         return None
     scores = score_table(analysis)
     whole = _with_outcomes(scores, analysis, trials, _outcomes(folder, trials, finals))
-    write_csv(folder.path / "scores.csv", [whole.head, *whole.rows])
-    shown = whole if any(count != "0" for row in whole.rows for count in row[-len(OUTCOMES) :]) else scores
+    write_csv(folder.path / "scores.csv", whole.plain_rows())
+    shown = whole if any(count for row in whole.rows for count in row[-len(OUTCOMES) :]) else scores
     return shown._replace(title=f"final scores, the mean of {analysis.tag} over the last tenth of the steps")
 
 
@@ -102,7 +103,7 @@ def _remove_statistics(folder: SweepFolder) -> None:
 
 
 def _with_outcomes(
-    table: Table, analysis: Analysis, trials: Sequence[Trial], outcomes: Mapping[str, tuple[str, str]]
+    table: Table, analysis: Analysis, trials: Sequence[Trial], outcomes: Mapping[str, tuple[int, int]]
 ) -> Table:
     """The table of scores with the columns of `OUTCOMES`, and a row for each group of trials that all lack a score."""
     group_of = {trial.name: trial.group for trial in trials}
@@ -115,18 +116,18 @@ def _with_outcomes(
     return table._replace(head=(*table.head, *OUTCOMES), rows=tuple(rows))
 
 
-def _outcomes(folder: SweepFolder, trials: Sequence[Trial], scored: Collection[str]) -> dict[str, tuple[str, str]]:
+def _outcomes(folder: SweepFolder, trials: Sequence[Trial], scored: Collection[str]) -> dict[str, tuple[int, int]]:
     """The cells of `OUTCOMES` by group of trials."""
     broke_down = Counter(trial.group for trial in trials if folder.breakdown_of(trial) is not None)
     missing = Counter(trial.group for trial in trials if trial.name not in scored)
-    return {trial.group: (str(broke_down[trial.group]), str(missing[trial.group])) for trial in trials}
+    return {trial.group: (broke_down[trial.group], missing[trial.group]) for trial in trials}
 
 
-def _row_without_scores(trial: Trial, head: Sequence[str]) -> list[str]:
+def _row_without_scores(trial: Trial, head: Sequence[str]) -> list[Cell]:
     method = Method(trial.agent, trial.norm, tuple((name, trial.shown(name)) for name in trial.varied))
     env = as_game(trial.task) if trial.game else trial.task
-    known = {"method": str(method), "environment": env, "seeds": "0"}
-    return [known.get(name, ABSENT) for name in head]
+    known: dict[str, Cell] = {"method": str(method), "environment": env, "seeds": 0}
+    return [known.get(name) for name in head]
 
 
 def _write_trials(folder: SweepFolder, trials: Sequence[Trial], finals: Mapping[str, tuple[float, float]]) -> None:

@@ -3,17 +3,16 @@
 import csv
 import dataclasses
 import io
-import math
 
 import pytest
 
+from agents.reports.cells import Interval, shown
 from agents.reports.tables import (
     Table,
     aggregate_table,
     curve_table,
     difference_tables,
     improvement_table,
-    number,
     run_table,
     same_table,
     score_table,
@@ -24,14 +23,7 @@ from tests.agents.reports.test_analysis import study
 
 
 def column(table, name):
-    return [row[table.head.index(name)] for row in table.rows]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(1234567.8, "1,234,568"), (12.34567, "12.35"), (-0.5, "-0.5"), (math.nan, "–"), (0, "0")]
-)
-def test_numbers(value, text):
-    assert number(value) == text
+    return [shown(row[table.head.index(name)]) for row in table.rows]
 
 
 def test_a_table_in_three_forms():
@@ -41,6 +33,20 @@ def test_a_table_in_three_forms():
     html = table.as_html()
     assert '<th scope="row">&lt;1&gt;</th><td>x,&quot;y&quot;</td>' in html
     assert 'aria-label="A &lt;title&gt;"' in html
+
+
+def test_a_program_reads_numbers():
+    """No separators of thousands, no dashes, an interval as two columns also where a row, or the table, has none."""
+    rows = (("a", 12_345.678901, Interval(-1_234.5, 2_000.0), 12_000), ("b", None, None, 1))
+    table = Table("t", "A title", ("method", "IQM", "95 % interval", "steps"), rows)
+    head = ["method", "IQM", "95 % low", "95 % high", "steps"]
+    assert list(csv.reader(io.StringIO(table.as_csv()))) == [
+        head,
+        ["a", "12345.6789", "-1234.5", "2000", "12000"],
+        ["b", "", "", "", "1"],
+    ]
+    assert table._replace(rows=rows[1:]).plain_rows()[0] == head
+    assert table.as_text().splitlines()[1].split() == ["a", "12,346", "-1,234", "to", "2,000", "12,000"]
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +78,14 @@ def test_thresholds_and_improvement(analysis):
     assert column(table, "median steps") == ["not reached", "100"]
     assert column(table, "median minutes") == ["not reached", "0.03333"]
     (row,) = improvement_table(analysis).rows
-    assert row[:5] == ("dqn weight", "dqn none", "Task", "1", "–")
-    assert row[5:] == ("3.5", "–", "2")  # (5 − 1 + 5 − 2) / 2
+    assert row[:5] == ("dqn weight", "dqn none", "Task", 1, None)
+    assert row[5:] == (3.5, None, 2)  # (5 − 1 + 5 − 2) / 2
 
 
 def test_aggregates():
     table = aggregate_table(study([a_run([v, v], env=e, seed=v) for e in "AB" for v in range(3)]))
     assert table.head[:5] == ("method", "environments", "runs", "IQM", "95 % interval")
-    assert table.rows[0][:4] == ("dqn none", "2", "6", "0.5")
+    assert table.rows[0][:4] == ("dqn none", "2", 6, 0.5)
     assert aggregate_table(study([a_run([1, 2])])).rows == ()
 
 
@@ -109,12 +115,12 @@ def test_runs_and_points(analysis):
     assert column(table, "run")[0] == "dqn-none-Task-0"
     assert column(table, "final score") == ["1", "2", "3", "4", "6"]
     points = curve_table(analysis)
-    assert points.rows[0] == ("Task", "dqn none", "100", "2", "1", "3")
-    assert points.rows[-1] == ("Task", "dqn weight", "200", "5", "", "")
+    assert points.rows[0] == ("Task", "dqn none", 100, 2, 1, 3)
+    assert points.plain_rows()[-1] == ["Task", "dqn weight", "200", "5", "", ""]
     assert len(points.rows) == 400
 
 
 def test_a_run_whose_learning_broke_down_is_told_from_one_that_ended():
     runs = [a_run([1, 2]), dataclasses.replace(a_run([3, 3], seed=1), broke_down=1_500)]
-    assert column(run_table(study(runs)), "broke down at") == ["", "1,500"]
+    assert column(run_table(study(runs)), "broke down at") == ["–", "1,500"]
     assert "broke down at" not in run_table(study(runs[:1])).head
