@@ -84,7 +84,7 @@ def analyse(curves: Sequence[Curve], choices: Choices) -> Analysis:
         _check_env(env, envs)
     methods = sorted({curve.method for curve in curves}, key=[curve.method for curve in curves].index)
     baseline = baseline_of(methods, choices.baseline)
-    notes += _without_baseline(methods, choices.baseline)
+    notes += _nothing_compared(methods, choices.baseline)
     tag = score_tag([run for curve in curves for run in curve.runs], choices.score)
     environments = [_environment([c for c in curves if c.env == env], tag, choices, notes) for env in envs]
     by_method = {(env.env, result.curve.method): result for env in environments for result in env.curves}
@@ -124,7 +124,7 @@ def score_tag(runs: Sequence[Run], wanted: str | None) -> str:
     return wanted
 
 
-def _without_baseline(methods: Sequence[Method], wanted: str | None) -> list[str]:
+def _nothing_compared(methods: Sequence[Method], wanted: str | None) -> list[str]:
     """A line where nothing is compared, since there is no `none` and no other baseline was named."""
     norms = list(dict.fromkeys(method.norm for method in methods))
     if wanted is not None or NONE in norms or len(norms) == 1:
