@@ -55,6 +55,8 @@ from wnrl.networks.own_torso import OwnModule
 Self = TypeVar("Self", bound="Algorithm")
 OF_LEARN = {"steps": "the number of steps", "run_dir": "run_dir"}
 """Settings that `learn` takes."""
+OF_TORSOS = ("torso", "activation", "impala_width", "impala_blocks", "impala_pool")
+"""Settings of the torsos that a network of one's own replaces."""
 
 
 class Algorithm:
@@ -103,6 +105,8 @@ class Algorithm:
             name, source = source_of(env)
             task = {"env": name}
         if network is not None:
+            if unused := [name for name in OF_TORSOS if name in settings]:
+                raise TypeError(f"{unused[0]} has no effect on a network of your own: leave one of the two out")
             task["own_torso"] = network
         self._given = checked_keywords(self._kind(), {**settings, **task})
         probed = Task.of(self._given, source)
@@ -222,7 +226,7 @@ class Algorithm:
             if resume is None:
                 self.settings = replace(self._settings_for(steps), run_dir=path)
             elif self.settings.run.schedule_steps is None:  # it was saved before it had begun
-                self.settings = replace(self.settings, schedule_steps=steps)
+                self.settings = replace(self.spec.for_length(self.settings, steps), schedule_steps=steps)
             keep = path is not None or resume is not None
             self._run = Run(self.spec, self.settings, task=self.task, keep=keep, more=steps, progress=progress)
             self._learns, self._model = True, None

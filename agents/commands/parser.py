@@ -19,6 +19,7 @@ from agents.commands.invocation import how_to_call, quoted
 from agents.commands.whole_numbers import plain_numbers
 from agents.runtime.output_text import make_output_safe
 from agents.settings.flat import replace, to_flat, to_json
+from agents.settings.presets.base import length
 from agents.settings.run import AUTO, TrainSettings
 from agents.settings.trust import check_most, check_trusted
 from agents.training.agent_spec import AgentSpec
@@ -66,7 +67,9 @@ def parse(spec: AgentSpec, description: str, argv: list[str] | None = None) -> T
     flags = given_flags(argv)
     _refuse_bare(argv)
     folder = _folder_to_continue(spec, flags)
-    base = _base(spec, flags) if folder is None else stored_settings(spec, folder)
+    if flags.keys() >= {"eval_episodes", "eval_steps"} and flags["eval_steps"] != "0":
+        raise ValueError("--eval-episodes counts games and --eval-steps steps: leave one of them out")
+    base = _base(spec, flags) if folder is None else _changed(spec, stored_settings(spec, folder), flags)
     if asked := wanted(argv):
         make_output_safe()
         print(help_of_training(spec, description, asked, flags, base))
@@ -180,10 +183,19 @@ def _base(spec: AgentSpec, flags: dict[str, str]) -> TrainSettings[Any]:
     for name in ("preset", "protocol"):
         if name in flags:
             raise ValueError(f"--config has every setting, so that --{name} would change none: leave one of them out")
-    base = settings_again(spec, Path(flags["config"]))
+    base = _changed(spec, settings_again(spec, Path(flags["config"])), flags)
     task = base.run.task
     other = {"game": None} if "env" in flags and task.game else {"env": None} if "game" in flags and task.env else {}
     return replace(base, **other)
+
+
+def _changed(spec: AgentSpec, stored: TrainSettings[Any], flags: dict[str, str]) -> TrainSettings[Any]:
+    """Settings of an earlier run, with those changed that depend on the flags: as in `AgentSpec.defaults`."""
+    if "eval_episodes" in flags and "eval_steps" not in flags:
+        stored = replace(stored, eval_steps=0)
+    if stored.run.schedule_steps is None:
+        stored = spec.for_length(stored, length({"steps": stored.run.steps}, flags))
+    return stored
 
 
 def _check_trust(settings: TrainSettings[Any], flags: dict[str, str]) -> None:

@@ -56,6 +56,7 @@ def build_a2c(run: RunSettings, settings: A2CSettings, environment: Environment)
     steps = length * environment.num_envs
     parts = _parts(run, settings, environment, partial(build_rollout_storage, length, environment))
     _check_statistics(parts["learner"], settings, steps=steps, smallest=steps)
+    _check_advantages(parts["learner"], settings, smallest=steps)
     return A2CAgent(**parts)
 
 
@@ -72,6 +73,7 @@ def build_ppo(run: RunSettings, settings: PPOSettings, environment: Environment)
     parts = _parts(run, settings, environment, partial(build_rollout_storage, length, environment))
     smallest = envs // minibatches * length if settings.lstm else envs * length // minibatches
     _check_statistics(parts["learner"], settings, steps=envs * length, smallest=smallest)
+    _check_advantages(parts["learner"], settings, smallest=smallest)
     return PPOAgent(clip_range=LinearSchedule(start, end, run.schedule_end), **parts)
 
 
@@ -125,6 +127,21 @@ def _check_statistics(learner: Learner, settings: PPOSettings | A2CSettings, *, 
     check_used(rollout, norms, "norm batch, mean-batch or batch+projected", "batch_statistics")
     minibatch = smallest if rollout.batch_statistics == "minibatch" else steps
     check_examples(learner, settings.learner, minibatch=minibatch, initial=steps)
+
+
+def _check_advantages(learner: Learner, settings: PPOSettings | A2CSettings, *, smallest: int) -> None:
+    """Raise ValueError where each advantage would be normalized alone: all would be 0, and no policy would be learned.
+
+    Args:
+        learner: of the network.
+        settings: of the agent.
+        smallest: steps of the smallest minibatch.
+    """
+    if settings.policy_gradient.normalize_advantage and smallest * learner.ranks.world_size < 2:
+        raise ValueError(
+            "normalize_advantage needs 2 steps or more in each minibatch, here it is 1: take more of num_envs or "
+            "rollout_length, fewer minibatches, or --no-normalize-advantage"
+        )
 
 
 def _policy_outputs(network: Any, obs: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ class DQNSettings:
     target_taus: int = 64
     """Quantile levels sampled for the target network per update with --distribution implicit."""
     policy_taus: int = 32
-    """Quantile levels sampled for the policy in the targets of --distribution implicit; 0: those that value it."""
+    """Quantile levels sampled for the policy in the targets of --distribution implicit; 0: those that value it, but
+    with --double, and in the bonus of --munchausen, the fixed ones of acting."""
     munchausen: bool = False
     """Munchausen DQN: add the scaled log-policy to the reward and bootstrap from the softmax policy. Preset fast then
     has its paper's n-step, on Atari its step size too; its paper's other values: presets munchausen, m-iqn."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.settings.checks import check_at_least, check_shares, check_used
+from agents.settings.checks import check_above_zero, check_at_least, check_shares, check_used
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class ReplaySettings:
         check_at_least(self, 1, "init_batch")
         check_at_least(self, 0, "learning_starts")
         check_shares(self, "tau", "priority_exponent", "priority_beta")
+        check_above_zero(self, "tau")
         check_used(self, self.prioritized, "prioritized", "priority_exponent", "priority_beta")
 
     def check_start(self, num_envs: int) -> None:

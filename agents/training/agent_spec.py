@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from agents.settings.flat import flat_defaults, from_flat
+from agents.settings.flat import flat_defaults, from_flat, replace, to_flat
 from agents.settings.presets.base import Observation, Preset, of_own_images, of_torso
 from agents.settings.presets.protocols import protocol_values
 from agents.settings.run import RunSettings, TrainSettings
@@ -55,6 +56,22 @@ class AgentSpec:
         values = {**values, **of_torso(observation, flags.get("torso", "auto"))}
         protocol = protocol_values(flags.get("protocol", "none"), flat_defaults(kind))
         return from_flat(kind, {**values, **protocol})
+
+    def for_length(self, settings: TrainSettings[Any], steps: int) -> TrainSettings[Any]:
+        """The settings of a run for one whose schedules end at another step.
+
+        What its preset makes of that step, such as the end of PQN's ε, follows where the settings have the preset's.
+        """
+        flat, run = to_flat(settings), settings.run
+        changes: dict[str, Any] = {}
+        for images in (True, False):
+            with suppress(ValueError):  # a preset for games alone
+                before, after = (
+                    self.preset(run.preset, images=images, norm=run.network.norm, flags={"steps": str(length)})
+                    for length in (run.schedule_end, steps)
+                )
+                changes |= {name: after[name] for name in before if flat[name] == before[name] != after[name]}
+        return replace(settings, **changes)
 
     def build(self, run: RunSettings, settings: Any, environment: Environment) -> Agent:
         """The agent for an environment, on the run's device.

@@ -741,6 +741,31 @@ def test_load_refuses_an_environment_or_network_that_the_run_did_not_have(tmp_pa
         load(tmp_path / "own", env=Stepping)
 
 
+@pytest.mark.parametrize("setting", [{"torso": "mlp"}, {"activation": "tanh"}, {"impala_width": 2}], ids=str)
+def test_settings_of_a_torso_are_refused_beside_a_network_of_ones_own(setting):
+    with pytest.raises(TypeError, match=f"{next(iter(setting))} has no effect on a network of your own"):
+        chain(network=own_network, **setting)
+
+
+def test_what_follows_a_runs_length_follows_that_of_the_first_learn(tmp_path):
+    """PQN's ε falls over a fifth of it, also where the agent was saved before."""
+    numbers = {
+        "num_envs": 2,
+        "rollout_length": 4,
+        "minibatches": 1,
+        "hidden": (8,),
+        "eval_interval": 0,
+        "device": "cpu",
+    }
+    whole = PQN(env="Chain", **numbers)
+    whole.save(tmp_path / "run")
+    loaded = load(tmp_path / "run", device="cpu").learn(50)
+    assert loaded.settings.agent.exploration.epsilon_steps == 10
+    assert whole.learn(50).settings.agent.exploration.epsilon_steps == 10
+    again = load(tmp_path / "run", device="cpu")
+    assert (again.settings.agent.exploration.epsilon_steps, again.settings.run.schedule_steps) == (10, 50)
+
+
 def test_two_that_go_on_in_one_folder_do_not_overwrite_each_other(tmp_path):
     agent = chain().learn(40, run_dir=tmp_path / "run")
     other = load(tmp_path / "run", device="cpu").learn(60)

@@ -148,6 +148,37 @@ def test_read_takes_a_dataclass_as_it_is():
         read(Plain, "A program.", ["--count", "x"])
 
 
+@pytest.fixture
+def pqn_run(tmp_path):
+    settings = parse(AGENTS["pqn"], "A program.", ["--env", "Chain", "--run-dir", str(tmp_path / "pqn")])
+    settings = replace(settings, eval_steps=500)
+    return RunDirectory.create(settings.run.run_dir, {"agent": "pqn", "settings": to_json(settings)}).path
+
+
+def test_with_another_length_the_end_of_epsilon_is_another(pqn_run):
+    def epsilon_steps(*flags):
+        settings = parse(AGENTS["pqn"], "A program.", ["--config", str(pqn_run / "config.json"), *flags])
+        return settings.agent.exploration.epsilon_steps
+
+    assert epsilon_steps() == 20_000
+    assert epsilon_steps("--steps", "1M") == 200_000
+    assert epsilon_steps("--steps", "1M", "--schedule-steps", "10_000") == 2_000
+    assert epsilon_steps("--steps", "1M", "--epsilon-steps", "7") == 7
+
+
+def test_games_that_are_asked_for_are_played_where_a_run_counted_steps(pqn_run):
+    def evaluation(source, *flags):
+        run = parse(AGENTS["pqn"], "A program.", [source, str(pqn_run), *flags]).run
+        return run.eval_steps, run.eval_episodes
+
+    assert evaluation("--config") == (500, 10)
+    assert evaluation("--config", "--eval-episodes", "30") == (0, 30)
+    assert evaluation("--resume", "--eval-episodes", "30") == (0, 30)
+    assert evaluation("--resume", "--eval-episodes", "30", "--eval-steps", "0") == (0, 30)
+    with pytest.raises(ValueError, match="--eval-episodes counts games and --eval-steps steps: leave one of them out"):
+        evaluation("--resume", "--eval-episodes", "30", "--eval-steps", "9")
+
+
 def test_a_resumed_runs_own_settings_are_the_defaults(run_dir):
     settings = parsed("--resume", run_dir, "--steps", 77, "--eval-interval", 5)
     stored = parsed("--env", "Chain", "--seed", 4, "--hidden", 8, 8, "--steps", 77, "--eval-interval", 5)

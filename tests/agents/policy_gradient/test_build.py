@@ -87,6 +87,23 @@ def test_a_device_that_is_not_there_is_named():
         build_ppo(replace(RUN, device="cuda:77"), PPOSettings(), Chain(8))
 
 
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        ("a2c", {"rollout_length": 1}),
+        ("ppo", {"rollout_length": 8, "minibatches": 8}),
+        ("ppo", {"rollout_length": 7, "minibatches": 4}),
+        ("ppo", {"rollout_length": 1, "minibatches": 1, "lstm": 4}),
+    ],
+)
+def test_an_advantage_is_not_normalized_alone(kind, numbers):
+    """It would be 0, and the policy never learn."""
+    with pytest.raises(ValueError, match="normalize_advantage needs 2 steps or more in each minibatch, here it is 1"):
+        make(kind, Chain(1), normalize_advantage=True, **numbers)
+    make(kind, Chain(1), normalize_advantage=False, **numbers)
+    make(kind, Chain(1), normalize_advantage=True, **{**numbers, "rollout_length": 16})
+
+
 @pytest.mark.parametrize("lstm", [0, 4])
 def test_the_layers_are_looked_at_with_or_without_memory(lstm):
     agent = make("ppo", Chain(2, length=4), lstm=lstm, minibatches=1)

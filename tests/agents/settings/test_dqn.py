@@ -93,6 +93,4 @@ def test_options_with_what_uses_them_are_allowed():
 
 
 def test_limits_are_allowed():
-    from_flat(
-        DQNSettings, gamma=0, tau=0, epsilon_end=0, learning_starts=0, max_grad_norm=0, reward_clip=0, epsilon_steps=0
-    )
+    from_flat(DQNSettings, gamma=0, epsilon_end=0, learning_starts=0, max_grad_norm=0, reward_clip=0, epsilon_steps=0)

@@ -7,6 +7,7 @@ from agents.settings.replay import ReplaySettings
     ("changes", "message"),
     [
         ({"tau": 1.5}, "tau must lie between 0 and 1, got 1.5"),
+        ({"tau": 0.0}, "tau must be above 0, got 0.0"),
         ({"priority_exponent": 1.5, "prioritized": True}, "priority_exponent must lie between 0 and 1, got 1.5"),
         ({"priority_beta": 0.5}, "priority_beta 0.5 has no effect without prioritized"),
         ({"init_batch": 0}, "init_batch must be at least 1, got 0"),

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from agents.registry import AGENTS
-from agents.settings.flat import from_flat, to_flat
+from agents.settings.flat import from_flat, replace, to_flat
 from agents.settings.keywords import as_flags
 from agents.settings.task import OF_GAMES, TaskSettings
 from agents.training.agent_spec import AgentSpec
@@ -56,7 +56,25 @@ def test_a_flag_that_names_its_own_default_changes_nothing(agent, observation, p
         return to_flat(AGENTS[agent].defaults(as_flags({"preset": preset, **values}), observation=observation))
 
     default = given()
-    assert {name for name, value in default.items() if given(**{name: value}) != default} == set()
+    games_instead_of_steps = {"eval_episodes"} if default["eval_steps"] else set()
+    assert {name for name, value in default.items() if given(**{name: value}) != default} == games_instead_of_steps
+
+
+@pytest.mark.parametrize(
+    ("agent", "flags", "observation", "name", "ends"),
+    [
+        ("pqn", {}, "vector", "epsilon_steps", (20_000, 200_000)),
+        ("pqn", {"steps": "100000"}, "game", "epsilon_steps", (10_000, 100_000)),
+        ("dqn", {"preset": "btr", "steps": "100000"}, "game", "epsilon_off", (50_000, 500_000)),
+    ],
+)
+def test_what_a_preset_makes_of_a_length_follows_it(agent, flags, observation, name, ends):
+    settings = replace(AGENTS[agent].defaults(flags, observation=observation), steps=100_000)
+    longer = AGENTS[agent].for_length(settings, 1_000_000)
+    assert (to_flat(settings)[name], to_flat(longer)[name]) == ends
+    assert {key for key, value in to_flat(longer).items() if value != to_flat(settings)[key]} == {name}
+    own = replace(settings, **{name: 777})
+    assert AGENTS[agent].for_length(own, 1_000_000) == own
 
 
 def test_rainbow_on_images_has_the_support_of_unclipped_returns():

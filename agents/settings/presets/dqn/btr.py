@@ -8,7 +8,7 @@ from agents.settings.presets.dqn.nature import NATURE
 # The authors' code (github.com/VIPTankz/BeyondTheRainbowICML): main.py, Agent.py, memory.py, networks.py; what is not
 # here is as in NATURE. What differs: a batch comes from the whole replay buffer, not from one environment's; priorities
 # are the losses, not the mean absolute errors; the Munchausen bonus is that of the target network, as in Vieillard et
-# al. 2020, not of the learner; acting averages over fixed levels; the warm-up is uniformly random.
+# al. 2020, not of the learner; it and acting average over fixed levels; the warm-up is uniformly random.
 BTR: Values = {
     **NATURE,
     # Network (networks.py, ImpalaCNNLargeIQN)

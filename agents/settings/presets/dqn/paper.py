@@ -15,9 +15,13 @@ PAPER: Values = {
     "units": "paper",  # g as equation 2 has it
 }
 
+FIXED_LENGTHS = ("projected", "spectral")
+"""Normalizers that set the lengths of rows themselves, so that initialization from data cannot."""
+
 
 def paper_by_norm(norm: str) -> Values:
     """What the paper chose for the network with weight normalization, and for the one without."""
     if norm == "none":
         return {"norm": norm, "learning_rate": 0.0001, "init": "he"}  # section 5.4; the code base's He-uniform, 0.1
-    return {"norm": norm, "learning_rate": 0.0003, "init": "data"}  # section 5.4; section 3
+    by_norm = {"norm": norm, "learning_rate": 0.0003}  # section 5.4
+    return by_norm if norm in FIXED_LENGTHS else {**by_norm, "init": "data"}  # section 3

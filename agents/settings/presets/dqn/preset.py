@@ -69,7 +69,8 @@ def dqn_preset(name: str, *, images: bool, norm: str, flags: Mapping[str, str] =
     known = ATARI if images else VECTOR
     values = {"preset": name, **known[name]}
     if name == "fast":
-        values |= _of_its_paper(flags, images) | (games_beside_a_gpu(flags) if "game" in flags else {})
+        values |= _of_its_paper(flags, images) | _of_rewards(flags, images)
+        values |= games_beside_a_gpu(flags) if "game" in flags else {}
     elif name == "paper":
         values |= paper_by_norm(norm)
     elif name == "btr":
@@ -85,6 +86,14 @@ def _of_its_paper(flags: Mapping[str, str], images: bool) -> Values:
         source = M_IQN if distribution == "implicit" else MUNCHAUSEN
     names = ("n_step", "double", *(("learning_rate", "optimizer_eps") if images else ()))
     return {name: source[name] for name in names if name in source}
+
+
+def _of_rewards(flags: Mapping[str, str], images: bool) -> Values:
+    """The atoms for rewards that are not clipped; those of `DQNSettings` are for clipped ones, as in games."""
+    if flags.get("distribution") != "categorical":
+        return {}
+    atoms = {} if images else {name: RAINBOW_VECTOR[name] for name in OF_DISTRIBUTION["categorical"]}
+    return {"distribution": "categorical", **atoms}
 
 
 def _without_conflicts(values: Values, flags: Mapping[str, str], epsilon_end: float) -> Values:
@@ -103,6 +112,8 @@ def _without_conflicts(values: Values, flags: Mapping[str, str], epsilon_end: fl
         unused.add("huber_delta")
     if distribution != "none" or on("dueling") or on("noisy"):
         unused.add("shared_bias")
+    if "eval_episodes" in flags:
+        unused.add("eval_steps")
     if flags.get("torso", "impala") != "impala":
         unused |= {"impala_width", "impala_blocks", "impala_pool", "norm_layers"}
     if flags.get("norm", values.get("norm")) != values.get("norm"):

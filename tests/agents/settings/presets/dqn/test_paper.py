@@ -1,6 +1,14 @@
-import pytest
+from contextlib import nullcontext
 
+import pytest
+import torch
+from torch import nn
+
+from agents.settings.network import NORMS
+from agents.settings.presets.dqn.paper import FIXED_LENGTHS
 from tests.agents.settings.presets.dqn_values import dqn_values
+from wnrl import normalize
+from wnrl.initialization.data import data_init
 
 # Salimans & Kingma 2016, section 5.4; below the line the code base that it adapted.
 PAPER = {
@@ -46,3 +54,15 @@ def test_paper_preset_to_the_letter(norm, by_norm):
     expected = {**PAPER, **by_norm, "norm": norm, "preset": "paper"}
     found = dqn_values("paper", norm=norm)
     assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("norm", sorted({*NORMS} - {"none", "layer-channels"}))
+def test_initialization_from_data_is_the_default_where_the_network_takes_it(norm):
+    """With the others the network would be refused for a setting that nobody gave."""
+    network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    normalize(network, norm)
+    refused = pytest.raises(ValueError, match="take 'preserve' or 'he'") if norm in FIXED_LENGTHS else nullcontext()
+    with refused:
+        data_init(network, torch.randn(16, 3, generator=torch.Generator().manual_seed(0)))
+    found = dqn_values("paper", norm=norm)
+    assert (found["init"], found["learning_rate"]) == ("preserve" if norm in FIXED_LENGTHS else "data", 0.0003)

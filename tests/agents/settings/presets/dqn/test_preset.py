@@ -2,6 +2,7 @@
 
 import pytest
 
+from agents.registry import AGENTS
 from agents.settings.dqn import DQNSettings
 from agents.settings.flat import flat_defaults, from_flat
 from agents.settings.presets.dqn.preset import ATARI, VECTOR, dqn_preset
@@ -105,7 +106,16 @@ def test_a_method_in_the_fast_preset_has_the_bootstrap_and_step_size_of_its_pape
     step_size = source if images else fast  # on vectors the task decides about it
     for name in ("learning_rate", "optimizer_eps"):
         assert found[name] == step_size[name]
-    others = fast.keys() - {"n_step", "double", "learning_rate", "optimizer_eps"}
+    others = fast.keys() - {
+        "n_step",
+        "double",
+        "learning_rate",
+        "optimizer_eps",
+        "distribution",
+        "atoms",
+        "v_min",
+        "v_max",
+    }
     assert {name: found[name] for name in others} == {name: fast[name] for name in others}
 
 
@@ -119,3 +129,21 @@ def test_another_normalizer_or_torso_takes_the_place_of_btrs():
     assert dqn_values("btr", norm="spectral", flags={"norm": "spectral"})["norm_layers"] == "residual"
     found = dqn_values("btr", flags={"torso": "nature"})
     assert (found["impala_width"], found["impala_pool"], found["norm_layers"]) == (1, 0, "auto")
+
+
+def test_games_that_are_asked_for_are_played():
+    """Presets of papers count steps, before which the number of games would go unheard."""
+    for name in ("nature", "rainbow", "m-iqn"):
+        assert dqn_values(name)["eval_steps"] == 125_000
+        assert dqn_values(name, flags={"eval_episodes": "50"})["eval_steps"] == 0
+        assert dqn_values(name, flags={"eval_episodes": "50", "eval_steps": "7"})["eval_steps"] == 0
+
+
+def test_atoms_span_returns_of_rewards_that_are_not_clipped():
+    flags = {"distribution": "categorical"}
+    bounds = {images: dqn_values("fast", images=images, flags=flags) for images in (True, False)}
+    assert (bounds[True]["v_min"], bounds[True]["v_max"], bounds[True]["atoms"]) == (-10, 10, 51)
+    assert (bounds[False]["v_min"], bounds[False]["v_max"], bounds[False]["atoms"]) == (-100, 100, 101)
+    own_images = AGENTS["dqn"].defaults({**flags, "env": "CarRacing-v3"}, observation="image").agent
+    assert (own_images.v_min, own_images.v_max, own_images.atoms, own_images.learner.reward_clip) == (-100, 100, 101, 0)
+    assert own_images.learner.learning_rate == bounds[True]["learning_rate"]
