@@ -51,7 +51,10 @@ def main() -> int:
         print("stopped: the same command goes on")
         return 130
     for norm in study.broken:
-        print(f"learning broke down with {norm}: Q values are no numbers, or the same in all states", file=sys.stderr)
+        print(
+            f"learning broke down with {norm}, in a run or more: Q values are no numbers, or the same in all states",
+            file=sys.stderr,
+        )
     print(text)
     return 0
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
+Stop = Callable[[], bool]
 MIB = 2**20
 STOPPING = 60  # seconds that the run has to end in
 
@@ -82,16 +83,19 @@ class Soak:
             *["--eval-interval", str(size), "--eval-steps", str(size // 20), "--checkpoint-interval", str(size)],
         ]
 
-    def samples(self) -> list[Sample]:
+    def samples(self, stop: Stop = lambda: False) -> list[Sample]:
         """Run it, and return the samples from the second evaluation and checkpoint with a full replay buffer on.
 
+        Args:
+            stop: whether to end before the time is up, with the samples so far.
+
         Raises:
-            ValueError: the folder is in use, or the run ended by itself.
+            ValueError: the folder is in use, the run ended by itself, or there are too few samples.
         """
         if self.out.exists() and any(self.out.iterdir()):
             raise ValueError(f"{self.out} is not empty: give another --out")
         self.out.mkdir(parents=True, exist_ok=True)
-        watched = watch(self.command, self.out, self.sample_every, 60 * self.minutes)
+        watched = watch(self.command, self.out, self.sample_every, 60 * self.minutes, stop)
         steady = [sample for sample in written(watched, self.out / "soak.csv") if sample.step >= 2 * self.replay_size]
         if len(steady) < 6:
             raise ValueError(
@@ -101,30 +105,42 @@ class Soak:
         return steady
 
 
-def watch(command: Sequence[str], folder: Path, interval: float, seconds: float) -> Iterator[Sample]:
-    """Start a training run, sample its process for so many seconds, and stop it.
+def watch(
+    command: Sequence[str], folder: Path, interval: float, seconds: float, stop: Stop = lambda: False
+) -> Iterator[Sample]:
+    """Start a training run, sample its process for so many seconds, or until `stop` says so, and stop it.
 
     Args:
         command: the run, whose folder is `run` in `folder`.
         folder: where `output.txt`, what it prints, is written.
         interval: seconds between two samples.
         seconds: length of the run.
+        stop: asked every second at least.
 
     Raises:
         ValueError: the run ended by itself.
     """
     with (folder / "output.txt").open("wb") as output, running(command, output) as process:
         start = time.monotonic()
-        while (elapsed := time.monotonic() - start) < seconds:
+        while (elapsed := time.monotonic() - start) < seconds and not stop():
             try:
                 sample = Sample(round(elapsed, 1), last_step(folder / "run" / "progress.csv"), *held(process.pid))
             except psutil.NoSuchProcess:
                 process.wait()
             if process.poll() is not None:
+                if stop():
+                    return  # the signal was the run's too
                 said = (folder / "output.txt").read_text(errors="replace").strip().splitlines()[-1:]
                 raise ValueError(f"the run ended with exit code {process.returncode}: {' '.join(said)}")
             yield sample
-            time.sleep(interval)
+            _wait(interval, stop)
+
+
+def _wait(seconds: float, stop: Stop) -> None:
+    """Sleep, not longer than a second after `stop`."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not stop():
+        time.sleep(min(left, 1.0))
 
 
 @contextmanager

@@ -44,10 +44,16 @@ def main(description: str) -> int:
         fail(error, code=1)
     except ValueError as error:
         fail(error)
+    except KeyboardInterrupt:
+        return 130
     about, precision = machine(device), resolve_dtype(arguments.precision, device, images=arguments.images)
     print(machine_line(about, str(precision).removeprefix("torch.")))
     print(table)
     if arguments.json:
         settings = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(arguments).items()}
-        arguments.json.write_text(json.dumps({"machine": about, "settings": settings, **figures}, indent=2) + "\n")
+        text = json.dumps({"machine": about, "settings": settings, **figures}, indent=2) + "\n"
+        try:
+            arguments.json.write_text(text)
+        except OSError as error:
+            fail(f"cannot write {arguments.json}: {error.strerror}")
     return 0

@@ -17,17 +17,23 @@ class Range(NamedTuple):
     median: float
     low: float
     high: float
+    known: int
+    """Seeds with a number."""
+    seeds: int
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Range:
-        """The range of some values."""
+        """The range of some values, one a seed."""
+        values = list(values)
         known = sorted(value for value in values if not math.isnan(value))
-        return cls(statistics.median(known), known[0], known[-1]) if known else cls(math.nan, math.nan, math.nan)
+        ends = (statistics.median(known), known[0], known[-1]) if known else (math.nan, math.nan, math.nan)
+        return cls(*ends, len(known), len(values))
 
     def __str__(self) -> str:
-        if math.isnan(self.median):
+        if not self.known:
             return "–"
-        return f"{self.median:.3g}" if self.low == self.high else f"{self.median:.3g} ({self.low:.3g}–{self.high:.3g})"
+        ends = "" if self.low == self.high else f" ({self.low:.3g}–{self.high:.3g})"
+        return f"{self.median:.3g}{ends}" + (f", {self.known} of {self.seeds} seeds" if self.known < self.seeds else "")
 
 
 class Study:
@@ -49,13 +55,10 @@ class Study:
 
     @property
     def broken(self) -> list[str]:
-        """The norms whose Q values have, at the last step and some batch size, no noise in any run."""
+        """The norms whose Q values have, at the last step and some batch size, no noise in some run."""
         last = self.steps[-1]
-        return [
-            norm
-            for norm in self.norms
-            if any(math.isnan(self.range(q_noise, norm, last, size).median) for size in self.batch_sizes)
-        ]
+        ranges = {norm: [self.range(q_noise, norm, last, size) for size in self.batch_sizes] for norm in self.norms}
+        return [norm for norm, found in ranges.items() if any(each.known < each.seeds for each in found)]
 
     def range(self, figure: Callable[[NoiseRow], float], norm: str, step: int, batch_size: int) -> Range:
         """A figure over the seeds."""

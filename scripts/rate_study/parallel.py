@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -26,7 +27,7 @@ def in_parallel(work: Callable[[Job], Done], wanted: Sequence[Job], jobs: int) -
         jobs: parallel processes.
 
     Raises:
-        ValueError: `jobs` is below 1.
+        ValueError: `jobs` is below 1, or one of the processes was killed.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
@@ -44,6 +45,10 @@ def _apart(work: Callable[[Job], Done], wanted: Sequence[Job], jobs: int) -> Ite
     try:
         for future in as_completed([pool.submit(work, job) for job in wanted]):
             yield future.result()
+    except BrokenProcessPool:
+        raise ValueError(
+            "a process of the study was killed, perhaps for want of memory: the same command goes on, with fewer --jobs"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

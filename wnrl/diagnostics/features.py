@@ -47,9 +47,9 @@ def dormant_ratio(activations: Tensor, tau: float = 0.025) -> Tensor:
     """
     if activations.ndim < 2 or not activations.numel() or not tau >= 0:
         raise ValueError(f"activations must be [B, units, ...] and tau 0 or more, got {[*activations.shape]} and {tau}")
-    score = activations.abs().transpose(0, 1).flatten(1).to(torch.float32).mean(1)
+    score = activations.to(torch.float64).abs().transpose(0, 1).flatten(1).mean(1)
     mean = score.mean()
-    return torch.where(mean.isfinite(), (score <= tau * mean).float().mean(), torch.nan)
+    return torch.where(mean.isfinite(), (score <= tau * mean).double().mean(), torch.nan)
 
 
 @torch.no_grad()

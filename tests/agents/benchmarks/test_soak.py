@@ -5,7 +5,9 @@ import os
 import random
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from agents.benchmarks.soak import Sample, Soak, complaint, growth, held, last_step, summary, watch, written
@@ -115,6 +117,19 @@ def test_a_run_is_watched_and_stopped(tmp_path, monkeypatch):
     assert last == (tmp_path / "new/run/progress.csv").read_bytes()  # it writes no more
     with pytest.raises(ValueError, match="is not empty: give another --out"):
         soak.samples()
+
+
+def test_a_watch_that_is_stopped_ends_its_run(tmp_path):
+    """Also where the next sample is an hour away."""
+    program = [sys.executable, "-c", PROGRAM, str(tmp_path / "run")]
+    seen = []
+    start = time.monotonic()
+    for sample in watch(program, tmp_path, 3_600, 7_200, lambda: len(seen) > 0):
+        seen.append(sample)
+    assert time.monotonic() - start < 60
+    assert len(seen) == 1
+    children = psutil.Process().children()
+    assert not [child for child in children if str(tmp_path / "run") in child.cmdline()]
 
 
 def test_too_short_a_run_is_no_answer(tmp_path, monkeypatch):

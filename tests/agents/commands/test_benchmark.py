@@ -62,3 +62,21 @@ def test_a_fault_of_an_environment_is_one_line_and_code_1(monkeypatch, capsys):
         call(monkeypatch, "calls")
     assert end.value.code == 1
     assert capsys.readouterr().err == "benchmark.py: error: environment 2 returned a reward of nan\n"
+
+
+def test_figures_that_cannot_be_written_are_one_line_after_the_table(monkeypatch, capsys):
+    """The disk may be full after an hour of measuring."""
+    monkeypatch.setattr(UpdateCalls, "measure", lambda self, device: ({}, "a table"))
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, "calls", "--json", "/dev/full")
+    out, err = capsys.readouterr()
+    assert (end.value.code, "a table" in out) == (2, True)
+    assert err == "benchmark.py: error: cannot write /dev/full: No space left on device\n"
+
+
+def test_ctrl_c_ends_without_a_traceback(monkeypatch):
+    def measure(self, device):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(UpdateCalls, "measure", measure)
+    assert call(monkeypatch, "calls") == 130

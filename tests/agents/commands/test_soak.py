@@ -1,5 +1,7 @@
 """agents.commands.soak; agents.benchmarks.soak has the tests of what is measured."""
 
+import os
+import signal
 import sys
 
 import pytest
@@ -12,7 +14,7 @@ from agents.commands.soak import main
 def samples(monkeypatch):
     """What the watched run gives."""
     found = []
-    monkeypatch.setattr(Soak, "samples", lambda self: found)
+    monkeypatch.setattr(Soak, "samples", lambda self, stop: found)
     return found
 
 
@@ -38,3 +40,23 @@ def test_growth_ends_with_1_and_one_line(samples, monkeypatch, capsys):
     line = "grew in 30 minutes with a full replay buffer: memory from 522.5 to 627.5 (bound: 32 more): x/soak.csv\n"
     assert capsys.readouterr() == ("", line)
     assert soak(monkeypatch, "--memory-bound", 200) == 0
+
+
+@pytest.mark.parametrize(("count", "said"), [(31, "30 minutes with a full"), (0, "soak.py: error: too short")])
+def test_what_a_stopped_watch_saw_is_judged(monkeypatch, capsys, count, said):
+    """The exit code is the signal's, as of a command that is ended by it."""
+
+    def stopped(self, stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+        if not count:
+            raise ValueError("too short")
+        return [Sample(60.0 * t, 100 * t, 500.0, 40, 12) for t in range(count)]
+
+    monkeypatch.setattr(Soak, "samples", stopped)
+    try:
+        code = soak(monkeypatch, "--out", "x")
+    except SystemExit as end:
+        code = end.code
+    assert code == 128 + signal.SIGTERM
+    assert said in "".join(capsys.readouterr())

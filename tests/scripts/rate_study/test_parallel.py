@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pytest
 import torch
@@ -23,6 +24,16 @@ def test_what_is_done_comes_before_the_next_is_begun():
     begun = []
     for number in in_parallel(lambda number: begun.append(number) or number, range(3), 1):
         assert begun == list(range(number + 1))
+
+
+def killed(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_one_line():
+    with pytest.raises(ValueError, match=r"a process of the study was killed, .* the same command goes on"):
+        list(in_parallel(killed, range(2), 2))
 
 
 def test_there_must_be_a_job():

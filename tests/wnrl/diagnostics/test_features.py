@@ -35,6 +35,21 @@ def test_a_dormant_unit_is_little_active_beside_the_others(activations, tau, sha
     assert dormant_ratio(torch.tensor(activations), tau).item() == share
 
 
+@pytest.mark.parametrize(
+    ("activations", "share"),
+    [
+        (torch.tensor([[True, False]]), 0.5),
+        (torch.full((2, 3), -128, dtype=torch.int8), 0.0),
+        (torch.full((2, 3), 1e38), 0.0),
+        (torch.full((2, 3), 60_000.0, dtype=torch.float16), 0.0),
+        (torch.tensor([[1e-200, 1e-202]], dtype=torch.float64), 0.5),
+    ],
+    ids=str,
+)
+def test_dormant_units_of_any_dtype_and_size(activations, share):
+    assert dormant_ratio(activations).item() == share
+
+
 def test_positions_of_a_convolution_are_averaged_over():
     maps = torch.zeros(2, 3, 4, 4)
     maps[0, 0, 1, 2] = 32.0  # mean 1
