@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.watching.gif import GIFWriter
+from agents.watching.gif import FASTEST, GIFWriter
 from agents.watching.picture import Size
 
 SUFFIXES = (".mp4", ".gif")
@@ -50,7 +50,8 @@ class Video:
     Args:
         path: of the file, `.mp4` or `.gif`; it is created with its folder once there is a picture.
         rate: pictures a second that are shown to it.
-        fps: pictures a second of the file at most, of which others are left out; None: all, of a GIF `GIF_FPS`.
+        fps: pictures a second of the file at most, of which others are left out; None: all, of a GIF `GIF_FPS`. A GIF
+            has no more than `agents.watching.gif.FASTEST`.
         seconds: of the file at most; None: all, of a GIF `GIF_SECONDS`.
 
     Raises:
@@ -66,11 +67,11 @@ class Video:
         there = next(folder for folder in path.absolute().parents if folder.exists())
         if not os.access(there, os.W_OK) or not there.is_dir() or path.is_dir():
             raise ValueError(f"cannot write a video to {path.parent}: give another folder by --out or --video FILE")
-        most = fps or (GIF_FPS if gif else rate)
+        most = min(fps or GIF_FPS, FASTEST) if gif else fps or rate
         self._every = max(math.ceil(rate / most - 1e-9), 1)
         self._fps = rate / self._every
         limit = seconds or (GIF_SECONDS if gif else math.inf)
-        self._pictures = math.inf if limit == math.inf else max(round(limit * rate), 1)  # that are shown to it
+        self._pictures = self._every * max(math.floor(limit * self._fps + 1e-9), 1) if limit < math.inf else math.inf
         self._path, self._rate, self._number = path, rate, 0
         self._writer: Any = None
 

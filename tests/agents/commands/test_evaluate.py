@@ -230,7 +230,7 @@ def test_a_gif_of_the_first_game_with_values_beside_it(run_dir, tmp_path, monkey
     assert not (run_dir / "videos").exists()
     (frames, durations), (beside, _) = gif_frames(plain), gif_frames(valued)
     assert frames.shape == (8, 210, 160, 3)
-    assert durations == [70] * 8  # 15 a second, in hundredths
+    assert durations == [70, 60, 70, 70, 60, 70, 70, 60]  # 15 a second, in hundredths
     assert np.mean(frames, axis=(1, 2, 3)) == pytest.approx(20 * np.arange(8))
     assert beside.shape == (8, 210, 160 + width_of(210), 3)
     assert (beside[:, :, :160] == frames).all()
