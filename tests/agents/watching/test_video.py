@@ -8,7 +8,7 @@ import pytest
 
 from agents.watching.picture import Size
 from agents.watching.video import Video, draw_off_screen, size_for
-from tests.videos import frames_of, gif_frames, needs_ffmpeg
+from tests.videos import frames_of, full_disk, gif_frames, needs_ffmpeg
 
 
 def picture(number):
@@ -147,6 +147,44 @@ def test_without_a_picture_there_is_no_file(tmp_path):
         video.show(none)
     video.close()
     assert not (tmp_path / "videos").exists()
+
+
+FILES = [pytest.param("a.mp4", marks=needs_ffmpeg), "a.gif"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_on_a_full_disk_the_file_of_before_stays(tmp_path, name):
+    path = tmp_path / name
+    film(path, 3)
+    before = path.read_bytes()
+    with full_disk(100), pytest.raises(ValueError, match=rf"^cannot write {path}: \w.*$"):
+        film(path, 8)
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+    film(path, 8)
+    assert path.read_bytes() != before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_video_that_is_discarded_leaves_nothing(tmp_path, name):
+    video = Video(tmp_path / name, 15.0)
+    video.show(lambda: picture(1))
+    video.discard()
+    assert [*tmp_path.iterdir()] == []
+    path = film(tmp_path / name, 3)
+    video.discard()
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_games_go_on_where_a_video_cannot_be_written(tmp_path):
+    video = Video(tmp_path / "videos" / "a.gif", 15.0)
+    (tmp_path / "videos").touch()
+    for _ in range(3):
+        video.show(lambda: picture(1))
+    assert video.full
+    with pytest.raises(ValueError, match=rf"^cannot write {tmp_path / 'videos' / 'a.gif'}: File exists$"):
+        video.close()
 
 
 @needs_ffmpeg
