@@ -342,8 +342,8 @@ class Algorithm:
 
         Raises:
             TypeError: a number that is not whole.
-            ValueError: no game, picture or time is asked for, the environment has no pictures, or what writes videos
-                is not installed.
+            ValueError: no game, picture or time is asked for, the environment has no pictures, what writes videos is
+                not installed, or the folder of temporary files is full.
         """
         episodes, seed = converted("episodes", episodes, int), converted("seed", seed, int)
         if episodes < 1 or seconds <= 0 or (fps is not None and fps <= 0):

@@ -53,7 +53,7 @@ def test_the_same_pythons_are_promised_everywhere():
         ("report", "agents/reports/drawing.py", "matplotlib"),
         ("sweep", "agents/sweeps/ray_runs.py", "ray"),
         ("sweep", "agents/sweeps/optuna_search.py", "optuna"),
-        ("video", "agents/watching/video.py", "imageio"),
+        ("video", "agents/watching/mp4.py", "imageio"),
     ],
 )
 def test_an_extra_is_what_a_file_imports(extra, file, module):

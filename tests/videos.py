@@ -1,5 +1,6 @@
 """What tests of videos share."""
 
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import cv2
@@ -10,6 +11,18 @@ from PIL import Image, ImageSequence
 needs_ffmpeg = pytest.mark.skipif(
     find_spec("imageio_ffmpeg") is None, reason="needs imageio-ffmpeg, which writes videos"
 )
+
+
+@contextmanager
+def full_disk(room):
+    """A context in which no file gets longer than that, neither this process's nor one of a process that it starts."""
+    resource = pytest.importorskip("resource", reason="needs limits on the sizes of files")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def frames_of(file):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -43,7 +43,7 @@ class EvaluateSettings(PlaySettings):
     """Folder of a video without a name, instead of RUN_DIR/videos. Without --video nothing is written."""
     video_fps: Annotated[float | None, _FPS] = None
     """Pictures a second of the video at most; others are left out, the game stays as fast. By default all, of a GIF
-    15."""
+    15; it has at most 50."""
     video_seconds: Annotated[float | None, _SECONDS] = None
     """Length of the video at most. By default the whole game, of a GIF 30 seconds."""
     values: bool = False
@@ -77,7 +77,8 @@ def play_saved_model(settings: EvaluateSettings) -> str:
     """Play whole games with a run's model and return the result as text.
 
     Raises:
-        ValueError: there is no such run, model or device, or video needs what is not installed.
+        ValueError: there is no such run, model or device, or video needs what is not installed or cannot be written; in
+            the last case the result is printed.
     """
     from agents.watching.spectator import Spectator
     from agents.watching.video import draw_off_screen, size_for
@@ -92,22 +93,17 @@ def play_saved_model(settings: EvaluateSettings) -> str:
     model = read_model_of(directory, settings)
     render = {} if settings.video is None else {"render_mode": "rgb_array"}
     environment = model.make_environment(min(settings.num_envs, settings.episodes), **render)
-    with closing(environment):
-        path = video_path(directory, settings, model.name, model.description["step"])
-        video = make_video(settings, path, environment.render_fps)
+    path = video_path(directory, settings, model.name, model.description["step"])
+    with closing(environment), open_video(settings, path, environment.render_fps) as video:
         spectator = None
         if video is not None:
             size = size_for(path, settings.values)
             spectator = Spectator(environment, video, values=settings.values, size=size, games=1)
         games = play_games(model, environment, settings, settings.episodes, spectator)
-    if not games:
-        raise ValueError("no game ended, so there is no score")
-    play = settings.manner(model.description["play"])
-    line = score_line(model, [game.score for game in games], play)
-    if video is None:
-        return line
-    video.close()
-    return f"{line}\n{video.describe()}"
+        if not games:
+            raise ValueError("no game ended, so there is no score")
+        line = score_line(model, [game.score for game in games], settings.manner(model.description["play"]))
+        return with_end_of(video, line)
 
 
 def video_path(directory: RunDirectory, settings: EvaluateSettings, name: str, step: int) -> Path:
@@ -118,13 +114,44 @@ def video_path(directory: RunDirectory, settings: EvaluateSettings, name: str, s
     return (settings.out or directory.path / "videos") / f"{name}-step-{step}.mp4"
 
 
-def make_video(settings: EvaluateSettings, path: Path, rate: float) -> Video | None:
-    """The video that the settings ask for, if any, of a game with that many pictures a second; raises as `Video`."""
+@contextmanager
+def open_video(settings: EvaluateSettings, path: Path, rate: float) -> Iterator[Video | None]:
+    """The video that the settings ask for, if any; what is not closed at the end of the context is removed.
+
+    Args:
+        settings: of the command.
+        path: of the video.
+        rate: pictures a second of the game.
+
+    Raises:
+        ValueError: as `Video`.
+    """
     from agents.watching.video import Video
 
     if settings.video is None:
-        return None
-    return Video(path, rate, fps=settings.video_fps, seconds=settings.video_seconds)
+        yield None
+        return
+    video = Video(path, rate, fps=settings.video_fps, seconds=settings.video_seconds)
+    try:
+        yield video
+    finally:
+        video.discard()
+
+
+def with_end_of(video: Video | None, line: str) -> str:
+    """The line of scores, and where there is a video, which is closed, what it shows.
+
+    Raises:
+        ValueError: it cannot be written; the line is printed before.
+    """
+    if video is None:
+        return line
+    try:
+        video.close()
+    except ValueError:
+        print(line, flush=True)
+        raise
+    return f"{line}\n{video.describe()}"
 
 
 def score_line(model: SavedModel, scores: list[float], play: dict[str, Any]) -> str:

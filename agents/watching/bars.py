@@ -23,22 +23,23 @@ class Bars:
     """Draws a row for each action: its name, a bar from 0, and the number.
 
     Bars are proportional to the numbers. Where these have no range of their own, the axis spans 0 and all numbers so
-    far, so that it does not change with every picture.
+    far, so that it does not change with every picture. Numbers that are not finite do not change it either: ±inf has a
+    bar as long as the axis, NaN has none.
 
     Args:
-        names: of the actions; where there are fewer, the others have their numbers.
+        names: of the actions, or numbers that they stand for; where there are fewer, the others have their indices.
 
     Raises:
         ValueError: Pillow, which draws the text, is not installed.
     """
 
-    def __init__(self, names: Sequence[str] = ()) -> None:
+    def __init__(self, names: Sequence[object] = ()) -> None:
         try:
             from PIL import Image, ImageDraw, ImageFont
         except ImportError as error:
             raise ValueError('values are drawn by Pillow: pip install "wnrl[video]"') from error
         self._image, self._draw, self._font = Image, ImageDraw, ImageFont
-        self._names = list(names)
+        self._names = [str(name) for name in names]
         self._low, self._high = 0.0, 0.0  # of all numbers so far
 
     def draw(self, values: ActionValues, chosen: int | None, height: int) -> np.ndarray:
@@ -89,14 +90,16 @@ class Bars:
     def _axis(self, values: ActionValues) -> tuple[float, float]:
         if not np.isnan(values.low):
             return values.low, values.high
-        self._low = min(self._low, float(values.numbers.min()))
-        self._high = max(self._high, float(values.numbers.max()))
+        finite = values.numbers[np.isfinite(values.numbers)]
+        self._low = float(finite.min(initial=self._low))
+        self._high = float(finite.max(initial=self._high))
         return self._low, self._high
 
 
 def along(number: float, low: float, high: float, left: float, right: float) -> float:
-    """Where a number lies between `left` and `right`, in pixels, on an axis from `low` to `high`."""
-    return left + (right - left) * ((number - low) / (high - low) if high > low else 0.0)
+    """Where a number lies between `left` and `right`, in pixels, on an axis from `low` to `high`; NaN lies at 0."""
+    held = min(max(0.0 if math.isnan(number) else number, low), high)
+    return left + (right - left) * ((held - low) / (high - low) if high > low else 0.0)
 
 
 def decimals(span: float) -> int:

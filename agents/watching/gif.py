@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ COLOURS = 128
 """Of the palette; where there are more, half of them are the most frequent ones, as they are."""
 SAMPLED = 16
 """Pictures from which the palette is made."""
+FASTEST = 50.0
+"""Pictures a second at most: browsers show one that is to stay for less than two hundredths of a second for ten."""
 
 
 class GIFWriter:
@@ -21,11 +24,12 @@ class GIFWriter:
 
     Args:
         path: of the file.
-        fps: pictures a second, which become a whole number of hundredths of a second for each.
+        fps: pictures a second, `FASTEST` at most. Each is shown for a whole number of hundredths of a second; these
+            differ where they have to, so that none is shown over half a hundredth too early or too late.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        self._path, self._duration = path, max(round(100 / fps), 2) * 10  # ms; browsers slow down what is below 20
+        self._path, self._fps = path, min(fps, FASTEST)
         self._pictures: list[Image] = []
 
     def append_data(self, picture: np.ndarray) -> None:
@@ -40,8 +44,15 @@ class GIFWriter:
 
         palette = _palette(self._pictures)
         first, *others = (picture.quantize(palette=palette, dither=Dither.NONE) for picture in self._pictures)
-        first.save(self._path, save_all=True, append_images=others, duration=self._duration, loop=0, optimize=True)
+        durations = _durations(len(self._pictures), self._fps)
+        first.save(self._path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
         self._pictures.clear()
+
+
+def _durations(number: int, fps: float) -> list[int]:
+    """How long each picture is shown, in milliseconds, of which GIFs have tens."""
+    ends = [round(100 * index / fps) for index in range(number + 1)]
+    return [10 * (end - start) for start, end in itertools.pairwise(ends)]
 
 
 def _palette(pictures: list[Image]) -> Image:

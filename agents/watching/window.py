@@ -167,4 +167,4 @@ class Window:
         elif key in (pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS, pygame.K_UP):
             self.speed = SPEEDS[min(bisect_right(SPEEDS, self.speed), len(SPEEDS) - 1)]
         elif key in (pygame.K_MINUS, pygame.K_KP_MINUS, pygame.K_DOWN):
-            self.speed = SPEEDS[max(bisect_left(SPEEDS, self.speed) - 1, 0)]
+            self.speed = min(SPEEDS[max(bisect_left(SPEEDS, self.speed) - 1, 0)], self.speed)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wnrl.tracking.csv_table import CsvTable
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 SCORES = ("eval/mean_reward", "rollout/ep_rew_mean")
 """What the tab HParams shows next to the settings."""
+ROOM = 1 << 16
+"""Bytes that a folder has to take before a new event file is begun in it."""
 
 
 class Tracker(Protocol):
@@ -57,6 +61,9 @@ class NullTracker:
 class RunTracker:
     """A tracker that writes each scalar to TensorBoard events and to `progress.csv`, which has one row a step.
 
+    What cannot be written, as on a full disk, is an OSError of that call alone: later calls go on, the events in a new
+    file, since TensorBoard's writer does not recover.
+
     Args:
         folder: the run directory.
         resume_step: the environment step from which a resumed run continues: what was written for later steps is
@@ -67,30 +74,34 @@ class RunTracker:
     def __init__(
         self, folder: Path, resume_step: int | None = None, message: Callable[[str], None] | None = None
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes half a second: imported only where it is used
-
-        purge = None if resume_step is None else resume_step + 1
-        self._events: Any = SummaryWriter(str(folder), purge_step=purge)
+        self._folder = folder
+        self._events: Any = _open_events(folder, None if resume_step is None else resume_step + 1)  # None: it failed
         self._table = CsvTable(folder / "progress.csv", resume_step)
         if self._table.dropped and message is not None:
             message(f"{folder / 'progress.csv'}: {self._table.dropped} damaged lines are dropped")
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Record scalars by tag at environment step `step`."""
-        for tag, value in scalars.items():
-            self._events.add_scalar(tag, value, step)
-        self._table.append({"step": step, **scalars})
-        self._events.flush()
+        """Record scalars by tag at environment step `step`; of the events and the table neither waits for the other.
+
+        Raises:
+            OSError: one of them cannot be written.
+        """
+        try:
+            self._table.append({"step": step, **scalars})
+        finally:
+            self.write_late(step, scalars)
 
     def write_late(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars of a step after those of later ones, in TensorBoard's events alone."""
-        for tag, value in scalars.items():
-            self._events.add_scalar(tag, value, step)
-        self._events.flush()
+        with self._recording() as events:
+            for tag, value in scalars.items():
+                events.add_scalar(tag, value, step)
+            events.flush()
 
     def text(self, tag: str, text: str) -> None:
         """Record a text by tag, for the whole run, in TensorBoard's events alone."""
-        self._events.add_text(tag, text, 0)
+        with self._recording() as events:
+            events.add_text(tag, text, 0)
 
     def settings(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         """Record the run's settings in TensorBoard's events: as the text `settings`, and for the tab HParams.
@@ -104,29 +115,47 @@ class RunTracker:
         kept = {name: numbers.get(name, str(value)) for name, value in values.items()}
         experiment, session, _ = hparams(kept, dict.fromkeys(SCORES))  # the third would say that the run has ended
         _put_first(experiment, list(kept)[:5])
-        self._events.file_writer.add_summary(experiment)
-        self._events.file_writer.add_summary(session)
-        self._events.flush()
+        with self._recording() as events:
+            events.file_writer.add_summary(experiment)
+            events.file_writer.add_summary(session)
+            events.flush()
 
     def pictures(self, step: int, pictures: Mapping[str, Tensor]) -> None:
         """Record pictures in TensorBoard's events: with values in [0, 1], `[C, H, W]`, or `[T, C, H, W]` for a film."""
-        for tag, picture in pictures.items():
-            if picture.ndim == 4:
-                self._events.file_writer.add_summary(film_summary(tag, picture), step)
-            else:
-                self._events.add_image(tag, picture, step)
-        self._events.flush()
+        with self._recording() as events:
+            for tag, picture in pictures.items():
+                if picture.ndim == 4:
+                    events.file_writer.add_summary(film_summary(tag, picture), step)
+                else:
+                    events.add_image(tag, picture, step)
+            events.flush()
 
     def close(self) -> None:
-        """Flush and close."""
-        self._events.close()
+        """Flush and close; raises OSError where the last events are lost, and no call has said so."""
+        if self._events is not None:
+            with self._recording() as events:
+                events.close()
+
+    @contextmanager
+    def _recording(self) -> Iterator[Any]:
+        """A context with TensorBoard's writer; one that fails is dropped, and the next context has a new one."""
+        if self._events is None:
+            _check_room(self._folder)
+            self._events = _open_events(self._folder)
+        try:
+            yield self._events
+        except OSError:
+            dead, self._events = self._events, None
+            with suppress(OSError):
+                dead.file_writer.close()
+            raise
 
 
 class Trackers:
-    """Several trackers as one.
+    """Several trackers as one. Each gets everything, also where one before it raises OSError; the first one is raised.
 
     Args:
-        trackers: each gets everything.
+        trackers: of the run.
     """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
@@ -134,28 +163,54 @@ class Trackers:
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars by tag at environment step `step`."""
-        for tracker in self._trackers:
-            tracker.write(step, scalars)
+        self._each(lambda tracker: tracker.write(step, scalars))
 
     def write_late(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars of a step after those of later ones."""
-        for tracker in self._trackers:
-            tracker.write_late(step, scalars)
+        self._each(lambda tracker: tracker.write_late(step, scalars))
 
     def text(self, tag: str, text: str) -> None:
         """Record a text by tag, for the whole run."""
-        for tracker in self._trackers:
-            tracker.text(tag, text)
+        self._each(lambda tracker: tracker.text(tag, text))
 
     def settings(self, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         """Record the run's settings by name."""
-        for tracker in self._trackers:
-            tracker.settings(values, defaults)
+        self._each(lambda tracker: tracker.settings(values, defaults))
 
     def close(self) -> None:
         """Flush and close."""
+        self._each(lambda tracker: tracker.close())
+
+    def _each(self, record: Callable[[Tracker], None]) -> None:
+        errors = []
         for tracker in self._trackers:
-            tracker.close()
+            try:
+                record(tracker)
+            except OSError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+def _open_events(folder: Path, purge_step: int | None = None) -> Any:
+    """TensorBoard's writer of a new event file in that folder; raises OSError where it cannot be written.
+
+    Args:
+        folder: of the file.
+        purge_step: TensorBoard leaves out what earlier files have from this step on.
+    """
+    from torch.utils.tensorboard import SummaryWriter  # takes half a second: imported only where it is used
+
+    events = SummaryWriter(str(folder), purge_step=purge_step)
+    events.flush()
+    return events
+
+
+def _check_room(folder: Path) -> None:
+    """Raise OSError where a folder takes no new file: TensorBoard's writer would leave an empty one and a traceback."""
+    with TemporaryFile(dir=folder) as file:
+        file.write(bytes(ROOM))
+        file.flush()
 
 
 def film_summary(tag: str, film: Tensor) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.commands.evaluate import EvaluateSettings, make_video, score_line, video_path
+from agents.commands.evaluate import EvaluateSettings, open_video, score_line, video_path, with_end_of
 from agents.commands.played_model import PlaySettings
 from agents.commands.sb3.games import Games, play_games
 from agents.commands.sb3.vec_envs import make_evaluation_envs
@@ -34,7 +34,8 @@ def play_saved_policy(directory: RunDirectory, settings: EvaluateSettings) -> st
     """Play whole games with a run's policy and return the result as text.
 
     Raises:
-        ValueError: as `opened`, or video needs what is not installed, or values of the actions are asked for.
+        ValueError: as `opened`, or video needs what is not installed or cannot be written (then the result is printed),
+            or values of the actions are asked for.
     """
     if settings.values:
         raise ValueError(NO_VALUES)
@@ -42,15 +43,11 @@ def play_saved_policy(directory: RunDirectory, settings: EvaluateSettings) -> st
     with opened(directory, settings, number, pictures=settings.video is not None) as (model, environment):
         path = video_path(directory, settings, model.name, model.description["step"])
         screen = Screen(environment, model.description)
-        video = make_video(settings, path, screen.render_fps)
-        spectator = Spectator(screen, video, size=size_for(path), games=1) if video else None
-        games = _games(model, environment, settings, settings.episodes, spectator)
-    assert games is not None
-    line = score_line(model, games.scores, settings.manner(model.description["play"]))
-    if video is None:
-        return line
-    video.close()
-    return f"{line}\n{video.describe()}"
+        with open_video(settings, path, screen.render_fps) as video:
+            spectator = Spectator(screen, video, size=size_for(path), games=1) if video else None
+            games = _games(model, environment, settings, settings.episodes, spectator)
+            assert games is not None
+            return with_end_of(video, score_line(model, games.scores, settings.manner(model.description["play"])))
 
 
 def watch_saved_policy(directory: RunDirectory, settings: WatchSettings) -> str:

@@ -16,7 +16,7 @@ from envs import Chain, Gym
 from tests.agents.environments import Clockwork, Coloured
 from tests.agents.training.chain_models import NETWORK, actor_model, chain_model, save
 from tests.envs.faulty import Faulty
-from tests.videos import frames_of, gif_frames, needs_ffmpeg
+from tests.videos import frames_of, full_disk, gif_frames, needs_ffmpeg
 from wnrl.normalizers.folding import fold
 
 CALL = {"episodes": 3, "epsilon": None, "model": "last", "num_envs": 8, "seed": 0, "device": "cpu", "video": None}
@@ -230,7 +230,7 @@ def test_a_gif_of_the_first_game_with_values_beside_it(run_dir, tmp_path, monkey
     assert not (run_dir / "videos").exists()
     (frames, durations), (beside, _) = gif_frames(plain), gif_frames(valued)
     assert frames.shape == (8, 210, 160, 3)
-    assert durations == [70] * 8  # 15 a second, in hundredths
+    assert durations == [70, 60, 70, 70, 60, 70, 70, 60]  # 15 a second, in hundredths
     assert np.mean(frames, axis=(1, 2, 3)) == pytest.approx(20 * np.arange(8))
     assert beside.shape == (8, 210, 160 + width_of(210), 3)
     assert (beside[:, :, :160] == frames).all()
@@ -278,6 +278,29 @@ def test_the_command_writes_a_video_by_that_name(run_dir, tmp_path, monkeypatch,
     with pytest.raises(SystemExit):
         call(monkeypatch, run_dir, "--video", tmp_path / "a.avi")
     assert "a video is a file .mp4 or .gif, got" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [pytest.param("a.mp4", marks=needs_ffmpeg), "a.gif"])
+def test_a_video_that_cannot_be_written_is_one_line_below_the_scores(run_dir, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.setattr(saved_model, "make", lambda **options: Coloured(7, obs_shape=(5,)))
+    with full_disk(100), pytest.raises(SystemExit) as end:
+        call(monkeypatch, run_dir, "--episodes", 1, "--video", tmp_path / name)
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"Chain: .* over 1 whole game \(.*\)\n", out)
+    assert re.fullmatch(rf"evaluate\.py: error: cannot write {tmp_path / name}: .+\n", err)
+    assert [*tmp_path.iterdir()] == [run_dir]
+
+
+@needs_ffmpeg
+def test_of_games_that_break_off_there_is_no_video(run_dir, tmp_path, monkeypatch, capsys):
+    class Fragile(Coloured):
+        def step(self, actions):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(saved_model, "make", lambda **options: Fragile(7, obs_shape=(5,)))
+    assert call(monkeypatch, run_dir, "--video", tmp_path / "a.mp4") == 130
+    assert [*tmp_path.iterdir()] == [run_dir]
 
 
 def test_greedy_and_sampled_actions(run_dir, monkeypatch):

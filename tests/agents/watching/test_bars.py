@@ -56,6 +56,27 @@ def test_the_axis_spans_all_numbers_so_far():
     assert again == pytest.approx(first / 4, abs=1)
 
 
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+def test_numbers_that_are_not_finite_leave_the_axis_as_it_is(odd):
+    bars = Bars()
+    plain = drawn([2.0, 1.0], bars=bars)
+    panel = drawn([odd, 1.0], bars=bars)
+    assert bar(panel, 1) == bar(plain, 1)
+    assert bar(panel, 0)[1] == (bar(plain, 0)[1] if odd == np.inf else 0)
+    assert drawn([odd, odd]).shape == plain.shape
+    assert drawn([odd, 0.5], low=0.0, high=1.0).shape == plain.shape
+
+
+def test_minus_infinity_is_a_bar_to_the_left():
+    panel = drawn([-np.inf, -2.0, 1.0])
+    assert bar(panel, 0) == bar(panel, 1)
+    assert bar(panel, 0)[1] == pytest.approx(2 * bar(panel, 2)[1], abs=1)
+
+
+def test_meanings_of_actions_may_be_numbers():
+    assert (drawn([1.0, 2.0], bars=Bars([7, 0.5])) == drawn([1.0, 2.0], bars=Bars(["7", "0.5"]))).all()
+
+
 def test_rows_have_the_names_of_actions():
     assert (drawn([1.0, 2.0], bars=Bars(["0", "1"])) == drawn([1.0, 2.0])).all()
     assert (drawn([1.0, 2.0], bars=Bars(["0"])) == drawn([1.0, 2.0])).all()
@@ -89,6 +110,8 @@ def test_numbers_of_any_size(numbers):
 def test_places_on_an_axis():
     assert along(3.0, 1.0, 5.0, 10.0, 30.0) == 20.0
     assert along(3.0, 3.0, 3.0, 10.0, 30.0) == 10.0
+    assert [along(beyond, 1.0, 5.0, 10.0, 30.0) for beyond in (-np.inf, 0.0, 6.0, np.inf)] == [10.0, 10.0, 30.0, 30.0]
+    assert along(np.nan, -1.0, 1.0, 10.0, 30.0) == 20.0
     assert [decimals(span) for span in (0.0, 0.001, 0.2, 1.0, 50.0, 5_000.0)] == [3, 3, 3, 3, 2, 0]
 
 

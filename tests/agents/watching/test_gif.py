@@ -40,9 +40,33 @@ def test_what_does_not_change_takes_no_room(tmp_path):
     assert (tmp_path / "all.gif").stat().st_size < 2 * (tmp_path / "one.gif").stat().st_size
 
 
-@pytest.mark.parametrize(("fps", "duration"), [(10, 100), (15, 70), (12.5, 80), (50, 20), (1_000, 20)])
-def test_it_repeats_at_its_pace(tmp_path, fps, duration):
-    pictures = [np.full((4, 4, 3), shade, np.uint8) for shade in (0, 255)]
-    assert written(tmp_path / "a.gif", pictures, fps)[1] == [duration] * 2
+@pytest.mark.parametrize(
+    ("fps", "durations"),
+    [
+        (10, [100] * 4),
+        (12.5, [80] * 4),
+        (15, [70, 60, 70, 70]),
+        (30, [30, 40, 30, 30]),
+        (50, [20] * 4),
+        (1_000, [20] * 4),  # shorter ones are shown for longer
+    ],
+)
+def test_it_repeats_at_its_pace(tmp_path, fps, durations):
+    pictures = [np.full((4, 4, 3), shade, np.uint8) for shade in (0, 255, 0, 255)]
+    assert written(tmp_path / "a.gif", pictures, fps)[1] == durations
     with Image.open(tmp_path / "a.gif") as file:
         assert file.info["loop"] == 0
+
+
+@pytest.mark.parametrize("fps", [7, 15, 24, 30, 48])
+def test_it_takes_as_long_as_the_game(tmp_path, fps):
+    pictures = [np.full((4, 4, 3), 60 * (index % 5), np.uint8) for index in range(2 * fps)]
+    durations = written(tmp_path / "a.gif", pictures, fps)[1]
+    assert sum(durations) == 2_000
+    assert np.cumsum(durations) == pytest.approx(1_000 * np.arange(1, 2 * fps + 1) / fps, abs=5)
+
+
+def test_pictures_that_are_the_same_keep_their_time(tmp_path):
+    still = np.zeros((4, 4, 3), np.uint8)
+    assert written(tmp_path / "a.gif", [still] * 15, 15)[1] == [1_000]
+    assert written(tmp_path / "b.gif", [still] * 15 + [still + 255] * 15, 15)[1] == [1_000, 1_000]

@@ -161,6 +161,16 @@ def test_faster_and_slower(clock, window):
 
 
 @needs_pygame
+@pytest.mark.parametrize(("speed", "key", "then"), [(0.01, "MINUS", 0.01), (0.01, "PLUS", 0.125), (100.0, "MINUS", 16)])
+def test_a_speed_beyond_those_of_the_keys_goes_the_way_of_the_key(clock, window, speed, key, then):
+    clock.keys = [(0.0, "q")]  # the picture would be shown for 10 seconds
+    window.speed = speed
+    press(key)
+    window.show(lambda: PICTURE)
+    assert window.speed == then
+
+
+@needs_pygame
 @pytest.mark.parametrize("key", ["q", "ESCAPE", None])
 def test_it_closes(clock, window, key):
     import pygame

@@ -1,11 +1,15 @@
 import csv
 import io
+from contextlib import suppress
 
+import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data, parse_session_start_info_plugin_data
+from tensorboard.summary.writer.record_writer import RecordWriter
 
+from wnrl.tracking import tracker as module
 from wnrl.tracking.tracker import NullTracker, RunTracker, Trackers, settings_table
 
 
@@ -166,3 +170,89 @@ def test_pictures_and_films_are_recorded(tmp_path):
             values.append(gif.convert("L").getextrema())
     assert values == [(0, 0), (255, 255), (0, 0)]
     assert durations == [100, 100, 1000]
+
+
+def no_space(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+kills_the_writer = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+def refused(call, *arguments):
+    with pytest.raises(OSError, match="No space left on device"):
+        call(*arguments)
+
+
+@kills_the_writer
+def test_after_a_full_disk_events_and_table_go_on(tmp_path, monkeypatch):
+    tracker = RunTracker(tmp_path)
+    tracker.write(10, {"a": 1.0})
+    with monkeypatch.context() as full:
+        full.setattr(RecordWriter, "write", no_space)
+        refused(tracker.write, 20, {"a": 2.0})
+        refused(tracker.write_late, 15, {"b": 2.0})
+    for step in (30, 40):
+        tracker.write(step, {"a": 3.0})
+    tracker.close()
+    assert curves(tmp_path) == {"a": [(10, 1.0), (30, 3.0), (40, 3.0)]}
+    assert [row["step"] for row in rows(tmp_path / "progress.csv")] == ["10", "20", "30", "40"]
+
+
+def test_events_do_not_wait_for_a_table_that_cannot_be_written(tmp_path, monkeypatch):
+    tracker = RunTracker(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(module.CsvTable, "append", no_space)
+        refused(tracker.write, 10, {"a": 1.0})
+    tracker.write(20, {"a": 2.0})
+    tracker.close()
+    assert curves(tmp_path) == {"a": [(10, 1.0), (20, 2.0)]}
+    assert len([*tmp_path.glob("events*")]) == 1
+
+
+@kills_the_writer
+def test_no_new_event_file_is_begun_while_the_disk_is_full(tmp_path, monkeypatch):
+    tracker = RunTracker(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(RecordWriter, "write", no_space)
+        full.setattr(module, "TemporaryFile", no_space)
+        for step in (10, 20, 30):
+            refused(tracker.write, step, {"a": 1.0})
+    assert len([*tmp_path.glob("events*")]) == 1
+    tracker.text("b", "c")
+    tracker.close()
+    assert len([*tmp_path.glob("events*")]) == 2
+
+
+@kills_the_writer
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_tracker_closes_after_a_full_disk(tmp_path, monkeypatch, reported):
+    tracker = RunTracker(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(RecordWriter, "write", no_space)
+        if reported:
+            refused(tracker.write, 10, {"a": 1.0})
+        else:
+            with suppress(OSError):
+                tracker._events.add_text("a", "b", 0)  # whose failure the tracker does not know of
+            refused(tracker.close)
+        tracker.close()
+
+
+def test_a_tracker_that_fails_keeps_nothing_from_the_others():
+    notes = []
+
+    class Full(NullTracker):
+        write = write_late = text = settings = close = no_space
+
+    class Notes(NullTracker):
+        def write(self, step, scalars):
+            notes.append(step)
+
+        def close(self):
+            notes.append("closed")
+
+    trackers = Trackers([Full(), Notes()])
+    refused(trackers.write, 10, {"a": 1.0})
+    refused(trackers.close)
+    assert notes == [10, "closed"]

@@ -15,7 +15,7 @@ from agents.commands.sb3.sb3_run import SB3Run
 from agents.settings.flat import from_flat
 from agents.settings.sb3 import SB3Settings
 from tests.agents.commands.test_watch import FakeWindow
-from tests.videos import frames_of, needs_ffmpeg
+from tests.videos import frames_of, full_disk, needs_ffmpeg
 from wnrl.checkpoints.tensor_files import read_model, write_model
 
 SMALL = {"device": "cpu", "eval_interval": 0, "eval_episodes": 2}
@@ -135,6 +135,14 @@ def test_a_video_of_another_environment(cartpole):
     frames, fps = frames_of(cartpole / "videos" / "model-step-60.mp4")
     assert frames.shape[1:] == (400, 600, 3)
     assert fps == 50  # as CartPole says
+
+
+def test_a_video_that_cannot_be_written_is_an_error_below_the_scores(cartpole, tmp_path, capsys):
+    pytest.importorskip("pygame")
+    with full_disk(100), pytest.raises(ValueError, match=rf"^cannot write {tmp_path / 'a.gif'}: "):
+        said(cartpole, video=tmp_path / "a.gif")
+    assert "CartPole-v1: " in capsys.readouterr().out
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_values_of_actions_are_of_this_library_alone(cartpole):
