@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -118,6 +118,8 @@ def video_path(directory: RunDirectory, settings: EvaluateSettings, name: str, s
 def open_video(settings: EvaluateSettings, path: Path, rate: float) -> Iterator[Video | None]:
     """The video that the settings ask for, if any; what is not closed at the end of the context is removed.
 
+    Ctrl-C keeps what there is of it.
+
     Args:
         settings: of the command.
         path: of the video.
@@ -134,6 +136,10 @@ def open_video(settings: EvaluateSettings, path: Path, rate: float) -> Iterator[
     video = Video(path, rate, fps=settings.video_fps, seconds=settings.video_seconds)
     try:
         yield video
+    except KeyboardInterrupt:
+        with suppress(ValueError):
+            video.close()
+        raise
     finally:
         video.discard()
 

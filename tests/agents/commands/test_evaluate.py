@@ -12,7 +12,7 @@ from agents.learner.network import make_network
 from agents.training import saved_model
 from agents.training.saved_model import SavedModel
 from agents.watching.bars import BAR, CHOSEN, width_of
-from envs import Chain, Gym
+from envs import Chain, EnvironmentFault, Gym
 from tests.agents.environments import Clockwork, Coloured
 from tests.agents.training.chain_models import NETWORK, actor_model, chain_model, save
 from tests.envs.faulty import Faulty
@@ -293,14 +293,26 @@ def test_a_video_that_cannot_be_written_is_one_line_below_the_scores(run_dir, tm
 
 
 @needs_ffmpeg
-def test_of_games_that_break_off_there_is_no_video(run_dir, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, EnvironmentFault(0, "broke")], ids=["ctrl-c", "fault"])
+def test_of_games_that_break_off_ctrl_c_alone_keeps_a_video(run_dir, tmp_path, monkeypatch, capsys, ending):
     class Fragile(Coloured):
+        steps = 0
+
         def step(self, actions):
-            raise KeyboardInterrupt
+            self.steps += 1
+            if self.steps > 3:
+                raise ending
+            return super().step(actions)
 
     monkeypatch.setattr(saved_model, "make", lambda **options: Fragile(7, obs_shape=(5,)))
-    assert call(monkeypatch, run_dir, "--video", tmp_path / "a.mp4") == 130
-    assert [*tmp_path.iterdir()] == [run_dir]
+    path = tmp_path / "a.mp4"
+    if ending is KeyboardInterrupt:
+        assert call(monkeypatch, run_dir, "--video", path) == 130
+        assert len(frames_of(path)[0]) == 4  # the first observation, and three steps
+    else:
+        with pytest.raises(SystemExit):
+            call(monkeypatch, run_dir, "--video", path)
+    assert {*tmp_path.iterdir()} == {run_dir} | ({path} if ending is KeyboardInterrupt else set())
 
 
 def test_greedy_and_sampled_actions(run_dir, monkeypatch):
