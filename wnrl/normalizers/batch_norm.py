@@ -35,7 +35,9 @@ class MeanOnlyBatchNorm(nn.Module):
         channel_dim: −1 for dense layers, −3 for images.
         momentum: share of a new minibatch in the running mean.
 
-    Attribute `held`: whether it takes its running mean in training too, and leaves it, see `batch_statistics`.
+    Attributes:
+        held: whether it takes its running mean in training too, and leaves it, see `batch_statistics`.
+        counted: None, or the rows `[B]` of the minibatch that its mean is taken of, see `batch_statistics`.
 
     Raises:
         ValueError: another number of units, or only one value per unit in training, which would be its own mean.
@@ -43,6 +45,7 @@ class MeanOnlyBatchNorm(nn.Module):
 
     running_mean: Tensor
     held = False
+    counted: Tensor | None = None
     has_layers_bias = False
 
     def __init__(self, features: int, channel_dim: int = -1, momentum: float = MOMENTUM) -> None:
@@ -60,7 +63,7 @@ class MeanOnlyBatchNorm(nn.Module):
     def forward(self, t: Tensor) -> Tensor:
         """The normalized `t`, of its shape and dtype."""
         check_units(self, t)
-        mean = self._minibatch_mean(t) if uses_minibatch(self) else self.running_mean
+        mean = self._minibatch_mean(_counted_rows(self, t)) if uses_minibatch(self) else self.running_mean
         shift = self.bias - mean
         return (t + shift.view(-1, *[1] * (-1 - self.channel_dim))).to(t.dtype)
 
@@ -89,7 +92,9 @@ class BatchNorm(_BatchNorm):
         momentum: share of a new minibatch in the running statistics; None: their mean since they were reset.
         eps: added to the variance.
 
-    Attribute `held`: whether it takes its running statistics in training too, and leaves them.
+    Attributes:
+        held: whether it takes its running statistics in training too, and leaves them.
+        counted: None, or the rows `[B]` of the minibatch that its statistics are taken of.
 
     Raises:
         ValueError: another number of units, or only one value per unit in training.
@@ -99,6 +104,7 @@ class BatchNorm(_BatchNorm):
     running_var: Tensor
     num_batches_tracked: Tensor
     held = False
+    counted: Tensor | None = None
     has_layers_bias = False
 
     def __init__(
@@ -122,17 +128,35 @@ class BatchNorm(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """The normalized input, of its shape and dtype."""
         check_units(self, input)
-        shape = input.shape
-        batch = input.reshape(math.prod(shape[: self.channel_dim]), *shape[self.channel_dim :])  # [B, features, ...]
+        batch = self._flat(input)
         mean, variance, momentum, training = self.running_mean, self.running_var, self.momentum, uses_minibatch(self)
         if training and momentum is None:
             self.num_batches_tracked.add_(1)
             momentum = 1 / float(self.num_batches_tracked)
+        if training and (counted := _counted_rows(self, input)) is not input:
+            return self._normalized_by(self._flat(counted), batch, momentum or 0.0).to(input.dtype).reshape(input.shape)
         if not training and torch.is_grad_enabled() and not torch.jit.is_tracing():
             # the backward pass reads them, and a training pass before it could change them
             mean, variance = mean.clone(), variance.clone()
         output = F.batch_norm(batch, mean, variance, self.weight, self.bias, training, momentum or 0.0, self.eps)
         return output if input.ndim == 1 - self.channel_dim else output.reshape(input.shape)  # FSDP warns of views
+
+    def _flat(self, input: Tensor) -> Tensor:
+        """`[B, features, ...]`."""
+        return input.reshape(math.prod(input.shape[: self.channel_dim]), *input.shape[self.channel_dim :])
+
+    def _normalized_by(self, counted: Tensor, batch: Tensor, momentum: float) -> Tensor:
+        """`batch` by the statistics of `counted`, both `[B, features, ...]`, towards which the running ones move."""
+        dtype = torch.promote_types(self.running_mean.dtype, torch.float32)
+        others = tuple(dim for dim in range(counted.ndim) if dim != 1)
+        variance, mean = torch.var_mean(counted.to(dtype), dim=others, correction=0, keepdim=True)
+        number = counted.numel() // len(self.bias)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.flatten().to(self.running_mean.dtype), momentum)
+            unbiased = variance.flatten() * (number / (number - 1))
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
+        weight, bias = (parameter.view_as(mean) for parameter in (self.weight, self.bias))
+        return (batch - mean) * (variance + self.eps).rsqrt() * weight + bias
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         name = f"{prefix}num_batches_tracked"
@@ -150,6 +174,15 @@ class BatchNorm(_BatchNorm):
 def uses_minibatch(norm: nn.Module) -> bool:
     """Whether a batch normalization, ours or torch's, takes the statistics of its minibatch now."""
     return norm.training and not getattr(norm, "held", False)
+
+
+def _counted_rows(norm: MeanOnlyBatchNorm | BatchNorm, t: Tensor) -> Tensor:
+    """The rows of `t` `[B, ...]` whose statistics count; `t` itself where all do, or where it has other rows."""
+    if norm.counted is None or len(norm.counted) != len(t):
+        return t
+    counted = t[norm.counted]
+    check_units(norm, counted)
+    return counted
 
 
 def check_units(norm: MeanOnlyBatchNorm | BatchNorm, t: Tensor) -> None:

@@ -1,12 +1,13 @@
-"""Whether batch normalization takes the statistics of its minibatch in training, or running ones that are held."""
+"""Which statistics batch normalization takes in training: those of its minibatch, of some rows, or running ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wnrl.normalizers.batch_norm import BatchNorm, MeanOnlyBatchNorm
 from wnrl.uncompiled import uncompiled
@@ -42,3 +43,21 @@ def update_statistics(network: nn.Module, forward: Callable[[], Any], *, share: 
     finally:
         for norm, (held, momentum) in zip(norms, before, strict=True):
             norm.held, norm.momentum = held, momentum
+
+
+@contextmanager
+def counting(network: nn.Module, rows: Tensor) -> Iterator[None]:
+    """Within it, the statistics of minibatches of B rows are those of some; all rows are normalized by them.
+
+    Args:
+        network: its batch normalizations of other minibatches, such as those of each step alone, count all rows.
+        rows: `[B]` bool, which rows count; more than one.
+    """
+    norms = batch_norms(network)
+    for norm in norms:
+        norm.counted = rows
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.counted

@@ -42,11 +42,11 @@ class ComparedPolicy(NormalizedPolicy):
         with acting(self):
             old = evaluate()[1]
         outputs = evaluate()
-        counted = self._counted(obs, actions)
+        counted = self._counted(obs, actions, *arguments, **keywords)
         self._compare(outputs[1][counted], old[counted])
         return outputs
 
-    def _counted(self, obs: Any, actions: Tensor) -> Any:
+    def _counted(self, obs: Any, actions: Tensor, *arguments: Any, **keywords: Any) -> Any:
         """The index of the examples to measure."""
         return slice(None)
 

@@ -22,6 +22,7 @@ from wnrl.normalizers.folding import fold
 from wnrl.sb3.bounded import Bounded, TooLargeError
 from wnrl.sb3.learner import copy_policy
 from wnrl.sb3.policies import NormalizedPolicy
+from wnrl.sb3.space_description import describe_space
 
 __all__ = ["acting_part", "load_policy", "save_policy", "write_policy"]
 
@@ -103,9 +104,8 @@ def load_policy(
     tensors, about = read_model(without_suffix(path), check=check)
     kind = _policy_class(str(about.get("policy")), path)
     try:
-        for name, space in (("observation_space", observation_space), ("action_space", action_space)):
-            if about[name] != str(space):
-                raise ValueError(f"the policy {path} has the {name} {about[name]}, got {space}")
+        _check_space("observation_space", observation_space, about, path)
+        _check_space("action_space", action_space, about, path)
         arguments = {**_read_arguments(about["policy_kwargs"]), **(policy_kwargs or {})}
         if missing := sorted(set(about["not_stored"]) - arguments.keys()):
             raise ValueError(f"the policy {path} has arguments that are no plain values: give {', '.join(missing)}")
@@ -123,6 +123,14 @@ def load_policy(
         raise CheckpointError(f"{path} describes no policy of this version: {text}") from error
     _put(tensors, _tensors(part), path)
     return part.to(device)
+
+
+def _check_space(name: str, space: spaces.Space, about: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse another space than the described one; older descriptions have its text alone."""
+    text, values = about[name], about.get(f"{name}_values")
+    if text != str(space) if values is None else values != describe_space(space):
+        got = f"one with other bounds: {space}" if text == str(space) else space
+        raise ValueError(f"the policy {path} has the {name} {text}, got {got}")
 
 
 def acting_part(policy: BasePolicy) -> BasePolicy:
@@ -160,7 +168,9 @@ def _description(model: BaseAlgorithm) -> dict[str, Any]:
         "policy_kwargs": arguments,
         "not_stored": missing,
         "observation_space": str(model.observation_space),
+        "observation_space_values": describe_space(model.observation_space),
         "action_space": str(model.action_space),
+        "action_space_values": describe_space(model.action_space),
         "num_timesteps": model.num_timesteps,
     }
 

@@ -109,13 +109,15 @@ def make_model(
         "units": None if settings.units == "auto" else settings.units,
         "init": "preserve" if settings.init in FROM_DATA else settings.init,
     }
+    policy_kwargs = _resolved(arguments.get("policy_kwargs", {}))
+    _check_no_flags(policy_kwargs, normalization)
     return algorithm(
         getattr(policies, policy_name(policies, environment.observation_space)),
         environment,
         seed=integer(settings.seed, Purpose.MODEL, bits=31),
         device=device,
         verbose=1,
-        **{**arguments, "policy_kwargs": {**_resolved(arguments.get("policy_kwargs", {})), **normalization}},
+        **{**arguments, "policy_kwargs": {**policy_kwargs, **normalization}},
     )
 
 
@@ -138,6 +140,12 @@ def _check_taken(algo: str, algorithm: type[BaseAlgorithm], values: Mapping[str,
         if name not in taken:
             near = ", ".join(difflib.get_close_matches(name, taken))
             raise ValueError(f"{algo} takes no {name}{f' (nearest: {near})' if near else ''}")
+
+
+def _check_no_flags(policy_kwargs: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    for name, value in policy_kwargs.items():
+        if name in flags:
+            raise ValueError(f"{name} is a flag: give --{name.replace('_', '-')} {value}")
 
 
 def _resolved(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""wnrl.normalizers.batch_statistics: statistics that are held in training, and moved when that is asked for."""
+"""wnrl.normalizers.batch_statistics: which statistics are taken in training."""
 
 import copy
 
@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import wnrl
-from wnrl.normalizers.batch_statistics import batch_norms, hold_statistics, update_statistics
+from wnrl.normalizers.batch_norm import BatchNorm, MeanOnlyBatchNorm
+from wnrl.normalizers.batch_statistics import batch_norms, counting, hold_statistics, update_statistics
 
 NORMS = ["mean-batch", "batch", "batch+projected"]
 X = torch.randn(64, 3, generator=torch.Generator().manual_seed(0)) * 2 + 1
@@ -84,3 +85,47 @@ def test_they_are_held_again_after_an_error_and_in_copies(norm):
     for one in (net, copy.deepcopy(net).eval().train()):
         assert [(layer.held, layer.momentum) for layer in batch_norms(one)] == [(True, 0.1)] * 2
     assert not any(layer.held for layer in batch_norms(network(norm)))
+
+
+KINDS = {
+    "mean": lambda: MeanOnlyBatchNorm(3),
+    "mean of images": lambda: MeanOnlyBatchNorm(3, channel_dim=-3),
+    "dense": lambda: BatchNorm(3),
+    "images": lambda: BatchNorm(3, channel_dim=-3),
+    "sequences": lambda: BatchNorm(3, channel_dim=-1),
+    "since reset": lambda: BatchNorm(3, momentum=None),
+}
+SHAPES = {"mean of images": (8, 3, 4, 4), "images": (8, 3, 4, 4), "sequences": (8, 5, 3)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_count_are_normalized_as_if_they_were_alone(kind):
+    torch.manual_seed(0)
+    x, rows = torch.randn(SHAPES.get(kind, (8, 3))) * 3 + 1, torch.tensor([1, 0, 1, 1, 0, 0, 1, 1]).bool()
+    norms, results = (KINDS[kind](), KINDS[kind]()), []
+    for norm, inputs in zip(norms, (x, x[rows]), strict=True):
+        leaf = inputs.clone().requires_grad_()
+        for _ in range(2):
+            with counting(norm, rows):
+                outputs = norm(leaf)
+        counted = outputs[rows] if len(outputs) == 8 else outputs
+        counted.pow(3).sum().backward()
+        grads = {name: parameter.grad for name, parameter in norm.named_parameters()}
+        grad = leaf.grad[rows] if len(leaf) == 8 else leaf.grad
+        results.append((counted, grad, grads, dict(norm.named_buffers())))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+    assert norms[0](x).shape == x.shape
+    assert norms[0].counted is None
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_other_rows_are_normalized_by_them(norm):
+    net, rows = network(norm), torch.arange(64) < 60
+    with counting(net, rows):
+        outputs = net(X)
+    other = X.clone()
+    other[62] = 9.0
+    with counting(net, rows):
+        torch.testing.assert_close(net(other)[:62], outputs[:62])
+    with pytest.raises(ValueError, match="more than one value"), counting(net, torch.arange(64) < 1):
+        net(X)

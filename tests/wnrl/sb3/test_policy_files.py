@@ -311,6 +311,39 @@ def test_other_spaces_are_refused(tmp_path):
         load_policy(tmp_path / "policy", gym.spaces.Box(-1, 1, (4,)), model.action_space)
 
 
+LOW = np.linspace(-3, -2, 1200, dtype=np.float32) / 3
+
+
+class Many(Points):
+    """Observations of many bounds."""
+
+    observation_space = gym.spaces.Box(LOW, LOW + 5)
+
+
+def test_spaces_are_compared_by_their_values(tmp_path):
+    model = DQN(dqn.MlpPolicy, Many(gym.spaces.Discrete(4)), device="cpu", policy_kwargs={"net_arch": [4]})
+    save_policy(model, tmp_path / "policy")
+    with np.printoptions(precision=2):
+        same = gym.spaces.Box(LOW, LOW + 5)
+        assert str(same) != read_model(tmp_path / "policy")[1]["observation_space"]
+        load_policy(tmp_path / "policy", same, model.action_space)
+    low = LOW.copy()
+    low[600] -= 1
+    other = gym.spaces.Box(low, LOW + 5)
+    assert str(other) == str(model.observation_space)
+    with pytest.raises(ValueError, match=r"has the observation_space Box.*, got one with other bounds: Box"):
+        load_policy(tmp_path / "policy", other, model.action_space)
+
+
+def test_older_files_have_the_texts_of_spaces_alone(tmp_path):
+    model = learned("dqn")
+    save_policy(model, tmp_path / "policy")
+    rewritten(tmp_path / "policy", observation_space_values=None, action_space_values=None)
+    assert_acts_as(load_policy(tmp_path / "policy", model.observation_space, model.action_space), model)
+    with pytest.raises(ValueError, match=r"has the action_space Discrete\(4\), got Discrete\(5\)"):
+        load_policy(tmp_path / "policy", model.observation_space, gym.spaces.Discrete(5))
+
+
 def test_tensors_that_do_not_fit_the_description_are_refused(tmp_path):
     model = learned("dqn")
     save_policy(model, tmp_path / "policy")

@@ -115,6 +115,10 @@ def test_classes_have_names():
         ("zzz:3", "ppo takes no zzz$"),
         ("seed:3", "ppo takes no seed"),
         ("verbose:0", "ppo takes no verbose"),
+        ("policy_kwargs:{'norm': 'layer'}", "^norm is a flag: give --norm layer$"),
+        ("policy_kwargs:{'normalize_output': True}", "^normalize_output is a flag: give --normalize-output True$"),
+        ("policy_kwargs:{'units': 'sqrt'}", "^units is a flag: give --units sqrt$"),
+        ("policy_kwargs:{'net_arch': [4], 'init': 'he'}", "^init is a flag: give --init he$"),
     ],
 )
 def test_hyperparameters_that_do_not_fit_are_refused(text, message):
