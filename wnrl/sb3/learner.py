@@ -30,6 +30,7 @@ class Learner(nn.Module):
 
     def __init__(self, policy: BasePolicy) -> None:
         super().__init__()
+        policy = without_compilation(policy)
         self._policy = (policy,)  # in a tuple, so that it is not registered with its targets
         for name, network in policy.named_children():
             if not name.endswith("_target"):
@@ -93,11 +94,17 @@ def optimizers(policy: nn.Module) -> list[Optimizer]:
     return [one for one in {id(value): value for value in held}.values() if isinstance(one, Optimizer)]
 
 
+def without_compilation(module: nn.Module) -> Any:
+    """The module that `torch.compile` has wrapped, or the module itself."""
+    return getattr(module, "_orig_mod", module)
+
+
 def copy_policy(policy: BasePolicy) -> BasePolicy:
-    """A deep copy without optimizers and target networks, and with empty action distributions.
+    """A deep copy without compilation, optimizers and target networks, and with empty action distributions.
 
     Unlike `copy.deepcopy` it does not fail on the tensors that distributions hold after an update, and it costs less.
     """
+    policy = without_compilation(policy)
     memo: dict[int, Any] = {}
     for name, module in policy.named_modules():
         if name.endswith("_target"):

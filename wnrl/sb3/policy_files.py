@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from wnrl.checkpoints.tensor_files import CheckpointError, Shapes, read_model, write_model
 from wnrl.normalizers.folding import fold
 from wnrl.sb3.bounded import Bounded, TooLargeError
-from wnrl.sb3.learner import copy_policy
+from wnrl.sb3.learner import copy_policy, without_compilation
 from wnrl.sb3.policies import NormalizedPolicy
 from wnrl.sb3.space_description import describe_space
 
@@ -160,7 +160,7 @@ def _put(tensors: Mapping[str, Tensor], into: Mapping[str, Tensor], path: str | 
 
 
 def _description(model: BaseAlgorithm) -> dict[str, Any]:
-    kind = type(model.policy)
+    kind = type(without_compilation(model.policy))
     arguments, missing = _plain_arguments(model)
     return {
         "algorithm": type(model).__name__,

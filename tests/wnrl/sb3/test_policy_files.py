@@ -414,6 +414,17 @@ def test_a_subclass_of_ones_own_is_written_with_its_name(tmp_path):
         loaded(model, tmp_path)
 
 
+@pytest.mark.parametrize("case", ["ppo", "sac"])
+def test_a_compiled_policy_is_written_as_the_policy_that_it_wraps(case, tmp_path):
+    model = learned(case)
+    save_policy(model, tmp_path / "plain")
+    model.policy = torch.compile(model.policy, backend="eager")
+    assert_acts_as(loaded(model, tmp_path), model)
+    (tensors, about), (plain, expected) = (read_model(tmp_path / name) for name in ("policy", "plain"))
+    assert about == expected
+    assert tensors.keys() == plain.keys()
+
+
 def test_ppo_of_an_interval_clips(tmp_path):
     """As the model: actions outside of the space are the nearest in it."""
     model = PPO(ppo.MlpPolicy, IdentityEnvBox(), device="cpu", **ON_POLICY)
