@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import BaseModel, BasePolicy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
@@ -37,7 +37,7 @@ class Learner(nn.Module):
                 self.add_module(name, network)
 
     def forward(self, obs: Any, actions: Tensor, *memory: Any) -> Tensor:
-        """The outputs of all networks, concatenated to `[B, numbers]`.
+        """The outputs of all networks that take observations, concatenated to `[B, numbers]`.
 
         These are what the host's losses are computed from: values and log-probabilities of actions, deterministic
         actions and the values of the taken ones, or values of all actions.
@@ -55,8 +55,13 @@ class Learner(nn.Module):
         elif hasattr(policy, "critic"):
             outputs = [policy.actor._predict(obs, deterministic=True), *_values(policy.critic, obs, actions)]
         else:
-            outputs = [network(obs) for network in self.children()]
+            outputs = [network(obs) for network in self._taking_observations()]
         return torch.cat([output.reshape(len(output), -1) for output in outputs], dim=1)
+
+    def _taking_observations(self) -> list[nn.Module]:
+        """The host's networks, such as `q_net`; all networks where there are none of the host's."""
+        hosts = [network for network in self.children() if isinstance(without_compilation(network), BaseModel)]
+        return hosts or [*self.children()]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Learner:
         """The learner of a copy of the policy."""
