@@ -109,16 +109,30 @@ class NormalizedPolicy(BasePolicy):
         normalize_parts(self)
         form_together(self)
         added = {*self.parameters()} - known
+        self._added_names = frozenset(name for name, parameter in self.named_parameters() if parameter in added)
         for optimizer in optimizers(self):
             _hold_the_new_parameters(optimizer, known, self)
-            policy_layers = [layer for layer in roles.policy if not isinstance(layer, NormalizedLayer)]
-            accept_other_states(optimizer, added, policy_layers)
+        self._accept_other_states()
         for name, layer in normalized_layers(self).items():
             if learner_name(self, name) != name:
                 vars(layer)["_keeps_no_factors"] = True  # the host averages them through `.data`
             else:
                 keep_on_any_device(layer)  # its optimizers count their writes
         self._built: tuple[nn.Module, ...] | None = tuple(_layers(self).values())
+
+    def _accept_other_states(self) -> None:
+        """Let the optimizers take states of other models; copies of optimizers have lost that."""
+        parameters = dict(self.named_parameters())
+        added = {parameters[name] for name in self._added_names if name in parameters}
+        policy_layers = [layer for layer in self._wnrl_policy_layers if not isinstance(layer, NormalizedLayer)]
+        for optimizer in optimizers(self):
+            accept_other_states(optimizer, added, policy_layers)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As of every module, for `copy` and `pickle`."""
+        super().__setstate__(state)
+        if "_added_names" in vars(self):
+            self._accept_other_states()
 
     @property
     def _wnrl_output_layers(self) -> tuple[nn.Module, ...]:
