@@ -114,7 +114,8 @@ def load_policy(
             part = acting_part(kind(observation_space, action_space, _no_learning, **arguments))
     except TooLargeError as error:
         raise CheckpointError(
-            f"{path} has {numbers:,} numbers and describes a policy of {error}: it is damaged"
+            f"{path} has {numbers:,} numbers and describes a policy of {error}: it is damaged, or has large critics: "
+            "add --trust (trust=True) if it is your own"
         ) from error
     except ValueError:
         raise
