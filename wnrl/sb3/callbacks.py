@@ -19,7 +19,16 @@ from torch.utils._pytree import tree_map
 from wnrl.diagnostics import norms
 from wnrl.initialization.initialize import FROM_DATA, initialize
 from wnrl.normalizers.layer_kinds import unknown_name
-from wnrl.sb3.learner import Inputs, Learner, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
+from wnrl.sb3.learner import (
+    Inputs,
+    Learner,
+    optimizers,
+    replay_inputs,
+    rollout_inputs,
+    sample_inputs,
+    take,
+    without_compilation,
+)
 from wnrl.sb3.policies import NormalizedPolicy
 from wnrl.sb3.randomness import same_randomness
 
@@ -60,8 +69,9 @@ class DataDependentInit(BaseCallback):
         self._seen: list[Inputs] = []  # of an on-policy algorithm's rollouts
 
     def _on_training_start(self) -> None:
-        if not isinstance(self.model.policy, NormalizedPolicy):
-            name = type(self.model.policy).__name__
+        policy = without_compilation(self.model.policy)
+        if not isinstance(policy, NormalizedPolicy):
+            name = type(policy).__name__
             raise ValueError(
                 f"DataDependentInit takes policies of wnrl.sb3, got {name}: norm='none' gives the plain ones"
             )
@@ -115,7 +125,7 @@ class DataDependentInit(BaseCallback):
         vars(self.model).update(train=skipped.train, _excluded_save_params=skipped.excluded)
 
     def _initialize(self, inputs: Inputs) -> None:
-        policy = self.model.policy
+        policy = without_compilation(self.model.policy)
         assert isinstance(policy, NormalizedPolicy)
         initialize(Learner(policy), self.init, *inputs)
         policy.equalize_targets()

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import BaseModel, BasePolicy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
@@ -30,13 +30,14 @@ class Learner(nn.Module):
 
     def __init__(self, policy: BasePolicy) -> None:
         super().__init__()
+        policy = without_compilation(policy)
         self._policy = (policy,)  # in a tuple, so that it is not registered with its targets
         for name, network in policy.named_children():
             if not name.endswith("_target"):
                 self.add_module(name, network)
 
     def forward(self, obs: Any, actions: Tensor, *memory: Any) -> Tensor:
-        """The outputs of all networks, concatenated to `[B, numbers]`.
+        """The outputs of all networks that take observations, concatenated to `[B, numbers]`.
 
         These are what the host's losses are computed from: values and log-probabilities of actions, deterministic
         actions and the values of the taken ones, or values of all actions.
@@ -54,8 +55,13 @@ class Learner(nn.Module):
         elif hasattr(policy, "critic"):
             outputs = [policy.actor._predict(obs, deterministic=True), *_values(policy.critic, obs, actions)]
         else:
-            outputs = [network(obs) for network in self.children()]
+            outputs = [network(obs) for network in self._taking_observations()]
         return torch.cat([output.reshape(len(output), -1) for output in outputs], dim=1)
+
+    def _taking_observations(self) -> list[nn.Module]:
+        """The host's networks, such as `q_net`; all networks where there are none of the host's."""
+        hosts = [network for network in self.children() if isinstance(without_compilation(network), BaseModel)]
+        return hosts or [*self.children()]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Learner:
         """The learner of a copy of the policy."""
@@ -93,11 +99,17 @@ def optimizers(policy: nn.Module) -> list[Optimizer]:
     return [one for one in {id(value): value for value in held}.values() if isinstance(one, Optimizer)]
 
 
+def without_compilation(module: nn.Module) -> Any:
+    """The module that `torch.compile` has wrapped, or the module itself."""
+    return getattr(module, "_orig_mod", module)
+
+
 def copy_policy(policy: BasePolicy) -> BasePolicy:
-    """A deep copy without optimizers and target networks, and with empty action distributions.
+    """A deep copy without compilation, optimizers and target networks, and with empty action distributions.
 
     Unlike `copy.deepcopy` it does not fail on the tensors that distributions hold after an update, and it costs less.
     """
+    policy = without_compilation(policy)
     memo: dict[int, Any] = {}
     for name, module in policy.named_modules():
         if name.endswith("_target"):

@@ -53,11 +53,13 @@ def accept_other_states(optimizer: Optimizer, added: set[nn.Parameter], policy_l
     have in one shape is kept, with one warning; other parameters have none, as in a new optimizer.
 
     Args:
-        optimizer: holds the parameters of a normalized policy.
+        optimizer: holds the parameters of a normalized policy; one that takes such states already stays as it is.
         added: those that the plain policy does not have.
         policy_layers: plain layers that older versions normalized.
     """
-    optimizer.register_load_state_dict_pre_hook(lambda _, state: _adapted(state, optimizer, added, policy_layers))
+    if "_wnrl_adapts" not in vars(optimizer):
+        optimizer.register_load_state_dict_pre_hook(lambda _, state: _adapted(state, optimizer, added, policy_layers))
+        optimizer._wnrl_adapts = True  # type: ignore[attr-defined]
 
 
 def _adapted(

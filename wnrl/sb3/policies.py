@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import BaseModel, BasePolicy
 from torch import nn
 from torch.optim import SGD, Optimizer
 
@@ -29,6 +30,10 @@ from wnrl.weight_norm.units import Units, check_units
 from wnrl.weight_norm.weight_norm_layer import WeightNormLayer, change_units
 
 _OF_ITS_ALGORITHM = "each algorithm takes the policies of its own module, wnrl.sb3.ALGORITHM"
+_READ_BY_ALGORITHMS = re.compile(  # what not all policies have
+    "(actor|critic|q_net|quantile_net)(_target)?|lstm_actor|n_quantiles"
+    "|evaluate_actions|get_distribution|predict_values|reset_noise"
+)
 Layers = Collection[str] | Callable[[str, nn.Module], bool]
 
 
@@ -77,6 +82,8 @@ class NormalizedPolicy(BasePolicy):
         try:
             super().__init__(*arguments, **keywords)
         except TypeError as error:
+            if not self._refused_an_argument(error):
+                raise
             raise TypeError(f"{type(self).__module__}: {error}; {_OF_ITS_ALGORITHM}") from error
         self._chose_units = units is None
         if units is None:
@@ -96,6 +103,11 @@ class NormalizedPolicy(BasePolicy):
             initialize(self, init)
             self.equalize_targets()
 
+    def _refused_an_argument(self, error: TypeError) -> bool:
+        """Whether the error is that of the constructor of a policy, not of what it builds."""
+        kinds = [kind for kind in type(self).__mro__ if issubclass(kind, BaseModel)]
+        return str(error).startswith(tuple(f"{kind.__qualname__}.__init__()" for kind in kinds))
+
     def _normalize_networks(self) -> None:
         """Convert the layers, and what refers to them."""
         known = set(self.parameters())
@@ -109,16 +121,30 @@ class NormalizedPolicy(BasePolicy):
         normalize_parts(self)
         form_together(self)
         added = {*self.parameters()} - known
+        self._added_names = frozenset(name for name, parameter in self.named_parameters() if parameter in added)
         for optimizer in optimizers(self):
             _hold_the_new_parameters(optimizer, known, self)
-            policy_layers = [layer for layer in roles.policy if not isinstance(layer, NormalizedLayer)]
-            accept_other_states(optimizer, added, policy_layers)
+        self._accept_other_states()
         for name, layer in normalized_layers(self).items():
             if learner_name(self, name) != name:
                 vars(layer)["_keeps_no_factors"] = True  # the host averages them through `.data`
             else:
                 keep_on_any_device(layer)  # its optimizers count their writes
         self._built: tuple[nn.Module, ...] | None = tuple(_layers(self).values())
+
+    def _accept_other_states(self) -> None:
+        """Let the optimizers take states of other models; copies of optimizers have lost that."""
+        parameters = dict(self.named_parameters())
+        added = {parameters[name] for name in self._added_names if name in parameters}
+        policy_layers = [layer for layer in self._wnrl_policy_layers if not isinstance(layer, NormalizedLayer)]
+        for optimizer in optimizers(self):
+            accept_other_states(optimizer, added, policy_layers)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As of every module, for `copy` and `pickle`."""
+        super().__setstate__(state)
+        if "_added_names" in vars(self):
+            self._accept_other_states()
 
     @property
     def _wnrl_output_layers(self) -> tuple[nn.Module, ...]:
@@ -145,10 +171,12 @@ class NormalizedPolicy(BasePolicy):
         return tuple(modules[name] for name in cast(Any, self._output_names)[role] if name in modules)
 
     def __getattr__(self, name: str) -> Any:
-        """As of every module; the error is that of an algorithm which looks for networks of its own policies."""
+        """As of every module; for what an algorithm looks for in its own policies, the error has advice."""
         try:
             return super().__getattr__(name)
         except AttributeError as error:
+            if not _READ_BY_ALGORITHMS.fullmatch(name):
+                raise
             raise AttributeError(f"{type(self).__module__}: {error}; {_OF_ITS_ALGORITHM}") from None
 
     def equalize_targets(self) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from wnrl.checkpoints.tensor_files import CheckpointError, Shapes, read_model, write_model
 from wnrl.normalizers.folding import fold
 from wnrl.sb3.bounded import Bounded, TooLargeError
-from wnrl.sb3.learner import copy_policy
+from wnrl.sb3.learner import copy_policy, without_compilation
 from wnrl.sb3.policies import NormalizedPolicy
 from wnrl.sb3.space_description import describe_space
 
@@ -114,7 +114,8 @@ def load_policy(
             part = acting_part(kind(observation_space, action_space, _no_learning, **arguments))
     except TooLargeError as error:
         raise CheckpointError(
-            f"{path} has {numbers:,} numbers and describes a policy of {error}: it is damaged"
+            f"{path} has {numbers:,} numbers and describes a policy of {error}: it is damaged, or has large critics: "
+            "add --trust (trust=True) if it is your own"
         ) from error
     except ValueError:
         raise
@@ -160,7 +161,7 @@ def _put(tensors: Mapping[str, Tensor], into: Mapping[str, Tensor], path: str | 
 
 
 def _description(model: BaseAlgorithm) -> dict[str, Any]:
-    kind = type(model.policy)
+    kind = type(without_compilation(model.policy))
     arguments, missing = _plain_arguments(model)
     return {
         "algorithm": type(model).__name__,

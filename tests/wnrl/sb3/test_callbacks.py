@@ -126,6 +126,22 @@ def test_an_extractor_of_two_networks_is_initialized_once_for_both(minibatches):
     assert_standardized(model.policy, minibatches[0])
 
 
+@pytest.mark.parametrize("maker", [make_dqn, make_ppo])
+def test_a_compiled_policy_is_initialized_and_measured_as_the_policy_that_it_wraps(maker):
+    results = []
+    for compiled in (False, True):
+        model, records = maker(), Records()
+        policy = model.policy
+        if compiled:
+            model.policy = torch.compile(policy, backend="eager")
+        model.set_logger(Logger(None, [records]))
+        model.learn(80, callback=[DataDependentInit(20), NormDiagnostics(20)])
+        model.logger.dump()
+        results.append((values(policy), {tag for _, metrics in records.dumps for tag in metrics}))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-3, atol=1e-4)
+    assert results[0][1] == results[1][1] != set()
+
+
 def test_targets_equal_their_learners_and_optimizers_learn_on():
     model = make(SAC, sac.MlpPolicy, IdentityEnvBox(), **OFF_POLICY, gradient_steps=0)
     first = values(model.policy)

@@ -194,6 +194,14 @@ def test_a_path_may_have_the_suffix_of_a_file(tmp_path, suffix):
     load_policy(tmp_path / f"y.1{suffix}", model.observation_space, model.action_space)
 
 
+def test_a_compiled_policy_is_exported_as_the_policy_that_it_wraps(tmp_path):
+    model = PPO(ppo.MlpPolicy, IdentityEnvBox(), device="cpu")
+    model.policy = torch.compile(model.policy, backend="eager")
+    files = export(model, tmp_path / "policy")
+    assert_acts_as(model, files)
+    assert json.loads(files.json.read_text())["policy"] == "wnrl.sb3.ppo.ActorCriticPolicy"
+
+
 def test_a_model_goes_on_learning(exported):
     model, _ = exported
     model.learn(8, reset_num_timesteps=False)

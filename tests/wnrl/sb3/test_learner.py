@@ -9,8 +9,9 @@ from sb3_contrib import QRDQN, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox, SimpleMultiObsEnv
+from torch import nn
 
-from wnrl.sb3 import a2c, dqn, ppo, ppo_recurrent, qrdqn, sac, td3
+from wnrl.sb3 import DataDependentInit, NormDiagnostics, a2c, dqn, ppo, ppo_recurrent, qrdqn, sac, td3
 from wnrl.sb3.learner import Learner, copy_policy, optimizers, replay_inputs, rollout_inputs, sample_inputs, take
 
 OFF_POLICY = {"learning_starts": 4, "buffer_size": 64, "batch_size": 4}
@@ -38,6 +39,28 @@ def test_the_learner_of_q_networks_gives_their_values_and_has_no_targets(algorit
     network = next(iter(Learner(model.policy).children()))
     assert torch.equal(Learner(model.policy)(obs, actions), network(obs).flatten(1))
     assert all("_target" not in name for name, _ in Learner(model.policy).named_modules())
+
+
+class Auxiliary(dqn.MlpPolicy):
+    """With a layer that takes no observations."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        self.aux = nn.Linear(7, 3)
+
+
+def test_networks_that_take_no_observations_are_held_and_not_called():
+    model = learned(DQN, Auxiliary, IdentityEnv(3), **OFF_POLICY)
+    obs, actions = replay_inputs(model, 5)
+    learner = Learner(model.policy)
+    assert torch.equal(learner(obs, actions), model.policy.q_net(obs))
+    assert dict(learner.named_children()) == {"q_net": model.policy.q_net, "aux": model.policy.aux}
+
+
+def test_an_auxiliary_layer_is_left_uninitialized_with_a_warning():
+    model = DQN(Auxiliary, IdentityEnv(3), seed=0, device="cpu", **OFF_POLICY)
+    with pytest.warns(UserWarning, match="not initialized, since the forward pass did not reach them: aux$"):
+        model.learn(16, callback=[DataDependentInit(4), NormDiagnostics(4)])
 
 
 def test_the_learner_of_actor_critics_gives_actions_and_values():

@@ -1,6 +1,7 @@
 """wnrl.sb3.loading: states of plain models, and of older normalized ones, in normalized policies."""
 
 import copy
+import pickle
 import warnings
 
 import numpy as np
@@ -159,6 +160,36 @@ def test_models_with_a_normalized_policy_layer_are_loaded(kind, norm, tmp_path):
     assert torch.equal(moments["action_net.weight"]["exp_avg"], theirs["action_net.v"]["exp_avg"])
     assert torch.equal(moments["value_net.g"]["exp_avg"], theirs["value_net.g"]["exp_avg"])
     model.learn(24)
+
+
+WAYS = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda policy: pickle.loads(pickle.dumps(policy)),
+    "twice": lambda policy: copy.deepcopy(copy.deepcopy(policy)),
+}
+
+
+@pytest.mark.parametrize(("kind", "way"), covering(["ppo", "dqn", "sac"], WAYS))
+def test_a_copied_policy_takes_states_of_plain_models(kind, way):
+    host, model = plain(kind), ours(kind)
+    policy = WAYS[way](model.policy)
+    model.policy.load_state_dict(host.policy.state_dict())
+    policy.load_state_dict(host.policy.state_dict())
+    assert close(values(fold(copy.deepcopy(policy))), values(host.policy))
+    held = (optimizers(one).values() for one in (model.policy, host.policy, policy))
+    for original, theirs, copied in zip(*held, strict=True):
+        for one in (original, copied):
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                one.load_state_dict(theirs.state_dict())
+            assert len(said) == 1
+        assert len(copied.state) == len(original.state) > 0
+
+
+def test_an_optimizer_that_copies_share_is_converted_once():
+    policy = ours("ppo").policy
+    assert copy.copy(policy).optimizer is policy.optimizer
+    assert len(policy.optimizer._optimizer_load_state_dict_pre_hooks) == 1
 
 
 @pytest.mark.parametrize("keywords", [{"optimizer_class": torch.optim.SGD}, {"units": "paper"}, {}])

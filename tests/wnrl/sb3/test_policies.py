@@ -925,6 +925,25 @@ def test_arguments_of_the_host_are_checked_by_the_host():
         make("ppo", net_arhc=[8])
 
 
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"net_arch": 5}, "object"),
+        ({"features_extractor_kwargs": {"evil": 1}}, "FlattenExtractor.*'evil'"),
+        ({"optimizer_kwargs": {"evil": 1}}, "Adam.*'evil'"),
+    ],
+)
+def test_errors_of_what_the_host_builds_have_no_advice(keywords, message):
+    with pytest.raises(TypeError, match=message) as raised:
+        make("ppo", **keywords)
+    assert "own module" not in str(raised.value)
+
+
+def test_a_missing_attribute_of_ones_own_has_no_advice():
+    with pytest.raises(AttributeError, match=r"object has no attribute 'critics'$"):
+        _ = make("ppo").policy.critics
+
+
 # Other processes
 
 

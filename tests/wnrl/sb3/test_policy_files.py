@@ -391,7 +391,9 @@ def test_large_critics_and_large_files_are_a_matter_of_trust(tmp_path, monkeypat
     save_policy(model, tmp_path / "policy")
     spaces = model.observation_space, model.action_space
     monkeypatch.setattr(policy_files, "_SLACK", 0)
-    with pytest.raises(CheckpointError, match="describes a policy of more than "):
+    with pytest.raises(
+        CheckpointError, match=r"describes a policy of more than .*: it is damaged, or has large critics: add --trust"
+    ):
         load_policy(tmp_path / "policy", *spaces)
     assert_acts_as(load_policy(tmp_path / "policy", *spaces, trust=True), model)
     monkeypatch.setattr(policy_files, "MOST_NUMBERS", 9)
@@ -412,6 +414,17 @@ def test_a_subclass_of_ones_own_is_written_with_its_name(tmp_path):
     model = DQN(Mine, discrete(), device="cpu")
     with pytest.raises(ValueError, match=r"Mine: build it and load the tensors of read_model"):
         loaded(model, tmp_path)
+
+
+@pytest.mark.parametrize("case", ["ppo", "sac"])
+def test_a_compiled_policy_is_written_as_the_policy_that_it_wraps(case, tmp_path):
+    model = learned(case)
+    save_policy(model, tmp_path / "plain")
+    model.policy = torch.compile(model.policy, backend="eager")
+    assert_acts_as(loaded(model, tmp_path), model)
+    (tensors, about), (plain, expected) = (read_model(tmp_path / name) for name in ("policy", "plain"))
+    assert about == expected
+    assert tensors.keys() == plain.keys()
 
 
 def test_ppo_of_an_interval_clips(tmp_path):
