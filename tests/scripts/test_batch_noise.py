@@ -52,7 +52,9 @@ def test_a_table_that_cannot_be_written_is_one_line(tmp_path):
 def test_where_learning_broke_down_a_line_says_so_and_the_table_is_printed(tmp_path):
     result = call("batch_noise", *TINY, "--learning-rates", "batch=1e30", "--out", tmp_path)
     assert result.code == 0
-    assert result.err == "learning broke down with batch: Q values are no numbers, or the same in all states\n"
+    assert result.err == (
+        "learning broke down with batch, in a run or more: Q values are no numbers, or the same in all states\n"
+    )
     assert "| `batch` | – | – | – |" in result.out
     assert (tmp_path / "noise.png").is_file()
 

@@ -529,7 +529,10 @@ def test_refuses_by_name(changes, saying):
 
 
 def test_minibatches_of_one_step_do_for_running_statistics_and_for_sequences():
-    for changes in ({"minibatches": 48}, {"lstm": 4, "minibatches": 3, "batch_statistics": "minibatch"}):
+    for changes in (
+        {"minibatches": 48, "normalize_advantage": False},
+        {"lstm": 4, "minibatches": 3, "batch_statistics": "minibatch"},
+    ):
         environment = Chain(3, length=4)
         agent = make("ppo", environment, norm="batch", epochs=1, **changes)
         Trainer(agent, environment, seed=0).run(100)
