@@ -6,8 +6,8 @@ import math
 from typing import NamedTuple
 
 from agents.reports.bootstrap import Estimate
+from agents.reports.run import ABSENT
 
-NOTHING = "–"
 INTERVAL = "95 % interval"
 """How the names of columns of intervals begin."""
 
@@ -27,7 +27,7 @@ def shown(cell: Cell) -> str:
     """A cell as people read it."""
     match cell:
         case None:
-            return NOTHING
+            return ABSENT
         case str():
             return cell
         case Interval():
@@ -38,7 +38,7 @@ def shown(cell: Cell) -> str:
 def number(value: float) -> str:
     """A number with about four digits."""
     if math.isnan(value):
-        return NOTHING
+        return ABSENT
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
