@@ -42,8 +42,8 @@ class EvaluateSettings(PlaySettings):
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of a video without a name, instead of RUN_DIR/videos. Without --video nothing is written."""
     video_fps: Annotated[float | None, _FPS] = None
-    """Pictures a second of the video at most; others are left out, the game stays as fast. By default all, of a GIF
-    15; it has at most 50."""
+    """Pictures a second of the video at most; others are left out, the game stays as fast.
+    By default all, of a GIF 15; it has at most 50."""
     video_seconds: Annotated[float | None, _SECONDS] = None
     """Length of the video at most. By default the whole game, of a GIF 30 seconds."""
     values: bool = False

@@ -33,11 +33,11 @@ class PlaySettings:
     epsilon: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Exploration rate ε; by default the run's own in evaluation."""
     greedy: Annotated[bool | None, tyro.conf.arg(metavar="| --no-greedy")] = None
-    """The actions of highest value or probability alone; --no-greedy samples those of a policy. By default as the run
-    was evaluated."""
+    """The actions of highest value or probability alone; --no-greedy samples those of a policy.
+    By default as the run was evaluated."""
     model: Literal["last", "best"] = "last"
-    """The last model, or that of the best evaluation in training, a choice that flatters; RUN_DIR/best.safetensors
-    instead of RUN_DIR means it too."""
+    """The last model, or that of the best evaluation in training, a choice that flatters.
+    RUN_DIR/best.safetensors instead of RUN_DIR means the latter too."""
     seed: int = 0
     """Random seed of the games, which are none of those of the training, and of the exploration."""
     device: str = "auto"

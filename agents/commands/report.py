@@ -43,8 +43,8 @@ class ReportSettings:
     threshold: Annotated[tuple[str, ...], _THRESHOLD] = ()
     """Scores to which steps and wall time are counted; by default a human's on Atari, else Gymnasium's."""
     score_range: Annotated[tuple[str, ...], _RANGE] = ()
-    """Scores that count as 0 and 1 in averages over environments; by default random play and a human on Atari, else
-    the range of all runs."""
+    """Scores that count as 0 and 1 in averages over environments.
+    By default random play and a human on Atari, else the range of all runs."""
     folders: Annotated[str | None, tyro.conf.arg(metavar="PATTERN")] = None
     """What the last folders of TensorBoard logs name, for example {norm}/{env}/{agent}_{seed}."""
     min_steps: int = 0

@@ -26,15 +26,15 @@ class SB3Settings:
     """Algorithm of stable-baselines3, or of sb3-contrib (crossq, ppo_mask, ppo_recurrent, qrdqn, tqc, trpo)."""
     norm: Norm = "weight"
     init: Init = "preserve"
-    """Initialization: the policy's own (preserve); from first observations: the paper's (data), Mishkin & Matas's 2016
-    (lsuv), Krähenbühl et al.'s 2016 (within-layer); by shapes (analytic); He-uniform (he)."""
+    """Initialization: the policy's own (preserve), by shapes (analytic), He-uniform (he), or from first observations.
+    The latter are the paper's (data), Mishkin & Matas's 2016 (lsuv) and Krähenbühl et al.'s 2016 (within-layer)."""
     normalize_output: Annotated[bool | None, tyro.conf.arg(metavar="", aliases=["--no-normalize-output"])] = None
     """Normalize output layers too; None: as in its paper, but not policy layers under weight and mean-batch."""
     units: Units = "auto"
     """Weight norm: a row of n weights has length g (paper), √n g (sqrt) or exp(g) (log); auto: sqrt, for SGD paper."""
     hyperparams: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME:VALUE")] = ()
-    """Arguments of the algorithm, each a Python literal such as n_steps:256 or learning_rate:'lin_2.5e-4' (linear to
-    0). By default the library's own, for a --game those of RL Zoo."""
+    """Arguments of the algorithm, each a Python literal such as n_steps:256, or learning_rate:lin_2.5e-4 (linear to 0).
+    By default the library's own, for a --game those of RL Zoo."""
     steps: int = 100_000
     """Length of the run in environment steps, summed over environments (one step is 4 frames on Atari)."""
     num_envs: int = 1

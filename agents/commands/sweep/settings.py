@@ -18,8 +18,8 @@ class SweepSettings:
     """The runs, and what each of them gets. Every flag of the agents is an axis too: --learning-rate 1e-3 3e-4."""
 
     file: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.toml")] = None
-    """File with these settings by name (agents = ["dqn", "ppo"]), settings of the runs under [axes], and those of some
-    runs alone under [[override]]."""
+    """File with these settings by name: agents = ["dqn", "ppo"].
+    Settings of the runs are under [axes], and those of some runs alone under [[override]]."""
     agents: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AGENT")] = ()
     """Agents, dqn or ppo for example; sb3-ppo and its like are stable-baselines3's algorithms with our policies."""
     envs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ID")] = ()
@@ -45,12 +45,12 @@ class SweepSettings:
     overrides: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """File with further [[override]] tables, such as the best.toml of a search."""
     tune: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SETTING=VALUES")] = ()
-    """Search for the best settings of each agent, task and normalizer, on seeds of its own: learning_rate=1e-4,1e-3
-    tries each value with --seeds runs; learning_rate=1e-4:1e-2 is a range, which needs --samples. out/best.toml has
-    what was found, for --overrides."""
+    """Search for the best settings of each agent, task and normalizer, on seeds of its own.
+    learning_rate=1e-4,1e-3 tries each value with --seeds runs; learning_rate=1e-4:1e-2 is a range, for --samples.
+    The file best.toml in the folder --out has what was found, for --overrides."""
     samples: int | None = None
-    """Runs of a search for each agent, task and normalizer, whose settings Optuna draws, and of which ASHA stops those
-    that fall behind."""
+    """Runs of a search for each agent, task and normalizer.
+    Optuna draws their settings, and ASHA stops those that fall behind."""
     cpus_per_trial: float | None = None
     """Cores of a run; None: 1, or beside GPUs a fair share."""
     gpus_per_trial: float | None = None

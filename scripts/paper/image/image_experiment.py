@@ -54,8 +54,8 @@ class ImageSettings(PaperSettings):
     learning_rate_none: float = 0.0003
     """Adam's learning rate without one."""
     init: Literal["data", "lsuv", "within-layer", "he"] = "data"
-    """Initialization, the same for all norms: the paper's data-dependent one (data), that of Mishkin & Matas 2016
-    (lsuv), of Krähenbühl et al. 2016 (within-layer), or He's (he)."""
+    """Initialization, the same for all norms: the paper's data-dependent one (data), He's (he), or two others.
+    They are that of Mishkin & Matas 2016 (lsuv) and that of Krähenbühl et al. 2016 (within-layer)."""
     units: Units = "paper"
     """Weight norm: a row's length is g (paper), √n g for n inputs (sqrt) or exp(g) (log)."""
     noise: float = 0.15

@@ -44,8 +44,8 @@ class VAESettings(PaperSettings):
     free_nats: float = 0.0
     """Divergence in nats of each channel of latents that costs nothing ("free bits"); 0.25 in the flow's code."""
     pixels: Literal["", "bernoulli", "logistic"] = ""
-    """Pixels are binarized (bernoulli; bound in nats) or discretized logistic (bits per dimension); by default
-    bernoulli for digits and mnist, logistic for cifar10 and frames."""
+    """Pixels are binarized (bernoulli; bound in nats) or discretized logistic (bits per dimension).
+    By default bernoulli for digits and mnist, logistic for cifar10 and frames."""
     posterior: Literal["flow", "gaussian"] = "flow"
     """Posterior of the latents: with inverse autoregressive flow, or Gaussian."""
     features: int = 0

@@ -1,3 +1,4 @@
+import ast
 import contextlib
 import dataclasses
 import io
@@ -5,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,6 +56,24 @@ def test_the_short_help_fits_a_screen_or_two(agent):
     assert len(lines) < 50
     assert max(map(len, lines)) <= 80
     assert help_of(agent, "-h") == text
+
+
+def docstrings_of_flags():
+    """Docstrings of the settings whose help tyro prints, as written."""
+    paths = [*(ROOT / "agents/commands").rglob("*.py"), *(ROOT / "agents/benchmarks").glob("*.py")]
+    paths += [ROOT / "agents/settings/sb3.py", *(ROOT / "scripts").rglob("*_experiment.py")]
+    for path in paths:
+        for kind in ast.walk(ast.parse(path.read_text())):
+            for field, after in pairwise(getattr(kind, "body", []) if isinstance(kind, ast.ClassDef) else []):
+                if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+                    yield f"{kind.name}.{field.target.id}", after.value.value
+
+
+def test_lines_that_tyro_leaves_as_they_are_end_with_sentences():
+    texts = dict(docstrings_of_flags())
+    assert "SweepSettings.tune" in texts
+    broken = {name for name, text in texts.items() for line in text.splitlines()[:-1] if not line.endswith(".")}
+    assert broken == set()
 
 
 def flags_of_tyro(spec):
