@@ -92,7 +92,19 @@ def _no_number_or_none(found: re.Match[str], argv: Sequence[str], hints: dict[st
     return f"{found[1]} takes {kind} or None, got {found[3]}"
 
 
+def _missing(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
+    """An argument without a flag, with its help."""
+    return f"name {found[1]}: {found[2][0].lower()}{found[2][1:]}"
+
+
+def _no_subcommand(found: re.Match[str], argv: Sequence[str], hints: dict[str, Any]) -> str | None:
+    """None of the subcommands, or a word that is none of them."""
+    return (f"there is no {found[1]}: " if found[1] else "") + f"name one of {_either(found[2].split(', '))}"
+
+
 _KINDS = {
+    r"Missing from .*: ([A-Z_]+) (.*?)\.? \(required\)$": _missing,
+    r"(?:Unrecognized options: (\w\S*) .*Available subcommands: |Expected one of {)(.*, .*?)(?:}\.)?$": _no_subcommand,
     r"Unrecognized options: (.*)": _unknown,
     r"Missing value for argument '(--[\w-]+)'": _no_value,
     r"invalid choice '([^']*)' for argument '(--[\w-]+)'\. Expected one of (.*)": _no_choice,

@@ -1,8 +1,10 @@
 """agents.commands.complaints, through `read`, which has tyro's message."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import tyro
 
 from agents.commands.parser import read
 from agents.registry import AGENTS
@@ -89,3 +91,17 @@ def test_flags_of_a_subcommand_have_no_list_to_compare_with():
 
     with pytest.raises(ValueError, match=r"^there is no flag --cont: --help lists them all$"):
         read(One | Two, "A program.", ["one", "--cont", "3"])
+    with pytest.raises(ValueError, match=r"^name one of one or two$"):
+        read(One | Two, "A program.", [])
+    with pytest.raises(ValueError, match=r"^there is no three: name one of one or two$"):
+        read(One | Two, "A program.", ["three"])
+
+
+def test_an_argument_without_a_flag_is_missing():
+    @dataclass(frozen=True)
+    class Plain:
+        path: tyro.conf.Positional[Path]
+        """Folder of the run."""
+
+    with pytest.raises(ValueError, match=r"^name PATH: folder of the run$"):
+        read(Plain, "A program.", [])
