@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
@@ -66,6 +67,13 @@ class Guard(gymnasium.Wrapper):
         if type(info) is not dict:
             self._check_info(info)
         return obs, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Close it; what fails there is a warning, since nothing is asked of it any more."""
+        try:
+            self.env.close()
+        except (Exception, SystemExit) as error:
+            warnings.warn(f"environment {self._index} failed in close(): {describe(error)}", stacklevel=2)
 
     def _check_obs(self, obs: Any) -> None:
         space, fits = self._space, count_of(self._space, obs) == 0
