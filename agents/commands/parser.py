@@ -18,7 +18,7 @@ from agents.commands.help import help_of_training, wanted
 from agents.commands.invocation import how_to_call, quoted
 from agents.commands.whole_numbers import plain_numbers
 from agents.runtime.output_text import make_output_safe
-from agents.settings.flat import names_of_types, replace, to_flat, to_json
+from agents.settings.flat import replace, to_flat, to_json
 from agents.settings.presets.base import length
 from agents.settings.run import AUTO, TrainSettings
 from agents.settings.trust import check_most, check_trusted
@@ -103,12 +103,12 @@ def read(kind: type[Parsed], description: str, argv: list[str] | None = None, de
         default: an instance with the flags' defaults; by default those of the dataclass.
 
     Raises:
-        ValueError: an unknown flag, one of several texts that is given twice, or a value of the wrong type or out of
+        ValueError: an unknown flag, one of named arguments that is given twice, or a value of the wrong type or out of
             its range.
     """
     make_output_safe()
     complaint, argv = io.StringIO(), with_booleans(plain_numbers(sys.argv[1:] if argv is None else argv, kind), kind)
-    _refuse_twice(argv, kind)
+    _refuse_twice(argv)
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(complaint):
@@ -155,12 +155,15 @@ def _refuse_bare(argv: list[str]) -> None:
             raise ValueError(f"{flag} needs a value: {NEEDED[flag]}")
 
 
-def _refuse_twice(argv: list[str], kind: Any) -> None:
-    """Raise ValueError where a flag of several texts is given more than once: those of the last would count alone."""
-    several = names_of_types(kind, lambda types: types == {str, ...})
+NAMED = ("env_kwargs", "hyperparams")
+"""Settings of several arguments, each with its name."""
+
+
+def _refuse_twice(argv: list[str]) -> None:
+    """Raise ValueError where the flag of one of these is given more than once: those of the last would count alone."""
     given = [text.partition("=")[0] for text in argv if text.startswith("--")]
     for flag in given:
-        if given.count(flag) > 1 and flag[2:].replace("-", "_") in several:
+        if given.count(flag) > 1 and flag[2:].replace("-", "_") in NAMED:
             raise ValueError(f"{flag} is given more than once: give it once, with all of its values after it")
 
 

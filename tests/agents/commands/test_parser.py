@@ -234,7 +234,7 @@ def test_another_runs_groups_are_not_taken_over(run_dir):
 @pytest.mark.parametrize(
     "flags", [["--env-kwargs", "a=1", "--env-kwargs", "b=2"], ["--env_kwargs=a=1", "--env_kwargs=b=2"]]
 )
-def test_texts_after_one_flag_do_not_replace_those_after_the_same(flags):
+def test_arguments_after_a_second_flag_do_not_replace_those_after_the_first(flags):
     with pytest.raises(
         ValueError, match=r"^--env.kwargs is given more than once: give it once, with all of its values"
     ):
