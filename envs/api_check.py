@@ -50,7 +50,7 @@ def _checked(name: str, method: str, returned: tuple[str, ...], call: Callable[[
     values = f"({', '.join(returned)})"
     try:
         result = call()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if method == "reset" and "unexpected keyword argument" in str(error):
             said = f"reset() must take seed and options and return {values}, as gymnasium.Env"
         elif "values to unpack" in str(error):

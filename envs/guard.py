@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
@@ -20,7 +21,8 @@ _NUMBERS = frozenset({float, bool, np.float64, np.float32, np.int64, np.int32, n
 
 
 class Guard(gymnasium.Wrapper):
-    """One environment; whatever it raises, and anything of a wrong kind that it returns, is an `EnvironmentFault`.
+    """One environment; whatever it raises, `sys.exit()` too, and anything of a wrong kind that it returns, is an
+    `EnvironmentFault`.
 
     So is a number that a Discrete or MultiDiscrete space does not have, a value of an image, which will be uint8,
     that `envs.preprocessing.stray_value` finds, and an integer that the dtype of its space does not have.
@@ -42,7 +44,7 @@ class Guard(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         try:
             obs, info = self.env.reset(seed=seed, options=options)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvironmentFault(self._index, "failed in reset()", describe(error)) from error
         self._check_obs(obs)
         self._check_info(info)
@@ -51,7 +53,7 @@ class Guard(gymnasium.Wrapper):
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvironmentFault(self._index, "failed", describe(error)) from error
         other = type(obs) is not np.ndarray or obs.shape != self._shape or obs.dtype is not self._dtype
         if other or (self._counted and not is_counted(self._space, obs)):
@@ -65,6 +67,13 @@ class Guard(gymnasium.Wrapper):
         if type(info) is not dict:
             self._check_info(info)
         return obs, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Close it; what fails there is a warning, since nothing is asked of it any more."""
+        try:
+            self.env.close()
+        except (Exception, SystemExit) as error:
+            warnings.warn(f"environment {self._index} failed in close(): {describe(error)}", stacklevel=2)
 
     def _check_obs(self, obs: Any) -> None:
         space, fits = self._space, count_of(self._space, obs) == 0

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.api_check import check_api
+from envs.guard import Guard
 from envs.makers import Maker, Source
 from envs.preprocessing import Preprocessing, check_actions
 from envs.rows import Rows, as_rows
@@ -81,7 +82,7 @@ def gym_interface(
         wrapped = preprocessing(env)
         check_api(env, make.name)
     finally:
-        env.close()
+        Guard(env, 0).close()
     shape, dtype = obs_format(wrapped.observation_space)
     actions = check_actions(wrapped.action_space)
     return Interface(

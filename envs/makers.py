@@ -85,7 +85,7 @@ class Maker:
             env = make(**render_mode, **self.kwargs)
         except gymnasium.error.UnregisteredEnv as error:
             raise ValueError(_unknown(self.name)) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ValueError(f"cannot make {self.name}: {describe(error)}") from error
         env = self._checked(env)
         made = _made_by(self.source, self._made)

@@ -62,7 +62,8 @@ class Preprocessing:
 
         Raises:
             ValueError: the action space is of another kind than `Environment` has, the observation space has no fixed
-                size or holds images next to other things, or there are no images to resize or to make grey.
+                size, has no number or holds images next to other things, or there are no images to resize or to make
+                grey.
         """
         check_actions(env.action_space)
         if self.frame_skip > 1:
@@ -101,6 +102,8 @@ class Preprocessing:
         space = env.observation_space
         if not space.is_np_flattenable:
             raise ValueError(f"observations must have a fixed size, got {one_line(space)}")
+        if not spaces.flatdim(space):
+            raise ValueError(f"observations must have at least one number, got {one_line(space)}")
         for name, part in _parts(space):
             if is_image(part) and not _is_unit(part):
                 raise ValueError(

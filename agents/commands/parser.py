@@ -103,10 +103,12 @@ def read(kind: type[Parsed], description: str, argv: list[str] | None = None, de
         default: an instance with the flags' defaults; by default those of the dataclass.
 
     Raises:
-        ValueError: an unknown flag, or a value of the wrong type or out of its range.
+        ValueError: an unknown flag, one of named arguments that is given twice, or a value of the wrong type or out of
+            its range.
     """
     make_output_safe()
     complaint, argv = io.StringIO(), with_booleans(plain_numbers(sys.argv[1:] if argv is None else argv, kind), kind)
+    _refuse_twice(argv)
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(complaint):
@@ -151,6 +153,18 @@ def _refuse_bare(argv: list[str]) -> None:
     for flag, following in itertools.pairwise([*argv, "--"]):
         if flag in NEEDED and following.startswith("--"):
             raise ValueError(f"{flag} needs a value: {NEEDED[flag]}")
+
+
+NAMED = ("env_kwargs", "hyperparams")
+"""Settings of several arguments, each with its name."""
+
+
+def _refuse_twice(argv: list[str]) -> None:
+    """Raise ValueError where the flag of one of these is given more than once: those of the last would count alone."""
+    given = [text.partition("=")[0] for text in argv if text.startswith("--")]
+    for flag in given:
+        if given.count(flag) > 1 and flag[2:].replace("-", "_") in NAMED:
+            raise ValueError(f"{flag} is given more than once: give it once, with all of its values after it")
 
 
 def _folder_to_continue(spec: AgentSpec, flags: dict[str, str]) -> Path | None:

@@ -143,6 +143,17 @@ def _option(text: str) -> tuple[str, Any]:
     if key == "render_mode":
         raise ValueError("env_kwargs cannot have render_mode: it is set where pictures are wanted")
     try:
-        return key, json.loads(json.dumps(ast.literal_eval(value)))
+        literal = ast.literal_eval(value)
+        kept = json.loads(json.dumps(literal))
     except (ValueError, SyntaxError, TypeError):
         return key, value
+    if not _has_text_keys(literal):
+        raise ValueError(f"env_kwargs {key} must have text as the keys of mappings, as JSON has it, got {value}")
+    return key, kept
+
+
+def _has_text_keys(value: Any) -> bool:
+    """Whether all keys of mappings in a value are text; JSON makes text of others."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _has_text_keys(one) for key, one in value.items())
+    return not isinstance(value, list | tuple) or all(map(_has_text_keys, value))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from agents.training.evaluation import Scores
@@ -22,13 +24,22 @@ class EvaluationTable:
 
     Args:
         folder: of the run.
-        last_step: rows up to this step, which the file already has, are kept; None keeps none.
+        last_step: rows up to this step, which the file already has, are kept; None keeps none. A file whose columns
+            are damaged is kept, with `.damaged` after its name.
+        message: called with a line of text where lines of the file are no rows, and are dropped.
     """
 
-    def __init__(self, folder: Path, last_step: int | None = None) -> None:
-        self._path = folder / NAME
-        kept = read_rows(self._path).rows if last_step is not None and self._path.exists() else []
-        self._rows = [row for row in kept if int(row["step"]) <= (last_step or 0)]
+    def __init__(
+        self, folder: Path, last_step: int | None = None, message: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self._path, self._rows = folder / NAME, list[dict[str, str]]()
+        if last_step is not None and self._path.exists():
+            columns, rows, dropped = read_rows(self._path)
+            self._rows = [row for row in rows if int(row["step"]) <= last_step]
+            if dropped and not columns:
+                os.replace(self._path, self._path.with_name(f"{NAME}.damaged"))
+            if dropped:
+                message(f"{self._path}: {dropped} damaged lines are dropped")
         self._write(self._rows)
 
     def append(self, step: int, wall_time: float, seed: int, scores: Scores) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -137,7 +138,8 @@ class Evaluation(Callback):
     """Plays whole games at an interval with an environment of its own, and keeps the best model.
 
     With a `background` the training goes on meanwhile, until the next one is due or the run ends. One that a stop has
-    broken off is played again after a resume, with the network that it was begun with.
+    broken off is played again after a resume, with the network that it was begun with; one that a fault of its
+    environment has ended is not, since its games, of the same seeds, would end there again.
 
     Args:
         play: plays and returns the scores, or None where it was stopped.
@@ -216,7 +218,8 @@ class Evaluation(Callback):
             self.done = played.step
             self._background.begin(lambda: self._play_beside(played))
             return
-        scores = self._play(played, self._message, None)
+        with self._left_out_at_a_fault(played):
+            scores = self._play(played, self._message, None)
         self._played = played if scores is None else None
         if scores is not None:
             self.done = played.step
@@ -230,13 +233,23 @@ class Evaluation(Callback):
         """Wait for the one that is played, if any, and tell its scores."""
         if self._background is None or self._played is None:
             return
-        self._background.end()
+        with self._left_out_at_a_fault(self._played):
+            self._background.end()
         while self._lines:
             self._message(self._lines.pop(0))
         played, scores, self._scores = self._played, self._scores, None
         if scores is not None:
             self._played = None
             self._tell(trainer, played, scores)
+
+    @contextmanager
+    def _left_out_at_a_fault(self, played: Played) -> Iterator[None]:
+        """A context after whose EnvironmentFault the evaluation counts as made."""
+        try:
+            yield
+        except EnvironmentFault:
+            self._played, self.done = None, played.step
+            raise
 
     def _tell(self, trainer: Trainer, played: Played, scores: Scores) -> None:
         if not scores.scores:

@@ -105,8 +105,7 @@ class Run:
             self.set_callbacks(callbacks)
             if settings.run.resumes:
                 self._resume(more)
-            self._tracker = NullTracker() if more == 0 else self._open_tracker()
-            self._evaluations = self._open_evaluations() if more != 0 else None
+            self._tracker, self._evaluations = self._open_tables(looks=more == 0)
         except BaseException:
             environment.close()
             self._release()
@@ -135,21 +134,30 @@ class Run:
         config, again = {"agent": self._spec.name, "settings": to_json(self.settings)}, self.settings.run.resume == AUTO
         return RunDirectory.create(path, config, device=self._device, again=again, hold=hold)
 
-    def _open_tracker(self) -> Tracker:
-        if self._ranks.rank or not self.directory:
-            return NullTracker()
+    def _open_tables(self, looks: bool) -> tuple[Tracker, EvaluationTable | None]:
+        """Where metrics and scores are written: by the first process, and nowhere if it only looks.
+
+        Raises:
+            ValueError: nothing can be written; of a new run nothing is left.
+        """
+        if looks or self._ranks.rank or not self.directory:
+            return NullTracker(), None
         resumed = self.steps if self.settings.run.resumes else None
-        tracker = open_tracker(self.settings, self.directory.path, resumed, self._warn)
+        try:
+            tracker = self._open_tracker(self.directory.path, resumed)
+            return tracker, EvaluationTable(self.directory.path, resumed, self._warn)
+        except OSError as error:
+            if resumed is None:
+                self.directory.discard()
+            raise ValueError(f"cannot write the run to {self.directory.path}: {error.strerror or error}") from error
+
+    def _open_tracker(self, folder: Path, resumed: int | None) -> Tracker:
+        tracker = open_tracker(self.settings, folder, resumed, self._warn)
         if resumed is None:
             record_settings(tracker, self._spec, self.settings, self._task.observation)
         if self.conditions and resumed is None:
             tracker.text("conditions", self.conditions)
         return tracker
-
-    def _open_evaluations(self) -> EvaluationTable | None:
-        if self._ranks.rank or not self.directory:
-            return None
-        return EvaluationTable(self.directory.path, self.steps if self.settings.run.resumes else None)
 
     def _callbacks(self) -> list[Callback]:
         run = self.settings.run

@@ -87,8 +87,7 @@ class RunDirectory:
             else:
                 _check_unused(path, resumable)  # another process may have been faster
             written = {"format": FORMAT, **config, "starts": [_start(0, device)]}
-            with open(path / "config.json", "x", encoding="utf-8") as file:
-                file.write(json.dumps(written, indent=2) + "\n")
+            _write_new(path / "config.json", json.dumps(written, indent=2) + "\n")
             if resumable:
                 (path / "checkpoints").mkdir()
         except OSError as error:
@@ -334,6 +333,17 @@ def _starts(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The starts in a configuration; of an earlier version's, the first."""
     noted = {name: config.get(name) for name in _OF_A_START}
     return config.get("starts") or [{"first_step": 0, "changed": {}, "device": None, **noted}]
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet; where that fails, as on a full disk, none is left."""
+    file = open(path, "x", encoding="utf-8")  # noqa: SIM115 - it is closed below
+    try:
+        with file:
+            file.write(text)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _check_unused(path: Path, resumable: bool) -> None:

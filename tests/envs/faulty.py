@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import gymnasium
 import numpy as np
@@ -40,6 +41,8 @@ class Faulty(gymnasium.Env):
                 os.kill(os.getpid(), signal.SIGKILL)
             case "exit":
                 os._exit(3)
+            case "sys.exit":
+                sys.exit()
             case "nan obs" | "inf obs":
                 obs.flat[1] = float(self.fault.split()[0])
             case "shape":

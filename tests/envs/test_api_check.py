@@ -1,3 +1,5 @@
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -78,6 +80,11 @@ class Fails(Own):
         raise RuntimeError("no\nroom")
 
 
+class Leaves(Own):
+    def step(self, action):
+        sys.exit()
+
+
 class DoublePrecision(Own):
     def reset(self, *, seed=None, options=None):
         obs, info = super().reset(seed=seed)
@@ -109,6 +116,7 @@ def test_good_ones(kind):
         (VectorReward, r"step\(\) must return a number as the reward, got \[0.\]"),
         (VectorEnd, r"step\(\) must return a bool as terminated, got \[False\]"),
         (NoTruncated, r"step\(\) must return a bool as truncated, got None"),
+        (Leaves, r"step\(\) fails: SystemExit \(test_api_check.py, line \d+\)"),
         (Fails, r"reset\(\) fails: RuntimeError: no room \(test_api_check.py, line \d+\)"),
     ],
 )

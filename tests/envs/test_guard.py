@@ -8,6 +8,7 @@ from gymnasium import spaces
 from envs import EnvironmentFault, Gym
 from envs.guard import Guard, check_finite
 from tests.envs.faulty import BOX, PICTURE, Faulty, play, reset_all
+from tests.envs.own import Own
 
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
 TWO = spaces.Dict(a=BOX, b=spaces.Discrete(3))
@@ -26,6 +27,7 @@ WRONG = [
     ("text", BOX, r"returned an observation of <U5 \[\]", r": its observation_space is Box\(.*\)"),
     ("shape", spaces.Box(0, 255, (4, 5, 3), np.uint8), r"returned an observation of uint8 \[3, 4, 5, 3\]", ": .*"),
     ("error", BOX, "failed", r": ZeroDivisionError: division by zero \(faulty.py, line \d+\)"),
+    ("sys.exit", BOX, "failed", r": SystemExit \(faulty.py, line \d+\)"),
     ("reset", BOX, r"failed in reset\(\)", r": ZeroDivisionError: division by zero \(faulty.py, line \d+\)"),
 ]
 
@@ -48,7 +50,7 @@ def test_a_fault_is_named_with_the_index(fault, space, what, detail):
 
 
 @FORKS
-@pytest.mark.parametrize(("fault", "space", "what", "detail"), [WRONG[i] for i in (0, 2, 5, 7, 9, 13, 14)])
+@pytest.mark.parametrize(("fault", "space", "what", "detail"), [WRONG[i] for i in (0, 2, 5, 7, 9, 13, 14, 15)])
 def test_in_processes_too(fault, space, what, detail):
     error = check_fault("async", fault, space, what, detail)
     if fault in ("error", "reset"):
@@ -284,3 +286,15 @@ def test_images_of_bytes_are_always_finite():
     check_finite(np.full((2, 4), 255, np.uint8), np.ones(2))
     with pytest.raises(EnvironmentFault, match=r"^environment 1 returned a reward of nan"):
         check_finite(np.zeros((2, 4), np.uint8), np.array([0, np.nan]))
+
+
+class Stuck(Own):
+    def close(self):
+        raise RuntimeError("no window")
+
+
+def test_what_fails_in_close_is_a_warning_and_the_others_are_closed():
+    environment = Gym(Stuck, 2)
+    with pytest.warns(UserWarning, match=r"^environment \d failed in close\(\): RuntimeError: no window") as told:
+        environment.close()
+    assert [str(one.message)[:14] for one in told] == ["environment 0 ", "environment 1 "]

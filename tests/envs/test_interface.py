@@ -60,6 +60,15 @@ def test_nothing_is_left_open_and_one_is_made(monkeypatch):
     assert made == closed
 
 
+def test_one_that_cannot_be_closed_is_looked_at_all_the_same():
+    class Stuck(Own):
+        def close(self):
+            raise RuntimeError("no window")
+
+    with pytest.warns(UserWarning, match=r"failed in close\(\): RuntimeError: no window"):
+        assert gym_interface(Stuck).obs_shape == (3,)
+
+
 def test_actions_of_the_environment():
     discrete = gym_interface(of(Own.observation_space, spaces.Discrete(3, start=-1))).actions
     assert discrete(np.array([0, 1, 2])).tolist() == [-1, 0, 1]

@@ -101,6 +101,11 @@ def test_an_error_of_the_constructor_is_one_line_and_the_cause(registered, sourc
     assert isinstance(e.value.__cause__, KeyError)
 
 
+def test_an_exit_in_the_constructor_is_an_error_too():
+    with pytest.raises(ValueError, match=r"^cannot make exit: SystemExit: 3"):
+        Maker(functools.partial(sys.exit, 3))()
+
+
 def test_a_missing_argument_is_named(registered):
     with pytest.raises(ValueError, match=r"^cannot make Rendered: TypeError: .*unexpected keyword argument 'colour'$"):
         Maker(Rendered, {"colour": 1})()

@@ -217,6 +217,8 @@ def test_a_repeated_action_adds_rewards_and_stops_at_the_end():
         (box(64, 64), {"resize": (0, 8)}, r"^resize takes a height and a width of at least 1, got \(0, 8\)$"),
         (box(64, 64), {"resize": (8,)}, r"^resize takes a height and a width of at least 1, got \(8,\)$"),
         (spaces.Sequence(box(2)), {}, "^observations must have a fixed size, got Sequence"),
+        (box(0), {}, r"^observations must have at least one number, got Box\(.*\(0,\)"),
+        (spaces.Dict(), {}, r"^observations must have at least one number, got Dict\(\)$"),
     ],
 )
 def test_what_does_not_fit(space, options, message):

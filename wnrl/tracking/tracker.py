@@ -140,7 +140,6 @@ class RunTracker:
     def _recording(self) -> Iterator[Any]:
         """A context with TensorBoard's writer; one that fails is dropped, and the next context has a new one."""
         if self._events is None:
-            _check_room(self._folder)
             self._events = _open_events(self._folder)
         try:
             yield self._events
@@ -201,6 +200,7 @@ def _open_events(folder: Path, purge_step: int | None = None) -> Any:
     """
     from torch.utils.tensorboard import SummaryWriter  # takes half a second: imported only where it is used
 
+    _check_room(folder)
     events = SummaryWriter(str(folder), purge_step=purge_step)
     events.flush()
     return events

@@ -231,6 +231,18 @@ def test_another_runs_groups_are_not_taken_over(run_dir):
     assert parsed("--resume", run_dir, "--vectorization", "sync", "--env-groups", "None").run.env_groups is None
 
 
+@pytest.mark.parametrize(
+    "flags", [["--env-kwargs", "a=1", "--env-kwargs", "b=2"], ["--env_kwargs=a=1", "--env_kwargs=b=2"]]
+)
+def test_arguments_after_a_second_flag_do_not_replace_those_after_the_first(flags):
+    with pytest.raises(
+        ValueError, match=r"^--env.kwargs is given more than once: give it once, with all of its values"
+    ):
+        parse(AGENTS["ppo"], "d", ["--env", "Chain", *flags])
+    settings = parse(AGENTS["ppo"], "d", ["--env", "Chain", "--env-kwargs", "length=7", "slip=0.1"])
+    assert settings.run.task.env_options == {"length": 7, "slip": 0.1}
+
+
 @pytest.mark.parametrize("following", [[], ["--seed", 5]])
 @pytest.mark.parametrize("flag", ["--resume", "--config", "--preset"])
 def test_a_flag_that_is_read_before_the_others_needs_a_value(flag, following):

@@ -83,6 +83,7 @@ def test_settings_go_through_json():
         ({"game": "Pong", "env_kwargs": ("a=1",)}, r"env_kwargs \('a=1',\) has no effect without --env: leave it out"),
         ({"game": "Pong", "vectorization": "async"}, "vectorization async has no effect without --env: leave it out"),
         ({"env": "X-v0", "env_kwargs": ("continuous",)}, "env_kwargs takes KEY=VALUE, .* got 'continuous'"),
+        ({"env": "X-v0", "env_kwargs": ("a={'b': [{1: 2}]}",)}, r"env_kwargs a must have text as the keys of mappings"),
         ({"env": "X-v0", "env_kwargs": ("render_mode=human",)}, "env_kwargs cannot have render_mode: it is set where"),
         ({"env": "X-v0", "resize": (0,)}, "resize takes a height and a width from 1 to 10000, or one number, got"),
         ({"env": "X-v0", "resize": (10_001,)}, "resize takes a height and a width from 1 to 10000, or one number, got"),

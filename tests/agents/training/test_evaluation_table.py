@@ -52,10 +52,22 @@ def test_damaged_rows_are_dropped(tmp_path):
     EvaluationTable(tmp_path).append(10, 1.0, 7, games(1.0))
     with (tmp_path / "evaluations.csv").open("ab") as file:
         file.write(b"\0\0\n20,2.0,7,0,x,10\n20,2.")
-    table = EvaluationTable(tmp_path, last_step=30)
+    said = []
+    table = EvaluationTable(tmp_path, 30, said.append)
     assert rows(tmp_path) == ["10,1.0,7,0,1.0,10"]
+    assert said == [f"{tmp_path / 'evaluations.csv'}: 3 damaged lines are dropped"]
     table.append(20, 2.0, 7, games(1.0))
     assert len(rows(tmp_path)) == 2
+
+
+def test_a_table_whose_columns_are_damaged_is_kept_under_another_name(tmp_path):
+    """As a spreadsheet writes it where commas are decimal points."""
+    text, said = "step;wall_time;seed;game;score;length\n10;1,0;7;0;1,0;10\n", []
+    (tmp_path / "evaluations.csv").write_text(text)
+    EvaluationTable(tmp_path, 30, said.append)
+    assert rows(tmp_path) == []
+    assert (tmp_path / "evaluations.csv.damaged").read_text() == text
+    assert said == [f"{tmp_path / 'evaluations.csv'}: 2 damaged lines are dropped"]
 
 
 def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from agents.training import evaluations
 from agents.training.evaluation import Scores
 from agents.training.evaluations import Evaluation, Played, compares, environments_of, waits
 from agents.training.trainer import Trainer
-from envs import Episode
+from envs import EnvironmentFault, Episode
 from tests.agents.environments import Clockwork
 from tests.agents.training.recorder import AfterSteps, Recorder, run
 from wnrl.checkpoints.tensor_files import CheckpointError
@@ -309,6 +309,26 @@ def test_an_error_in_it_ends_the_run():
     story = Story([], 10, beside=True)  # has no scores left
     with pytest.raises(StopIteration):
         run(Clockwork(1000), 30, story.evaluation)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_one_that_a_fault_of_its_environment_has_ended_does_not_keep_the_run_from_going_on(beside):
+    """Its games have the same seeds each time, and the fault may come with one of them."""
+    story = Story(counted(), 20, beside)
+
+    def fails(played, message, aborted):
+        raise EnvironmentFault(0, "returned a reward of nan in the evaluation")
+
+    play, story.evaluation._play = story.evaluation._play, fails
+    with pytest.raises(EnvironmentFault):
+        run(Clockwork(1000), 25, story.evaluation)
+    state = story.evaluation.get_state()
+    assert (state["done"], "played" in state) == (20, False)
+    story.evaluation._play = play
+    trainer = Trainer(Recorder(), Clockwork(1000), seed=3, callbacks=[story.evaluation])
+    trainer.steps = 25
+    trainer.run(45)
+    assert story.told == [(40, 1)]
 
 
 def test_what_it_says_is_said_with_its_scores():

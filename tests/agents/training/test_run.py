@@ -23,6 +23,7 @@ from agents.settings.run import TrainSettings
 from agents.training import callbacks as callbacks_module
 from agents.training import evaluations as evaluations_module
 from agents.training import saving as saving_module
+from agents.training.evaluation_table import EvaluationTable
 from agents.training.protocols import NullProgress
 from agents.training.run import Run
 from agents.training.run_directory import RunDirectory, broke_down, read_config
@@ -895,6 +896,25 @@ def test_a_run_whose_folder_cannot_be_written_is_kept_in_another(settings, happe
     rescued = path.with_name(found)
     assert read_model(rescued / "model")[1]["step"] == 60
     assert learn(replace(settings, resume=rescued, steps=70)).steps == 70
+
+
+@pytest.mark.parametrize("what", ["RunTracker.settings", "EvaluationTable._write"])
+def test_a_run_that_cannot_be_written_to_from_the_start_is_one_line_and_can_be_begun_again(settings, what, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    kinds = {"RunTracker": RunTracker, "EvaluationTable": EvaluationTable}
+    kind, method = what.split(".")
+    with monkeypatch.context() as patch:
+        patch.setattr(kinds[kind], method, full)
+        with pytest.raises(ValueError, match=r"^cannot write the run to .*run: No space left on device$"):
+            Run(DQN, settings)
+    assert learn(settings).steps == 60
+    with monkeypatch.context() as patch:
+        patch.setattr(EvaluationTable, "_write", full)
+        with pytest.raises(ValueError, match=r"^cannot write the run to .*run: No space left on device$"):
+            Run(DQN, replace(settings, resume=settings.run.run_dir, steps=70))
+    assert learn(replace(settings, resume=settings.run.run_dir, steps=70)).steps == 70
 
 
 def test_a_row_of_metrics_that_cannot_be_written_is_reported_and_the_run_goes_on(settings, monkeypatch):

@@ -56,6 +56,20 @@ def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path):
         RunDirectory.create(tmp_path / "file" / "run", CONFIG)
 
 
+def test_a_full_disk_leaves_no_part_of_a_configuration(tmp_path):
+    """The same command can be given again once there is room."""
+    resource, config = pytest.importorskip("resource"), {**CONFIG, "settings": {"env": "x" * 100_000}}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+        with pytest.raises(ValueError, match=r"cannot write the run to .*: File too large"):
+            RunDirectory.create(tmp_path / "run", config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "run").iterdir()) == []
+    RunDirectory.create(tmp_path / "run", config)
+
+
 def test_default_names_tell_runs_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chain = ("Chain", "dqn", "weight", 3)
