@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,6 @@ def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     """
     from agents.sweeps.live_table import duration
     from agents.sweeps.speeds import measured_speed, seconds_of
-    from envs.atari import usable_cores
 
     left = _samples_left(settings, trials) if settings.samples else _runs_left(settings, trials)
     whole = settings.samples * len(combinations(trials)) if settings.samples else len(trials)
@@ -85,11 +85,28 @@ def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     for trial in combinations(left):
         speeds[trial.group] = measured_speed(trial, max(1, int(resources.cpus)), MEASURED)
         print(f"{trial.group}: {speeds[trial.group]:,.0f} steps a second, measured alone for {MEASURED:.0f} seconds")
-    at_once = max(1, int(usable_cores() / resources.cpus)) if resources.cpus else len(left)
-    took = duration(seconds_of(left, speeds, at_once))
+    searches = groupby(left, lambda trial: trial.group)  # which run one after the other
+    together = [[*search] for _, search in searches] if settings.samples else [left]
+    at_once = _at_once(resources, max(map(len, together)))
+    took = duration(sum(seconds_of(trials, speeds, at_once) for trials in together))
     less = ", less where ASHA stops some" if settings.samples else ""
     print(f"{len(left)} of {whole} runs, {at_once} at once: about {took}, evaluations not counted{less}")
     return 0
+
+
+def _at_once(resources: Resources, runs: int) -> int:
+    """How many of so many runs this machine has room for beside each other."""
+    from agents.settings.presets.machine import has_gpu
+    from envs.atari import usable_cores
+
+    room = [runs]
+    if resources.cpus:
+        room.append(int(usable_cores() / resources.cpus))
+    if resources.gpus and has_gpu():
+        import torch
+
+        room.append(int(torch.cuda.device_count() / resources.gpus))
+    return max(1, min(room))
 
 
 def _runs_left(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:

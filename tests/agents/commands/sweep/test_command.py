@@ -81,6 +81,30 @@ def test_a_dry_run_of_a_search_counts_its_samples(sweep, measured, tmp_path):
     assert "has a sample with learning_rate 0.001, which --tune does not search now" in err
 
 
+def test_the_hours_of_a_dry_run_are_those_of_the_runs_that_fit_beside_each_other(sweep, measured, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr("envs.atari.usable_cores", lambda: 16)
+    task = ["--agents", "dqn", "--envs", "CartPole-v1", "--steps", 72_000, "--dry-run"]  # two hours a run
+    single = sweep(*task, "--norms", "none", "--seeds", 1)[1]
+    assert single.endswith("1 of 1 runs, 1 at once: about 2.0 hours, evaluations not counted\n")
+    assert "24 of 24 runs, 16 at once: about 4.0 hours" in sweep(*task, "--seeds", 12)[1]
+    pytest.importorskip("optuna")
+    search = sweep(*task, "--tune", "learning_rate=1e-4:1e-2", "--samples", 3)[1]
+    assert "6 of 6 runs, 3 at once: about 4.0 hours" in search
+
+
+def test_a_dry_run_counts_the_gpus(monkeypatch):
+    pytest.importorskip("ray")
+    from agents.settings.presets import machine
+    from agents.sweeps.ray_runs import Resources
+
+    monkeypatch.setattr("envs.atari.usable_cores", lambda: 16)
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert command._at_once(Resources(1.0, 0.25, 3, None), 20) == 4
+    assert command._at_once(Resources(1.0, 0.0, 3, None), 20) == 16
+
+
 def test_a_dry_run_refuses_what_the_sweep_refuses_and_prints_commands_for_a_shell(sweep, measured, tmp_path):
     pytest.importorskip("ray")
     arguments = ["--agents", "dqn", *BASE, "--norms", "none", "--seeds", 1]
