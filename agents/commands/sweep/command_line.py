@@ -16,6 +16,7 @@ from agents.commands.sweep.settings import FLAGS, SweepSettings
 from agents.registry import AGENTS
 from agents.reports.cautions import FIRST_SEARCHED
 from agents.settings.flat import names_of_types, to_flat
+from agents.settings.sb3 import SB3Settings
 from agents.sweeps.plan import Override, Plan, check_setting, kinds, seed_range, values_of
 from agents.sweeps.presets import SWEEPS, scaled
 from agents.sweeps.search import grid_of, space_of
@@ -176,12 +177,25 @@ def settings_of_run(trial: Trial) -> dict[str, Any]:
 
             game_name(trial.task)
         if trial.agent.startswith(SB3):
-            settings = parse_sb3("", trial.arguments[1:])
-            if settings.hyperparams:
-                from agents.commands.sb3.algorithms import parse_hyperparam  # brings torch
-
-                [parse_hyperparam(text) for text in settings.hyperparams]
-            return to_flat(settings)
+            return to_flat(_sb3_settings(trial.arguments[1:]))
         return to_flat(parse(AGENTS[trial.agent], "", trial.arguments[2:]))
     except ValueError as error:
         raise ValueError(f"{trial.group}: {error}") from error
+
+
+def _sb3_settings(arguments: list[str]) -> SB3Settings:
+    """The settings of a run of stable-baselines3's algorithm, with what is checked only where it begins.
+
+    Raises:
+        ValueError: a value is wrong, the environment cannot be made, or the algorithm has no such hyperparameter.
+    """
+    settings = parse_sb3("", arguments)
+    if settings.task.env is not None:
+        from envs.makers import Maker  # brings gymnasium
+
+        Maker(settings.task.env, settings.task.env_options)().close()
+    if settings.hyperparams:
+        from agents.commands.sb3.algorithms import check_taken, parse_hyperparam  # brings torch
+
+        check_taken(settings.algo, dict(map(parse_hyperparam, settings.hyperparams)))
+    return settings

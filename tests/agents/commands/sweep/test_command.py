@@ -280,6 +280,9 @@ def test_a_scaled_sweep(sweep, measured):
         (["none.toml"], "there is no file none.toml: check the path"),
         (["--agents", "dqn", "--games", "Brekout", "--steps", 9], "dqn-Brekout-none: "),
         (["--agents", "sb3-ppo", *BASE, "--hyperparams", "n_steps=16"], "--hyperparams takes NAME:VALUE"),
+        (["--agents", "sb3-ppo", *BASE, "--hyperparams", "n_stps:16"], "ppo takes no n_stps (nearest: n_steps"),
+        (["--agents", "sb3-ppo", *BASE, "--norms", "wieght"], "sb3-ppo-CartPole-v1-wieght: unknown norm 'wieght'"),
+        (["--agents", "sb3-ppo", "--envs", "CartPol-v1", "--steps", 9], "unknown environment 'CartPol-v1': did you"),
         (["--agents", "dqn", *BASE, "--retries", -1], "must not be negative"),
     ],
 )
