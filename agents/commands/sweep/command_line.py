@@ -41,9 +41,22 @@ def read_sweep(description: str, argv: Sequence[str] | None = None) -> tuple[Swe
     settings = read(SweepSettings, description, own, written)
     overrides = _applying(found.overrides, settings, written)
     if settings.overrides is not None:
-        further = read_sweep_file(settings.overrides, set(FLAGS) - {"file"}).overrides
-        overrides += _applying_of(settings.overrides, further, settings)
+        overrides += _applying_of(settings.overrides, _overrides_in(settings.overrides), settings)
     return settings, _plan(settings, {**preset.get("axes", {}), **found.axes, **axes}, overrides)
+
+
+def _overrides_in(path: Path) -> tuple[Override, ...]:
+    """The overrides of a file of them; what else a sweep's file may have is named on stderr.
+
+    Raises:
+        ValueError: it has none.
+    """
+    found = read_sweep_file(path, set(FLAGS) - {"file"})
+    if not found.overrides:
+        raise ValueError(f"{path} has no [[override]], which --overrides takes: leave the flag out, or add one")
+    if others := [*found.flags, *(f"{name} under [axes]" for name in found.axes)]:
+        print(f"{path}: --overrides takes no {', '.join(others)}: left out", file=sys.stderr)
+    return found.overrides
 
 
 def _applying(overrides: Sequence[Override], settings: SweepSettings, written: SweepSettings) -> tuple[Override, ...]:
@@ -72,9 +85,8 @@ def _applying_of(file: Path, overrides: Sequence[Override], settings: SweepSetti
 
 def _defaults(description: str, file: Path | None, values: Mapping[str, Any]) -> SweepSettings:
     """Settings with the values of a preset and of a file, which are read as flags are."""
-    several = names_of_types(SweepSettings, lambda types: Ellipsis in types)
     for name, value in values.items():
-        if isinstance(value, tuple) and name not in several:
+        if isinstance(value, tuple) and name not in _several():
             raise ValueError(f"{file}: {name} takes one value, got {list(value)}")
     words = [word for name, value in values.items() if value != () for word in as_flag(name, value)]
     try:
@@ -96,6 +108,8 @@ def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Overri
         space = space_of(settings.tune)
         if both := space.keys() & axes.keys():
             raise ValueError(f"{min(both)} is searched by --tune, and given: leave one of them out")
+        if both := space.keys() & {name for override in overrides for name in override.settings}:
+            raise ValueError(f"{min(both)} is searched by --tune, and in an override: leave one of them out")
         for axis, values in axes.items():
             if len(values) > 1:
                 raise ValueError(
@@ -112,15 +126,22 @@ def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Overri
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
-    """The words for `SweepSettings`, and the other flags with their values: the axes."""
+    """The words for `SweepSettings`, and the other flags with their values: the axes.
+
+    Raises:
+        ValueError: a flag of the sweep that takes several values is there twice, of which only the last would count.
+    """
     own: list[str] = []
+    given: set[str] = set()
     axes: dict[str, list[str]] = {}
     values = own
     for text in argv:
         name, _, value = text[2:].partition("=")
         name = name.replace("-", "_")
         if not text.startswith("--") or name in (*FLAGS, "help") or name.removeprefix("no_") in FLAGS:
-            values = own if text.startswith("--") else values
+            if text.startswith("--"):
+                values = own
+                _check_once(name, given)
             values.append(text)
         else:
             values = axes.setdefault(name, [])
@@ -133,18 +154,39 @@ def split(argv: Sequence[str]) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
     return own, found
 
 
+def _check_once(name: str, given: set[str]) -> None:
+    """Note that a flag is given; raises ValueError where it takes several values and has been given before."""
+    if name in given and name in _several():
+        raise ValueError(f"--{name} is there twice: give it all its values at once, --{name} A B")
+    given.add(name)
+
+
+def _several() -> set[str]:
+    """Names of the sweep's flags that take several values."""
+    return names_of_types(SweepSettings, lambda types: Ellipsis in types)
+
+
 def checked(trials: Sequence[Trial], scale: float) -> list[Trial]:
     """The trials, shortened by `scale`, each of whose command lines the agent takes.
 
     Raises:
-        ValueError: an agent refuses one, or two games are the same.
+        ValueError: an agent refuses one, or two values of a setting or two games are the same.
     """
     shorter: dict[str, dict[str, Any]] = {}
+    known: dict[str, str] = {}
     for trial in combinations(trials):
         settings = settings_of_run(trial)
         shorter[trial.group] = scaled(settings, scale) if scale < 1 else {}
+        _check_other(trial, {**settings, **shorter[trial.group]}, known)
     _check_games([*dict.fromkeys(trial.task for trial in trials if trial.game)])
     return [_shortened(trial, shorter[trial.group]) for trial in trials]
+
+
+def _check_other(trial: Trial, settings: Mapping[str, Any], known: dict[str, str]) -> None:
+    """Note the values by which a trial differs from others; raises ValueError where an earlier one has the same."""
+    meaning = repr([trial.agent, trial.task, trial.norm, *(settings[name] for name in trial.varied)])
+    if (first := known.setdefault(meaning, trial.group)) != trial.group:
+        raise ValueError(f"{first} and {trial.group} are the same: leave one of these values out")
 
 
 def _check_games(games: Sequence[str]) -> None:

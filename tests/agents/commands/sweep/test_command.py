@@ -76,7 +76,8 @@ def test_a_dry_run_of_a_search_counts_its_samples(sweep, measured, tmp_path):
     text = "learning_rate,steps,score\n0.001,300,1.0\n"
     (tmp_path / "sweep" / "dqn-CartPole-v1-none.samples.csv").write_text(text)
     assert "\n39 of 40 runs, " in sweep(*arguments)[1]
-    code, _, err = sweep(*arguments, "--tune", "learning_rate=1e-2:1e-1")
+    arguments[arguments.index("learning_rate=1e-4:1e-2")] = "learning_rate=1e-2:1e-1"
+    code, _, err = sweep(*arguments)
     assert code == 2
     assert "has a sample with learning_rate 0.001, which --tune does not search now" in err
 
@@ -264,6 +265,15 @@ def test_a_scaled_sweep(sweep, measured):
         (["--agents", "dqn", *BASE, "--tune", "gamma=0.9:1"], "gamma has a range: add --samples 20"),
         (["--agents", "dqn", *BASE, "--gamma", "0.9", "0.90"], "--gamma has 0.9 and 0.90, which is the same"),
         (["--agents", "dqn", *BASE, "--gamma", "0.9", "0.9"], "--gamma has 0.9 twice"),
+        (
+            ["--agents", "dqn", *BASE, "--norms", "none", "--batch-size", "1k", "1000"],
+            "dqn-CartPole-v1-none-batch_size=1k and dqn-CartPole-v1-none-batch_size=1000 are the same: leave one of",
+        ),
+        (
+            ["--agents", "dqn", *BASE, "--norms", "none", "--learning-starts", 10, 20, "--scale", 0.01],
+            "learning_starts=10 and dqn-CartPole-v1-none-learning_starts=20 are the same: leave one of",
+        ),
+        (["--agents", "dqn", *BASE, "--envs", "Acrobot-v1"], "--envs is there twice: give it all its values at once"),
         (["--agents", "dqn", *BASE, "--tune", "norm=none,weight", "--samples", 2], "a sweep sets norm itself: --norms"),
         (["--agents", "dqn", *BASE, "--tune", "gama=0.9,1", "--samples", 2], "no setting 'gama': did you mean gamma?"),
         (["--agents", "dqn", *BASE, "--tune", "gamma=0.9,1", "--gamma", 1], "gamma is searched by --tune, and given"),
