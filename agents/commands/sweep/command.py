@@ -126,7 +126,7 @@ def _samples_left(settings: SweepSettings, trials: Sequence[Trial]) -> list[Tria
     from agents.sweeps.sweep_folder import SweepFolder
 
     assert settings.samples is not None
-    folder, bases, left = SweepFolder(settings.out), _bases(trials), list[Trial]()
+    folder, bases, left = SweepFolder(settings.out), _bases(settings, trials), list[Trial]()
     folder.left(bases, longer=False)  # refuses what the search would refuse
     for base in bases:
         more = max(0, settings.samples - len(samples_of(folder, base, space_of(settings.tune)).read()))
@@ -136,9 +136,19 @@ def _samples_left(settings: SweepSettings, trials: Sequence[Trial]) -> list[Tria
     return left
 
 
-def _bases(trials: Sequence[Trial]) -> list[Trial]:
-    """The trial of each search, without the settings that are drawn."""
-    return [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
+def _bases(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:
+    """The trial of each search, without the settings that are drawn.
+
+    Raises:
+        ValueError: the agent refuses an end of a range, or a listed value.
+    """
+    from agents.sweeps.optuna_search import sample_of
+
+    bases = [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
+    for base in bases:
+        for ends in ends_of(space_of(settings.tune)):
+            settings_of_run(sample_of(base, ends))
+    return bases
 
 
 def resources_of(settings: SweepSettings) -> Resources:
@@ -194,14 +204,11 @@ def sweep(settings: SweepSettings, trials: Sequence[Trial]) -> int:
 def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     """Search by samples, for one agent, task and normalizer after the other; returns the exit code."""
     _need_ray()
-    from agents.sweeps.optuna_search import sample_of, samples_of, search
+    from agents.sweeps.optuna_search import samples_of, search
 
     assert settings.samples is not None
     space = space_of(settings.tune)
-    bases = _bases(trials)
-    for base in bases:  # an end of a range that the agent refuses is refused before anything runs
-        for ends in ends_of(space):
-            settings_of_run(sample_of(base, ends))
+    bases = _bases(settings, trials)
     folder = opened(settings.out)
     try:
         folder.record(bases, longer=False)

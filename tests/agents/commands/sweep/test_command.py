@@ -106,6 +106,16 @@ def test_a_dry_run_counts_the_gpus(monkeypatch):
     assert command._at_once(Resources(1.0, 0.0, 3, None), 20) == 16
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_each_value_that_a_search_may_draw_is_read_before_anything_runs(sweep, measured, dry):
+    pytest.importorskip("ray")
+    pytest.importorskip("optuna")
+    tuned = ["--tune", "learning_rate=1e-4,x,1e-3", "--samples", 3]
+    code, out, err = sweep("--agents", "dqn", *BASE, *tuned, *dry)
+    assert (code, out) == (2, "")
+    assert "--learning-rate takes a number, got 'x'" in err
+
+
 def test_a_dry_run_refuses_what_the_sweep_refuses_and_prints_commands_for_a_shell(sweep, measured, tmp_path):
     pytest.importorskip("ray")
     arguments = ["--agents", "dqn", *BASE, "--norms", "none", "--seeds", 1]
