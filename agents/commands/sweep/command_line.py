@@ -88,7 +88,7 @@ def _defaults(description: str, file: Path | None, values: Mapping[str, Any]) ->
     for name, value in values.items():
         if isinstance(value, tuple) and name not in _several():
             raise ValueError(f"{file}: {name} takes one value, got {list(value)}")
-    words = [word for name, value in values.items() if value != () for word in as_flag(name, value)]
+    words = [word for name, value in values.items() for word in as_flag(name, value)]
     try:
         return read(SweepSettings, description, words)
     except ValueError as error:

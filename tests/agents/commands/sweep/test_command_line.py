@@ -59,6 +59,15 @@ def test_overrides_of_runs_that_the_command_line_leaves_out(tmp_path):
         read_sweep("", [str(path), "--agents", "ppo"])
 
 
+def test_an_empty_list_in_a_file_is_no_default(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(f"norms = []\n{TOML}")
+    with pytest.raises(ValueError, match="name at least one of --norms"):
+        read_sweep("", [str(path)])
+    path.write_text(f"games = []\ntune = []\n{TOML}")
+    assert read_sweep("", [str(path)])[1].envs == ("CartPole-v1",)
+
+
 def test_the_presets():
     settings, plan = read_sweep("", ["--paper", "--norms", "weight"])
     assert (plan.games, plan.norms, settings.steps, plan.axes) == (
