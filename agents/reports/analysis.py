@@ -22,6 +22,7 @@ from agents.reports.bootstrap import (
 )
 from agents.reports.cautions import cautions
 from agents.reports.curves import Curve, Method
+from agents.reports.event_runs import EPISODES
 from agents.reports.findings import (
     Aggregate,
     Analysis,
@@ -40,6 +41,8 @@ LAST = 0.1
 """Share of the steps at the end whose mean is the final score."""
 SCORES = ("eval/mean_reward", "rollout/ep_rew_mean")
 """Tags of scores, the first that all runs have at two steps or more is taken."""
+RETURNS = (*SCORES, *EPISODES)
+"""Tags of returns, which those of human players can stand beside."""
 _SHORT = 0.95  # of the longest run: shorter ones are named
 
 
@@ -142,7 +145,7 @@ def _environment(curves: Sequence[Curve], tag: str, choices: Choices, notes: lis
     end = _shared_end(env, [run for curve in curves for run in curve.runs], tag, notes)
     results = tuple(_curve(curve, tag, end, choices.resamples) for curve in curves)
     threshold = (choices.thresholds[env], "given") if env in choices.thresholds else default_threshold(env)
-    scale = scale_of(env, [result.finals for result in results], choices.ranges)
+    scale = scale_of(env, [result.finals for result in results], choices.ranges, returns=tag in RETURNS)
     return EnvironmentResult(env, results, scale, threshold if tag in SCORES or env in choices.thresholds else None)
 
 

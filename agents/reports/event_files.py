@@ -52,7 +52,9 @@ def read_events(paths: Sequence[Path], notes: list[str]) -> Events:
                         begun.add(value.tag)
                         points[:] = [point for point in points if point[0] < event.step]
                     points.append((float(event.step), number))
-                    first = event.wall_time if first is None else first
+                    if first is None:
+                        first = event.wall_time
+                        clock = [point for point in clock if point[0] < event.step]
                     clock.append((float(event.step), offset + max(event.wall_time - first, 0.0)))
                 elif value.WhichOneof("value") == "tensor" and value.tensor.string_val:
                     texts[value.tag] = value.tensor.string_val[0].decode("utf-8", "replace")

@@ -13,7 +13,8 @@ from agents.reports.event_files import Events
 from agents.reports.run import UNKNOWN, Points, Run, as_game, as_text
 
 RETURN = "rollout/ep_rew_mean"
-_EPISODES = ("charts/episodic_return", "charts/episode_reward")
+EPISODES = ("charts/episodic_return", "charts/episode_reward")
+"""Tags of each game's return in CleanRL's logs."""
 _WINDOW = 100  # games in the mean return, as stable-baselines3 and our agents take it
 _ATARI = re.compile(r"^ALE/|NoFrameskip-v\d$|Deterministic-v\d$")
 
@@ -100,7 +101,7 @@ def _game(env: str) -> str:
 def _with_mean_return(scalars: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Points]:
     """The metrics, with the mean return of the last 100 games where the log has each game's return."""
     metrics = {tag: points for tag, pairs in scalars.items() if len((points := Points.of(pairs)).steps)}
-    games = next((scalars[tag] for tag in _EPISODES if tag in metrics), None)
+    games = next((scalars[tag] for tag in EPISODES if tag in metrics), None)
     if games is not None and RETURN not in metrics:
         metrics[RETURN] = _mean_return(games)
     return metrics

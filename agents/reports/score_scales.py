@@ -24,17 +24,20 @@ class Scale(NamedTuple):
         return (scores - self.low) / (self.high - self.low)
 
 
-def scale_of(env: str, finals: Sequence[Numbers], given: Mapping[str, tuple[float, float]]) -> Scale:
+def scale_of(
+    env: str, finals: Sequence[Numbers], given: Mapping[str, tuple[float, float]], *, returns: bool = True
+) -> Scale:
     """The scale of an environment: the given one, else that of random play and humans, else the range of all runs.
 
     Args:
         env: its name.
         finals: the final scores of each curve in it.
         given: (low, high) by environment.
+        returns: whether the scores are returns; what humans reach says nothing of another metric.
     """
     if env in given:
         return Scale(*given[env], GIVEN)
-    if (human := human_scale(env)) is not None:
+    if returns and (human := human_scale(env)) is not None:
         return human
     scores = np.concatenate(finals)
     low, high = float(scores.min()), float(scores.max())

@@ -54,6 +54,11 @@ class NetworkSettings:
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden takes widths of at least 1, got {self.hidden}")
         check_at_least(self, 0, "impala_pool")
-        if self.norm not in NORMS:
-            near = "".join(f" (nearest: {name})" for name in get_close_matches(self.norm, NORMS, n=1))
-            raise ValueError(f"unknown norm {self.norm!r}{near}; known: {', '.join(NORMS)}")
+        check_norm(self.norm)
+
+
+def check_norm(norm: str) -> None:
+    """Raise ValueError where there is no normalizer of that name."""
+    if norm not in NORMS:
+        near = "".join(f" (nearest: {name})" for name in get_close_matches(norm, NORMS, n=1))
+        raise ValueError(f"unknown norm {norm!r}{near}; known: {', '.join(NORMS)}")

@@ -10,7 +10,7 @@ import tyro
 
 from agents.settings.checks import check_at_least, check_seed, check_shares, check_used
 from agents.settings.learner import Init
-from agents.settings.network import Norm, Units
+from agents.settings.network import Norm, Units, check_norm
 from agents.settings.task import TaskSettings
 
 Algorithm = Literal[
@@ -56,6 +56,7 @@ class SB3Settings:
     task: TaskSettings = TaskSettings()
 
     def __post_init__(self) -> None:
+        check_norm(self.norm)
         check_used(self.task, self.task.env is None, "--game", "frame_skip", "stack")
         check_used(self.task, False, "an agent of train_dqn.py and its like", "resize", "grey", "vectorization")
         check_at_least(self, 1, "steps", "num_envs", "log_interval")

@@ -82,10 +82,10 @@ def grid_of(space: Space) -> dict[str, tuple[Any, ...]]:
 
 
 def ends_of(space: Space) -> list[dict[str, Any]]:
-    """The settings at the lower and at the upper ends of a space: of values the first and the last."""
-    return [
-        {name: (v.low, v.high)[end] if isinstance(v, Range) else v[-end] for name, v in space.items()} for end in (0, 1)
-    ]
+    """Settings of a space that have each end of its ranges and each listed value at least once."""
+    values = {name: (v.low, v.high) if isinstance(v, Range) else v for name, v in space.items()}
+    most = max(map(len, values.values()))
+    return [{name: each[min(place, len(each) - 1)] for name, each in values.items()} for place in range(most)]
 
 
 class Candidate(NamedTuple):

@@ -62,11 +62,11 @@ class SweepFolder:
         """
         known, renamed = self._planned(trials, longer)
         try:
-            self.runs.mkdir(parents=True, exist_ok=True)
             for name, trial in renamed.items():
                 self._rename(name, trial)
             text = json.dumps({"trials": known}, indent=1) + "\n"
             replace_file(self.path / "sweep.json", lambda path: path.write_text(text, encoding="utf-8"))
+            self.runs.mkdir(parents=True, exist_ok=True)  # a folder with runs and without the list would be refused
         except (OSError, CheckpointError) as error:
             raise ValueError(f"cannot write the sweep to {self.path}: {error}") from error
 

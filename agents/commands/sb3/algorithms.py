@@ -6,7 +6,7 @@ import ast
 import difflib
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -99,9 +99,8 @@ def make_model(
         ValueError, TypeError, AssertionError: a hyperparameter or the environment does not fit, as the library reports.
     """
     policies = importlib.import_module(f"wnrl.sb3.{settings.algo}")
-    package = importlib.import_module("sb3_contrib" if settings.algo in CONTRIB else "stable_baselines3")
-    algorithm = getattr(package, CONTRIB.get(settings.algo, settings.algo.upper()))
-    _check_taken(settings.algo, algorithm, values)
+    algorithm = _algorithm(settings.algo)
+    check_taken(settings.algo, values)
     arguments = _resolved(values)
     normalization = {
         "norm": settings.norm,
@@ -134,9 +133,21 @@ def policy_name(policies: ModuleType, space: spaces.Space[Any]) -> str:
     return name
 
 
-def _check_taken(algo: str, algorithm: type[BaseAlgorithm], values: Mapping[str, Any]) -> None:
-    taken = inspect.signature(algorithm).parameters.keys() - _FLAGS
-    for name in values:
+def _algorithm(algo: str) -> type[BaseAlgorithm]:
+    package = importlib.import_module("sb3_contrib" if algo in CONTRIB else "stable_baselines3")
+    found: type[BaseAlgorithm] = getattr(package, CONTRIB.get(algo, algo.upper()))
+    return found
+
+
+def check_taken(algo: str, names: Iterable[str]) -> None:
+    """Check the names of hyperparameters.
+
+    Raises:
+        ImportError: sb3-contrib is not installed.
+        ValueError: the algorithm takes none of that name.
+    """
+    taken = inspect.signature(_algorithm(algo)).parameters.keys() - _FLAGS
+    for name in names:
         if name not in taken:
             near = ", ".join(difflib.get_close_matches(name, taken))
             raise ValueError(f"{algo} takes no {name}{f' (nearest: {near})' if near else ''}")

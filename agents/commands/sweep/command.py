@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,6 @@ def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     """
     from agents.sweeps.live_table import duration
     from agents.sweeps.speeds import measured_speed, seconds_of
-    from envs.atari import usable_cores
 
     left = _samples_left(settings, trials) if settings.samples else _runs_left(settings, trials)
     whole = settings.samples * len(combinations(trials)) if settings.samples else len(trials)
@@ -85,11 +85,28 @@ def dry_run(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     for trial in combinations(left):
         speeds[trial.group] = measured_speed(trial, max(1, int(resources.cpus)), MEASURED)
         print(f"{trial.group}: {speeds[trial.group]:,.0f} steps a second, measured alone for {MEASURED:.0f} seconds")
-    at_once = max(1, int(usable_cores() / resources.cpus)) if resources.cpus else len(left)
-    took = duration(seconds_of(left, speeds, at_once))
+    searches = groupby(left, lambda trial: trial.group)  # which run one after the other
+    together = [[*search] for _, search in searches] if settings.samples else [left]
+    at_once = _at_once(resources, max(map(len, together)))
+    took = duration(sum(seconds_of(trials, speeds, at_once) for trials in together))
     less = ", less where ASHA stops some" if settings.samples else ""
     print(f"{len(left)} of {whole} runs, {at_once} at once: about {took}, evaluations not counted{less}")
     return 0
+
+
+def _at_once(resources: Resources, runs: int) -> int:
+    """How many of so many runs this machine has room for beside each other."""
+    from agents.settings.presets.machine import has_gpu
+    from envs.atari import usable_cores
+
+    room = [runs]
+    if resources.cpus:
+        room.append(int(usable_cores() / resources.cpus))
+    if resources.gpus and has_gpu():
+        import torch
+
+        room.append(int(torch.cuda.device_count() / resources.gpus))
+    return max(1, min(room))
 
 
 def _runs_left(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:
@@ -109,7 +126,7 @@ def _samples_left(settings: SweepSettings, trials: Sequence[Trial]) -> list[Tria
     from agents.sweeps.sweep_folder import SweepFolder
 
     assert settings.samples is not None
-    folder, bases, left = SweepFolder(settings.out), _bases(trials), list[Trial]()
+    folder, bases, left = SweepFolder(settings.out), _bases(settings, trials), list[Trial]()
     folder.left(bases, longer=False)  # refuses what the search would refuse
     for base in bases:
         more = max(0, settings.samples - len(samples_of(folder, base, space_of(settings.tune)).read()))
@@ -119,9 +136,19 @@ def _samples_left(settings: SweepSettings, trials: Sequence[Trial]) -> list[Tria
     return left
 
 
-def _bases(trials: Sequence[Trial]) -> list[Trial]:
-    """The trial of each search, without the settings that are drawn."""
-    return [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
+def _bases(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:
+    """The trial of each search, without the settings that are drawn.
+
+    Raises:
+        ValueError: the agent refuses an end of a range, or a listed value.
+    """
+    from agents.sweeps.optuna_search import sample_of
+
+    bases = [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
+    for base in bases:
+        for ends in ends_of(space_of(settings.tune)):
+            settings_of_run(sample_of(base, ends))
+    return bases
 
 
 def resources_of(settings: SweepSettings) -> Resources:
@@ -177,14 +204,11 @@ def sweep(settings: SweepSettings, trials: Sequence[Trial]) -> int:
 def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
     """Search by samples, for one agent, task and normalizer after the other; returns the exit code."""
     _need_ray()
-    from agents.sweeps.optuna_search import sample_of, samples_of, search
+    from agents.sweeps.optuna_search import samples_of, search
 
     assert settings.samples is not None
     space = space_of(settings.tune)
-    bases = _bases(trials)
-    for base in bases:  # an end of a range that the agent refuses is refused before anything runs
-        for ends in ends_of(space):
-            settings_of_run(sample_of(base, ends))
+    bases = _bases(settings, trials)
     folder = opened(settings.out)
     try:
         folder.record(bases, longer=False)

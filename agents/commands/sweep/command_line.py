@@ -16,6 +16,7 @@ from agents.commands.sweep.settings import FLAGS, SweepSettings
 from agents.registry import AGENTS
 from agents.reports.cautions import FIRST_SEARCHED
 from agents.settings.flat import names_of_types, to_flat
+from agents.settings.sb3 import SB3Settings
 from agents.sweeps.plan import Override, Plan, check_setting, kinds, seed_range, values_of
 from agents.sweeps.presets import SWEEPS, scaled
 from agents.sweeps.search import grid_of, space_of
@@ -40,9 +41,22 @@ def read_sweep(description: str, argv: Sequence[str] | None = None) -> tuple[Swe
     settings = read(SweepSettings, description, own, written)
     overrides = _applying(found.overrides, settings, written)
     if settings.overrides is not None:
-        further = read_sweep_file(settings.overrides, set(FLAGS) - {"file"}).overrides
-        overrides += _applying_of(settings.overrides, further, settings)
+        overrides += _applying_of(settings.overrides, _overrides_in(settings.overrides), settings)
     return settings, _plan(settings, {**preset.get("axes", {}), **found.axes, **axes}, overrides)
+
+
+def _overrides_in(path: Path) -> tuple[Override, ...]:
+    """The overrides of a file of them; what else a sweep's file may have is named on stderr.
+
+    Raises:
+        ValueError: it has none.
+    """
+    found = read_sweep_file(path, set(FLAGS) - {"file"})
+    if not found.overrides:
+        raise ValueError(f"{path} has no [[override]], which --overrides takes: leave the flag out, or add one")
+    if others := [*found.flags, *(f"{name} under [axes]" for name in found.axes)]:
+        print(f"{path}: --overrides takes no {', '.join(others)}: left out", file=sys.stderr)
+    return found.overrides
 
 
 def _applying(overrides: Sequence[Override], settings: SweepSettings, written: SweepSettings) -> tuple[Override, ...]:
@@ -71,11 +85,10 @@ def _applying_of(file: Path, overrides: Sequence[Override], settings: SweepSetti
 
 def _defaults(description: str, file: Path | None, values: Mapping[str, Any]) -> SweepSettings:
     """Settings with the values of a preset and of a file, which are read as flags are."""
-    several = names_of_types(SweepSettings, lambda types: Ellipsis in types)
     for name, value in values.items():
-        if isinstance(value, tuple) and name not in several:
+        if isinstance(value, tuple) and name not in _several():
             raise ValueError(f"{file}: {name} takes one value, got {list(value)}")
-    words = [word for name, value in values.items() if value != () for word in as_flag(name, value)]
+    words = [word for name, value in values.items() for word in as_flag(name, value)]
     try:
         return read(SweepSettings, description, words)
     except ValueError as error:
@@ -95,6 +108,8 @@ def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Overri
         space = space_of(settings.tune)
         if both := space.keys() & axes.keys():
             raise ValueError(f"{min(both)} is searched by --tune, and given: leave one of them out")
+        if both := space.keys() & {name for override in overrides for name in override.settings}:
+            raise ValueError(f"{min(both)} is searched by --tune, and in an override: leave one of them out")
         for axis, values in axes.items():
             if len(values) > 1:
                 raise ValueError(
@@ -111,15 +126,22 @@ def _plan(settings: SweepSettings, axes: dict[str, Any], overrides: tuple[Overri
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
-    """The words for `SweepSettings`, and the other flags with their values: the axes."""
+    """The words for `SweepSettings`, and the other flags with their values: the axes.
+
+    Raises:
+        ValueError: a flag of the sweep that takes several values is there twice, of which only the last would count.
+    """
     own: list[str] = []
+    given: set[str] = set()
     axes: dict[str, list[str]] = {}
     values = own
     for text in argv:
         name, _, value = text[2:].partition("=")
         name = name.replace("-", "_")
         if not text.startswith("--") or name in (*FLAGS, "help") or name.removeprefix("no_") in FLAGS:
-            values = own if text.startswith("--") else values
+            if text.startswith("--"):
+                values = own
+                _check_once(name, given)
             values.append(text)
         else:
             values = axes.setdefault(name, [])
@@ -132,18 +154,39 @@ def split(argv: Sequence[str]) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
     return own, found
 
 
+def _check_once(name: str, given: set[str]) -> None:
+    """Note that a flag is given; raises ValueError where it takes several values and has been given before."""
+    if name in given and name in _several():
+        raise ValueError(f"--{name} is there twice: give it all its values at once, --{name} A B")
+    given.add(name)
+
+
+def _several() -> set[str]:
+    """Names of the sweep's flags that take several values."""
+    return names_of_types(SweepSettings, lambda types: Ellipsis in types)
+
+
 def checked(trials: Sequence[Trial], scale: float) -> list[Trial]:
     """The trials, shortened by `scale`, each of whose command lines the agent takes.
 
     Raises:
-        ValueError: an agent refuses one, or two games are the same.
+        ValueError: an agent refuses one, or two values of a setting or two games are the same.
     """
     shorter: dict[str, dict[str, Any]] = {}
+    known: dict[str, str] = {}
     for trial in combinations(trials):
         settings = settings_of_run(trial)
         shorter[trial.group] = scaled(settings, scale) if scale < 1 else {}
+        _check_other(trial, {**settings, **shorter[trial.group]}, known)
     _check_games([*dict.fromkeys(trial.task for trial in trials if trial.game)])
     return [_shortened(trial, shorter[trial.group]) for trial in trials]
+
+
+def _check_other(trial: Trial, settings: Mapping[str, Any], known: dict[str, str]) -> None:
+    """Note the values by which a trial differs from others; raises ValueError where an earlier one has the same."""
+    meaning = repr([trial.agent, trial.task, trial.norm, *(settings[name] for name in trial.varied)])
+    if (first := known.setdefault(meaning, trial.group)) != trial.group:
+        raise ValueError(f"{first} and {trial.group} are the same: leave one of these values out")
 
 
 def _check_games(games: Sequence[str]) -> None:
@@ -176,12 +219,25 @@ def settings_of_run(trial: Trial) -> dict[str, Any]:
 
             game_name(trial.task)
         if trial.agent.startswith(SB3):
-            settings = parse_sb3("", trial.arguments[1:])
-            if settings.hyperparams:
-                from agents.commands.sb3.algorithms import parse_hyperparam  # brings torch
-
-                [parse_hyperparam(text) for text in settings.hyperparams]
-            return to_flat(settings)
+            return to_flat(_sb3_settings(trial.arguments[1:]))
         return to_flat(parse(AGENTS[trial.agent], "", trial.arguments[2:]))
     except ValueError as error:
         raise ValueError(f"{trial.group}: {error}") from error
+
+
+def _sb3_settings(arguments: list[str]) -> SB3Settings:
+    """The settings of a run of stable-baselines3's algorithm, with what is checked only where it begins.
+
+    Raises:
+        ValueError: a value is wrong, the environment cannot be made, or the algorithm has no such hyperparameter.
+    """
+    settings = parse_sb3("", arguments)
+    if settings.task.env is not None:
+        from envs.makers import Maker  # brings gymnasium
+
+        Maker(settings.task.env, settings.task.env_options)().close()
+    if settings.hyperparams:
+        from agents.commands.sb3.algorithms import check_taken, parse_hyperparam  # brings torch
+
+        check_taken(settings.algo, dict(map(parse_hyperparam, settings.hyperparams)))
+    return settings

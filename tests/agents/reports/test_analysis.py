@@ -1,5 +1,6 @@
 """agents.reports.analysis"""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from agents.reports.analysis import Choices, analyse, first_step, score_tag, sec
 from agents.reports.charts import charts
 from agents.reports.curves import group
 from agents.reports.run import Points
+from agents.reports.score_scales import HUMAN, RELATIVE
 from tests.agents.reports.hand_made import a_run
 
 CHOICES = Choices(None, None, {}, {}, 100)
@@ -31,6 +33,13 @@ def test_a_curve_is_the_iqm_of_its_runs_and_the_final_score_that_of_the_last_ten
     assert result.bests == pytest.approx([10, 20, 40, 1000])
     assert result.final.value == pytest.approx(28.5, rel=0.01)
     assert (found.tag, found.notes) == ("rollout/ep_rew_mean", ())
+
+
+def test_only_returns_are_human_normalized():
+    metrics = {tag: Points.of([(100, 1), (200, 2)]) for tag in ("losses/td_loss", "charts/episodic_return")}
+    runs = [dataclasses.replace(a_run([1, 2], env="Breakout", seed=s), metrics=metrics) for s in range(2)]
+    assert study(runs, score="losses/td_loss").environments[0].scale.source == RELATIVE
+    assert study(runs, score="charts/episodic_return").environments[0].scale.source == HUMAN
 
 
 def test_curves_end_at_the_shortest_run_which_is_named():

@@ -99,3 +99,10 @@ def test_a_resumed_run_holds_from_where_it_was_resumed(tmp_path):
     events = read_events([first, second], [])
     assert events.scalars["a"] == [(1, 1), (2, 1), (3, 2), (5, 2)]
     assert events.clock.values[-1] == 4  # 3 s, then 1 s, not the time between
+
+
+def test_the_clock_of_a_resumed_run_has_no_step_of_before_that_is_made_again(tmp_path):
+    first = [("a", step, 1.0) for step in (100, 200, 300, 400)]
+    paths = [write_events(tmp_path / "1", first), write_events(tmp_path / "2", [("a", 150, 2.0), ("a", 250, 2.0)])]
+    clock = read_events(paths, []).clock
+    assert (clock.steps.tolist(), clock.values.tolist()) == ([100, 150, 250], [0, 3, 4])

@@ -28,6 +28,12 @@ def test_others_are_scaled_by_all_runs_or_by_what_is_given():
     assert scale_of("Task", [np.full(3, 7.0)], {})(np.array([7.0])) == 0
 
 
+def test_a_metric_that_is_no_return_is_not_human_normalized():
+    scale = scale_of("Breakout", FINALS, {}, returns=False)
+    assert (scale.low, scale.high, scale.source) == (2, 12, RELATIVE)
+    assert scale_of("Breakout", FINALS, {"Breakout": (0, 10)}, returns=False).source == GIVEN
+
+
 def test_thresholds():
     assert default_threshold("Breakout") == (30.5, "human score")
     assert default_threshold("CartPole-v1") == (475, "Gymnasium's")

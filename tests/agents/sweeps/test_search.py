@@ -8,6 +8,7 @@ from agents.sweeps.search import (
     Range,
     best_overrides,
     candidates,
+    ends_of,
     grid_of,
     space_of,
     stopped_best,
@@ -41,6 +42,15 @@ def test_what_is_refused(text):
         space_of([text])
     with pytest.raises(ValueError, match="each name once"):
         space_of(["a=1", "a=2"])
+
+
+def test_what_is_tried_before_a_search_has_each_end_and_each_value():
+    space = space_of(["learning_rate=1e-4:1e-2", "optimizer=adam,sgd,rmsprop"])
+    assert [tuple(one.values()) for one in ends_of(space)] == [
+        (1e-4, "adam"),
+        (1e-2, "sgd"),
+        (1e-2, "rmsprop"),
+    ]
 
 
 def test_the_best_of_each():

@@ -18,4 +18,5 @@ def test_a_run_that_fails():
 
 def test_seconds():
     trials = [a_trial(norm=norm, steps=100) for norm in ("none", "none", "weight")]
-    assert seconds_of(trials, {trials[0].group: 10.0, trials[2].group: 5.0}, 2) == 20.0
+    speeds = {trials[0].group: 10.0, trials[2].group: 5.0}
+    assert [seconds_of(trials, speeds, at_once) for at_once in (1, 2, 3, 16)] == [40, 30, 20, 20]

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from agents.sweeps import sweep_folder
 from agents.sweeps.sweep_folder import SweepFolder
 from tests.agents.sweeps.made_up import a_trial, break_down, finish
+from wnrl.checkpoints.files import CheckpointError
 
 
 @pytest.fixture
@@ -168,3 +170,16 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"cannot write the sweep to .*: Not a directory"):
         SweepFolder(tmp_path / "file" / "sweep").hold()
+
+
+def test_a_record_that_cannot_be_written_leaves_a_folder_in_which_the_same_command_goes_on(folder, monkeypatch):
+    def full(path, write):
+        raise CheckpointError(f"cannot write {path}")
+
+    folder.hold()
+    monkeypatch.setattr(sweep_folder, "replace_file", full)
+    with pytest.raises(ValueError, match="cannot write the sweep to"):
+        folder.record([a_trial()])
+    monkeypatch.undo()
+    folder.record([a_trial()])
+    folder.release()

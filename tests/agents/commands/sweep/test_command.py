@@ -76,9 +76,44 @@ def test_a_dry_run_of_a_search_counts_its_samples(sweep, measured, tmp_path):
     text = "learning_rate,steps,score\n0.001,300,1.0\n"
     (tmp_path / "sweep" / "dqn-CartPole-v1-none.samples.csv").write_text(text)
     assert "\n39 of 40 runs, " in sweep(*arguments)[1]
-    code, _, err = sweep(*arguments, "--tune", "learning_rate=1e-2:1e-1")
+    arguments[arguments.index("learning_rate=1e-4:1e-2")] = "learning_rate=1e-2:1e-1"
+    code, _, err = sweep(*arguments)
     assert code == 2
     assert "has a sample with learning_rate 0.001, which --tune does not search now" in err
+
+
+def test_the_hours_of_a_dry_run_are_those_of_the_runs_that_fit_beside_each_other(sweep, measured, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr("envs.atari.usable_cores", lambda: 16)
+    task = ["--agents", "dqn", "--envs", "CartPole-v1", "--steps", 72_000, "--dry-run"]  # two hours a run
+    single = sweep(*task, "--norms", "none", "--seeds", 1)[1]
+    assert single.endswith("1 of 1 runs, 1 at once: about 2.0 hours, evaluations not counted\n")
+    assert "24 of 24 runs, 16 at once: about 4.0 hours" in sweep(*task, "--seeds", 12)[1]
+    pytest.importorskip("optuna")
+    search = sweep(*task, "--tune", "learning_rate=1e-4:1e-2", "--samples", 3)[1]
+    assert "6 of 6 runs, 3 at once: about 4.0 hours" in search
+
+
+def test_a_dry_run_counts_the_gpus(monkeypatch):
+    pytest.importorskip("ray")
+    from agents.settings.presets import machine
+    from agents.sweeps.ray_runs import Resources
+
+    monkeypatch.setattr("envs.atari.usable_cores", lambda: 16)
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert command._at_once(Resources(1.0, 0.25, 3, None), 20) == 4
+    assert command._at_once(Resources(1.0, 0.0, 3, None), 20) == 16
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_each_value_that_a_search_may_draw_is_read_before_anything_runs(sweep, measured, dry):
+    pytest.importorskip("ray")
+    pytest.importorskip("optuna")
+    tuned = ["--tune", "learning_rate=1e-4,x,1e-3", "--samples", 3]
+    code, out, err = sweep("--agents", "dqn", *BASE, *tuned, *dry)
+    assert (code, out) == (2, "")
+    assert "--learning-rate takes a number, got 'x'" in err
 
 
 def test_a_dry_run_refuses_what_the_sweep_refuses_and_prints_commands_for_a_shell(sweep, measured, tmp_path):
@@ -240,6 +275,15 @@ def test_a_scaled_sweep(sweep, measured):
         (["--agents", "dqn", *BASE, "--tune", "gamma=0.9:1"], "gamma has a range: add --samples 20"),
         (["--agents", "dqn", *BASE, "--gamma", "0.9", "0.90"], "--gamma has 0.9 and 0.90, which is the same"),
         (["--agents", "dqn", *BASE, "--gamma", "0.9", "0.9"], "--gamma has 0.9 twice"),
+        (
+            ["--agents", "dqn", *BASE, "--norms", "none", "--batch-size", "1k", "1000"],
+            "dqn-CartPole-v1-none-batch_size=1k and dqn-CartPole-v1-none-batch_size=1000 are the same: leave one of",
+        ),
+        (
+            ["--agents", "dqn", *BASE, "--norms", "none", "--learning-starts", 10, 20, "--scale", 0.01],
+            "learning_starts=10 and dqn-CartPole-v1-none-learning_starts=20 are the same: leave one of",
+        ),
+        (["--agents", "dqn", *BASE, "--envs", "Acrobot-v1"], "--envs is there twice: give it all its values at once"),
         (["--agents", "dqn", *BASE, "--tune", "norm=none,weight", "--samples", 2], "a sweep sets norm itself: --norms"),
         (["--agents", "dqn", *BASE, "--tune", "gama=0.9,1", "--samples", 2], "no setting 'gama': did you mean gamma?"),
         (["--agents", "dqn", *BASE, "--tune", "gamma=0.9,1", "--gamma", 1], "gamma is searched by --tune, and given"),
@@ -256,6 +300,9 @@ def test_a_scaled_sweep(sweep, measured):
         (["none.toml"], "there is no file none.toml: check the path"),
         (["--agents", "dqn", "--games", "Brekout", "--steps", 9], "dqn-Brekout-none: "),
         (["--agents", "sb3-ppo", *BASE, "--hyperparams", "n_steps=16"], "--hyperparams takes NAME:VALUE"),
+        (["--agents", "sb3-ppo", *BASE, "--hyperparams", "n_stps:16"], "ppo takes no n_stps (nearest: n_steps"),
+        (["--agents", "sb3-ppo", *BASE, "--norms", "wieght"], "sb3-ppo-CartPole-v1-wieght: unknown norm 'wieght'"),
+        (["--agents", "sb3-ppo", "--envs", "CartPol-v1", "--steps", 9], "unknown environment 'CartPol-v1': did you"),
         (["--agents", "dqn", *BASE, "--retries", -1], "must not be negative"),
     ],
 )

@@ -59,6 +59,15 @@ def test_overrides_of_runs_that_the_command_line_leaves_out(tmp_path):
         read_sweep("", [str(path), "--agents", "ppo"])
 
 
+def test_an_empty_list_in_a_file_is_no_default(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(f"norms = []\n{TOML}")
+    with pytest.raises(ValueError, match="name at least one of --norms"):
+        read_sweep("", [str(path)])
+    path.write_text(f"games = []\ntune = []\n{TOML}")
+    assert read_sweep("", [str(path)])[1].envs == ("CartPole-v1",)
+
+
 def test_the_presets():
     settings, plan = read_sweep("", ["--paper", "--norms", "weight"])
     assert (plan.games, plan.norms, settings.steps, plan.axes) == (
@@ -92,3 +101,22 @@ def test_a_file_of_overrides_may_be_of_more_runs_but_not_of_none(tmp_path, capsy
     assert capsys.readouterr() == ("", "")
     with pytest.raises(ValueError, match="no run has agent dqn and norm layer, which an override is for"):
         read_sweep("", [*words, "--norms", "none"])
+
+
+def test_a_file_of_overrides_has_some_and_what_else_it_has_is_named(tmp_path, capsys):
+    path = tmp_path / "more.toml"
+    words = ["--agents", "dqn", *BASE, "--overrides", str(path)]
+    path.write_text("seeds = 3\n")
+    with pytest.raises(ValueError, match=r"more.toml has no \[\[override\]\], which --overrides takes"):
+        read_sweep("", words)
+    path.write_text('seeds = 3\n[axes]\ntau = 0.5\n[[override]]\nnorm = "weight"\ngamma = 0.5\n')
+    assert read_sweep("", words)[1].axes == {}
+    assert capsys.readouterr().err == f"{path}: --overrides takes no seeds, tau under [axes]: left out\n"
+
+
+@pytest.mark.parametrize("tuned", [["gamma=0.9:0.99", "--samples", "3"], ["gamma=0.9"]])
+def test_an_override_sets_nothing_that_is_searched(tmp_path, tuned):
+    path = tmp_path / "more.toml"
+    path.write_text('[[override]]\nnorm = "weight"\ngamma = 0.5\n')
+    with pytest.raises(ValueError, match="gamma is searched by --tune, and in an override: leave one of them out"):
+        read_sweep("", ["--agents", "dqn", *BASE, "--overrides", str(path), "--tune", *tuned])
