@@ -71,16 +71,19 @@ def hyperparams(settings: SB3Settings, device: torch.device) -> dict[str, Any]:
 
 
 def parse_hyperparam(text: str) -> tuple[str, Any]:
-    """Name and value of `NAME:VALUE`, where the value is a Python literal.
+    """Name and value of `NAME:VALUE`, where the value is a Python literal or a schedule, `lin_2.5e-4`.
 
     Raises:
         ValueError: it is not of that form.
     """
     name, _, value = text.partition(":")
+    if value.startswith("lin_"):  # a shell takes quotes away
+        return name, value
     try:
         return name, ast.literal_eval(value)
     except (SyntaxError, ValueError) as error:
-        raise ValueError(f"--hyperparams takes NAME:VALUE such as n_steps:256, got {text!r}") from error
+        quotes = f" (words need quotes inside quotes: \"{name}:'{value}'\")" if value.isidentifier() else ""
+        raise ValueError(f"--hyperparams takes NAME:VALUE such as n_steps:256, got {text!r}{quotes}") from error
 
 
 def make_model(

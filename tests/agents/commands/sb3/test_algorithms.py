@@ -48,6 +48,8 @@ def model_of(*given, **more):
         ("n_steps:256", ("n_steps", 256)),
         ("gamma:0.5", ("gamma", 0.5)),
         ("policy_kwargs:{'net_arch': [16]}", ("policy_kwargs", {"net_arch": [16]})),
+        ("learning_rate:lin_2.5e-4", ("learning_rate", "lin_2.5e-4")),
+        ("learning_rate:'lin_2.5e-4'", ("learning_rate", "lin_2.5e-4")),
     ],
 )
 def test_hyperparams_are_python_literals(text, parsed):
@@ -59,6 +61,11 @@ def test_a_hyperparam_of_another_form_is_refused(text):
     with pytest.raises(ValueError, match="--hyperparams takes NAME:VALUE such as n_steps:256, got") as refusal:
         parse_hyperparam(text)
     assert repr(text) in str(refusal.value)
+
+
+def test_a_word_whose_quotes_the_shell_took_is_shown_with_them():
+    with pytest.raises(ValueError, match=r"quotes inside quotes: \"policy:'MlpPolicy'\"\)$"):
+        parse_hyperparam("policy:MlpPolicy")
 
 
 def test_a_game_has_hyperparameters_of_its_own_and_what_is_given_wins():
