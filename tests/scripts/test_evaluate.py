@@ -49,7 +49,7 @@ def test_bad_input_is_one_line(run_dir, tmp_path):
     refused(run_dir, "--num-envs", 0, saying=["num_envs must be at least 1, got 0"])
     refused(run_dir, "--episodes", "x", saying=["--episodes", "'x'"])
     refused(run_dir, "--foo", saying=["--foo"])
-    refused(saying=["Missing", "Folder of the run. (required)\n"])
+    refused(saying=["name PATH: folder of the run\n"])
     refused(run_dir, "--video", saying=["no picture"])
     assert not (run_dir / "videos").exists()
 
