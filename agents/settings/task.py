@@ -126,8 +126,7 @@ def _as_tuple(given: Any) -> tuple[Any, ...]:
         return tuple(given)
     texts = tuple(f"{key}={value!r}" for key, value in given.items())
     for text, (key, value) in zip(texts, given.items(), strict=True):
-        kept = _option(text)[1]
-        if type(kept) is not type(value) or kept != value:
+        if not _has_text_keys(value) or type(kept := _option(text)[1]) is not type(value) or kept != value:
             raise ValueError(
                 f"env_kwargs {key} must be a number, text, True, False, None, or lists and mappings of these, got "
                 f"{value!r}: give a function that makes the environment"

@@ -17,7 +17,16 @@ from agents.commands.sweep.command_line import checked, read_sweep, settings_of_
 from agents.commands.sweep.settings import SweepSettings
 from agents.runtime.output_text import make_output_safe
 from agents.runtime.signals import StopSignal, leaving_within
-from agents.sweeps.search import Candidate, best_overrides, candidates, ends_of, space_of, stopped_best, without_best
+from agents.sweeps.search import (
+    Candidate,
+    Space,
+    best_overrides,
+    candidates,
+    ends_of,
+    space_of,
+    stopped_best,
+    without_best,
+)
 from agents.sweeps.sweep_file import toml_of
 from agents.sweeps.trials import Trial, combinations
 from wnrl.checkpoints.files import replace_file
@@ -126,17 +135,18 @@ def _samples_left(settings: SweepSettings, trials: Sequence[Trial]) -> list[Tria
     from agents.sweeps.sweep_folder import SweepFolder
 
     assert settings.samples is not None
-    folder, bases, left = SweepFolder(settings.out), _bases(settings, trials), list[Trial]()
+    space = space_of(settings.tune)
+    folder, bases, left = SweepFolder(settings.out), _bases(trials, space), list[Trial]()
     folder.left(bases, longer=False)  # refuses what the search would refuse
     for base in bases:
-        more = max(0, settings.samples - len(samples_of(folder, base, space_of(settings.tune)).read()))
+        more = max(0, settings.samples - len(samples_of(folder, base, space).read()))
         command = " ".join(map(quoted, base.arguments))
         print(f"{base.group}: {more} samples of wnrl {command}, each with settings and a seed of its own")
         left += [base] * more
     return left
 
 
-def _bases(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:
+def _bases(trials: Sequence[Trial], space: Space) -> list[Trial]:
     """The trial of each search, without the settings that are drawn.
 
     Raises:
@@ -146,7 +156,7 @@ def _bases(settings: SweepSettings, trials: Sequence[Trial]) -> list[Trial]:
 
     bases = [dataclasses.replace(trial, seed=0) for trial in combinations(trials)]
     for base in bases:
-        for ends in ends_of(space_of(settings.tune)):
+        for ends in ends_of(space):
             settings_of_run(sample_of(base, ends))
     return bases
 
@@ -208,7 +218,7 @@ def draw(settings: SweepSettings, trials: Sequence[Trial]) -> int:
 
     assert settings.samples is not None
     space = space_of(settings.tune)
-    bases = _bases(settings, trials)
+    bases = _bases(trials, space)
     folder = opened(settings.out)
     try:
         folder.record(bases, longer=False)
